@@ -1,0 +1,1 @@
+typedef int sip_placeholder_http;

@@ -1,0 +1,13 @@
+#include "kafka/kafka_lua.h"
+
+int sip_kafka_lua_start(struct sip_vm *vm, struct sip_err *err)
+{
+  (void)vm;
+  (void)err;
+  return 0;
+}
+
+void sip_kafka_lua_stop(struct sip_vm *vm)
+{
+  (void)vm;
+}

@@ -1,0 +1,255 @@
+/* log.c - the one writer of log lines.
+ *
+ * Standard error belongs to the process, and so does what is set up here: it is written once before any thread starts
+ * and only read afterwards. A line is built on the stack, so logging works when memory is out. */
+#include "core/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_BYTES = 8192, STRUCTURE_BYTES = 1024 /* kept for quotes, keys and the end, so that a cut line still parses */ };
+
+static struct {
+  int fd;
+  bool json, colour;
+  enum sip_log_level level;
+} sink = { STDERR_FILENO, false, false, SIP_LOG_INFO }; /* written before threads start, read-only afterwards */
+
+struct line {
+  char text[LINE_BYTES];
+  size_t len;
+  bool cut;
+};
+
+static const char *const level_names[] = { "debug", "info", "warn", "error" };
+static const char *const level_colours[] = { "\033[2m", "\033[32m", "\033[33m", "\033[31m" };
+
+void sip_log_setup(int fd, enum sip_log_style style, enum sip_log_level level)
+{
+  bool terminal = isatty(fd) == 1;
+
+  sink.fd = fd;
+  sink.json = style == SIP_LOG_JSON || (style == SIP_LOG_AUTO && !terminal);
+  sink.colour = terminal;
+  sink.level = level;
+}
+
+bool sip_log_on(enum sip_log_level level)
+{
+  return level >= sink.level;
+}
+
+bool sip_log_parse_level(const char *name, enum sip_log_level *out)
+{
+  for (size_t i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {
+    if (strcmp(name, level_names[i]) == 0) {
+      *out = (enum sip_log_level)i;
+      return true;
+    }
+  }
+  return false;
+}
+
+static void line_add(struct line *line, const char *data, size_t len)
+{
+  if (len >= sizeof line->text - line->len) {
+    line->cut = true; /* dozens of fields: the end is lost */
+    return;
+  }
+  memcpy(line->text + line->len, data, len);
+  line->len += len;
+}
+
+static void line_adds(struct line *line, const char *text)
+{
+  line_add(line, text, strlen(text));
+}
+
+/* Length of the valid UTF-8 sequence at `s`, or 0. `left` is at least 1. */
+static size_t utf8_length(const unsigned char *s, size_t left)
+{
+  size_t need;
+  unsigned code;
+
+  if (s[0] < 0x80) {
+    return 1;
+  }
+  if (s[0] >= 0xc2 && s[0] <= 0xdf) {
+    need = 2;
+    code = s[0] & 0x1fu;
+  } else if (s[0] >= 0xe0 && s[0] <= 0xef) {
+    need = 3;
+    code = s[0] & 0x0fu;
+  } else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+    need = 4;
+    code = s[0] & 0x07u;
+  } else {
+    return 0;
+  }
+  if (need > left) {
+    return 0;
+  }
+  for (size_t i = 1; i < need; i++) {
+    if ((s[i] & 0xc0) != 0x80) {
+      return 0;
+    }
+    code = code << 6 | (s[i] & 0x3fu);
+  }
+  if ((need == 3 && code < 0x800) || (need == 4 && (code < 0x10000 || code > 0x10ffff)) ||
+      (code >= 0xd800 && code <= 0xdfff)) {
+    return 0;
+  }
+  return need;
+}
+
+/* Text from anywhere: JSON escapes in both styles (a newline of a traceback stays one for people). */
+static void line_escape(struct line *line, const char *text, bool json)
+{
+  const unsigned char *s = (const unsigned char *)text;
+  size_t left = strlen(text);
+  char hex[8];
+
+  while (left > 0) {
+    size_t n = utf8_length(s, left);
+
+    if (line->len > sizeof line->text - STRUCTURE_BYTES) {
+      line->cut = true;
+      return;
+    }
+    if (n == 0) {
+      line_adds(line, "\xef\xbf\xbd"); /* U+FFFD in place of a broken byte */
+      n = 1;
+    } else if (n > 1 || (*s >= 0x20 && *s != 0x7f && (!json || (*s != '"' && *s != '\\')))) {
+      line_add(line, (const char *)s, n);
+    } else if (json && (*s == '"' || *s == '\\')) {
+      line_add(line, "\\", 1);
+      line_add(line, (const char *)s, 1);
+    } else if (*s == '\n') {
+      line_adds(line, json ? "\\n" : "\n    ");
+    } else if (*s == '\t') {
+      line_adds(line, json ? "\\t" : "  ");
+    } else {
+      (void)snprintf(hex, sizeof hex, "\\u%04x", *s);
+      line_adds(line, hex);
+    }
+    s += n;
+    left -= n;
+  }
+}
+
+static void line_time(struct line *line, bool json)
+{
+  struct timeval now;
+  struct tm parts;
+  char text[48];
+
+  (void)gettimeofday(&now, NULL); /* cannot fail with valid pointers */
+  if (json) {
+    (void)gmtime_r(&now.tv_sec, &parts);
+    (void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  } else {
+    (void)localtime_r(&now.tv_sec, &parts);
+    (void)strftime(text, sizeof text, "%H:%M:%S", &parts);
+  }
+  line_adds(line, text);
+  (void)snprintf(text, sizeof text, json ? ".%03dZ" : ".%03d", (int)(now.tv_usec / 1000));
+  line_adds(line, text);
+}
+
+static void line_pair(struct line *line, const char *key, const char *value)
+{
+  line_adds(line, ",\"");
+  line_escape(line, key, true);
+  line_adds(line, "\":\"");
+  line_escape(line, value, true);
+  line_adds(line, "\"");
+}
+
+static void write_json(struct line *line, enum sip_log_level level, const char *module, const char *event_id,
+                       const struct sip_log_field *fields, size_t count, const char *text)
+{
+  line_adds(line, "{\"time\":\"");
+  line_time(line, true);
+  line_adds(line, "\"");
+  line_pair(line, "level", level_names[level]);
+  line_pair(line, "module", module);
+  if (event_id != NULL && event_id[0] != '\0') {
+    line_pair(line, "event_id", event_id);
+  }
+  for (size_t i = 0; i < count; i++) {
+    line_pair(line, fields[i].key, fields[i].value);
+  }
+  line_pair(line, "message", text);
+  line_adds(line, line->cut ? ",\"cut\":\"true\"}" : "}");
+}
+
+static void write_human(struct line *line, enum sip_log_level level, const char *module, const char *event_id,
+                        const struct sip_log_field *fields, size_t count, const char *text)
+{
+  line_time(line, false);
+  line_adds(line, " ");
+  if (sink.colour) {
+    line_adds(line, level_colours[level]);
+  }
+  line_adds(line, level_names[level]);
+  if (sink.colour) {
+    line_adds(line, "\033[0m");
+  }
+  line_adds(line, strlen(level_names[level]) == 4 ? "  " : " ");
+  line_escape(line, module, false);
+  if (event_id != NULL && event_id[0] != '\0') {
+    line_adds(line, " [");
+    line_escape(line, event_id, false);
+    line_adds(line, "]");
+  }
+  line_adds(line, ": ");
+  line_escape(line, text, false);
+  for (size_t i = 0; i < count; i++) {
+    line_adds(line, " ");
+    line_escape(line, fields[i].key, false);
+    line_adds(line, "=");
+    line_escape(line, fields[i].value, false);
+  }
+  if (line->cut) {
+    line_adds(line, " …");
+  }
+}
+
+void sip_log_fields(enum sip_log_level level, const char *module, const char *event_id,
+                    const struct sip_log_field *fields, size_t count, const char *text)
+{
+  struct line line;
+
+  if (!sip_log_on(level)) {
+    return;
+  }
+  line.len = 0;
+  line.cut = false;
+  if (sink.json) {
+    write_json(&line, level, module, event_id, fields, count, text);
+  } else {
+    write_human(&line, level, module, event_id, fields, count, text);
+  }
+  line.text[line.len < sizeof line.text ? line.len++ : sizeof line.text - 1] = '\n';
+  if (write(sink.fd, line.text, line.len) < 0) {
+    return; /* nowhere left to report that the log cannot be written */
+  }
+}
+
+void sip_log(enum sip_log_level level, const char *module, const char *event_id, const char *format, ...)
+{
+  char text[LINE_BYTES / 2];
+  va_list args;
+
+  if (!sip_log_on(level)) {
+    return;
+  }
+  va_start(args, format);
+  (void)vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  sip_log_fields(level, module, event_id, NULL, 0, text);
+}

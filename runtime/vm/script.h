@@ -1,0 +1,38 @@
+#ifndef SIP_VM_SCRIPT_H
+#define SIP_VM_SCRIPT_H
+/* script.h - loading a user's script, and loading it again beside the one that runs.
+ *
+ * A generation is one loaded version: its globals, and the modules beside the script that it required. What is in
+ * flight keeps its generation alive by holding its functions; the compiled-in modules are shared by all generations.
+ * Loop thread only. */
+#include "core/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct sip_vm;
+struct sip_script;
+
+/** Loads and runs `path` in a new generation, at most `limit_ms` long (0: 5,000). `require` finds compiled-in modules
+ *  first, then NAME.lua and NAME/init.lua beside the script. While it runs, sip_script_current(vm) is this generation.
+ *  On failure `err` has file, line, an excerpt of the source and the traceback. A script may await at load time: it
+ *  runs as a task, and this function turns the loop until it ends. */
+int sip_script_load(struct sip_script **out, struct sip_vm *vm, const char *path, uint64_t limit_ms,
+                    struct sip_err *err);
+
+/** Forgets the generation; functions of it that are still referenced live on. Accepts NULL. */
+void sip_script_free(struct sip_script *script);
+
+/** Files that the script is made of, absolute paths, the script first. Borrowed until free. */
+size_t sip_script_files(const struct sip_script *script, const char *const **out);
+
+/** SHA-256-free identity of the content: FNV-1a over all files, 16 hex digits. Borrowed until free. */
+const char *sip_script_version(const struct sip_script *script);
+
+/** The generation that is loading now, or NULL. */
+struct sip_script *sip_script_current(struct sip_vm *vm);
+
+/** 1, 2, 3 … in the order of loading. */
+uint64_t sip_script_number(const struct sip_script *script);
+
+#endif
