@@ -28,7 +28,7 @@ enum {
 struct sip_err {
   int code;          /* negative; 0 when nothing failed */
   char name[48];     /* stable name, never changed once released: "ENOENT", "QUEUE_FULL", "UNKNOWN_TOPIC_OR_PART" */
-  char message[720]; /* what was tried, on what, why it failed, what to do; never a secret */
+  char message[2000]; /* what was tried, on what, why it failed, what to do; never a secret */
 };
 
 /** Stable name of a code: libuv's name ("ECANCELED") or ours ("QUEUE_FULL"). Static storage. */

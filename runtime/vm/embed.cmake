@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.25)
 # embed.cmake - writes the C file that holds stdlib/*.lua ("sipeat.<name>", and "sipeat" for sipeat.lua) and
 # stdlib/assets/* ("assets/<file>"). Stops on a name that occurs twice.
 set(text "/* Made by embed.cmake from stdlib/. */\n#include \"vm/embed.h\"\n\n")

@@ -12,6 +12,7 @@
 #include "core/base.h"
 #include "core/list.h"
 
+#include <limits.h>
 #include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,7 +21,7 @@ struct sip_vm;
 struct sip_task;
 struct sip_wait;
 
-enum { SIP_PENDING = 1 }; /* status of a wait that nobody has woken */
+enum { SIP_PENDING = INT_MAX }; /* status of a wait that nobody has woken */
 
 typedef void (*sip_wait_cancel_fn)(struct sip_wait *wait);
 typedef int (*sip_wait_finish_fn)(lua_State *L, struct sip_wait *wait);
@@ -61,7 +62,8 @@ int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push, s
                    struct sip_task **out);
 
 /** Cancels what the task waits on and wakes it with UV_ECANCELED; it unwinds by itself, so its <close> variables run.
- *  Every later await answers UV_ECANCELED at once. Harmless on a task that is ending. */
+ *  Every later await answers UV_ECANCELED at once, and after a few of them throws, so that a loop that ignores the
+ *  answer ends too. Harmless on a task that is ending. */
 void sip_task_kill(struct sip_task *task);
 
 /** The task that is running on `L`, or NULL on the main state. */

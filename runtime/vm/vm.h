@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct luaL_Reg;
 struct sip_vm;
 
 struct sip_vm_options {

@@ -1,0 +1,23 @@
+/* bind.c - provides the Lua modules over core, vm and flow. */
+#include "bind/bind.h"
+
+#include "vm/vm.h"
+
+int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
+{
+  static const struct {
+    const char *name;
+    lua_CFunction open;
+  } modules[] = {
+    { "sipeat.core.task", sip_open_task },
+    { "sipeat.core.log", sip_open_log },
+    { "sipeat.core.sys", sip_open_sys },
+    { "sipeat.core.flow", sip_open_flow },
+  };
+  int rc = 0;
+
+  for (size_t i = 0; rc == 0 && i < sizeof modules / sizeof modules[0]; i++) {
+    rc = sip_vm_provide(vm, modules[i].name, modules[i].open, err);
+  }
+  return rc;
+}

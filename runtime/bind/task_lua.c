@@ -1,0 +1,142 @@
+/* task_lua.c - module sipeat.core.task: the primitives under sipeat.task (stdlib/task.lua).
+ *
+ * spawn(f, ...) -> handle with kill() and ended(); errors of f are logged
+ * sleep(duration), signal(), set_event_id(text), event_id() -> text, parse_duration(text) -> ms or nil
+ * Loop thread only. */
+#include "bind/bind.h"
+#include "bind/sleep_lua.h"
+#include "core/log.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+
+static const char HANDLE[] = "sipeat.task.handle";
+
+struct handle {
+  struct sip_task *task; /* borrowed from the scheduler; NULL once it has ended */
+  bool boxed;            /* a box points here still */
+};
+
+static void handle_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
+{
+  struct handle *handle = arg;
+
+  (void)nresults;
+  if (status != LUA_OK) {
+    sip_log(SIP_LOG_ERROR, "task", sip_task_event_id(task), "%s",
+            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory");
+  }
+  handle->task = NULL;
+  if (!handle->boxed) {
+    free(handle);
+  }
+}
+
+static int handle_gc(lua_State *L)
+{
+  struct handle **box = luaL_checkudata(L, 1, HANDLE);
+  struct handle *handle = *box;
+
+  *box = NULL;
+  if (handle != NULL) {
+    handle->boxed = false;
+    if (handle->task == NULL) {
+      free(handle);
+    }
+  }
+  return 0;
+}
+
+static struct handle *check_handle(lua_State *L)
+{
+  struct handle **box = luaL_checkudata(L, 1, HANDLE);
+
+  luaL_argcheck(L, *box != NULL, 1, "is closed");
+  return *box;
+}
+
+static int l_kill(lua_State *L)
+{
+  struct handle *handle = check_handle(L);
+
+  if (handle->task != NULL) {
+    sip_task_kill(handle->task);
+  }
+  return 0;
+}
+
+static int l_ended(lua_State *L)
+{
+  lua_pushboolean(L, check_handle(L)->task == NULL);
+  return 1;
+}
+
+static int l_spawn(lua_State *L)
+{
+  static const luaL_Reg methods[] = { { "kill", l_kill }, { "ended", l_ended }, { NULL, NULL } };
+  int nargs = lua_gettop(L) - 1;
+  struct handle **box, *handle;
+
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  box = sip_box_class(L, HANDLE, handle_gc, methods);
+  handle = calloc(1, sizeof *handle);
+  if (handle == NULL) {
+    return luaL_error(L, "spawn: not enough memory");
+  }
+  handle->boxed = true;
+  *box = handle;
+  lua_insert(L, 1); /* the box stays below what the task takes */
+  handle->task = sip_task_spawn(L, nargs, handle_on_end, handle);
+  return 1;
+}
+
+static int l_set_event_id(lua_State *L)
+{
+  struct sip_task *task = sip_task_current(L);
+  size_t len;
+  const char *id = luaL_checklstring(L, 1, &len);
+
+  if (task != NULL) {
+    sip_task_set_event_id(task, id, len);
+  }
+  return 0;
+}
+
+static int l_event_id(lua_State *L)
+{
+  struct sip_task *task = sip_task_current(L);
+
+  lua_pushstring(L, task == NULL ? "" : sip_task_event_id(task));
+  return 1;
+}
+
+static int l_parse_duration(lua_State *L)
+{
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  uint64_t ms;
+
+  if (!sip_parse_duration_ms(text, len, &ms)) {
+    return 0;
+  }
+  lua_pushinteger(L, (lua_Integer)ms);
+  return 1;
+}
+
+int sip_open_task(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+    { "spawn", l_spawn },
+    { "sleep", sip_l_sleep },
+    { "signal", sip_l_signal },
+    { "set_event_id", l_set_event_id },
+    { "event_id", l_event_id },
+    { "parse_duration", l_parse_duration },
+    { NULL, NULL },
+  };
+
+  luaL_newlib(L, functions);
+  return 1;
+}

@@ -1,0 +1,251 @@
+/* lib.c - the globals that scripts see: Lua's own libraries less what blocks, escapes or crashes, and `require`.
+ *
+ * Left out: io, dofile, loadfile, package, most of os and debug, string.dump, binary chunks. Changed: setmetatable
+ * refuses __gc (no budget holds there), coroutine.resume and wrap tell the watchdog what runs. */
+#include "vm/embed.h"
+#include "vm/script_files.h"
+#include "vm/state.h"
+
+#include <lauxlib.h>
+#include <lua-cjson.h>
+#include <lualib.h>
+#include <string.h>
+
+static int l_setmetatable(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  if (lua_type(L, 2) == LUA_TTABLE) {
+    lua_pushstring(L, "__gc");
+    if (lua_rawget(L, 2) != LUA_TNIL) {
+      return luaL_error(L, "scripts may not set __gc; close resources with a <close> variable");
+    }
+    lua_pop(L, 1);
+  } else if (!lua_isnil(L, 2)) {
+    luaL_typeerror(L, 2, "nil or table");
+  }
+  if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) {
+    return luaL_error(L, "cannot change a protected metatable");
+  }
+  lua_settop(L, 2);
+  lua_setmetatable(L, 1);
+  return 1;
+}
+
+/* coroutine.resume and wrap: upvalue 1 is Lua's own resume, upvalue 2 (of a wrapped one) the coroutine. */
+static int switched_resume(lua_State *L, lua_State *co, int nargs)
+{
+  struct sip_budget *budget = &sip_vm_of(L)->budget;
+  lua_State *before = sip_budget_switch(budget, co);
+
+  lua_call(L, nargs, LUA_MULTRET); /* Lua's resume catches what the coroutine raises */
+  (void)sip_budget_switch(budget, before);
+  return lua_gettop(L);
+}
+
+static int l_resume(lua_State *L)
+{
+  lua_State *co = lua_tothread(L, 1);
+
+  luaL_argexpected(L, co != NULL, 1, "coroutine");
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  return switched_resume(L, co, lua_gettop(L) - 1);
+}
+
+static int l_wrapped(lua_State *L)
+{
+  lua_State *co = lua_tothread(L, lua_upvalueindex(2));
+  int nresults;
+
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 2);
+  nresults = switched_resume(L, co, lua_gettop(L) - 1);
+  if (lua_toboolean(L, 1)) {
+    return nresults - 1;
+  }
+  if (lua_type(L, 2) == LUA_TSTRING) { /* with the place of the caller, as Lua's own wrap does */
+    luaL_where(L, 1);
+    lua_pushvalue(L, 2);
+    lua_concat(L, 2);
+  }
+  return lua_error(L);
+}
+
+static int l_wrap(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_pushvalue(L, lua_upvalueindex(1)); /* Lua's resume */
+  lua_pushvalue(L, lua_upvalueindex(2)); /* Lua's create */
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  lua_pushcclosure(L, l_wrapped, 2);
+  return 1;
+}
+
+/* load(chunk, name?, mode?, env?): text only. */
+static int l_load(lua_State *L)
+{
+  lua_settop(L, 4);
+  lua_pushliteral(L, "t");
+  lua_replace(L, 3);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  if (lua_isnil(L, 5)) {
+    lua_settop(L, 4); /* a nil environment would be one */
+  }
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+static void keep_only(lua_State *L, const char *library, const char *const *names)
+{
+  lua_getglobal(L, library);
+  lua_newtable(L);
+  for (; *names != NULL; names++) {
+    lua_getfield(L, -2, *names);
+    lua_setfield(L, -2, *names);
+  }
+  lua_remove(L, -2);
+  lua_pushvalue(L, -1);
+  lua_setglobal(L, library);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, library);
+  lua_pop(L, 1);
+}
+
+static void change_coroutine(lua_State *L)
+{
+  lua_getglobal(L, LUA_COLIBNAME);
+  lua_getfield(L, -1, "resume");
+  lua_pushvalue(L, -1);
+  lua_getfield(L, -3, "create"); /* stack: coroutine, resume, resume, create */
+  lua_pushcclosure(L, l_wrap, 2);
+  lua_setfield(L, -3, "wrap");
+  lua_pushcclosure(L, l_resume, 1);
+  lua_setfield(L, -2, "resume");
+  lua_pop(L, 1);
+}
+
+static const char *const os_names[] = { "clock", "date", "difftime", "getenv", "time", NULL };
+static const char *const debug_names[] = { "traceback", "getinfo", NULL };
+
+void sip_open_libraries(lua_State *L)
+{
+  static const luaL_Reg libraries[] = {
+    { LUA_GNAME, luaopen_base },      { LUA_COLIBNAME, luaopen_coroutine }, { LUA_TABLIBNAME, luaopen_table },
+    { LUA_OSLIBNAME, luaopen_os },    { LUA_STRLIBNAME, luaopen_string },   { LUA_MATHLIBNAME, luaopen_math },
+    { LUA_UTF8LIBNAME, luaopen_utf8 }, { LUA_DBLIBNAME, luaopen_debug },    { NULL, NULL },
+  };
+
+  for (const luaL_Reg *library = libraries; library->func != NULL; library++) {
+    luaL_requiref(L, library->name, library->func, 1);
+    lua_pop(L, 1);
+  }
+  keep_only(L, LUA_OSLIBNAME, os_names);
+  keep_only(L, LUA_DBLIBNAME, debug_names);
+  change_coroutine(L);
+  lua_getglobal(L, LUA_STRLIBNAME);
+  lua_pushnil(L);
+  lua_setfield(L, -2, "dump");
+  lua_pop(L, 1);
+  lua_pushnil(L);
+  lua_setglobal(L, "dofile");
+  lua_pushnil(L);
+  lua_setglobal(L, "loadfile");
+  lua_getglobal(L, "load");
+  lua_pushcclosure(L, l_load, 1);
+  lua_setglobal(L, "load");
+  lua_pushcfunction(L, l_setmetatable);
+  lua_setglobal(L, "setmetatable");
+  lua_pushnil(L);
+  lua_pushcclosure(L, sip_require, 1);
+  lua_setglobal(L, "require");
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_cjson);
+  lua_setfield(L, -2, "sipeat.core.cjson");
+  lua_pop(L, 1);
+  /* Incremental with a longer pause: measured best with many suspended coroutines, where generational was worst. */
+  (void)lua_gc(L, LUA_GCINC, 200, 200, 13);
+}
+
+/* --- require: compiled-in modules first, so that a file cannot stand in for one --- */
+
+static int require_after(lua_State *L, int status, lua_KContext context)
+{
+  (void)status;
+  (void)context;
+  /* stack: name, loaded table, result */
+  if (lua_isnil(L, 3)) {
+    lua_pushboolean(L, 1);
+    lua_replace(L, 3);
+  }
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 3);
+  lua_rawset(L, 2);
+  return 1;
+}
+
+/* stack: name, loaded table, function */
+static int require_run(lua_State *L)
+{
+  lua_pushvalue(L, 1);
+  lua_pushboolean(L, 0); /* false: it is being loaded */
+  lua_rawset(L, 2);
+  lua_pushvalue(L, 1);
+  lua_callk(L, 1, 1, 0, require_after);
+  return require_after(L, LUA_OK, 0);
+}
+
+/* Looks `name` (index 1) up in the table at index 2. True: the module is on the stack. */
+static bool require_find(lua_State *L, const char *name)
+{
+  lua_pushvalue(L, 1);
+  if (lua_rawget(L, 2) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return false;
+  }
+  if (lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
+    luaL_error(L, "module '%s' requires itself, directly or through others, or failed to load before", name);
+  }
+  return true;
+}
+
+int sip_require(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+  const struct sip_embedded *file;
+
+  lua_settop(L, 1);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (require_find(L, name)) {
+    return 1;
+  }
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  if (lua_getfield(L, 3, name) == LUA_TFUNCTION) {
+    lua_remove(L, 3);
+    return require_run(L);
+  }
+  lua_settop(L, 2);
+  file = strncmp(name, "assets/", 7) == 0 ? NULL : sip_embedded_find(name);
+  if (file != NULL) {
+    lua_pushfstring(L, "@%s", file->source);
+    if (luaL_loadbufferx(L, file->data, file->len, lua_tostring(L, -1), "t") != LUA_OK) {
+      return lua_error(L);
+    }
+    lua_remove(L, 3);
+    return require_run(L);
+  }
+  lua_settop(L, 1);
+  if (lua_isnil(L, lua_upvalueindex(1))) {
+    return luaL_error(L, "module '%s' is not compiled in", name);
+  }
+  lua_getfield(L, lua_upvalueindex(1), "loaded");
+  if (require_find(L, name)) {
+    return 1;
+  }
+  sip_script_load_module(L, lua_upvalueindex(1), name); /* pushes the chunk, or raises */
+  return require_run(L);
+}

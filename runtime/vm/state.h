@@ -1,0 +1,52 @@
+#ifndef SIP_VM_STATE_H
+#define SIP_VM_STATE_H
+/* state.h - what the files of vm/ share about a worker. Nobody else includes it. */
+#include "core/list.h"
+#include "vm/budget.h"
+#include "vm/vm.h"
+
+enum { SIP_VM_SERVICES = 24 };
+
+struct sip_task;
+
+struct sip_scheduler {
+  uv_idle_t idle;         /* runs the drain while `ready` is not empty */
+  struct sip_list ready;  /* tasks to resume */
+  struct sip_list all;    /* every task that has not ended */
+  struct sip_list pool;   /* ended tasks, kept with their coroutines */
+  size_t count, pooled;   /* lengths of `all` and `pool` */
+  size_t handles;         /* open handles: the idle watcher and one timer per task */
+  struct sip_task *running; /* borrowed; NULL outside of a resume */
+  bool closing;
+};
+
+struct sip_vm {
+  lua_State *L;
+  uv_loop_t *loop; /* borrowed from the host */
+  size_t memory_bytes, memory_limit_bytes;
+  struct sip_scheduler tasks;
+  struct sip_budget budget;
+  struct sip_script *loading; /* borrowed from the load in progress */
+  uint64_t generations;
+  struct {
+    const void *key;
+    void *value; /* borrowed from the binding */
+  } services[SIP_VM_SERVICES];
+};
+
+/** The scheduler of a new state. @return 0 or a libuv code */
+int sip_tasks_init(struct sip_vm *vm);
+
+/** Kills all tasks, waits for them, closes the handles. Turns the loop. */
+void sip_tasks_deinit(struct sip_vm *vm);
+
+/** Puts `require`, the safe libraries and our replacements into the globals. Throws. */
+void sip_open_libraries(lua_State *L);
+
+/** `require` for compiled-in modules, and with upvalue 1 a generation's table, also for files. */
+int sip_require(lua_State *L);
+
+/** Message handler: any error value becomes a string with traceback. */
+int sip_traceback(lua_State *L);
+
+#endif

@@ -1,0 +1,214 @@
+/* vm.c - one worker's Lua state: the capped allocator, set-up and tear-down, protected calls. Loop thread only. */
+#include "vm/vm.h"
+
+#include "core/log.h"
+#include "vm/state.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t DEFAULT_MEMORY_BYTES = (size_t)1 << 30;
+enum { DEFAULT_SLICE_MS = 10000 };
+
+static void *vm_alloc(void *arg, void *block, size_t old_size, size_t new_size)
+{
+  struct sip_vm *vm = arg;
+  size_t before = block == NULL ? 0 : old_size; /* without a block, old_size is a type */
+  void *result;
+
+  if (new_size == 0) {
+    free(block);
+    vm->memory_bytes -= before;
+    return NULL;
+  }
+  if (new_size > before && vm->memory_bytes + (new_size - before) > vm->memory_limit_bytes) {
+    return NULL; /* Lua collects garbage, tries again, and then raises "not enough memory" */
+  }
+  result = realloc(block, new_size);
+  if (result == NULL) {
+    return NULL;
+  }
+  vm->memory_bytes += new_size - before;
+  return result;
+}
+
+static int vm_on_panic(lua_State *L)
+{
+  const char *text = lua_tostring(L, -1);
+
+  sip_log(SIP_LOG_ERROR, "vm", NULL, "an error outside of a protected call: %s", text == NULL ? "?" : text);
+  return 0; /* Lua aborts: a bug of ours, and what was in flight is not committed */
+}
+
+static void vm_on_warning(void *arg, const char *text, int to_continue)
+{
+  (void)arg;
+  (void)to_continue;
+  if (text[0] != '@') {
+    sip_log(SIP_LOG_WARN, "lua", NULL, "%s", text);
+  }
+}
+
+static int vm_set_up(lua_State *L)
+{
+  sip_open_libraries(L);
+  return 0;
+}
+
+int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options *options, struct sip_err *err)
+{
+  struct sip_vm *vm = calloc(1, sizeof *vm);
+  int rc;
+
+  if (vm == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "no memory for the script engine");
+  }
+  vm->loop = loop;
+  vm->memory_limit_bytes = options != NULL && options->memory_limit_bytes != 0 ? options->memory_limit_bytes
+                                                                              : DEFAULT_MEMORY_BYTES;
+  rc = sip_budget_init(&vm->budget, options != NULL && options->slice_limit_ms != 0 ? options->slice_limit_ms
+                                                                                    : DEFAULT_SLICE_MS);
+  if (rc < 0) {
+    sip_err_errno(err, -rc, "cannot start the watchdog thread");
+    goto cleanup;
+  }
+  vm->L = lua_newstate(vm_alloc, vm);
+  if (vm->L == NULL) {
+    rc = sip_err_set(err, UV_ENOMEM, "no memory for the script engine");
+    goto cleanup;
+  }
+  *(struct sip_vm **)lua_getextraspace(vm->L) = vm; /* before any coroutine: they inherit it */
+  lua_atpanic(vm->L, vm_on_panic);
+  lua_setwarnf(vm->L, vm_on_warning, NULL);
+  rc = sip_tasks_init(vm);
+  if (rc < 0) {
+    goto cleanup;
+  }
+  lua_pushcfunction(vm->L, vm_set_up);
+  rc = sip_vm_call(vm, 0, 0, err);
+  if (rc < 0) {
+    goto cleanup;
+  }
+  *out = vm;
+  vm = NULL; /* handed over */
+cleanup:
+  sip_vm_free(vm);
+  return rc;
+}
+
+void sip_vm_free(struct sip_vm *vm)
+{
+  if (vm == NULL) {
+    return;
+  }
+  if (vm->L != NULL) {
+    sip_tasks_deinit(vm);
+    lua_close(vm->L); /* boxes close their handles */
+    (void)uv_run(vm->loop, UV_RUN_DEFAULT);
+  }
+  sip_budget_deinit(&vm->budget);
+  free(vm);
+}
+
+lua_State *sip_vm_state(struct sip_vm *vm)
+{
+  return vm->L;
+}
+
+struct sip_vm *sip_vm_of(lua_State *L)
+{
+  return *(struct sip_vm **)lua_getextraspace(L);
+}
+
+uv_loop_t *sip_vm_loop(lua_State *L)
+{
+  return sip_vm_of(L)->loop;
+}
+
+size_t sip_vm_memory_bytes(const struct sip_vm *vm)
+{
+  return vm->memory_bytes;
+}
+
+struct provided {
+  const char *name;
+  lua_CFunction open;
+};
+
+static int vm_provide(lua_State *L)
+{
+  struct provided *module = lua_touserdata(L, 1);
+
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, module->open);
+  lua_setfield(L, -2, module->name);
+  return 0;
+}
+
+int sip_vm_provide(struct sip_vm *vm, const char *name, lua_CFunction open, struct sip_err *err)
+{
+  struct provided module = { name, open };
+
+  lua_pushcfunction(vm->L, vm_provide);
+  lua_pushlightuserdata(vm->L, &module);
+  return sip_vm_call(vm, 1, 0, err);
+}
+
+int sip_vm_set_service(struct sip_vm *vm, const void *key, void *value)
+{
+  for (int i = 0; i < SIP_VM_SERVICES; i++) {
+    if (vm->services[i].key == key || vm->services[i].key == NULL) {
+      vm->services[i].key = key;
+      vm->services[i].value = value;
+      return 0;
+    }
+  }
+  return UV_ENOSPC;
+}
+
+void *sip_vm_service(lua_State *L, const void *key)
+{
+  struct sip_vm *vm = sip_vm_of(L);
+
+  for (int i = 0; i < SIP_VM_SERVICES; i++) {
+    if (vm->services[i].key == key) {
+      return vm->services[i].value;
+    }
+  }
+  return NULL;
+}
+
+int sip_traceback(lua_State *L)
+{
+  const char *message = luaL_tolstring(L, 1, NULL);
+
+  luaL_traceback(L, L, message, 1);
+  return 1;
+}
+
+int sip_vm_call(struct sip_vm *vm, int nargs, int nresults, struct sip_err *err)
+{
+  lua_State *L = vm->L;
+  int base = lua_gettop(L) - nargs, status;
+  bool entered;
+
+  lua_pushcfunction(L, sip_traceback); /* light: does not allocate */
+  lua_insert(L, base);
+  entered = sip_budget_enter(&vm->budget, L, 0);
+  status = lua_pcall(L, nargs, nresults, base);
+  sip_budget_leave(&vm->budget, L, entered);
+  lua_remove(L, base);
+  if (status == LUA_OK) {
+    return 0;
+  }
+  if (status == LUA_ERRMEM) {
+    status = sip_err_set(err, UV_ENOMEM, "not enough memory for the script engine");
+  } else {
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error value that is no text";
+
+    status = sip_err_set(err, SIP_ESCRIPT, "%s", text);
+  }
+  lua_settop(L, base - 1);
+  return status;
+}

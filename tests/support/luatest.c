@@ -1,0 +1,113 @@
+/* luatest.c - runs one Lua test file in the whole runtime: luatest FILE. Exit 0 when every test passed.
+ *
+ * require "sipeat.luatest" offers test, eq, ok, has, fails; each test runs as a part of the file's task and may wait. */
+#include "core/log.h"
+#include "modules.h"
+#include "vm/script.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char LIBRARY[] =
+  "local M = { passed = 0, failed = 0 }\n"
+  "local function show(v, depth)\n"
+  "  if type(v) == 'string' then return string.format('%q', v) end\n"
+  "  if type(v) ~= 'table' or depth > 6 then return tostring(v) end\n"
+  "  local keys, out = {}, {}\n"
+  "  for k in pairs(v) do keys[#keys + 1] = k end\n"
+  "  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)\n"
+  "  for _, k in ipairs(keys) do out[#out + 1] = tostring(k) .. ' = ' .. show(v[k], depth + 1) end\n"
+  "  return '{ ' .. table.concat(out, ', ') .. ' }'\n"
+  "end\n"
+  "local function same(a, b)\n"
+  "  if type(a) == 'number' and type(b) == 'number' then return a == b and math.type(a) == math.type(b) end\n"
+  "  if type(a) ~= 'table' or type(b) ~= 'table' then return a == b end\n"
+  "  for k, v in pairs(a) do if not same(v, b[k]) then return false end end\n"
+  "  for k in pairs(b) do if a[k] == nil then return false end end\n"
+  "  return true\n"
+  "end\n"
+  "function M.eq(actual, expected, what)\n"
+  "  if not same(actual, expected) then\n"
+  "    error((what and what .. ': ' or '') .. 'got ' .. show(actual, 0) .. ', expected ' .. show(expected, 0), 2)\n"
+  "  end\n"
+  "end\n"
+  "function M.ok(value, what) if not value then error(what or ('not true: ' .. tostring(value)), 2) end return value end\n"
+  "function M.has(text, part)\n"
+  "  if type(text) ~= 'string' or not text:find(part, 1, true) then\n"
+  "    error('got ' .. show(text, 0) .. ', which lacks ' .. show(part, 0), 2)\n"
+  "  end\n"
+  "end\n"
+  "function M.fails(f, part, ...)\n"
+  "  local ok, err = pcall(f, ...)\n"
+  "  if ok then error('did not raise', 2) end\n"
+  "  if part and not tostring(err):find(part, 1, true) then error('raised ' .. tostring(err) .. ', which lacks ' .. part, 2) end\n"
+  "  return err\n"
+  "end\n"
+  "function M.test(name, f)\n"
+  "  local ok, err = xpcall(f, function(e) return debug.traceback(tostring(e), 2) end)\n"
+  "  if ok then M.passed = M.passed + 1 else M.failed = M.failed + 1 end\n"
+  "  print((ok and 'ok       ' or 'not ok   ') .. name .. (ok and '' or '\\n' .. err))\n"
+  "end\n"
+  "return M\n";
+
+static int luatest_open(lua_State *L)
+{
+  if (luaL_loadbufferx(L, LIBRARY, sizeof LIBRARY - 1, "=luatest", "t") != LUA_OK) {
+    return lua_error(L);
+  }
+  lua_call(L, 0, 1);
+  return 1;
+}
+
+/* Leaves the numbers of passed and failed tests. */
+static int luatest_counts(lua_State *L)
+{
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "sipeat.luatest");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "passed");
+  lua_getfield(L, -2, "failed");
+  return 2;
+}
+
+int main(int argc, char **argv)
+{
+  static const uint64_t LIMIT_MS = 110000;
+  struct sip_script *script = NULL;
+  struct sip_err err = { 0 };
+  struct sip_vm *vm = NULL;
+  long passed = 0, failed = 1;
+  uv_loop_t loop;
+
+  if (argc != 2) {
+    (void)fprintf(stderr, "usage: luatest FILE\n");
+    return 2;
+  }
+  (void)setvbuf(stdout, NULL, _IOLBF, 0);
+  sip_log_setup(2, SIP_LOG_AUTO, getenv("LUATEST_DEBUG") != NULL ? SIP_LOG_DEBUG : SIP_LOG_WARN);
+  if (uv_loop_init(&loop) < 0 || sip_vm_new(&vm, &loop, NULL, &err) < 0 ||
+      sip_vm_provide(vm, "sipeat.luatest", luatest_open, &err) < 0 || sip_modules_start(vm, &err) < 0) {
+    (void)fprintf(stderr, "luatest: %s\n", err.message);
+    return 1;
+  }
+  if (sip_script_load(&script, vm, argv[1], LIMIT_MS, &err) < 0) {
+    (void)fprintf(stderr, "luatest: %s\n", err.message);
+  } else {
+    lua_pushcfunction(sip_vm_state(vm), luatest_counts);
+    if (sip_vm_call(vm, 0, 2, &err) == 0) {
+      passed = (long)lua_tointeger(sip_vm_state(vm), -2);
+      failed = (long)lua_tointeger(sip_vm_state(vm), -1);
+    }
+  }
+  sip_script_free(script);
+  sip_modules_stop(vm);
+  sip_vm_free(vm);
+  if (uv_loop_close(&loop) != 0) {
+    (void)fprintf(stderr, "luatest: the loop does not close: a handle is left open\n");
+    failed++;
+  }
+  (void)printf("%ld passed, %ld failed\n", passed, failed);
+  return failed == 0 && passed > 0 ? 0 : 1;
+}
