@@ -1,0 +1,173 @@
+"""A real Apache Kafka 4.1 for the tests: one KRaft node, started from the jars that Maven brings.
+
+The jars are kept in ~/.cache/sipeat (SIPEAT_CACHE names another place), so only the first run downloads them.
+`with Kafka() as kafka:` gives a broker on free ports with a directory of its own, and ends it.
+"""
+
+import base64
+import fcntl
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+
+from support.kafka_wire import Client
+
+HERE = pathlib.Path(__file__).parent
+JVM = ["-Xmx320m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+LOGGING = """status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1}: %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+"""
+PASSWORD = "sipeat-secret"
+
+
+def jars():
+    """The directory with Kafka's jars; downloads them once."""
+    cache = pathlib.Path(os.environ.get("SIPEAT_CACHE", pathlib.Path.home() / ".cache/sipeat"))
+    place = cache / "kafka-4.1.0"
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "kafka.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / ".done").exists():
+            subprocess.run(
+                ["mvn", "-q", "-B", "-f", HERE / "kafka/pom.xml", "dependency:copy-dependencies",
+                 "-DincludeScope=runtime", f"-DoutputDirectory={place}"],
+                check=True, stdin=subprocess.DEVNULL, timeout=600)
+            (place / ".done").touch()
+    return place
+
+
+def free_ports(count):
+    """Different ports that nobody listens on now."""
+    sockets, ports = [], []
+    while len(ports) < count:
+        s = socket.socket()
+        s.bind(("127.0.0.1", 0))
+        sockets.append(s)
+        ports.append(s.getsockname()[1])
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Kafka:
+    """One broker. `address` is host:port without encryption; with sasl_ssl=True `secure_address` takes SASL/PLAIN
+    over TLS from the user "sipeat" with PASSWORD, and `ca` is the file that a client trusts."""
+
+    def __init__(self, config=None, sasl_ssl=False):
+        self.config, self.sasl_ssl = dict(config or {}), sasl_ssl
+        self.process, self.temp = None, None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.stop()
+        self.temp.cleanup()
+
+    @property
+    def wire(self):
+        return Client(self.address)
+
+    def start(self):
+        """Formats the storage at the first start, then runs the broker and waits until it answers."""
+        if self.temp is None:
+            self.prepare()
+        self.output = open(self.directory / "broker.log", "ab")
+        self.process = subprocess.Popen(
+            self.java("kafka.Kafka", self.directory / "server.properties"),
+            stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.wire.topics()
+                return self
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("Kafka does not start:\n" + self.log()[-4000:])
+            time.sleep(0.05)
+
+    def prepare(self):
+        self.temp = tempfile.TemporaryDirectory(prefix="sipeat-kafka-")
+        self.directory = pathlib.Path(self.temp.name)
+        self.port, controller, secure = free_ports(3)
+        self.address, self.secure_address = f"127.0.0.1:{self.port}", f"localhost:{secure}"
+        listeners = f"PLAINTEXT://127.0.0.1:{self.port}"
+        settings = {
+            "process.roles": "broker,controller", "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+            "log.dirs": self.directory / "data", "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": 1, "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 4, "group.initial.rebalance.delay.ms": 0,
+        }
+        if self.sasl_ssl:
+            listeners += f",SECURE://{self.secure_address}"
+            settings.update(self.secure_listener())
+        settings.update({"listeners": listeners + f",CONTROLLER://127.0.0.1:{controller}",
+                         "advertised.listeners": listeners})
+        settings.update(self.config)
+        text = "".join(f"{name}={value}\n" for name, value in settings.items())
+        (self.directory / "server.properties").write_text(text)
+        (self.directory / "log4j2.properties").write_text(LOGGING)
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        subprocess.run(
+            self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c",
+                      self.directory / "server.properties"),
+            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
+
+    def secure_listener(self):
+        """A certificate of our own for localhost, and one user."""
+        self.ca, key = self.directory / "ca.pem", self.directory / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", self.ca],
+            check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        store = self.directory / "store.pem"
+        store.write_text(key.read_text() + self.ca.read_text())
+        return {
+            "ssl.keystore.type": "PEM", "ssl.keystore.location": store,
+            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.secure.plain.sasl.jaas.config":
+                "org.apache.kafka.common.security.plain.PlainLoginModule required "
+                f'username="sipeat" password="{PASSWORD}" user_sipeat="{PASSWORD}";',
+        }
+
+    def java(self, main, *arguments):
+        logging = f"-Dlog4j2.configurationFile=file:{self.directory}/log4j2.properties"
+        return ["java", *JVM, logging, "-cp", f"{jars()}/*", main, *map(str, arguments)]
+
+    def stop(self, sig=signal.SIGTERM):
+        """Ends the broker; its ports and data stay for start()."""
+        if self.process is not None:
+            self.process.send_signal(sig)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+            self.process = None
+            self.output.close()
+
+    def kill(self):
+        self.stop(signal.SIGKILL)
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def log(self):
+        return (self.directory / "broker.log").read_text(errors="replace")
