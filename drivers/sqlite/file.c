@@ -1,0 +1,394 @@
+/* file.c - what a job does to the database file.
+ *
+ * Pool thread; the connection's queue sees to it that one job runs at a time. Statements are
+ * prepared once and kept. A job that is told to stop gives up inside of SQLite (progress handler)
+ * and while it waits for a lock of another process (busy handler); SQLite then undoes what the
+ * statement had done. */
+#include "sqlite/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  STEPS_BETWEEN_CHECKS =
+    2000,              /* virtual machine steps between two looks at job->stop: some 0.1 ms */
+  BUSY_WAIT_MS = 5,    /* between two tries for a lock */
+  SHOWN_SQL_BYTES = 80 /* of a statement, in a message */
+};
+
+/* The stable name of a result code: the words that callers compare with. */
+static const char *code_name(int rc)
+{
+  switch (rc) {
+  case SQLITE_CONSTRAINT_UNIQUE:
+  case SQLITE_CONSTRAINT_PRIMARYKEY:
+  case SQLITE_CONSTRAINT_ROWID:
+    return "SQL_UNIQUE";
+  case SQLITE_CONSTRAINT_CHECK:
+    return "SQL_CHECK";
+  case SQLITE_CONSTRAINT_FOREIGNKEY:
+    return "SQL_FOREIGN_KEY";
+  case SQLITE_CONSTRAINT_NOTNULL:
+    return "SQL_NOT_NULL";
+  default:
+    break;
+  }
+  switch (rc & 0xff) {
+  case SQLITE_CONSTRAINT:
+    return "SQL_CONSTRAINT";
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED:
+    return "SQL_BUSY";
+  case SQLITE_FULL:
+    return "SQL_FULL";
+  case SQLITE_IOERR:
+    return "SQL_IO";
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+    return "SQL_CORRUPT";
+  case SQLITE_CANTOPEN:
+    return "SQL_CANNOT_OPEN";
+  case SQLITE_READONLY:
+  case SQLITE_PERM:
+    return "SQL_READ_ONLY";
+  case SQLITE_TOOBIG:
+    return "SQL_TOO_BIG";
+  default:
+    return "SQL_ERROR";
+  }
+}
+
+/* Where the statement of a job begins, for a message. */
+static int shown_len(const struct sip_sqlite_job *job)
+{
+  return job->sql.len < SHOWN_SQL_BYTES ? (int)job->sql.len : SHOWN_SQL_BYTES;
+}
+
+/* Fills job->err from SQLite's own. Always negative. */
+static int refused(struct sip_sqlite_file *file, struct sip_sqlite_job *job, int rc)
+{
+  const char *shown = job->sql.data == NULL ? "" : job->sql.data;
+  const char *hint = "";
+
+  if ((rc & 0xff) == SQLITE_NOMEM) {
+    return sip_err_set(&job->err, UV_ENOMEM, "sql: out of memory");
+  }
+  if ((rc & 0xff) == SQLITE_INTERRUPT) {
+    return sip_err_set(&job->err, UV_ECANCELED, "sql: cancelled");
+  }
+  if ((rc & 0xff) == SQLITE_AUTH) {
+    hint = " (BEGIN, COMMIT and ROLLBACK belong to db:transaction; ATTACH is not allowed)";
+  } else if ((rc & 0xff) == SQLITE_BUSY) {
+    hint = " (another process holds the file's lock)";
+  }
+  return sip_err_named(&job->err, SIP_ESQL, code_name(rc), "sql: %s%s, in: %.*s",
+                       sqlite3_errmsg(file->handle), hint, shown_len(job), shown);
+}
+
+/* --- handlers that SQLite calls while a statement runs --- */
+
+static int file_on_progress(void *arg)
+{
+  struct sip_sqlite_file *file = arg;
+
+  return file->job != NULL &&
+         atomic_load_explicit(&file->job->stop,
+                              memory_order_relaxed); /* a flag, it guards nothing */
+}
+
+static int file_on_busy(void *arg, int tries)
+{
+  struct sip_sqlite_file *file = arg;
+  uint64_t now_ms = uv_hrtime() / 1000000;
+
+  if (tries == 0) {
+    file->busy_since_ms = now_ms;
+  }
+  if (file_on_progress(file) || now_ms - file->busy_since_ms >= file->options.busy_timeout_ms) {
+    return 0;
+  }
+  uv_sleep(BUSY_WAIT_MS); /* a pool thread may wait */
+  return !file_on_progress(file);
+}
+
+static int file_on_authorize(void *arg, int action, const char *a, const char *b, const char *c,
+                             const char *d)
+{
+  struct sip_sqlite_file *file = arg;
+
+  (void)a;
+  (void)b;
+  (void)c;
+  (void)d;
+  if (action == SQLITE_ATTACH || action == SQLITE_DETACH) {
+    return SQLITE_DENY;
+  }
+  return action == SQLITE_TRANSACTION && !file->trusted ? SQLITE_DENY : SQLITE_OK;
+}
+
+/* --- prepared statements --- */
+
+static void cached_drop(struct sip_sqlite_cached *cached)
+{
+  (void)sqlite3_finalize(
+    cached->statement); /* repeats the error of its last step, which was reported */
+  free(cached->sql);
+  memset(cached, 0, sizeof *cached);
+}
+
+static struct sip_sqlite_cached *cached_find(struct sip_sqlite_file *file,
+                                             const struct sip_buf *sql)
+{
+  struct sip_sqlite_cached *oldest = &file->cache[0];
+
+  for (size_t i = 0; i < SIP_SQLITE_CACHE; i++) {
+    struct sip_sqlite_cached *cached = &file->cache[i];
+
+    if (cached->statement != NULL && cached->sql_len == sql->len &&
+        memcmp(cached->sql, sql->data, sql->len) == 0) {
+      return cached;
+    }
+    if (cached->used < oldest->used) {
+      oldest = cached;
+    }
+  }
+  cached_drop(oldest);
+  return oldest;
+}
+
+static bool is_blank(const char *text, const char *end)
+{
+  while (text < end && (strchr(" \t\r\n;", *text) != NULL)) {
+    text++;
+  }
+  return text == end;
+}
+
+/* The statement of the job, ready to bind. */
+static int file_prepare(struct sip_sqlite_file *file, struct sip_sqlite_job *job,
+                        sqlite3_stmt **out)
+{
+  struct sip_sqlite_cached *cached = cached_find(file, &job->sql);
+  const char *end = job->sql.data + job->sql.len, *tail = NULL;
+  int rc;
+
+  cached->used = ++file->clock;
+  if (cached->statement != NULL) {
+    *out = cached->statement;
+    return 0;
+  }
+  rc = sqlite3_prepare_v3(file->handle, job->sql.data, (int)job->sql.len, SQLITE_PREPARE_PERSISTENT,
+                          &cached->statement, &tail);
+  if (rc != SQLITE_OK) {
+    return refused(file, job, rc);
+  }
+  if (cached->statement == NULL || !is_blank(tail, end)) {
+    cached_drop(cached);
+    return sip_err_named(
+      &job->err, SIP_ESQL, "SQL_ERROR", "sql: expected one statement%s, in: %.*s",
+      tail < end ? " (use db:script for several)" : "", shown_len(job), job->sql.data);
+  }
+  cached->sql = malloc(job->sql.len);
+  if (cached->sql == NULL) {
+    cached_drop(cached);
+    return sip_err_set(&job->err, UV_ENOMEM, "sql: out of memory");
+  }
+  memcpy(cached->sql, job->sql.data, job->sql.len);
+  cached->sql_len = job->sql.len;
+  *out = cached->statement;
+  return 0;
+}
+
+static int bind_one(sqlite3_stmt *statement, int index, const struct sip_sqlite_job *job,
+                    const struct sip_sqlite_value *value)
+{
+  const char *data = job->bytes.data == NULL ? "" : job->bytes.data; /* empty text, and no other */
+
+  switch (value->type) {
+  case SIP_SQLITE_INTEGER:
+    return sqlite3_bind_int64(statement, index, value->as.integer);
+  case SIP_SQLITE_REAL:
+    return sqlite3_bind_double(statement, index, value->as.real);
+  case SIP_SQLITE_TEXT: /* TRANSIENT: job->bytes moves when the rows are added to it */
+    return sqlite3_bind_text64(statement, index, data + value->as.text.at, value->as.text.len,
+                               SQLITE_TRANSIENT, SQLITE_UTF8);
+  case SIP_SQLITE_BLOB:
+    return sqlite3_bind_blob64(statement, index, data + value->as.text.at, value->as.text.len,
+                               SQLITE_TRANSIENT);
+  default:
+    return sqlite3_bind_null(statement, index);
+  }
+}
+
+static int bind_all(struct sip_sqlite_file *file, struct sip_sqlite_job *job,
+                    sqlite3_stmt *statement)
+{
+  int wanted = sqlite3_bind_parameter_count(statement), rc;
+
+  if ((size_t)wanted != job->param_count) {
+    return sip_err_named(&job->err, SIP_ESQL, "SQL_ERROR",
+                         "sql: the statement has %d parameters and got %zu values, in: %.*s",
+                         wanted, job->param_count, shown_len(job), job->sql.data);
+  }
+  for (int i = 0; i < wanted; i++) {
+    rc = bind_one(statement, i + 1, job, &job->params[i]);
+    if (rc != SQLITE_OK) {
+      return refused(file, job, rc);
+    }
+  }
+  return 0;
+}
+
+/* --- jobs --- */
+
+static int run_statement(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
+{
+  sqlite3_stmt *statement = NULL;
+  int before = sqlite3_total_changes(file->handle), rc, step = SQLITE_OK;
+
+  rc = file_prepare(file, job, &statement);
+  if (rc < 0) {
+    return rc;
+  }
+  rc = bind_all(file, job, statement);
+  while (rc == 0 && (step = sqlite3_step(statement)) == SQLITE_ROW) {
+    rc = sip_sqlite_take_row(file, job, statement);
+  }
+  if (rc == 0 && step != SQLITE_DONE) {
+    rc = refused(file, job, step);
+  }
+  (void)sqlite3_reset(statement);          /* repeats the error of the step, which was reported */
+  (void)sqlite3_clear_bindings(statement); /* always SQLITE_OK */
+  job->changes = sqlite3_total_changes(file->handle) == before ? 0 : sqlite3_changes(file->handle);
+  job->last_id = sqlite3_last_insert_rowid(file->handle);
+  return rc;
+}
+
+/* Statements of the engine's own, or of a script. */
+static int run_text(struct sip_sqlite_file *file, struct sip_sqlite_job *job, const char *text)
+{
+  int rc = sqlite3_exec(file->handle, text, NULL, NULL, NULL);
+
+  return rc == SQLITE_OK ? 0 : refused(file, job, rc);
+}
+
+static int run_trusted(struct sip_sqlite_file *file, struct sip_sqlite_job *job, const char *text)
+{
+  int rc;
+
+  file->trusted = true;
+  rc = run_text(file, job, text);
+  file->trusted = false;
+  return rc;
+}
+
+static int run_commit(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
+{
+  struct sip_err kept;
+  int rc;
+
+  if (sqlite3_get_autocommit(file->handle)) {
+    return sip_err_named(&job->err, SIP_ESQL, "SQL_ROLLED_BACK",
+                         "sql: an earlier error has rolled the transaction back");
+  }
+  rc = run_trusted(file, job, "COMMIT");
+  if (rc < 0 && !sqlite3_get_autocommit(file->handle)) {
+    kept = job->err;
+    (void)run_trusted(file, job, "ROLLBACK"); /* the commit's error is the one to tell */
+    job->err = kept;
+  }
+  return rc;
+}
+
+static int run_rollback(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
+{
+  return sqlite3_get_autocommit(file->handle) ? 0 : run_trusted(file, job, "ROLLBACK");
+}
+
+static int run_open(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
+{
+  int flags =
+    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  int rc = sqlite3_open_v2(job->sql.data, &file->handle, flags, NULL);
+
+  if (file->handle == NULL) {
+    return sip_err_set(&job->err, UV_ENOMEM, "sql: open %s: out of memory", job->sql.data);
+  }
+  if (rc == SQLITE_OK) {
+    (void)sqlite3_busy_handler(file->handle, file_on_busy, file); /* SQLITE_OK on an open handle */
+    sqlite3_progress_handler(file->handle, STEPS_BETWEEN_CHECKS, file_on_progress, file);
+    (void)sqlite3_set_authorizer(file->handle, file_on_authorize, file); /* as above */
+    rc = sqlite3_exec(file->handle, "PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON;", NULL, NULL,
+                      NULL);
+  }
+  if (rc == SQLITE_OK) {
+    rc = sqlite3_exec(file->handle,
+                      file->options.sync_normal ? "PRAGMA synchronous=NORMAL"
+                                                : "PRAGMA synchronous=FULL",
+                      NULL, NULL, NULL);
+  }
+  if (rc != SQLITE_OK) {
+    return sip_err_named(
+      &job->err, SIP_ESQL, code_name(rc),
+      "sql: open %s: %s (does the directory exist, and may this user write to it?)", job->sql.data,
+      sqlite3_errmsg(file->handle));
+  }
+  return 0;
+}
+
+static void run_close(struct sip_sqlite_file *file)
+{
+  for (size_t i = 0; i < SIP_SQLITE_CACHE; i++) {
+    cached_drop(&file->cache[i]);
+  }
+  (void)sqlite3_close_v2(
+    file->handle); /* always SQLITE_OK; rolls an open transaction back; NULL is fine */
+  file->handle = NULL;
+}
+
+static bool ends_transaction_itself(const struct sip_sqlite_job *job)
+{
+  return job->kind == SIP_SQLITE_COMMIT || job->kind == SIP_SQLITE_ROLLBACK;
+}
+
+static int run_kind(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
+{
+  if (job->kind == SIP_SQLITE_OPEN) {
+    return run_open(file, job);
+  }
+  if (file->handle == NULL) {
+    return sip_err_set(&job->err, SIP_ECLOSED, "sql: the database is not open");
+  }
+  if (job->tx != NULL && job->kind != SIP_SQLITE_BEGIN && !ends_transaction_itself(job) &&
+      sqlite3_get_autocommit(file->handle)) {
+    return sip_err_named(&job->err, SIP_ESQL, "SQL_ROLLED_BACK",
+                         "sql: an earlier error has rolled the transaction back, in: %.*s",
+                         shown_len(job), job->sql.data);
+  }
+  switch (job->kind) {
+  case SIP_SQLITE_BEGIN: /* IMMEDIATE: the lock now, so that no later statement fails for want of it
+                          */
+    return run_trusted(file, job, "BEGIN IMMEDIATE");
+  case SIP_SQLITE_COMMIT:
+    return run_commit(file, job);
+  case SIP_SQLITE_ROLLBACK:
+    return run_rollback(file, job);
+  case SIP_SQLITE_SCRIPT:
+    return run_text(file, job, job->sql.data);
+  default:
+    return run_statement(file, job);
+  }
+}
+
+void sip_sqlite_file_run(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
+{
+  if (job->kind == SIP_SQLITE_CLOSE) {
+    run_close(file);
+    return;
+  }
+  file->job = ends_transaction_itself(job) ? NULL : job; /* an end is never given up half-way */
+  if (run_kind(file, job) == 0) {
+    job->err.code = 0;
+  }
+  file->job = NULL;
+}
