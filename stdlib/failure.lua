@@ -1,0 +1,113 @@
+--- Failures as values: what went wrong, its code, and whether trying again can help.
+--
+-- kind "transient"  may pass: try again            "timeout"    as transient; whether it happened is not known
+--      "permanent"  trying again cannot help, and the effect is known not to have happened
+--      "bug"        a script raised something that is no failure
+--      "cancelled"  the task was stopped from outside: no verdict on the event, never a dead letter
+local M = {}
+
+local Failure = { __name = "sipeat.failure" }
+Failure.__index = Failure
+
+function Failure:__tostring()
+  return self.message
+end
+
+local KINDS = { transient = true, permanent = true, bug = true, timeout = true, cancelled = true }
+
+-- Codes that say by themselves that trying again cannot help: the data is what it is.
+local DATA_CODES = { BAD_DATA = true, INVALID_EVENT = true, UNKNOWN_TYPE = true, TOO_BIG = true }
+
+-- Codes of a request that certainly never reached its receiver, or was turned away before it acted.
+local NEVER_STARTED = {
+  ECONNREFUSED = true,
+  ENOTFOUND = true,
+  EAI_AGAIN = true,
+  EAI_NONAME = true,
+  EHOSTUNREACH = true,
+  ENETUNREACH = true,
+  RATE_LIMITED = true,
+  NOT_SENT = true,
+}
+
+local function kind_of(code)
+  if DATA_CODES[code] then
+    return "permanent"
+  elseif code == "ECANCELED" then
+    return "cancelled"
+  elseif code == "ETIMEDOUT" then
+    return "timeout"
+  end
+  return "transient"
+end
+
+--- A failure with a message, a code (default "FAILED") and a kind (default: what the code implies).
+function M.new(message, code, kind)
+  if kind ~= nil and not KINDS[kind] then
+    error(("failure.new: unknown kind %q"):format(tostring(kind)), 2)
+  end
+  return setmetatable({
+    message = tostring(message),
+    code = code or "FAILED",
+    kind = kind or kind_of(code),
+  }, Failure)
+end
+
+--- Trying again cannot help, and what was asked for did not happen.
+function M.permanent(message, code)
+  return M.new(message, code or "PERMANENT", "permanent")
+end
+
+--- Trying again may help.
+function M.transient(message, code)
+  return M.new(message, code, "transient")
+end
+
+function M.is(value)
+  return getmetatable(value) == Failure
+end
+
+--- Is it certain that the effect did not happen?
+function M.proves_absence(failure)
+  return failure.kind == "permanent" or NEVER_STARTED[failure.code] == true
+end
+
+--- The failure that `nil, message, code` stands for; `message` may be a failure already.
+function M.of(message, code)
+  if M.is(message) then
+    return message
+  end
+  return M.new(message == nil and "failed without a message" or message, code)
+end
+
+-- What a raised value becomes, on the stack of the raise.
+local function caught(value)
+  if M.is(value) then
+    return value
+  end
+  local text = type(value) == "string" and value or ("raised %s"):format(tostring(value))
+  local failure = M.new(text, "SCRIPT_ERROR", "bug")
+  failure.traceback = debug.traceback(text, 2)
+  return failure
+end
+
+-- Results of a function as the caller of catch gets them.
+local function sort_out(ok, first, second, third, ...)
+  if not ok then
+    return nil, first
+  elseif M.is(first) then
+    return nil, first
+  elseif (first == nil or first == false) and second ~= nil then
+    return nil, M.of(second, third)
+  end
+  return true, first, second, third, ...
+end
+
+--- Runs f(...). true and its results, or nil and a failure: one that it raised, returned, or gave
+--- as nil, message, code. Anything else that is raised becomes a failure of kind "bug" with its
+--- traceback.
+function M.catch(f, ...)
+  return sort_out(xpcall(f, caught, ...))
+end
+
+return M
