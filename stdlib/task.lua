@@ -22,10 +22,15 @@ end
 
 local function run(self, f, ...)
   self.results = table.pack(xpcall(f, traced, ...))
-  self.ended = true
-  if self.finished:wake() == 0 and not self.results[1] and not self.quiet and not self.killed then
+  if not self.results[1] and not self.joined and not self.killed then
     require("sipeat.log").error("a task failed: " .. tostring(self.results[2]))
   end
+end
+
+local function spawn(signal, f, ...)
+  local self = setmetatable({ finished = signal }, Task)
+  self.handle = core.spawn(signal, run, self, f, ...)
+  return self
 end
 
 --- Starts f(...) as a task of its own; it first runs after the caller waits or ends.
@@ -35,20 +40,21 @@ function M.spawn(f, ...)
   if type(f) ~= "function" then
     error("task.spawn: a function is needed, got " .. type(f), 2)
   end
-  local self = setmetatable({ finished = core.signal(), ended = false }, Task)
-  self.handle = core.spawn(run, self, f, ...)
-  return self
+  return spawn(core.signal(), f, ...)
 end
 
 --- Waits until the task has ended. Results of its function; or nil, error, "SCRIPT" when it raised;
 --- or nil, message, "ETIMEDOUT" | "ECANCELED" when the wait itself ended early (the task goes on).
 function Task:join(timeout)
-  self.quiet = true
-  if not self.ended then
+  self.joined = true
+  while not self.handle:ended() do
     local ok, message, code = self.finished:wait(timeout)
     if not ok then
       return nil, message, code
     end
+  end
+  if not self.results then -- stopped where it could not catch: over its time, or out of memory
+    return nil, self.handle:error(), "SCRIPT"
   end
   if not self.results[1] then
     return nil, self.results[2], "SCRIPT"
@@ -58,54 +64,46 @@ end
 
 --- Asks the task to stop: what it waits on answers "ECANCELED", and it unwinds by itself.
 function Task:kill()
-  if not self.ended then
-    self.killed = true
-    self.handle:kill()
-  end
+  self.killed = true
+  self.handle:kill()
 end
 
 function Task:done()
-  return self.ended
-end
-
-local function stop_all(tasks)
-  for _, task in ipairs(tasks) do
-    task.quiet = true
-    task:kill()
-  end
+  return self.handle:ended()
 end
 
 --- Runs the functions side by side. An array with the first result of each, in order; or, as soon as one raises or
 --- returns nil and a message, that message and code, and the others are stopped.
 ---@param functions function[]
 function M.gather(functions)
-  local tasks, changed, results = {}, core.signal(), {}
-  local failed
+  local changed, tasks, results, taken = core.signal(), {}, {}, {}
   local left = #functions
   for i, f in ipairs(functions) do
-    tasks[i] = M.spawn(function()
-      local outcome = table.pack(xpcall(f, traced))
-      if not outcome[1] then
-        failed = failed or { outcome[2], "SCRIPT" }
-      elseif outcome[2] == nil and outcome[3] ~= nil then
-        failed = failed or { outcome[3], outcome[4] }
-      else
-        results[i] = outcome[2]
-      end
-      left = left - 1
-      changed:wake()
-    end)
+    tasks[i] = spawn(changed, f)
+    tasks[i].joined = true
   end
-  while left > 0 and not failed do
-    local ok, message, code = changed:wait()
-    if not ok then
-      stop_all(tasks)
-      return nil, message, code
+  local function stop(message, code)
+    for _, task in ipairs(tasks) do
+      task:kill()
     end
+    return nil, message, code
   end
-  if failed then
-    stop_all(tasks)
-    return nil, failed[1], failed[2]
+  while left > 0 do
+    for i, task in ipairs(tasks) do
+      if not taken[i] and task:done() then
+        local result, message, code = task:join()
+        if result == nil and message ~= nil then
+          return stop(message, code)
+        end
+        taken[i], results[i], left = true, result, left - 1
+      end
+    end
+    if left > 0 then
+      local ok, message, code = changed:wait()
+      if not ok then
+        return stop(message, code)
+      end
+    end
   end
   return results
 end
@@ -117,13 +115,13 @@ end
 function M.with_timeout(timeout, f, ...)
   local task = M.spawn(f, ...)
   local results = table.pack(task:join(timeout))
-  if not task.ended then
+  if not task:done() then
     task:kill()
-    task.finished:wait()
+    task:join()
     return nil, "did not finish within " .. timeout, results[3] == "ECANCELED" and "ECANCELED" or "ETIMEDOUT"
   end
-  if not task.results[1] then
-    error(task.results[2], 0)
+  if not task.results or not task.results[1] then
+    error(results[2], 0)
   end
   return table.unpack(results, 1, results.n)
 end

@@ -46,17 +46,28 @@ static int l_wait(lua_State *L)
   return sip_await(L, &waiter->wait, timeout_ms);
 }
 
-static int l_wake(lua_State *L)
+lua_Integer sip_signal_wake(struct sip_list *waiters, lua_Integer limit)
 {
-  struct sip_list *waiters = luaL_checkudata(L, 1, SIGNAL);
-  lua_Integer limit = luaL_optinteger(L, 2, LUA_MAXINTEGER), woken = 0;
   struct sip_list *node;
+  lua_Integer woken = 0;
 
   while (woken < limit && (node = sip_list_shift(waiters)) != NULL) {
     sip_wake(&SIP_CONTAINER(node, struct waiter, link)->wait, 0);
     woken++;
   }
-  lua_pushinteger(L, woken);
+  return woken;
+}
+
+struct sip_list *sip_check_signal(lua_State *L, int arg)
+{
+  return luaL_checkudata(L, arg, SIGNAL);
+}
+
+static int l_wake(lua_State *L)
+{
+  struct sip_list *waiters = sip_check_signal(L, 1);
+
+  lua_pushinteger(L, sip_signal_wake(waiters, luaL_optinteger(L, 2, LUA_MAXINTEGER)));
   return 1;
 }
 

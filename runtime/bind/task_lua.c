@@ -1,6 +1,6 @@
 /* task_lua.c - module sipeat.core.task: the primitives under sipeat.task (stdlib/task.lua).
  *
- * spawn(f, ...) -> handle with kill() and ended(); errors of f are logged
+ * spawn(signal, f, ...) -> handle with kill(), ended() and error(); the signal's waiters wake when f has ended
  * sleep(duration), signal(), set_event_id(text), event_id() -> text, parse_duration(text) -> ms or nil
  * Loop thread only. */
 #include "bind/bind.h"
@@ -11,13 +11,22 @@
 
 #include <lauxlib.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char HANDLE[] = "sipeat.task.handle";
 
 struct handle {
-  struct sip_task *task; /* borrowed from the scheduler; NULL once it has ended */
-  bool boxed;            /* a box points here still */
+  struct sip_task *task;   /* borrowed from the scheduler; NULL once it has ended */
+  struct sip_list *signal; /* borrowed from the box's user value; NULL without a box */
+  char *error;             /* what ended the task, when it was an error that f could not catch */
+  bool boxed;              /* a box points here still */
 };
+
+static void handle_free(struct handle *handle)
+{
+  free(handle->error);
+  free(handle);
+}
 
 static void handle_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
 {
@@ -25,12 +34,16 @@ static void handle_on_end(struct sip_task *task, lua_State *L, int status, int n
 
   (void)nresults;
   if (status != LUA_OK) {
-    sip_log(SIP_LOG_ERROR, "task", sip_task_event_id(task), "%s",
-            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory");
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory";
+
+    sip_log(SIP_LOG_ERROR, "task", sip_task_event_id(task), "%s", text);
+    handle->error = strdup(text); /* NULL for want of memory: error() then says so */
   }
   handle->task = NULL;
-  if (!handle->boxed) {
-    free(handle);
+  if (handle->boxed) {
+    (void)sip_signal_wake(handle->signal, LUA_MAXINTEGER);
+  } else {
+    handle_free(handle);
   }
 }
 
@@ -42,8 +55,9 @@ static int handle_gc(lua_State *L)
   *box = NULL;
   if (handle != NULL) {
     handle->boxed = false;
+    handle->signal = NULL;
     if (handle->task == NULL) {
-      free(handle);
+      handle_free(handle);
     }
   }
   return 0;
@@ -73,21 +87,35 @@ static int l_ended(lua_State *L)
   return 1;
 }
 
+static int l_error(lua_State *L)
+{
+  struct handle *handle = check_handle(L);
+
+  lua_pushstring(L, handle->error == NULL ? "not enough memory" : handle->error);
+  return 1;
+}
+
 static int l_spawn(lua_State *L)
 {
-  static const luaL_Reg methods[] = { { "kill", l_kill }, { "ended", l_ended }, { NULL, NULL } };
-  int nargs = lua_gettop(L) - 1;
+  static const luaL_Reg methods[] = {
+    { "kill", l_kill }, { "ended", l_ended }, { "error", l_error }, { NULL, NULL }
+  };
+  int nargs = lua_gettop(L) - 2;
+  struct sip_list *signal = sip_check_signal(L, 1);
   struct handle **box, *handle;
 
-  luaL_checktype(L, 1, LUA_TFUNCTION);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
   box = sip_box_class(L, HANDLE, handle_gc, methods);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1); /* the signal lives as long as the box */
   handle = calloc(1, sizeof *handle);
   if (handle == NULL) {
     return luaL_error(L, "spawn: not enough memory");
   }
   handle->boxed = true;
+  handle->signal = signal;
   *box = handle;
-  lua_insert(L, 1); /* the box stays below what the task takes */
+  lua_replace(L, 1); /* the box stays below what the task takes */
   handle->task = sip_task_spawn(L, nargs, handle_on_end, handle);
   return 1;
 }

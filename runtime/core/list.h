@@ -2,6 +2,7 @@
 #define SIP_CORE_LIST_H
 /* list.h - intrusive doubly linked list. A head and a member are both a struct sip_list; a lone node points at itself. */
 #include <stdbool.h>
+#include <stddef.h>
 
 struct sip_list {
   struct sip_list *next, *prev; /* borrowed: the nodes live in their owners */

@@ -75,6 +75,7 @@ static int luatest_counts(lua_State *L)
 int main(int argc, char **argv)
 {
   static const uint64_t LIMIT_MS = 110000;
+  struct sip_vm_options options = { 0, 2000 };
   struct sip_script *script = NULL;
   struct sip_err err = { 0 };
   struct sip_vm *vm = NULL;
@@ -87,7 +88,7 @@ int main(int argc, char **argv)
   }
   (void)setvbuf(stdout, NULL, _IOLBF, 0);
   sip_log_setup(2, SIP_LOG_AUTO, getenv("LUATEST_DEBUG") != NULL ? SIP_LOG_DEBUG : SIP_LOG_WARN);
-  if (uv_loop_init(&loop) < 0 || sip_vm_new(&vm, &loop, NULL, &err) < 0 ||
+  if (uv_loop_init(&loop) < 0 || sip_vm_new(&vm, &loop, &options, &err) < 0 ||
       sip_vm_provide(vm, "sipeat.luatest", luatest_open, &err) < 0 || sip_modules_start(vm, &err) < 0) {
     (void)fprintf(stderr, "luatest: %s\n", err.message);
     return 1;
