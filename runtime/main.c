@@ -1,4 +1,7 @@
-int main(void)
+/* main.c - start of the program. */
+#include "cli/cli.h"
+
+int main(int argc, char **argv)
 {
-  return 0;
+  return sip_cli_main(argc, argv);
 }
