@@ -130,6 +130,7 @@ static int script_make_generation(lua_State *L)
   const char *slash = strrchr(script->path, '/');
   struct sip_script **box;
 
+  lua_settop(L, 1);
   lua_newtable(L); /* 2: the generation */
   lua_newtable(L);
   lua_setfield(L, 2, "loaded");
@@ -187,26 +188,39 @@ static int script_spawn(lua_State *L)
   return 0;
 }
 
+/* The first "path:12:" of one of the script's files in `text`: its line, and the path in `file`; or 0. */
+static long script_find_line(const struct sip_script *script, const char *text, const char **file)
+{
+  const char *first = NULL;
+  long line = 0;
+
+  for (size_t i = 0; i < script->file_count; i++) {
+    const char *at = strstr(text, script->files[i]);
+    size_t n = strlen(script->files[i]);
+
+    if (at != NULL && at[n] == ':' && (first == NULL || at < first) && strtol(at + n + 1, NULL, 10) > 0) {
+      first = at;
+      line = strtol(at + n + 1, NULL, 10);
+      *file = script->files[i];
+    }
+  }
+  return line;
+}
+
 /* "path:12: message" gets the lines around line 12 between the message and the traceback. */
 static void script_describe(struct sip_script *script, const char *text)
 {
   struct sip_buf out = SIP_BUF_INIT;
   const char *end = strstr(text, "\nstack traceback:");
-  const char *line = NULL;
-  size_t length = end == NULL ? strlen(text) : (size_t)(end - text);
+  const char *file;
+  long line = script_find_line(script, text, &file);
 
-  for (size_t i = 0; i < script->file_count && line == NULL; i++) {
-    const char *at = strstr(text, script->files[i]);
-    size_t n = strlen(script->files[i]);
-
-    if (at != NULL && at[n] == ':' && strtol(at + n + 1, NULL, 10) > 0) {
-      (void)sip_buf_add(&out, text, length); /* what is lost for want of memory is only the excerpt */
-      sip_script_excerpt(&out, script->files[i], strtol(at + n + 1, NULL, 10));
-      (void)sip_buf_adds(&out, end == NULL ? "" : end);
-      line = at;
-    }
+  if (line > 0) { /* what is lost for want of memory is only the excerpt */
+    (void)sip_buf_add(&out, text, end == NULL ? strlen(text) : (size_t)(end - text));
+    sip_script_excerpt(&out, file, line);
+    (void)sip_buf_adds(&out, end == NULL ? "" : end);
   }
-  sip_err_set(&script->err, SIP_ESCRIPT, "%s", line == NULL || out.data == NULL ? text : out.data);
+  sip_err_set(&script->err, SIP_ESCRIPT, "%s", out.data == NULL ? text : out.data);
   sip_buf_deinit(&out);
 }
 
