@@ -299,6 +299,11 @@ void sip_task_kill(struct sip_task *task)
   }
 }
 
+bool sip_task_killed(const struct sip_task *task)
+{
+  return task->killed;
+}
+
 struct sip_task *sip_task_current(lua_State *L)
 {
   struct sip_task *task = sip_vm_of(L)->tasks.running;

@@ -66,6 +66,9 @@ int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push, s
  *  answer ends too. Harmless on a task that is ending. */
 void sip_task_kill(struct sip_task *task);
 
+/** Whether it was asked to stop: a binding then starts nothing, and awaits to get its UV_ECANCELED. */
+bool sip_task_killed(const struct sip_task *task);
+
 /** The task that is running on `L`, or NULL on the main state. */
 struct sip_task *sip_task_current(lua_State *L);
 
