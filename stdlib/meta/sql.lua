@@ -1,0 +1,67 @@
+---@meta sipeat.sql
+error "sipeat.sql: this file describes the module to an editor; it is not run"
+
+---@class sipeat.sql
+local M = {}
+
+---@class sipeat.sql.OpenOptions
+---@field busy_timeout? string how long to wait for another process's lock; default "5s"
+---@field max_result? string|integer most that one statement's rows take; default "64mb"
+---@field synchronous? "full"|"normal" default "full": a commit survives a power cut
+
+---@alias sipeat.sql.Value nil|boolean|integer|number|string|sipeat.sql.Blob
+---@class sipeat.sql.Blob
+
+---@class sipeat.sql.Runner
+local Runner = {}
+
+---Rows by column name; a NULL is an absent field.
+---@param sql string one statement, with ? for each value
+---@param ... sipeat.sql.Value
+---@return table[]? rows
+---@return string? message
+---@return string? code
+function Runner:query(sql, ...) end
+
+---@param sql string one statement, with ? for each value
+---@param ... sipeat.sql.Value
+---@return integer? changes rows inserted, updated or deleted
+---@return integer|string last_id or the message
+---@return string? code
+function Runner:exec(sql, ...) end
+
+---Any number of statements without values.
+---@param sql string
+---@return true? ok
+---@return string? message
+---@return string? code
+function Runner:script(sql) end
+
+---@class sipeat.sql.Tx: sipeat.sql.Runner
+
+---@class sipeat.sql.Db: sipeat.sql.Runner
+local Db = {}
+
+---Commits what f did, unless it raises or returns nil and a message.
+---@param f fun(tx: sipeat.sql.Tx): ...
+---@return any ... the results of f (true when it has none), or nil, message, code
+function Db:transaction(f) end
+
+function Db:close() end
+
+---@param path string a file, made when it is not there, or ":memory:"
+---@param options? sipeat.sql.OpenOptions
+---@return sipeat.sql.Db? db
+---@return string? message
+---@return string? code
+function M.open(path, options) end
+
+---@param bytes string
+---@return sipeat.sql.Blob
+function M.blob(bytes) end
+
+---@param code string?
+---@return boolean
+function M.is_constraint(code) end
+
+return M
