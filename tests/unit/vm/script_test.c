@@ -50,8 +50,10 @@ static void failures_name_file_line_and_excerpt(struct sip_vm *vm)
   CHECK(load(vm, "error({})", &err) == NULL);
   CHECK(load(vm, "\033Lua", &err) == NULL);
   CHECK_HAS(err.message, "attempt to load a binary chunk");
+#ifndef __SANITIZE_THREAD__ /* TSan holds signals back until the next library call, which this loop never makes */
   CHECK(load(vm, "while true do end", &err) == NULL);
   CHECK_HAS(err.message, "too long without waiting");
+#endif
   CHECK(load(vm, "require 'nowhere.at.all'", &err) == NULL);
   CHECK_HAS(err.message, "/nowhere/at/all.lua");
   write_file(module_path, "local x = 1\nlocal y = x.z.w\n");
