@@ -1,6 +1,7 @@
 --- Failures as values: what went wrong, its code, and whether trying again can help.
 --
--- kind "transient"  may pass: try again            "timeout"    as transient; whether it happened is not known
+-- kind "transient"  may pass: try again
+--      "timeout"    as transient; whether it happened is not known
 --      "permanent"  trying again cannot help, and the effect is known not to have happened
 --      "bug"        a script raised something that is no failure
 --      "cancelled"  the task was stopped from outside: no verdict on the event, never a dead letter

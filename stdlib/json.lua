@@ -43,7 +43,7 @@ local TOKEN_PATTERN = '"' .. TOKEN:gsub("%-", "%%-") .. '(%d+)@"'
 local function bad(path, depth, what)
   local parts = {}
   for i = 1, depth do
-    parts[i] = math.type(path[i]) == "integer" and ("[%d]"):format(path[i]) or "." .. tostring(path[i])
+    parts[i] = (math.type(path[i]) == "integer" and "[%s]" or ".%s"):format(path[i])
   end
   local place = table.concat(parts):gsub("^%.", "")
   error(setmetatable({ place == "" and what or place .. ": " .. what }, Bad), 0)

@@ -4,11 +4,11 @@
 -- at the caller's line on an unknown key (naming the nearest known one), a missing or a wrong
 -- value, and returns a checked copy in which durations are milliseconds and sizes are bytes.
 -- Defaults stand in the spec and nowhere else.
+local core = require "sipeat.core.task"
+
 local M = {}
 
 local SECRET = "sipeat.secret" -- what getmetatable answers for a secret of sipeat.env
-local HUNDRED_YEARS_MS = 3.2e12 -- the same bound as the runtime's own durations
-local DURATION_UNITS = { ms = 1, s = 1000, m = 60000, h = 3600000, d = 86400000, w = 604800000 }
 local SIZE_UNITS = { b = 1, kb = 1024, mb = 1024 ^ 2, gb = 1024 ^ 3 }
 
 --- Every spec by its name, for tools: name -> { key -> field }.
@@ -20,14 +20,12 @@ function M.duration_ms(text)
     local why = "a duration is a string with a unit, as in \"200ms\"; got %s"
     return nil, why:format(M.show(text)), "EINVAL"
   end
-  local number, unit = text:match("^(%d+%.?%d*)(%a+)$")
-  local factor = unit and DURATION_UNITS[unit]
-  local ms = factor and tonumber(number) * factor
-  if not ms or ms > HUNDRED_YEARS_MS then
+  local ms = core.parse_duration(text)
+  if not ms then
     local why = "%s is no duration; use ms, s, m, h, d or w, as in \"200ms\""
     return nil, why:format(M.show(text)), "EINVAL"
   end
-  return math.floor(ms + 0.5)
+  return ms
 end
 
 --- Bytes of "512b", "64kb", "10mb" or "1gb" (1 kb is 1,024 bytes); a number is bytes already.
@@ -157,7 +155,7 @@ local TYPES = {
 }
 
 local function spell(name, key)
-  return ("%s: option %s"):format(name, type(key) == "string" and key or "[" .. tostring(key) .. "]")
+  return ("%s: option %s"):format(name, type(key) == "string" and key or ("[%s]"):format(key))
 end
 
 -- The first alternative of "a|b" that fits.

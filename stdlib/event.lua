@@ -1,0 +1,149 @@
+--- Typed events: what a type's data looks like is declared once and checked at the edge, both ways.
+--
+-- A definition makes events (new), checks data that came (validate, accept) and gives the data its
+-- shape on the wire. Reading and writing records is in sipeat.record, re-exported here.
+local fields = require "sipeat.fields"
+local opts = require "sipeat.opts"
+local record = require "sipeat.record"
+local sys = require "sipeat.core.sys"
+
+local M = {}
+
+local Definition = { __name = "sipeat.event.definition" }
+Definition.__index = Definition
+
+function Definition:__tostring()
+  return self.type
+end
+
+local DEFINE = opts.spec("sipeat.event.define", {
+  topic = { "string" },
+  key = { "string|function" },
+  version = { "string", default = "1.0" },
+  currency = { "string", default = "EUR" },
+  source = { "string", default = "sipeat" },
+  mode = { "string", default = "binary", enum = { "binary", "structured", "plain", "body" } },
+})
+
+local NEW = opts.spec("sipeat.event.new", {
+  id = { "string" },
+  source = { "string" },
+  time = { "string" },
+  key = { "string" },
+  topic = { "string" },
+  headers = { "table" },
+  trace = { "string" },
+  attributes = { "table" },
+})
+
+M.from_record = record.from_record
+M.encode = record.encode
+M.list = fields.list
+
+--- Declares a type of event. `fields_by_name` maps each field to its type: "string", "email",
+--- "integer", "number", "boolean", "money", "money:minor", "time", "object", "array", "any", any of
+--- them with "[]" for a list, a list of allowed values, or a table of fields; "?" at the end of the
+--- type or of the field's name makes it optional.
+function M.define(type_name, fields_by_name, options)
+  if type(type_name) ~= "string" or type_name == "" then
+    error(("event.define: a type's name is text, got %s"):format(opts.show(type_name)), 2)
+  elseif type(fields_by_name) ~= "table" then
+    local why = "event.define %s: expected a table of fields, got %s"
+    error(why:format(type_name, opts.show(fields_by_name)), 2)
+  end
+  local o = DEFINE(options)
+  local ok, shape = pcall(fields.compile, fields_by_name, "event.define " .. type_name)
+  if not ok then
+    error(shape, 2)
+  end
+  o.type, o.fields, o.shape = type_name, fields_by_name, shape
+  return setmetatable(o, Definition)
+end
+
+function M.is_definition(value)
+  return getmetatable(value) == Definition
+end
+
+--- Checks data as it came from the wire, or as a script made it. Returns typed data, a copy:
+--- integers, money as { amount_minor, currency }, null fields gone, undeclared fields kept. Or nil,
+--- a message that names every wrong field, "INVALID_EVENT".
+function Definition:validate(data)
+  if data == nil then
+    return nil, ("invalid %s: there is no data"):format(self.type), "INVALID_EVENT"
+  end
+  local typed, problems = self.shape.check(data, self.currency)
+  if not typed then
+    return nil, ("invalid %s: %s"):format(self.type, problems), "INVALID_EVENT"
+  end
+  return typed
+end
+
+--- Data as it is written: the reverse of validate.
+function Definition:to_wire(data)
+  return self.shape.wire(data)
+end
+
+--- Checks an event that was read and puts the typed data into it. true, or nil, message, code.
+function Definition:accept(event)
+  local data, message, code = record.data(event)
+  if message then
+    return nil, message, code
+  end
+  data, message, code = self:validate(data)
+  if not data then
+    return nil, message, code
+  end
+  event.data, event.definition = data, self
+  return true
+end
+
+-- The record key that a definition or the caller's choice gives an event's data.
+local function key_of(self, data, event)
+  if type(self.key) == "function" then
+    return self.key(event)
+  end
+  local value = data
+  for part in self.key:gsub("^data%.", ""):gmatch("[^.]+") do
+    value = type(value) == "table" and value[part] or nil
+  end
+  return value
+end
+
+--- Makes an event: checked data with an id, the time and what `attributes` say. nil, message,
+--- "INVALID_EVENT" when the data is wrong.
+function Definition:new(data, attributes)
+  local o = NEW(attributes)
+  local typed, message, code = self:validate(data)
+  if not typed then
+    return nil, message, code
+  end
+  local event = M.untyped(self.type, typed, o, self.source, self.version)
+  event.definition, event.topic = self, o.topic or self.topic
+  if not event.key and self.key then
+    local key = key_of(self, typed, event)
+    if type(key) == "string" or math.type(key) == "integer" then
+      event.key = tostring(key)
+    end
+  end
+  return event
+end
+
+--- An event of a type that has no definition: its data goes as it is. `options` as for new.
+function M.untyped(type_name, data, options, source, version)
+  options = options or {}
+  return record.event {
+    id = options.id or sys.uuid(),
+    type = type_name,
+    source = options.source or source or "sipeat",
+    time = options.time or sys.iso_time(),
+    version = version or "1.0",
+    data = data,
+    key = options.key,
+    topic = options.topic,
+    headers = options.headers or {},
+    trace = options.trace,
+    attributes = options.attributes or {},
+  }
+end
+
+return M
