@@ -125,7 +125,7 @@ class Kafka:
         (self.directory / "log4j2.properties").write_text(LOGGING)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         subprocess.run(
-            self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c",
+            self.java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c",
                       self.directory / "server.properties"),
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
 
