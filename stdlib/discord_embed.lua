@@ -161,8 +161,9 @@ local function status_of(ok)
   return M.RED, "❌ Processing failed"
 end
 
---- The embed of a notice: {type, ok (nil: neither), error, data, fields, title, description, footer, color, time,
---- event_id, attempts, topic, partition, offset}. Whatever is in it, the result is within every limit.
+--- The embed of a notice: {type, ok (nil: neither), error, data, fields, title, description,
+--- footer, color, time, event_id, attempts, topic, partition, offset}. Whatever is in it, the
+--- result is within every limit.
 ---@param notice table
 ---@param events table<string, table>? how events are shown, by type
 ---@return table embed

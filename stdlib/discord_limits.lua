@@ -1,6 +1,6 @@
 --- What Discord accepts in one webhook message, and how it counts: code points, after trimming.
---- Source: discord-api-docs, resources/webhook.mdx and resources/message.mdx. Used to build messages that fit, and by
---- the capture page to refuse what Discord would refuse.
+--- Source: discord-api-docs, resources/webhook.mdx and resources/message.mdx. Used to build
+--- messages that fit, and by the capture page to refuse what Discord would refuse.
 local json = require "sipeat.json"
 
 local M = {
@@ -18,10 +18,11 @@ local M = {
   COLOR = 0xFFFFFF,
 }
 
--- What Discord trims besides ASCII white space: the other characters that Unicode calls white space.
+-- What Discord trims besides ASCII white space: the other characters that Unicode calls white
+-- space.
 local SPACES = {
-  ["\u{85}"] = true, ["\u{A0}"] = true, ["\u{1680}"] = true, ["\u{2028}"] = true, ["\u{2029}"] = true,
-  ["\u{202F}"] = true, ["\u{205F}"] = true, ["\u{3000}"] = true,
+  ["\u{85}"] = true, ["\u{A0}"] = true, ["\u{1680}"] = true, ["\u{2028}"] = true,
+  ["\u{2029}"] = true, ["\u{202F}"] = true, ["\u{205F}"] = true, ["\u{3000}"] = true,
 }
 for code = 0x2000, 0x200A do
   SPACES[utf8.char(code)] = true
@@ -165,7 +166,8 @@ local function check_embed(errors, path, embed)
       "int value should be less than or equal to 16777215.")
   end
   if not absent(embed.timestamp) and not is_stamp(embed.timestamp) then
-    report(errors, path .. ".timestamp", "DATE_TIME_TYPE_PARSE", "Could not parse. Should be ISO8601.")
+    report(errors, path .. ".timestamp", "DATE_TIME_TYPE_PARSE",
+      "Could not parse. Should be ISO8601.")
   end
   for i, field in ipairs(check_list(errors, path .. ".fields", embed.fields, M.FIELDS) or {}) do
     local here = ("%s.fields.%d"):format(path, i - 1)
@@ -189,13 +191,15 @@ local function check_username(errors, name)
   end
   local lower = M.trim(name):lower()
   if lower:find("clyde", 1, true) or lower:find("discord", 1, true) then
-    report(errors, "username", "USERNAME_INVALID_CONTAINS", 'Username cannot contain "clyde" or "discord"')
+    report(errors, "username", "USERNAME_INVALID_CONTAINS",
+      'Username cannot contain "clyde" or "discord"')
   elseif lower == "everyone" or lower == "here" then
     report(errors, "username", "USERNAME_INVALID_RESERVED", "Username is reserved")
   end
 end
 
---- Says what Discord would refuse. Paths count from 0, as in Discord's own answers ("embeds.0.title").
+--- Says what Discord would refuse. Paths count from 0, as in Discord's own answers
+--- ("embeds.0.title").
 ---@param message table
 ---@return true? ok
 ---@return {path: string, code: string, message: string}[]? errors

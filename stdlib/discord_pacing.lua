@@ -1,11 +1,11 @@
---- When the next request may go: Discord's rate-limit headers, kept for each bucket of each webhook, and its global
---- limit, which holds for the whole host. Nothing is assumed about the limits; what Discord says is obeyed.
---- Source: discord-api-docs, topics/rate-limits.mdx.
+--- When the next request may go: Discord's rate-limit headers, kept for each bucket of each
+--- webhook, and its global limit, which holds for the whole host. Nothing is assumed about the
+--- limits; what Discord says is obeyed. Source: discord-api-docs, topics/rate-limits.mdx.
 local json = require "sipeat.json"
 
 local M = {}
 
-local LONGEST_WAIT_MS = 3600 * 1000 -- a longer one is an error of the sender; asking once an hour harms nobody
+local LONGEST_WAIT_MS = 3600 * 1000 -- a longer one is an error; asking once an hour harms nobody
 local DEFAULT_WAIT_MS = 5000 -- a 429 that does not say how long
 local MARGIN_MS = 20 -- our clock and theirs do not tick together
 
@@ -71,7 +71,8 @@ end
 ---@return boolean? global
 function Pacing:observe(key, response)
   local state, now, headers = state_of(self, key), self.now_ms(), response.headers
-  local remaining, reset = tonumber(headers["x-ratelimit-remaining"]), seconds(headers["x-ratelimit-reset-after"])
+  local remaining = tonumber(headers["x-ratelimit-remaining"])
+  local reset = seconds(headers["x-ratelimit-reset-after"])
   if remaining and reset then
     state.bucket = headers["x-ratelimit-bucket"]
     state.remaining, state.reset_at = remaining, now + reset + MARGIN_MS

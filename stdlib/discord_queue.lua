@@ -1,6 +1,7 @@
 --- The notices that wait for one webhook, and the task that brings them there.
---- Bounded: what does not fit is counted by type and outcome, and a digest tells of it. The task lives only while
---- there is something to send; what waits when it is free goes as one message of up to ten embeds.
+--- Bounded: what does not fit is counted by type and outcome, and a digest tells of it. The task
+--- lives only while there is something to send; what waits when it is free goes as one message of
+--- up to ten embeds.
 local embed = require "sipeat.discord_embed"
 local json = require "sipeat.json"
 local limits = require "sipeat.discord_limits"
@@ -8,7 +9,7 @@ local log = require("sipeat.log").new("discord")
 
 local M = {}
 
-local DIGEST_AFTER_MS = 30 * 1000 -- a digest does not wait longer than this behind a queue that stays full
+local DIGEST_AFTER_MS = 30 * 1000 -- a digest waits no longer behind a queue that stays full
 local MAX_TYPES = 50 -- counted one by one in a digest; the others together
 
 local RANKS = { low = 1, normal = 2, high = 3 }
@@ -21,8 +22,8 @@ local function nothing_omitted()
   return { total = 0, types = {}, kinds = 0 }
 end
 
---- options: webhook (discord_webhook), capacity, batch, username, spawn(f) -> task, on_gone(queue, entries, detail),
---- counts (table of counters).
+--- options: webhook (discord_webhook), capacity, batch, username, spawn(f) -> task, on_gone(queue,
+--- entries, detail), counts (table of counters).
 function M.new(options)
   local self = setmetatable({ first = 1, last = 0, in_flight = 0, by_rank = { 0, 0, 0 } }, Queue)
   for key, given in next, options do
@@ -117,15 +118,16 @@ local function make_room(self, rank)
 end
 
 local function wake(self)
-  if not self.sender and not self.retired and (self.first <= self.last or self.omitted.total > 0) then
+  local something = self.first <= self.last or self.omitted.total > 0
+  if something and not self.sender and not self.retired then
     self.sender = self.spawn(function()
       self:run()
     end)
   end
 end
 
---- Takes a notice, or counts it as left out. entry: type, outcome, rank, and embed, or build() that makes it (called
---- only when there is room). Returns at once.
+--- Takes a notice, or counts it as left out. entry: type, outcome, rank, and embed, or build() that
+--- makes it (called only when there is room). Returns at once.
 ---@return boolean taken
 function Queue:push(entry)
   if self.retired or not self:has_room(entry.rank) then
@@ -152,7 +154,8 @@ local function digest_entry(self)
 end
 
 local function digest_is_late(self)
-  return self.omitted.total > 0 and self.webhook.pacing.now_ms() - self.omitted.since >= DIGEST_AFTER_MS
+  local since = self.omitted.since
+  return since and self.webhook.pacing.now_ms() - since >= DIGEST_AFTER_MS
 end
 
 --- The next message's entries, or nil when nothing is left.
@@ -165,7 +168,10 @@ local function take(self)
   if digest_is_late(self) then
     put(digest_entry(self))
   end
-  while self.first <= self.last and #batch < self.batch and size + self[self.first].size <= limits.SUM do
+  local function fits(entry)
+    return #batch < self.batch and size + entry.size <= limits.SUM
+  end
+  while self.first <= self.last and fits(self[self.first]) do
     put(take_first(self))
   end
   if #batch == 0 and self.omitted.total > 0 then
@@ -234,7 +240,8 @@ local function deliver(self, batch)
     return deliver(self, half(batch, middle + 1, #batch))
   elseif verdict == "rejected" then
     count(self, "rejected", 1)
-    log:error(("Discord refused the notice of %s: %s"):format(batch[1].type or "a digest", detail.message))
+    local line = "Discord refused the notice of %s: %s"
+    log:error(line:format(batch[1].type or "a digest", detail.message))
   elseif verdict == "failed" then
     lose(self, batch, detail)
   else
@@ -267,7 +274,8 @@ function Queue:adopt(entries, omitted)
   wake(self)
 end
 
---- The webhook does not exist (any more): what waits is handed to on_gone, and nothing is taken again.
+--- The webhook does not exist (any more): what waits is handed to on_gone, and nothing is taken
+--- again.
 ---@param detail {message: string}
 function Queue:retire(detail)
   self.retired = detail

@@ -19,7 +19,7 @@ local function rich()
     },
     {
       title = "🎨 Colours",
-      description = "Green: an event was processed. Red: it failed. Blue: a notice. Grey: a digest.",
+      description = "Green: an event was processed. Red: it failed. Blue: a notice.",
       color = embed.GREEN,
       timestamp = sys.iso_time(),
     },

@@ -61,11 +61,12 @@ function M.escape(text)
   text = text:gsub("[\\*_~|`%[]", "\\%0")
   text = ("\n" .. text):gsub("(\n[ \t]*)([>#%-])", "%1\\%2"):sub(2)
   text = text:gsub("<([%a@#:/&!])", "<" .. ZERO_WIDTH .. "%1")
-  text = text:gsub("@(everyone)", "@" .. ZERO_WIDTH .. "%1"):gsub("@(here)", "@" .. ZERO_WIDTH .. "%1")
-  return text
+  text = text:gsub("@(everyone)", "@" .. ZERO_WIDTH .. "%1")
+  return (text:gsub("@(here)", "@" .. ZERO_WIDTH .. "%1"))
 end
 
---- The bytes that can matter for `limit` characters: cleaning a megabyte to show a line would be a waste.
+--- The bytes that can matter for `limit` characters: cleaning a megabyte to show a line would be a
+--- waste.
 local function head(text, limit)
   local enough = limit * 8
   if #text <= enough then
@@ -76,7 +77,8 @@ local function head(text, limit)
   return (part:gsub("[\xC2-\xF4][\x80-\xBF]*$", "")), first + enough - 1 < #text
 end
 
---- Any bytes as text of 1 to `limit` code points: cleaned, escaped unless `plain`, cut; a dash when nothing is left.
+--- Any bytes as text of 1 to `limit` code points: cleaned, escaped unless `plain`, cut; a dash when
+--- nothing is left.
 ---@param text string
 ---@param limit integer
 ---@param plain boolean? for places where Discord shows no Markdown (footer, author)

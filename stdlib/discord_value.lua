@@ -10,9 +10,9 @@ local MAX_ITEMS = 40 -- of one list or object; the rest is counted
 
 -- Words that are written in capitals.
 local CAPITALS = {
-  api = "API", crm = "CRM", gps = "GPS", iban = "IBAN", id = "ID", ids = "IDs", ip = "IP", iso = "ISO", mac = "MAC",
-  pos = "POS", sim = "SIM", sku = "SKU", ssid = "SSID", uri = "URI", url = "URL", usb = "USB", utc = "UTC",
-  uuid = "UUID", vat = "VAT",
+  api = "API", crm = "CRM", gps = "GPS", iban = "IBAN", id = "ID", ids = "IDs", ip = "IP",
+  iso = "ISO", mac = "MAC", pos = "POS", sim = "SIM", sku = "SKU", ssid = "SSID", uri = "URI",
+  url = "URL", usb = "USB", utc = "UTC", uuid = "UUID", vat = "VAT",
 }
 
 --- "customerName", "customer_name" and "customer-name" as "Customer Name".

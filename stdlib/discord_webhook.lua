@@ -1,4 +1,5 @@
---- One webhook: its address, and bringing one message there. The token never gets into a message or a log line.
+--- One webhook: its address, and bringing one message there. The token never gets into a message or
+--- a log line.
 local json = require "sipeat.json"
 local log = require("sipeat.log").new("discord")
 local sys = require "sipeat.core.sys"
@@ -9,7 +10,8 @@ local USER_AGENT = ("DiscordBot (https://github.com/sipeat/sipeat, %s)"):format(
 local ANSWER_BYTES = 64 * 1024
 local LONG_WAIT_MS = 60 * 1000
 local MAX_LIMITS = 20 -- 429s in a row for one message
-local HINT = "copy it from Server Settings > Integrations > Webhooks: https://discord.com/api/webhooks/<id>/<token>"
+local HINT = "copy it from Server Settings > Integrations > Webhooks: "
+  .. "https://discord.com/api/webhooks/<id>/<token>"
 local GONE = { [401] = true, [403] = true, [404] = true }
 
 local Webhook = {}
@@ -48,16 +50,17 @@ function M.parse(url, name)
   elseif after ~= "" and after ~= "/" then
     return refuse("something follows the token")
   end
-  local thread = ("&" .. query):match("[&](thread_id=%d+)")
+  local thread = ("&" .. query):match("&thread_id=%d+") or ""
   return {
-    url = ("%s://%s%s/%s/%s?wait=true%s"):format(scheme, host, before, id, token, thread and "&" .. thread or ""),
+    url = ("%s://%s%s/%s/%s?wait=true%s"):format(scheme, host, before, id, token, thread),
     id = id,
     token = token,
   }
 end
 
---- options: url, name, pacing, transport(request) -> response | nil, message, code; sleep(ms) -> true | nil;
---- timeout (duration), attempts, backoff_ms {first, longest}, counts (table of counters).
+--- options: url, name, pacing, transport(request) -> response | nil, message, code; sleep(ms) ->
+--- true | nil; timeout (duration), attempts, backoff_ms {first, longest}, counts (table of
+--- counters).
 function M.new(options)
   local parts, message, code = M.parse(options.url, options.name)
   if not parts then
@@ -90,7 +93,8 @@ local function flatten(errors, path, out)
   for key, inner in next, errors do
     if key == "_errors" and type(inner) == "table" then
       for _, item in ipairs(inner) do
-        out[#out + 1] = ("%s: %s"):format(path, type(item) == "table" and tostring(item.message) or "?")
+        local why = type(item) == "table" and item.message
+        out[#out + 1] = ("%s: %s"):format(path, tostring(why))
       end
     elseif type(inner) == "table" and #out < 5 and #path < 100 then
       flatten(inner, path == "" and tostring(key) or path .. "." .. tostring(key), out)
@@ -176,7 +180,8 @@ local function hold_after_limit(self, detail, streak)
     self.pacing:hold(self.key, math.min(60000, 250 * 2 ^ (streak - 3)))
   end
   if detail.wait_ms >= LONG_WAIT_MS then
-    log:warn(("Discord asks to wait %d s%s"):format(detail.wait_ms // 1000, detail.global and " (global limit)" or ""))
+    local whose = detail.global and " (global limit)" or ""
+    log:warn(("Discord asks to wait %d s%s"):format(detail.wait_ms // 1000, whose))
   end
 end
 
@@ -188,8 +193,9 @@ local function limited(wait)
   }
 end
 
---- Brings one message there: waits as Discord asks, and repeats after failures of the network or the server up to
---- `attempts` times. -> "sent" | "rejected" | "gone" | "failed" | "cancelled", {status, id, message, code}
+--- Brings one message there: waits as Discord asks, and repeats after failures of the network or
+--- the server up to `attempts` times. -> "sent" | "rejected" | "gone" | "failed" | "cancelled",
+--- {status, id, message, code}
 ---@param body string JSON
 ---@param give_up_ms number? gives up rather than wait longer than this in all
 function Webhook:deliver(body, give_up_ms)

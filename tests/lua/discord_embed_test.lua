@@ -32,8 +32,8 @@ t.test("a processed contact looks as the seed shows it", function()
     ok = true,
     time = "2023-07-15T14:30:45Z",
     data = {
-      message = "I'd like to inquire about your services", companyName = "Acme Inc", phone = "+1234567890",
-      email = "john@example.com", name = "John Doe",
+      message = "I'd like to inquire about your services", companyName = "Acme Inc",
+      phone = "+1234567890", email = "john@example.com", name = "John Doe",
     },
   })
   t.eq(made, {
@@ -59,7 +59,10 @@ t.test("a failed request is red, with its error after its fields", function()
     error = "Payment processing failed",
     event_id = "e-1",
     attempts = 3,
-    data = { customerName = "Jane Smith", drinkName = "Coca-Cola", machineId = "M12345", machineName = "Office Lobby" },
+    data = {
+      customerName = "Jane Smith", drinkName = "Coca-Cola", machineId = "M12345",
+      machineName = "Office Lobby",
+    },
   })
   t.eq(made.title, "🥤 request.created event failed")
   t.eq(made.color, embed.RED)
@@ -80,7 +83,8 @@ t.test("unknown types and notices of one's own are shown too", function()
   t.eq(embed.build({ type = "order.paid", ok = true }).title, "📦 order.paid event processed")
   t.eq(embed.build({ type = "order.paid", ok = true }).description, "📦 Order Paid")
   local own = accepted(embed.build {
-    title = "Stock is low", description = "Two left", fields = { { "Slot", 4 }, { name = "Machine", value = "M1" } },
+    title = "Stock is low", description = "Two left",
+    fields = { { "Slot", 4 }, { name = "Machine", value = "M1" } },
   })
   t.eq(own.title, "Stock is low")
   t.eq(own.description, "Two left")
@@ -95,8 +99,9 @@ t.test("unknown types and notices of one's own are shown too", function()
 end)
 
 for key, name in pairs {
-  customerName = "Customer Name", machine_id = "Machine ID", id = "ID", ["e-mail"] = "E Mail", URL = "URL",
-  HTTPServer = "HTTP Server", companyName = "Company Name", ["größe"] = "Größe", userIDs = "User IDs",
+  customerName = "Customer Name", machine_id = "Machine ID", id = "ID", ["e-mail"] = "E Mail",
+  URL = "URL", HTTPServer = "HTTP Server", companyName = "Company Name", ["größe"] = "Größe",
+  userIDs = "User IDs",
 } do
   t.test("the field " .. key .. " is called " .. name, function()
     t.eq(value.name(key), name)
@@ -118,8 +123,10 @@ local READABLE = {
   { "a secret", env.conceal "hunter2", "***" },
   { "a list", { "a", 2, true }, "a, 2, Yes" },
   { "an empty list", json.array {}, "—" },
-  { "an object", { city = "Berlin", street = { name = "A", no = 1 } }, "City: Berlin\nStreet: Name: A, No: 1" },
-  { "a list of objects", { { slot = 1, drink = "Tea" }, { slot = 2 } }, "1. Drink: Tea, Slot: 1\n2. Slot: 2" },
+  { "an object", { city = "Berlin", street = { name = "A", no = 1 } },
+    "City: Berlin\nStreet: Name: A, No: 1" },
+  { "a list of objects", { { slot = 1, drink = "Tea" }, { slot = 2 } },
+    "1. Drink: Tea, Slot: 1\n2. Slot: 2" },
   { "a function", print, "function" },
   { "not a number", 0 / 0, tostring(0 / 0) },
 }
@@ -141,12 +148,14 @@ t.test("deep, circular and long values end", function()
 end)
 
 local HARMLESS = {
-  { "*bold* _it_ ~~x~~ ||spoiler|| `code`", "\\*bold\\* \\_it\\_ \\~\\~x\\~\\~ \\|\\|spoiler\\|\\| \\`code\\`" },
+  { "*bold* _it_ ~~x~~ ||spoiler|| `code`",
+    "\\*bold\\* \\_it\\_ \\~\\~x\\~\\~ \\|\\|spoiler\\|\\| \\`code\\`" },
   { "[text](https://evil.example)", "\\[text](https://evil.example)" },
   { "# head\n> quote\n- item\n-# small", "\\# head\n\\> quote\n\\- item\n\\-# small" },
   { "555-1234 > 3 # ok", "555-1234 > 3 # ok" },
   { "@everyone and @here", "@\u{200B}everyone and @\u{200B}here" },
-  { "<@123> <#1> <:a:1> <t:1:R> </x:1>", "<\u{200B}@123> <\u{200B}#1> <\u{200B}:a:1> <\u{200B}t:1:R> <\u{200B}/x:1>" },
+  { "<@123> <#1> <:a:1> <t:1:R> </x:1>",
+    "<\u{200B}@123> <\u{200B}#1> <\u{200B}:a:1> <\u{200B}t:1:R> <\u{200B}/x:1>" },
   { "a < 5", "a < 5" },
   { "back\\slash", "back\\\\slash" },
 }
@@ -210,7 +219,9 @@ for _, count in ipairs { 24, 25, 26, 200, 2000 } do
     for i = 1, count do
       data[("field%04d"):format(i)] = "v" .. i
     end
-    local made = accepted(embed.build { type = "a.b", ok = false, data = data, error = "broken", event_id = "e9" })
+    local made = accepted(embed.build {
+      type = "a.b", ok = false, data = data, error = "broken", event_id = "e9",
+    })
     t.eq(#made.fields, math.min(count + 2, 25))
     t.eq(field(made, "Error"), "broken")
     t.eq(field(made, "Event ID"), "e9")
@@ -228,7 +239,8 @@ t.test("the sum of 6,000 holds, and the error stays", function()
     data["field" .. i] = ("wörter "):rep(200)
   end
   local made = accepted(embed.build {
-    type = "a.b", ok = false, data = data, error = ("e"):rep(900), event_id = "e9", description = ("d"):rep(5000),
+    type = "a.b", ok = false, data = data, error = ("e"):rep(900), event_id = "e9",
+    description = ("d"):rep(5000),
   })
   t.ok(limits.embed_size(made) > 5000, "wastes room: " .. limits.embed_size(made))
   t.eq(field(made, "Event ID"), "e9")
@@ -240,13 +252,17 @@ t.test("names of 256 characters leave fields out rather than break the sum", fun
   for i = 1, 60 do
     data[("n"):rep(400) .. i] = ("v"):rep(2000)
   end
-  accepted(embed.build { type = ("t"):rep(500), ok = false, data = data, error = ("e"):rep(5000), event_id = "x" })
+  accepted(embed.build {
+    type = ("t"):rep(500), ok = false, data = data, error = ("e"):rep(5000), event_id = "x",
+  })
 end)
 
 t.test("random events never leave the limits", function()
   local seed = os.time()
   math.randomseed(seed)
-  local pieces = { "a", "ä", "😀", "\xFF", "\0", "*", "\\", "@everyone", "\n", " ", "\u{202E}", "<@1>", "\u{200D}" }
+  local pieces = {
+    "a", "ä", "😀", "\xFF", "\0", "*", "\\", "@everyone", "\n", " ", "\u{202E}", "<@1>", "\u{200D}",
+  }
   local function noise(longest)
     local parts = {}
     for i = 1, math.random(0, longest) do
@@ -262,8 +278,9 @@ t.test("random events never leave the limits", function()
     task.sleep("0ms") -- other tasks' turn: a script may not run on for ever
     local ok, err = pcall(function()
       accepted(embed.build {
-        type = noise(400), ok = math.random() < 0.5, data = data, error = noise(3000), event_id = noise(400),
-        title = math.random() < 0.3 and noise(600) or nil, description = math.random() < 0.3 and noise(6000) or nil,
+        type = noise(400), ok = math.random() < 0.5, data = data, error = noise(3000),
+        event_id = noise(400), title = math.random() < 0.3 and noise(600) or nil,
+        description = math.random() < 0.3 and noise(6000) or nil,
       })
     end)
     t.ok(ok, ("seed %d: %s"):format(seed, tostring(err)))
@@ -273,7 +290,11 @@ end)
 t.test("a digest counts by type and outcome", function()
   local made = accepted(embed.digest {
     total = 17,
-    types = { ["contact.created"] = { done = 12, dead = 3 }, ["request.created"] = { dead = 1 }, unknown = { info = 1 } },
+    types = {
+      ["contact.created"] = { done = 12, dead = 3 },
+      ["request.created"] = { dead = 1 },
+      unknown = { info = 1 },
+    },
   })
   t.eq(made.title, "📋 17 notices left out")
   t.eq(field(made, "contact.created"), "✅ 12 processed, ❌ 3 failed")

@@ -1,4 +1,5 @@
---- Pacing, retries, batches and the digest, against a scripted server and a clock that is moved by hand.
+--- Pacing, retries, batches and the digest, against a scripted server and a clock that is moved by
+--- hand.
 local json = require "sipeat.json"
 local limits = require "sipeat.discord_limits"
 local pacing = require "sipeat.discord_pacing"
@@ -9,16 +10,16 @@ local t = require "sipeat.luatest"
 local URL = "https://discord.com/api/webhooks/123/secret_Token-1"
 local OK = { status = 200, headers = {}, body = '{"id":"77"}' }
 
---- A server that answers with `answers` in turn (then OK), and a clock that only sleeping moves. The sender's task
---- runs when the test says so.
+--- A server that answers with `answers` in turn (then OK), and a clock that only sleeping moves.
+--- The sender's task runs when the test says so.
 local function world(answers, options)
   local w = { now = 1000, requests = {}, slept = {}, counts = {}, gone = nil }
   w.pacing = pacing.new(function()
     return w.now
   end)
   local made, message = webhook.new {
-    url = URL, name = "DISCORD_WEBHOOK", pacing = w.pacing, counts = w.counts, timeout = "10s", attempts = 3,
-    backoff_ms = { 1000, 60000 },
+    url = URL, name = "DISCORD_WEBHOOK", pacing = w.pacing, counts = w.counts, timeout = "10s",
+    attempts = 3, backoff_ms = { 1000, 60000 },
     sleep = function(ms)
       w.slept[#w.slept + 1] = ms
       w.now = w.now + ms
@@ -66,7 +67,7 @@ local function world(answers, options)
   end
   function w.push(n, entry)
     for _ = 1, n or 1 do
-      local copy = { type = "a.b", outcome = "done", rank = 2, embed = { title = "t", fields = {} } }
+      local copy = { type = "a.b", outcome = "done", rank = 2, embed = { title = "t" } }
       for key, given in pairs(entry or {}) do
         copy[key] = given
       end
@@ -116,8 +117,8 @@ t.test("the rate-limit headers are obeyed before Discord has to say no", functio
   local function answer()
     left = left > 0 and left - 1 or 1
     return { status = 200, body = "{}", headers = {
-      ["x-ratelimit-limit"] = "2", ["x-ratelimit-remaining"] = tostring(left), ["x-ratelimit-bucket"] = "b",
-      ["x-ratelimit-reset-after"] = "1.5",
+      ["x-ratelimit-limit"] = "2", ["x-ratelimit-remaining"] = tostring(left),
+      ["x-ratelimit-bucket"] = "b", ["x-ratelimit-reset-after"] = "1.5",
     } }
   end
   local w = world({ answer, answer, answer, answer, answer }, { batch = 1 })
@@ -137,7 +138,8 @@ local LIMITED = {
     ["x-ratelimit-reset-after"] = "4" }, 4000 },
   { "five seconds when nothing at all is said", "", {}, 5000 },
   { "an hour at most", { retry_after = 1e12 }, {}, 3600000 },
-  { "the header when the body is nonsense", { retry_after = "soon" }, { ["retry-after"] = "2" }, 2000 },
+  { "the header when the body is nonsense", { retry_after = "soon" }, { ["retry-after"] = "2" },
+    2000 },
 }
 for _, case in ipairs(LIMITED) do
   t.test("a 429 waits for " .. case[1], function()
@@ -185,7 +187,8 @@ end)
 
 for _, answer in ipairs {
   { status = 500 }, { status = 502 }, { status = 503 }, { status = 408 },
-  { code = "ETIMEDOUT", message = "took too long" }, { code = "ENOTFOUND", message = "no such host" },
+  { code = "ETIMEDOUT", message = "took too long" },
+  { code = "ENOTFOUND", message = "no such host" },
 } do
   t.test("tries again after " .. (answer.code or answer.status), function()
     local w = world { answer, answer }
@@ -198,7 +201,7 @@ for _, answer in ipairs {
   end)
 end
 
-t.test("after the last attempt the notice is counted in a digest, and the backoff goes on", function()
+t.test("after the last attempt a digest counts the notice, and the backoff goes on", function()
   local bad = { status = 500 }
   local w = world { bad, bad, bad, bad }
   w.push(1, { type = "contact.created" })
