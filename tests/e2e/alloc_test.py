@@ -1,0 +1,179 @@
+"""Each allocation of our code and of Lua fails once, in start-up and in one event's path: every time the program
+ends in a clean error, or goes on, and the event is not lost. ctest runs a sample; the soak (SIPEAT_SOAK) all of them.
+"""
+
+import mmap
+import os
+import pathlib
+import struct
+import time
+
+from support import harness, kcat
+from support.fake_discord import FakeDiscord
+from support.harness import free_ports, get, wait_for
+from support.kafka import Kafka
+
+SWEEP = pathlib.Path(os.environ.get("SIPEAT_SWEEP", harness.BINARY.parent / "tests/sipeat_sweep"))
+SOAK = bool(os.environ.get("SIPEAT_SOAK"))
+STARTS, EVENTS = (None, None) if SOAK else (60, 150)  # points that the quick tier tries
+SCRIPT = """
+local sipeat = require "sipeat"
+local discord = require "sipeat.discord"
+
+local Order = sipeat.event.define("order.created", { orderId = "string", amount = "money?" })
+
+local accept = sipeat.chain "accept" {
+  { "reserve", effect = "local",
+    run = function(args) return { reserved = args.orderId } end,
+    undo = function() return true end },
+  { "tell", effect = "repeatable",
+    args = function(event) return { id = event.data.orderId } end,
+    run = function(args, ctx)
+      ctx:emit("accepted", args.id, sipeat.json.encode { id = args.id })
+      return true
+    end },
+}
+
+sipeat.flow {
+  topic = "orders", group = "orders", retry = { attempts = 3, backoff = { "5ms", "20ms" } }, dead_letter = true,
+  on = { [Order] = discord.notified(accept) }, on_dead = discord.on_dead,
+}
+"""
+
+
+class Control:
+    """The page that support/alloc_fault.c shares with us: fail_at, count, failed."""
+
+    def __init__(self, path):
+        path.write_bytes(bytes(mmap.PAGESIZE))
+        self.path = path
+        with path.open("r+b") as file:
+            self.page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+
+    def arm(self, fail_at):
+        self.page[:24] = struct.pack("QQQ", 0, 0, 0)
+        self.page[:8] = struct.pack("Q", fail_at)
+
+    @property
+    def count(self):
+        return struct.unpack_from("Q", self.page, 8)[0]
+
+    @property
+    def failed(self):
+        return struct.unpack_from("Q", self.page, 16)[0]
+
+
+def points(total, wanted):
+    """All of 1..total, or about `wanted` of them spread over it, more of them early."""
+    if wanted is None or wanted >= total:
+        return list(range(1, total + 1))
+    return sorted({max(1, int(total * (i / wanted) ** 1.5)) for i in range(1, wanted + 1)})
+
+
+class Allocations(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = cls.enterClassContext(Kafka())
+        cls.discord = cls.enterClassContext(FakeDiscord(limit=100000))
+        for topic in ("orders", "accepted", "orders-dlt"):
+            cls.kafka.wire.create_topic(topic, 1)
+
+    def setUp(self):
+        super().setUp()
+        self.control = Control(self.dir / "control")
+        self.path = self.script(SCRIPT)
+        self.http = free_ports(1)[0]
+
+    def launch(self):
+        return self.start(
+            "run", self.path, "--no-watch", "--http", f"127.0.0.1:{self.http}", binary=SWEEP,
+            env={"KAFKA_BROKERS": self.kafka.address, "DISCORD_WEBHOOK": self.discord.url,
+                 "SIPEAT_ALLOC_CONTROL": self.control.path})
+
+    def ready(self, process):
+        """True when it is ready, False when it has ended."""
+        def look():
+            return process.popen.poll() is not None or get(f"http://127.0.0.1:{self.http}/ready")[0] == 200
+        wait_for(look, lambda: f"ready or ended\n{process.tail()}", 20, every=0.02)
+        return process.popen.poll() is None
+
+    def clean_end(self, process, n):
+        """It ended by itself: with a code of its own and a message."""
+        code = process.wait(20)
+        self.assertTrue(0 < code < 100, f"allocation {n}: exit code {code}\n{process.tail()}")
+        self.assertRegex(process.log.lower(), "memory|enomem", f"allocation {n}: no message\n{process.tail()}")
+
+    def forget(self, process):
+        process.close()
+        self.close_all()
+        self.processes.clear()
+
+    def test_start_up(self):
+        self.control.arm(0)
+        process = self.launch()
+        self.assertTrue(self.ready(process), process.tail())
+        total = self.control.count
+        self.assertEqual(process.stop(), 0, process.tail())
+        self.forget(process)
+        ended = 0
+        for n in points(total, STARTS):
+            self.control.arm(n)
+            process = self.launch()
+            if self.ready(process):
+                self.control.arm(0)
+                self.assertEqual(process.stop(), 0, f"allocation {n}\n{process.tail()}")
+            else:
+                self.clean_end(process, n)
+                ended += 1
+            self.forget(process)
+        print(f"start-up: {total} allocations, {len(points(total, STARTS))} failed one by one, "
+              f"{ended} ended the program", flush=True)
+
+    def test_one_events_path(self):
+        self.control.arm(0)
+        process = self.launch()
+        self.assertTrue(self.ready(process), process.tail())
+        self.number, self.restarts = 0, 0
+        for _ in range(3):  # warm: pools and caches are filled
+            self.send(process, 0)
+        total = self.send(process, 0)
+        tried = points(total, EVENTS)
+        for n in tried:
+            self.control.arm(n)
+            self.send(process, n)
+            if process.popen.poll() is not None:
+                self.clean_end(process, n)
+                self.forget(process)
+                self.control.arm(0)
+                process = self.launch()
+                self.assertTrue(self.ready(process), process.tail())
+                self.restarts += 1
+        self.control.arm(0)
+        wait_for(lambda: self.kafka.wire.lag("orders", "orders") == 0, lambda: f"lag 0\n{process.tail()}")
+        self.assertEqual(process.stop(), 0, process.tail())
+        ended = {record.key.decode() for topic in ("accepted", "orders-dlt")
+                 for record in kcat.read(self.kafka.address, topic)}
+        self.assertEqual({f"o{i}" for i in range(self.number)} - ended, set(), "lost")
+        print(f"an event: {total} allocations, {len(tried)} failed one by one, {self.restarts} ended the program",
+              flush=True)
+
+    def send(self, process, n):
+        """One event, until it stands in an output or the program has ended; how many allocations that took."""
+        before = self.total()
+        self.control.arm(n)
+        name = f"o{self.number}"
+        self.number += 1
+        event = f'{{"id":"{name}","type":"order.created","data":{{"orderId":"{name}","amount":150}}}}'
+        kcat.write(self.kafka.address, "orders", [(name, event)])
+        wait_for(lambda: process.popen.poll() is not None or self.total() > before,
+                 lambda: f"allocation {n}: the event ended\n{process.tail()}", 20, every=0.01)
+        time.sleep(0.03)  # its notice and its commit come after the output, and nobody outside can see their end
+        return self.control.count
+
+    def total(self):
+        ends = self.kafka.wire.end_offsets
+        return ends("accepted")[0] + ends("orders-dlt")[0]
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,158 @@
+"""Editing a handler while 500 events/s flow: see the class's tests."""
+
+import json
+import subprocess
+import threading
+import time
+
+from support import harness, kcat
+from support.harness import save, wait_for
+from support.kafka import Kafka
+
+RATE = 500
+SCRIPT = """
+local sipeat = require "sipeat"
+local words = require "words"
+
+local function handle(event, ctx)
+  local before = words.version()
+  ctx:sleep("20ms")
+  ctx:emit("seen", event.key, before .. " " .. %s .. " " .. words.version())
+end
+
+sipeat.flow { topic = "edited", group = "edited", key = "data.n", concurrency = 64, on = { ["edit.me"] = handle } }
+"""
+WORDS = """return { version = function() return "%s" end }
+"""
+
+
+class Writer(threading.Thread):
+    """Writes RATE events a second through one kcat, and notes when each one went."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.kcat = subprocess.Popen(
+            ["kcat", "-b", address, "-P", "-t", "edited", "-K", "|", "-X", "linger.ms=1"], stdin=subprocess.PIPE)
+        self.sent = 0
+        self.stop = threading.Event()
+
+    def run(self):
+        began = time.monotonic()
+        while not self.stop.is_set():
+            due = int((time.monotonic() - began) * RATE)
+            lines = []
+            while self.sent < due:
+                event = {"id": f"e{self.sent}", "type": "edit.me", "data": {"n": self.sent % 97}}
+                lines.append(f"k{self.sent % 97}|{json.dumps(event)}\n")
+                self.sent += 1
+            self.kcat.stdin.write("".join(lines).encode())
+            self.kcat.stdin.flush()
+            self.stop.wait(0.01)
+
+    def finish(self):
+        self.stop.set()
+        self.join()
+        self.kcat.stdin.close()
+        self.kcat.wait(20)
+
+
+class Reader:
+    """A kcat that follows the topic of outputs: (time seen, before, middle, after) of each."""
+
+    def __init__(self, address):
+        self.kcat = subprocess.Popen(
+            ["kcat", "-b", address, "-C", "-t", "seen", "-o", "beginning", "-u", "-q",
+             "-X", "fetch.wait.max.ms=20"], stdout=subprocess.PIPE)
+        self.seen = []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        for line in self.kcat.stdout:
+            self.seen.append((time.monotonic(), *line.decode().split()))
+
+    def close(self):
+        self.kcat.terminate()
+        self.kcat.wait(10)
+        self.kcat.stdout.close()
+
+
+class Reload(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = cls.enterClassContext(Kafka())
+
+    def setUp(self):
+        super().setUp()
+        for topic in ("edited", "seen"):
+            self.kafka.wire.create_topic(topic, 4)
+            self.addCleanup(self.kafka.wire.delete_topic, topic)
+        self.words = self.script(WORDS % "one", "words.lua")
+        self.path = self.script(SCRIPT % "event.id")
+        self.process = self.start("run", self.path, env={"KAFKA_BROKERS": self.kafka.address})
+        self.reader = Reader(self.kafka.address)
+        self.addCleanup(self.reader.close)
+        self.writer = Writer(self.kafka.address)
+        self.addCleanup(self.writer.kcat.wait, 10)
+        self.addCleanup(self.writer.kcat.terminate)
+
+    def wait_version(self, version, after=0.0):
+        return wait_for(lambda: next((s for s in list(self.reader.seen) if s[1] == version and s[0] > after), None),
+                        lambda: f"version {version} seen; last {self.reader.seen[-3:]}\n{self.process.tail()}", every=0.01)
+
+    def finish(self):
+        """Ends the stream, and looks at each event: there, once, and of one version."""
+        self.writer.finish()
+        sent = self.writer.sent
+        wait_for(lambda: len(self.reader.seen) >= sent,
+                 lambda: f"{sent} outputs, but {len(self.reader.seen)}\n{self.process.tail()}")
+        seen = list(self.reader.seen)
+        ids = [middle for _, _, middle, _ in seen]
+        self.assertEqual(set(ids), {f"e{n}" for n in range(sent)})
+        self.assertEqual(len(ids), len(set(ids)), "an event was handled twice")
+        self.assertEqual([s for s in seen if s[1] != s[3]], [], "half of each version")
+        self.assertEqual(self.process.stop(), 0, self.process.tail())
+        self.assertEqual(self.kafka.wire.lag("edited", "edited"), 0)
+
+    def test_new_behaviour_within_a_second_and_no_event_lost_or_mixed(self):
+        self.writer.start()
+        self.wait_version("one")
+        delays = []
+        for version in ("two", "three", "four"):
+            more = len(self.reader.seen) + RATE // 2
+            wait_for(lambda: len(self.reader.seen) > more, lambda: f"events flow\n{self.process.tail()}")
+            saved = time.monotonic()
+            save(self.words, WORDS % version)
+            delays.append(self.wait_version(version)[0] - saved)
+        print(f"new behaviour seen after {', '.join(f'{d:.3f} s' for d in delays)}", flush=True)
+        self.assertLess(max(delays), 1.0)
+        self.finish()
+
+    def test_a_syntax_error_changes_nothing_but_a_message(self):
+        self.writer.start()
+        self.wait_version("one")
+        save(self.path, "sipeat.flow { this is no Lua\n")
+        line = self.process.wait_log("script.lua:1:")
+        self.assertIn("near", line)
+        self.wait_version("one", after=time.monotonic() + 0.5)
+        save(self.words, "return { version = ")
+        self.process.wait_log("words.lua:1:")
+        save(self.words, 'error("refused at load")\n')
+        self.process.wait_log("refused at load")
+        self.wait_version("one", after=time.monotonic() + 0.5)
+        self.assertNotIn("two", {s[1] for s in self.reader.seen})
+        save(self.words, WORDS % "two")
+        save(self.path, SCRIPT % "event.id")
+        self.wait_version("two")
+        self.finish()
+
+    def test_a_reload_by_signal_and_by_request(self):
+        self.writer.start()
+        self.wait_version("one")
+        self.process.popen.send_signal(1)  # SIGHUP without a change
+        self.wait_version("one", after=time.monotonic() + 0.5)
+        self.finish()
+
+
+if __name__ == "__main__":
+    harness.main()
