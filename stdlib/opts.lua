@@ -171,6 +171,14 @@ local function convert(field, value)
   return false, nil, #field.types == 1 and why or nil
 end
 
+local function choices(enum)
+  local shown = {}
+  for i, allowed in ipairs(enum) do
+    shown[i] = M.show(allowed)
+  end
+  return "one of " .. table.concat(shown, ", ")
+end
+
 local function limits(field, value)
   if field.enum then
     for _, allowed in ipairs(field.enum) do
@@ -178,11 +186,7 @@ local function limits(field, value)
         return nil
       end
     end
-    local shown = {}
-    for i, allowed in ipairs(field.enum) do
-      shown[i] = M.show(allowed)
-    end
-    return ("must be one of %s; got %s"):format(table.concat(shown, ", "), M.show(value))
+    return ("must be %s; got %s"):format(choices(field.enum), M.show(value))
   elseif field.min and type(value) == "number" and value < field.min then
     return ("must be at least %s; got %s"):format(field.min, value)
   elseif field.max and type(value) == "number" and value > field.max then
@@ -242,7 +246,8 @@ local function check(name, fields, options)
     local value = options and options[key]
     if value == nil then
       if field.required then
-        return nil, ("%s is required (%s)"):format(spell(name, key), field.text)
+        local expected = field.enum and choices(field.enum) or field.text
+        return nil, ("%s is required (%s)"):format(spell(name, key), expected)
       end
       out[key] = field.value
     else

@@ -1,0 +1,62 @@
+--- The ctx that a pattern hands to what it is made of.
+--
+-- A child looks like its parent (fields, and methods such as ctx:emit) and has a scope of its own:
+-- an idempotency key that is the same on each attempt, and memory that lives across the attempts of
+-- one event. A handler that is called without a flow gets a ctx all the same, and every failure is
+-- final there.
+local log = require "sipeat.log"
+
+local M = {}
+
+-- Methods belong to the flow's own ctx: they get it as self, whichever child they are called on.
+local function bound(parent, method)
+  return function(_, ...)
+    return method(parent, ...)
+  end
+end
+
+local function child_of(parent, fields)
+  return setmetatable(fields, {
+    __index = function(_, name)
+      local value = parent[name]
+      return type(value) == "function" and bound(parent, value) or value
+    end,
+  })
+end
+
+--- The ctx, or one that has what every handler may expect.
+function M.complete(event, ctx)
+  if ctx and ctx.memory and ctx.log then
+    return ctx
+  end
+  ctx = ctx or {}
+  return child_of(ctx, {
+    id = ctx.id or event.id,
+    key = ctx.key or ctx.id or event.id,
+    attempt = ctx.attempt or 1,
+    memory = ctx.memory or {},
+    log = ctx.log or log.new "sipeat",
+  })
+end
+
+--- Does nobody try again after this attempt?
+function M.is_final(ctx)
+  return ctx.final ~= false
+end
+
+--- A child for the part `name` of the pattern `pattern`. `fields` are set on it.
+function M.child(ctx, pattern, name, fields)
+  local slot = pattern .. ":" .. name
+  local memory = ctx.memory[slot]
+  if not memory then
+    memory = {}
+    ctx.memory[slot] = memory
+  end
+  fields = fields or {}
+  fields.scope = ("%s:%s"):format(ctx.scope or ctx.id or "event", name)
+  fields.key = fields.key or fields.scope
+  fields.memory = memory
+  return child_of(ctx, fields)
+end
+
+return M

@@ -1,0 +1,64 @@
+--- Publishing: from data to a record that the broker has acknowledged.
+local event = require "sipeat.event"
+local kafka = require "sipeat.kafka"
+local opts = require "sipeat.opts"
+
+local M = {}
+
+local PUBLISH = opts.spec("sipeat.publish", {
+  topic = { "string" },
+  key = { "string" },
+  headers = { "table" },
+  id = { "string" },
+  source = { "string" },
+  trace = { "string" },
+  attributes = { "table" },
+  mode = { "string", enum = { "binary", "structured", "plain", "body" } },
+})
+
+--- Writes an event to its topic and waits until it is acknowledged. { topic, partition, offset, id
+--- } or nil, message, code.
+function M.send(ev, topic, mode)
+  local value, headers, code = event.encode(ev, { mode = mode })
+  if not value then
+    return nil, headers, code
+  end
+  local report, message
+  report, message, code = kafka.producer():send {
+    topic = topic, key = ev.key, value = value, headers = headers,
+  }
+  if not report then
+    return nil, ("publish %s to %s: %s"):format(tostring(ev.type), topic, message), code
+  end
+  return { topic = report.topic, partition = report.partition, offset = report.offset, id = ev.id }
+end
+
+--- Makes an event of a definition (or of a type's name: then the data goes unchecked) and sends it.
+--- nil, message, "INVALID_EVENT" when the data is wrong; throws when there is no topic.
+function M.publish(kind, data, options)
+  local o = PUBLISH(options)
+  local typed = event.is_definition(kind)
+  if not typed and (type(kind) ~= "string" or kind == "") then
+    local why = "sipeat.publish: expected a definition or a type's name, got %s"
+    error(why:format(opts.show(kind)), 2)
+  end
+  local topic = o.topic or typed and kind.topic
+  if not topic then
+    local why = "sipeat.publish %s: which topic? Give it with { topic = … }, or in the definition"
+    error(why:format(tostring(kind)), 2)
+  end
+  local mode = o.mode
+  o.mode, o.topic = nil, topic
+  local ev, message, code
+  if typed then
+    ev, message, code = kind:new(data, o)
+  else
+    ev = event.untyped(kind, data, o)
+  end
+  if not ev then
+    return nil, message, code
+  end
+  return M.send(ev, topic, mode)
+end
+
+return M

@@ -1,0 +1,64 @@
+--- What a script starts from: patterns, events and the modules, each loaded when it is first used.
+local M = {}
+
+-- name -> module, or module and the name in it
+local LAZY = {
+  attempt = { "sipeat.attempt" },
+  capture = { "sipeat.capture" },
+  chain = { "sipeat.chain" },
+  commands = { "sipeat.commands" },
+  deadletter = { "sipeat.deadletter" },
+  discord = { "sipeat.discord" },
+  env = { "sipeat.env" },
+  event = { "sipeat.event" },
+  every = { "sipeat.timers", "every" },
+  factory = { "sipeat.factory" },
+  failure = { "sipeat.failure" },
+  flow = { "sipeat.flow" },
+  handled = { "sipeat.steps", "handled" },
+  http = { "sipeat.http" },
+  json = { "sipeat.json" },
+  kafka = { "sipeat.kafka" },
+  log = { "sipeat.log" },
+  mail = { "sipeat.mail" },
+  money = { "sipeat.money" },
+  observers = { "sipeat.observers" },
+  opts = { "sipeat.opts" },
+  permanent = { "sipeat.failure", "permanent" },
+  publish = { "sipeat.publish", "publish" },
+  secret = { "sipeat.env", "secret" },
+  sql = { "sipeat.sql" },
+  strategy = { "sipeat.strategy" },
+  stripe = { "sipeat.stripe" },
+  supabase = { "sipeat.supabase" },
+  task = { "sipeat.task" },
+  transient = { "sipeat.failure", "transient" },
+  vending = { "sipeat.vending" },
+  version = { "sipeat.core.sys", "version" },
+  create_consumer = { "sipeat.seeds", "create_consumer" },
+  create_kafka_event = { "sipeat.seeds", "create_kafka_event" },
+  create_topic_consumer = { "sipeat.seeds", "create_topic_consumer" },
+  get_producer = { "sipeat.seeds", "get_producer" },
+  send_kafka_event_notification = { "sipeat.seeds", "send_kafka_event_notification" },
+  send_message = { "sipeat.seeds", "send_message" },
+}
+
+setmetatable(M, {
+  __index = function(self, name)
+    local where = LAZY[name]
+    if not where then
+      local opts = require "sipeat.opts"
+      local near = type(name) == "string" and opts.nearest(name, opts.names(LAZY))
+      local hint = near and (" (did you mean %s?)"):format(near) or ""
+      error(("sipeat has no %s%s"):format(tostring(name), hint), 2)
+    end
+    local value = require(where[1])
+    if where[2] then
+      value = value[where[2]]
+    end
+    rawset(self, name, value)
+    return value
+  end,
+})
+
+return M

@@ -1,0 +1,315 @@
+--- Steps: the engine of chains and commands. One list of steps runs in order for one event; when a
+--- required one fails for good, what was done before it is undone in reverse.
+--
+-- The state of a run (which step stands where, arguments, results) is plain data in ctx.memory and
+-- lives across the attempts of an event: an attempt goes on where the last one stopped. An effect
+-- of kind at_most_once is commanded again only once it is proven not to have happened; what stays
+-- unknown is parked: nothing is undone, and the failure says UNKNOWN_OUTCOME.
+local attempt = require "sipeat.attempt"
+local context = require "sipeat.context"
+local failure = require "sipeat.failure"
+local opts = require "sipeat.opts"
+local plain = require "sipeat.plain"
+local step_undo = require "sipeat.step_undo"
+
+local M = {}
+
+local Handled = { __name = "sipeat.handled" }
+
+--- Returned by a step's run: the chain ends here, well, with that result.
+function M.handled(result)
+  return setmetatable({ result = result }, Handled)
+end
+
+-- The ctx of one step.
+local function step_ctx(run, step, record)
+  return context.child(run.ctx, "step", step.name, {
+    key = record.key, results = run.results, step = step.name,
+  })
+end
+
+-- What the script says about a step before it runs: its key (nil: the scope) and its arguments.
+local function prepare(run, step, ctx)
+  local key = step.key and step.key(run.event, ctx)
+  if step.key and (type(key) ~= "string" or key == "") then
+    error(("key gives a text that is not empty, got %s"):format(opts.show(key)), 0)
+  end
+  ctx.key = key or ctx.key
+  local args, message, code
+  if step.args then
+    args, message, code = step.args(run.event, ctx)
+  else
+    args = run.event.data
+  end
+  if args == nil and message ~= nil then
+    return nil, message, code
+  end
+  return ctx.key, args
+end
+
+-- Key and arguments are computed once; later attempts and the undo get the same.
+local function intend(run, step, record)
+  if record.args then
+    return true
+  end
+  local ok, key, args = failure.catch(prepare, run, step, step_ctx(run, step, record))
+  if not ok then
+    return nil, key
+  end
+  local text, why = plain.pack(args)
+  if not text then
+    return nil, failure.new(("args is no plain data: %s"):format(why), "SCRIPT_ERROR", "bug")
+  end
+  record.key, record.args = key, text
+  return true
+end
+
+local function succeed(run, step, record, value)
+  if getmetatable(value) == Handled then
+    run.state.handled, value = step.name, value.result
+  end
+  local text, dropped = plain.reduce(value)
+  if dropped then
+    local what = "%s: step %s: left out of its result, which is kept as plain data: %s"
+    run.ctx.log:warn(what:format(run.chain.title, step.name, table.concat(dropped, ", ")))
+  end
+  record.status, record.result, record.doubt = "done", text, nil
+  run.results[step.name] = plain.unpack(text)
+  return "done"
+end
+
+-- Asks the world whether an effect happened: "done", "not_done", "unknown", or "unsettled" when
+-- asking itself failed. The second value is the failure to report.
+local function reconcile(run, step, record, why)
+  if not step.reconcile then
+    return "unknown", why
+  end
+  local ctx = step_ctx(run, step, record)
+  local args = plain.unpack(record.args)
+  local ok, verdict, result = attempt.once(step.timeout, step.reconcile, args, ctx)
+  if not ok and verdict.kind == "cancelled" then
+    return "cancelled", verdict
+  elseif not ok then
+    local text = "%s; asking whether it happened failed: %s"
+    return "unsettled", failure.transient(text:format(why.message, verdict.message), why.code)
+  elseif verdict == "done" then
+    return succeed(run, step, record, result)
+  elseif verdict == "not_done" then
+    record.status, record.doubt = nil, nil
+    return "not_done", why
+  elseif verdict ~= "unknown" then
+    local text = "%s; reconcile answered %s instead of \"done\", \"not_done\" or \"unknown\""
+    return "unknown", failure.new(text:format(why.message, tostring(verdict)), why.code, why.kind)
+  end
+  return "unknown", why
+end
+
+-- What one failed run of a step comes to.
+local function judge(run, step, record, why)
+  if why.kind == "cancelled" then
+    return "cancelled", why
+  elseif failure.proves_absence(why) then
+    record.status = nil
+    if why.kind == "permanent" then
+      record.doubt = nil -- with the same key, a refusal answers for the earlier attempts too
+    end
+    return "failed", why
+  elseif step.effect == "at_most_once" then
+    local verdict, reason = reconcile(run, step, record, why)
+    return verdict == "not_done" and "failed" or verdict, reason
+  end
+  record.status = nil
+  record.doubt = step.effect == "idempotent" or nil
+  return "failed", why
+end
+
+local INTERRUPTED = "the attempt before this one was interrupted"
+
+-- Runs a step until it is done, has failed for this attempt of the event, or is in doubt.
+local function advance(run, step, record)
+  local ok, why = intend(run, step, record)
+  if not ok then
+    return why.kind == "cancelled" and "cancelled" or "failed", why
+  end
+  if record.status == "intent" and step.effect == "at_most_once" then
+    local verdict, reason = reconcile(run, step, record, failure.transient(INTERRUPTED))
+    if verdict ~= "not_done" then
+      return verdict, reason
+    end
+  end
+  for n = 1, step.plan.attempts do
+    local ctx = step_ctx(run, step, record)
+    local args = plain.unpack(record.args)
+    record.status = "intent" -- before the effect: whoever finds it later knows that it may be there
+    local done, result = attempt.once(step.timeout, step.run, args, ctx)
+    if done then
+      return succeed(run, step, record, result)
+    end
+    local verdict, reason = judge(run, step, record, result)
+    if verdict ~= "failed" or not attempt.goes_on(step.plan, n, reason) then
+      return verdict, reason
+    end
+    ok, why = attempt.pause(step.plan, n)
+    if not ok then
+      return "cancelled", why
+    end
+  end
+end
+
+local function names_of(run, status)
+  local list = {}
+  for _, step in ipairs(run.chain.steps) do
+    local record = run.state.steps[step.name]
+    if record and record.status == status then
+      list[#list + 1] = step.name
+    end
+  end
+  return list
+end
+
+local function listed(names)
+  return #names == 0 and "nothing" or table.concat(names, ", ")
+end
+
+-- Ends the run without undoing: somebody has to look. Kept, so that a retry answers the same.
+local function park(run, step, why)
+  local done = names_of(run, "done")
+  local text = "%s: step %s: outcome unknown (%s); parked: nothing was undone (done: %s)"
+  local parked = failure.permanent(
+    text:format(run.chain.title, step.name, why.message, listed(done)), "UNKNOWN_OUTCOME"
+  )
+  parked.chain, parked.step, parked.cause = run.chain.name, step.name, why
+  parked.done, parked.undone, parked.unknown = done, {}, { step.name }
+  run.state.failure = parked
+  return nil, parked
+end
+
+-- An idempotent step failed for good, but an earlier attempt of it may have taken effect.
+-- Answers "done", "parked" with its failure, or "undo".
+local function settle(run, step, record, why)
+  if not record.doubt or not step.reconcile then
+    return "undo" -- its undo, if it has one, is called without a result
+  end
+  local verdict, reason = reconcile(run, step, record, why)
+  if verdict == "done" or verdict == "cancelled" then
+    return verdict, reason
+  elseif verdict == "not_done" then
+    return "undo"
+  end
+  return "parked", reason
+end
+
+-- A required step failed and nobody will try again.
+local function give_up(run, step, record, why)
+  local verdict, reason = settle(run, step, record, why)
+  if verdict == "done" then
+    return true
+  elseif verdict == "cancelled" then
+    return nil, reason
+  elseif verdict == "parked" then
+    return park(run, step, reason)
+  end
+  run.state.undoing = { step = step.name, cause = why }
+  return step_undo.all(run)
+end
+
+local function skip(run, step, record, why)
+  record.status, record.message = "skipped", why.message
+  run.ctx.log:warn(("%s: step %s failed and is not required: %s"):format(
+    run.chain.title, step.name, why.message
+  ))
+  return true
+end
+
+-- true: the chain goes on after this step. Otherwise nil and the failure of the whole run.
+local function conclude(run, step, record, verdict, why)
+  if verdict == "done" then
+    return true
+  elseif verdict == "cancelled" then
+    return nil, why
+  elseif verdict == "unsettled" and not run.final then
+    return nil, run.chain.failed(step, why)
+  elseif verdict == "unsettled" or verdict == "unknown" then
+    if step.required then
+      return park(run, step, why)
+    end
+    record.status, record.message = "unknown", why.message
+    return true
+  elseif not step.required then
+    return skip(run, step, record, why)
+  elseif why.kind ~= "permanent" and not run.final then
+    return nil, run.chain.failed(step, why)
+  end
+  return give_up(run, step, record, why)
+end
+
+-- Steps that are not required may be in doubt too; that shows only now, when the rest is done.
+local function finish(run)
+  for _, step in ipairs(run.chain.steps) do
+    local record = run.state.steps[step.name]
+    if record and record.status == "unknown" then
+      return park(run, step, failure.transient(record.message))
+    end
+  end
+  local last = run.state.handled
+  run.state.finished = true
+  if last then
+    return plain.unpack(run.state.steps[last].result)
+  end
+  return run.results
+end
+
+local function begin(chain, event, ctx)
+  ctx = context.child(context.complete(event, ctx), chain.kind, chain.name)
+  local state = ctx.memory.state or { steps = {} }
+  ctx.memory.state = state
+  local run = {
+    chain = chain, event = event, ctx = ctx, state = state, results = {},
+    final = context.is_final(ctx),
+  }
+  local known = {}
+  for _, step in ipairs(chain.steps) do
+    known[step.name] = true
+    local record = state.steps[step.name]
+    if record and record.status == "done" then
+      run.results[step.name] = plain.unpack(record.result)
+    end
+  end
+  for name, record in pairs(state.steps) do
+    if not known[name] and (record.status or record.doubt) then
+      local text = "%s: the step %s has run, but is no longer part of it; nothing was undone"
+      return nil, failure.permanent(text:format(chain.title, name), "CHAIN_CHANGED")
+    end
+  end
+  return run
+end
+
+local SETTLED = { done = true, skipped = true, unknown = true }
+
+--- Runs the chain for one event, from where it stands. Its results by step, or what a step ended it
+--- with; or nil and a failure.
+function M.run(chain, event, ctx)
+  local run, why = begin(chain, event, ctx)
+  if not run then
+    return nil, why
+  elseif run.state.failure then
+    return nil, run.state.failure
+  elseif run.state.undoing then
+    return step_undo.all(run)
+  end
+  for _, step in ipairs(chain.steps) do
+    local record = run.state.steps[step.name] or {}
+    run.state.steps[step.name] = record
+    if run.state.handled then
+      break
+    elseif not SETTLED[record.status] then
+      local ok, reason = conclude(run, step, record, advance(run, step, record))
+      if not ok then
+        return nil, reason
+      end
+    end
+  end
+  return finish(run)
+end
+
+return M
