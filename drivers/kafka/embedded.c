@@ -14,13 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  EMBEDDED_MAX_PARTITIONS = 10000,
-  /* A joining member makes librdkafka 2.0.2's mock cluster wait for session.timeout.ms - 1 s once
-   * the group exists (rdkafka_mock_cgrp.c), so the stock 45 s would hold up each rebalance for 44
-   * s. */
-  EMBEDDED_SESSION_MS = 3000,
-  EMBEDDED_HEARTBEAT_MS = 500
+enum { EMBEDDED_MAX_PARTITIONS = 10000 };
+
+/* What clients of librdkafka 2.0.2's mock cluster should have. A joining member makes it wait for
+ * session.timeout.ms - 1 s once the group exists (rdkafka_mock_cgrp.c), so the stock 45 s would
+ * hold up each rebalance for 44 s. A fetch that finds nothing is answered after fetch.wait.max.ms
+ * even when a record comes sooner (rdkafka_mock_handlers.c). */
+static const struct {
+  const char *name, *value;
+} embedded_settings[] = {
+  { "session.timeout.ms", "3000" },
+  { "heartbeat.interval.ms", "500" },
+  { "fetch.wait.max.ms", "50" },
 };
 
 struct sip_embedded_broker {
@@ -92,16 +97,12 @@ const char *sip_embedded_broker_address(const struct sip_embedded_broker *broker
 int sip_embedded_broker_settings(const struct sip_embedded_broker *broker,
                                  struct sip_kafka_settings *settings, struct sip_err *err)
 {
-  char number[16];
   int rc = sip_kafka_settings_set(settings, "bootstrap.servers", broker->address, err);
 
-  if (rc == 0 && sip_kafka_settings_get(settings, "session.timeout.ms") == NULL &&
-      sip_kafka_settings_get(settings, "heartbeat.interval.ms") == NULL) {
-    (void)snprintf(number, sizeof number, "%d", EMBEDDED_SESSION_MS);
-    rc = sip_kafka_settings_set(settings, "session.timeout.ms", number, err);
-    (void)snprintf(number, sizeof number, "%d", EMBEDDED_HEARTBEAT_MS);
-    if (rc == 0) {
-      rc = sip_kafka_settings_set(settings, "heartbeat.interval.ms", number, err);
+  for (size_t i = 0; rc == 0 && i < sizeof embedded_settings / sizeof embedded_settings[0]; i++) {
+    if (sip_kafka_settings_get(settings, embedded_settings[i].name) == NULL) {
+      rc = sip_kafka_settings_set(settings, embedded_settings[i].name, embedded_settings[i].value,
+                                  err);
     }
   }
   return rc;

@@ -23,9 +23,9 @@ int sip_embedded_broker_start(struct sip_embedded_broker **out, uint16_t port, s
 /** "127.0.0.1:PORT": the fixed port when there is one. Borrowed until stop. */
 const char *sip_embedded_broker_address(const struct sip_embedded_broker *broker);
 
-/** Points `settings` at this broker, and sets session.timeout.ms and heartbeat.interval.ms (unless
- * they were set) to what keeps its slow rebalances short. Every client of this broker that joins a
- * group should have these. */
+/** Points `settings` at this broker, and sets what keeps its rebalances and fetches short, unless
+ * it was set: session.timeout.ms 3000, heartbeat.interval.ms 500, fetch.wait.max.ms 50. Every
+ * client of this broker that joins a group should have these. */
 int sip_embedded_broker_settings(const struct sip_embedded_broker *broker,
                                  struct sip_kafka_settings *settings, struct sip_err *err);
 

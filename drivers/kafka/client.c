@@ -1,0 +1,222 @@
+/* client.c - one librdkafka handle on the loop.
+ *
+ * librdkafka signals a queue that becomes non-empty from its own threads; the signal only sends the
+ * wakeup. The queue is polled without waiting. rd_kafka_destroy joins threads and therefore runs on
+ * the work pool. */
+#include "kafka/client.h"
+
+#include "core/base.h"
+#include "kafka/errors.h"
+#include "kafka/settings_conf.h"
+
+#include <string.h>
+
+/* librdkafka's thread, with the queue's lock held. */
+static void client_on_signal(rd_kafka_t *rk, void *opaque)
+{
+  (void)rk;
+  sip_wakeup_send(opaque);
+}
+
+/* librdkafka's thread. */
+static rd_kafka_resp_err_t client_on_broker_state(rd_kafka_t *rk, int32_t broker_id,
+                                                  const char *secproto, const char *name, int port,
+                                                  const char *state, void *opaque)
+{
+  (void)rk;
+  (void)broker_id;
+  (void)secproto;
+  (void)port;
+  if (name[0] != '\0' && strcmp(state, "UP") == 0) { /* "" is librdkafka's internal broker */
+    sip_kafka_health_up(opaque);
+  }
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t client_on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
+                                         char *why, size_t size)
+{
+  (void)conf;
+  (void)why;
+  (void)size;
+  return rd_kafka_interceptor_add_on_broker_state_change(rk, "sipeat", client_on_broker_state,
+                                                         opaque);
+}
+
+static int client_set(rd_kafka_conf_t *conf, const char *name, const char *value,
+                      struct sip_err *err)
+{
+  char why[256];
+
+  if (rd_kafka_conf_set(conf, name, value, why, sizeof why) != RD_KAFKA_CONF_OK) {
+    return sip_err_set(err, SIP_ECONFIG, "kafka property %s=%s: %s", name, value, why);
+  }
+  return 0;
+}
+
+/* Defaults of the role, then the user's settings, then what must hold. */
+static int client_configure(rd_kafka_conf_t *conf, struct sip_kafka *kafka,
+                            const struct sip_client_spec *spec, struct sip_err *err)
+{
+  int rc = client_set(conf, "client.id", "sipeat", err);
+
+  for (size_t i = 0; rc == 0 && i < spec->property_count; i++) {
+    if (!spec->properties[i].fixed) {
+      rc = client_set(conf, spec->properties[i].name, spec->properties[i].value, err);
+    }
+  }
+  if (rc == 0) {
+    rc = sip_kafka_settings_apply(sip_kafka_settings(kafka), conf, err);
+  }
+  for (size_t i = 0; rc == 0 && i < spec->property_count; i++) {
+    if (spec->properties[i].fixed) {
+      rc = client_set(conf, spec->properties[i].name, spec->properties[i].value, err);
+    }
+  }
+  if (rc == 0 && spec->group != NULL) {
+    rc = client_set(conf, "group.id", spec->group, err);
+  }
+  if (rc == 0) {
+    rc = client_set(conf, "log.queue", "true", err);
+  }
+  if (rc == 0) {
+    rc = client_set(conf, "log.thread.name", "false", err);
+  }
+  rd_kafka_conf_set_events(conf, spec->events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+  if (rc == 0 &&
+      rd_kafka_conf_interceptor_add_on_new(conf, "sipeat", client_on_new,
+                                           sip_kafka_health(kafka)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rc = sip_err_set(err, SIP_EKAFKA, "kafka: cannot watch the connections");
+  }
+  return rc;
+}
+
+static void client_on_wakeup(void *arg)
+{
+  struct sip_client *client = arg;
+
+  client->on_events(client);
+}
+
+int sip_client_open(struct sip_client *client, struct sip_kafka *kafka,
+                    const struct sip_client_spec *spec, struct sip_err *err)
+{
+  rd_kafka_conf_t *conf = NULL;
+  char why[512];
+  int rc = sip_kafka_ready(kafka, err);
+
+  if (rc < 0) {
+    return rc;
+  }
+  client->kafka = kafka;
+  client->on_events = spec->on_events;
+  rc = sip_wakeup_new(&client->wakeup, sip_kafka_loop(kafka), client_on_wakeup, client);
+  if (rc < 0) {
+    return sip_err_set(err, rc, "kafka: %s", uv_strerror(rc));
+  }
+  conf = rd_kafka_conf_new();
+  rc = client_configure(conf, kafka, spec, err);
+  if (rc == 0) {
+    client->rk = rd_kafka_new(spec->type, conf, why, sizeof why);
+    if (client->rk == NULL) {
+      rc = sip_err_set(err, SIP_ECONFIG, "kafka client: %s (see KAFKA_… and -X)", why);
+    }
+  }
+  if (rc < 0) {
+    rd_kafka_conf_destroy(conf);
+    sip_wakeup_close(client->wakeup);
+    client->wakeup = NULL;
+    return rc;
+  }
+  if (spec->group != NULL) {
+    (void)rd_kafka_poll_set_consumer(client->rk); /* fails only without a group.id */
+    client->queue = rd_kafka_queue_get_consumer(client->rk);
+  } else {
+    client->queue = rd_kafka_queue_get_main(client->rk);
+  }
+  (void)rd_kafka_set_log_queue(client->rk, NULL); /* the main queue; fails only without log.queue */
+  rd_kafka_queue_cb_event_enable(client->queue, client_on_signal, client->wakeup);
+  sip_client_again(client); /* what came before the signal was there */
+  sip_kafka_ref(kafka);
+  sip_kafka_health_watch(sip_kafka_health(kafka));
+  return 0;
+}
+
+/* Connection trouble and log lines are told to the one who speaks for all clients. */
+static bool client_swallows(struct sip_client *client, rd_kafka_event_t *event)
+{
+  struct sip_kafka_health *health = sip_kafka_health(client->kafka);
+  const char *facility, *text;
+  int level;
+
+  switch (rd_kafka_event_type(event)) {
+  case RD_KAFKA_EVENT_LOG:
+    if (rd_kafka_event_log(event, &facility, &text, &level) == 0) {
+      sip_kafka_health_log(health, level, facility, text);
+    }
+    return true;
+  case RD_KAFKA_EVENT_ERROR:
+    if (!rd_kafka_event_error_is_fatal(event) &&
+        sip_kafka_err_is_connection(rd_kafka_event_error(event))) {
+      sip_kafka_health_error(health, rd_kafka_event_error(event),
+                             rd_kafka_event_error_string(event));
+      return rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+    }
+    return false;
+  default:
+    return false;
+  }
+}
+
+rd_kafka_event_t *sip_client_poll(struct sip_client *client)
+{
+  for (;;) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(client->queue, 0);
+
+    if (event == NULL || !client_swallows(client, event)) {
+      return event;
+    }
+    rd_kafka_event_destroy(event);
+  }
+}
+
+void sip_client_again(struct sip_client *client)
+{
+  sip_wakeup_send(client->wakeup);
+}
+
+static void client_run_destroy(struct sip_work *work)
+{
+  struct sip_client *client = SIP_CONTAINER(work, struct sip_client, work);
+
+  rd_kafka_destroy_flags(client->rk, client->destroy_flags);
+}
+
+static void client_on_destroyed(struct sip_work *work, int status)
+{
+  struct sip_client *client = SIP_CONTAINER(work, struct sip_client, work);
+  struct sip_kafka *kafka = client->kafka;
+
+  (void)status; /* nobody cancels it */
+  client->rk = NULL;
+  client->on_destroyed(client);
+  sip_kafka_unref(kafka);
+}
+
+void sip_client_destroy(struct sip_client *client, int flags, sip_client_fn on_destroyed)
+{
+  rd_kafka_queue_cb_event_enable(client->queue, NULL,
+                                 NULL); /* takes the queue's lock: no signal runs afterwards */
+  rd_kafka_queue_destroy(client->queue);
+  client->queue = NULL;
+  sip_wakeup_close(client->wakeup);
+  client->wakeup = NULL;
+  client->destroy_flags = flags;
+  client->on_destroyed = on_destroyed;
+  if (sip_work_start(sip_kafka_loop(client->kafka), &client->work, client_run_destroy,
+                     client_on_destroyed) < 0) {
+    client_run_destroy(
+      &client->work); /* a loop that takes no work is about to end: waiting is all that is left */
+    client_on_destroyed(&client->work, 0);
+  }
+}

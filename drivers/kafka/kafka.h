@@ -1,0 +1,52 @@
+#ifndef SIP_KAFKA_KAFKA_H
+#define SIP_KAFKA_KAFKA_H
+/* kafka.h - the Kafka engine of one loop: settings, the producer, the sources, and the port for the
+ * flow engine.
+ *
+ * Making it costs nothing: clients are created at their first use. Loop thread. */
+#include "core/err.h"
+#include "core/list.h"
+#include "flow/port.h"
+#include "kafka/health.h"
+#include "kafka/settings.h"
+
+#include <stdbool.h>
+
+struct sip_kafka;
+struct sip_producer;
+
+/** @return 0 or UV_ENOMEM */
+int sip_kafka_new(struct sip_kafka **out, uv_loop_t *loop, struct sip_err *err);
+
+/** Takes a copy of `settings`. Must come before the first use; later calls answer SIP_EBUSY. */
+int sip_kafka_configure(struct sip_kafka *kafka, const struct sip_kafka_settings *settings,
+                        struct sip_err *err);
+
+/** Ends everything: sources leave their groups, the producer has `flush_ms` to deliver what it
+ * took. The rest happens in the loop's next turns, and the memory goes with the last client.
+ * Accepts NULL. */
+void sip_kafka_close(struct sip_kafka *kafka, uint64_t flush_ms);
+
+/** What the flow engine takes; lives as long as the engine. Opening and sending fail with
+ * SIP_ECONFIG while no broker is set. */
+const struct sip_port *sip_kafka_port(struct sip_kafka *kafka);
+
+/** Whether a broker answers: false before the first answer and while all are down. */
+bool sip_kafka_connected(const struct sip_kafka *kafka);
+
+/** Records that wait for their report. */
+size_t sip_kafka_pending(const struct sip_kafka *kafka);
+
+/* --- for this driver's files --- */
+
+/** 0 when clients can be made: brokers are set and the engine is not closing. */
+int sip_kafka_ready(struct sip_kafka *kafka, struct sip_err *err);
+uv_loop_t *sip_kafka_loop(const struct sip_kafka *kafka);
+struct sip_kafka_health *sip_kafka_health(const struct sip_kafka *kafka);
+const struct sip_kafka_settings *sip_kafka_settings(const struct sip_kafka *kafka);
+struct sip_list *sip_kafka_sources(struct sip_kafka *kafka);
+struct sip_producer *sip_kafka_producer(struct sip_kafka *kafka);
+void sip_kafka_ref(struct sip_kafka *kafka);
+void sip_kafka_unref(struct sip_kafka *kafka);
+
+#endif

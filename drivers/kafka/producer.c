@@ -1,0 +1,334 @@
+/* producer.c - records out, reports back, on the loop.
+ *
+ * A lane is one librdkafka client. There is one that takes records; after a fatal error it is set
+ * aside, ends when its last report has come, and the next record opens another. */
+#include "kafka/producer.h"
+
+#include "core/base.h"
+#include "core/list.h"
+#include "core/log.h"
+#include "kafka/client.h"
+#include "kafka/errors.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+  PRODUCER_EVENTS_PER_TURN = 64 /* each may carry thousands of reports */
+};
+
+static const struct sip_client_property producer_properties[] = {
+  { "enable.idempotence", "true", true },
+  { "acks", "all", true },
+  { "partitioner", "murmur2_random", false },
+  { "queue.buffering.max.kbytes", "65536", false },
+  /* A topic that was missing is looked for again that often. */
+  { "topic.metadata.refresh.interval.ms", "10000", false },
+};
+
+/* What one record's report needs; librdkafka carries the pointer. */
+struct report {
+  sip_report_fn fn;
+  void *arg;
+};
+
+struct lane {
+  struct sip_client client;
+  struct sip_list node; /* in producer->lanes */
+  struct sip_producer *producer;
+  size_t pending;
+  bool retired;  /* takes no records; ends with its last report */
+  bool flushing; /* a flush is on the pool: not yet to be destroyed */
+  bool destroying;
+  struct sip_work flush;
+  int flush_ms;
+};
+
+struct sip_producer {
+  struct sip_kafka *kafka; /* borrowed: outlives its clients */
+  struct sip_list lanes;
+  struct lane *current; /* NULL until the first record, and after a fatal error */
+  size_t pending;
+  bool closing;
+};
+
+int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka)
+{
+  struct sip_producer *producer = calloc(1, sizeof *producer);
+
+  if (producer == NULL) {
+    return UV_ENOMEM;
+  }
+  producer->kafka = kafka;
+  sip_list_init(&producer->lanes);
+  *out = producer;
+  return 0;
+}
+
+void sip_producer_free(struct sip_producer *producer)
+{
+  free(producer);
+}
+
+size_t sip_producer_pending(const struct sip_producer *producer)
+{
+  return producer->pending;
+}
+
+static void lane_on_destroyed(struct sip_client *client)
+{
+  struct lane *lane = SIP_CONTAINER(client, struct lane, client);
+
+  sip_list_remove(&lane->node);
+  free(lane);
+}
+
+static void lane_end_if_idle(struct lane *lane)
+{
+  if (lane->retired && lane->pending == 0 && !lane->flushing && !lane->destroying) {
+    lane->destroying = true;
+    sip_client_destroy(&lane->client, 0, lane_on_destroyed);
+  }
+}
+
+static void lane_retire(struct lane *lane)
+{
+  lane->retired = true;
+  if (lane->producer->current == lane) {
+    lane->producer->current = NULL;
+  }
+}
+
+static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
+{
+  struct report report = *(struct report *)message->_private;
+  struct sip_err err = { 0 };
+  int rc = 0;
+
+  free(message->_private);
+  lane->pending--;
+  lane->producer->pending--;
+  if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rc = sip_kafka_err(&err, message->err, rd_kafka_message_errstr(message), "send to %s",
+                       rd_kafka_topic_name(message->rkt));
+  }
+  report.fn(report.arg, rc, message->partition, message->offset, &err);
+}
+
+static void lane_on_error(struct lane *lane, rd_kafka_event_t *event)
+{
+  rd_kafka_resp_err_t res = rd_kafka_event_error(event);
+
+  if (rd_kafka_event_error_is_fatal(event)) {
+    sip_log(SIP_LOG_ERROR, "kafka", NULL,
+            "producer: %s (%s): what it held fails, the next record gets a new one",
+            rd_kafka_event_error_string(event), rd_kafka_err2name(res));
+    lane_retire(lane);
+  } else if (!sip_kafka_err_is_connection(res)) {
+    sip_log(SIP_LOG_WARN, "kafka", NULL, "producer: %s", rd_kafka_event_error_string(event));
+  }
+}
+
+static void lane_on_events(struct sip_client *client)
+{
+  struct lane *lane = SIP_CONTAINER(client, struct lane, client);
+
+  for (int i = 0; i < PRODUCER_EVENTS_PER_TURN; i++) {
+    rd_kafka_event_t *event = sip_client_poll(client);
+    const rd_kafka_message_t *message;
+
+    if (event == NULL) {
+      lane_end_if_idle(lane);
+      return;
+    }
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR) {
+      while ((message = rd_kafka_event_message_next(event)) != NULL) {
+        lane_report(lane, message);
+      }
+    } else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR) {
+      lane_on_error(lane, event);
+    }
+    rd_kafka_event_destroy(event);
+  }
+  sip_client_again(client);
+}
+
+static int producer_open_lane(struct sip_producer *producer, struct sip_err *err)
+{
+  const struct sip_client_spec spec = {
+    .type = RD_KAFKA_PRODUCER,
+    .events = RD_KAFKA_EVENT_DR,
+    .properties = producer_properties,
+    .property_count = sizeof producer_properties / sizeof producer_properties[0],
+    .on_events = lane_on_events,
+  };
+  struct lane *lane = calloc(1, sizeof *lane);
+  int rc;
+
+  if (lane == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "kafka producer: out of memory");
+  }
+  lane->producer = producer;
+  rc = sip_client_open(&lane->client, producer->kafka, &spec, err);
+  if (rc < 0) {
+    free(lane);
+    return rc;
+  }
+  sip_list_init(&lane->node);
+  sip_list_push(&producer->lanes, &lane->node);
+  producer->current = lane;
+  return 0;
+}
+
+static int producer_headers(rd_kafka_headers_t **out, const struct sip_output *output,
+                            struct sip_err *err)
+{
+  rd_kafka_headers_t *headers;
+
+  *out = NULL;
+  if (output->header_count == 0) {
+    return 0;
+  }
+  headers = rd_kafka_headers_new(output->header_count);
+  for (size_t i = 0; i < output->header_count; i++) {
+    const struct sip_header *header = &output->headers[i];
+    rd_kafka_resp_err_t res = rd_kafka_header_add(headers, header->name, -1, header->value.data,
+                                                  (ssize_t)header->value.len);
+
+    if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      rd_kafka_headers_destroy(headers);
+      return sip_kafka_err(err, res, NULL, "send to %s: header %s", output->topic, header->name);
+    }
+  }
+  *out = headers;
+  return 0;
+}
+
+/* Hands one record to librdkafka. */
+static int lane_produce(struct lane *lane, const struct sip_output *output, struct report *report,
+                        struct sip_err *err)
+{
+  rd_kafka_headers_t *headers = NULL;
+  rd_kafka_vu_t vus[8];
+  rd_kafka_error_t *error;
+  size_t count = 0;
+  int rc = producer_headers(&headers, output, err);
+
+  if (rc < 0) {
+    return rc;
+  }
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = output->topic };
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = output->partition };
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY };
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE,
+                                  .u.mem = { (void *)output->value.data, output->value.len } };
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_KEY,
+                                  .u.mem = { (void *)output->key.data, output->key.len } };
+  vus[count++] =
+    (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = output->timestamp_ms };
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = report };
+  if (headers != NULL) {
+    vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers };
+  }
+  error = rd_kafka_produceva(lane->client.rk, vus, count);
+  if (error == NULL) {
+    return 0; /* librdkafka owns the headers now */
+  }
+  if (headers != NULL) {
+    rd_kafka_headers_destroy(headers);
+  }
+  if (rd_kafka_error_is_fatal(error) || rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__FATAL) {
+    lane_retire(lane);
+    sip_client_again(&lane->client);
+  }
+  return sip_kafka_err_object(err, error, "send to %s", output->topic);
+}
+
+int sip_producer_send(void *driver, const struct sip_output *output, sip_report_fn on_report,
+                      void *arg, struct sip_err *err)
+{
+  struct sip_producer *producer = sip_kafka_producer(driver);
+  struct report *report;
+  struct lane *lane;
+  int rc;
+
+  if (producer->closing) {
+    return sip_err_set(err, SIP_ECLOSED, "send to %s: the producer is closed", output->topic);
+  }
+  report = malloc(sizeof *report);
+  if (report == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "send to %s: out of memory", output->topic);
+  }
+  report->fn = on_report;
+  report->arg = arg;
+  for (int attempt = 0;; attempt++) { /* a client that just failed is replaced once */
+    rc = producer->current != NULL ? 0 : producer_open_lane(producer, err);
+    lane = producer->current;
+    if (rc == 0) {
+      rc = lane_produce(lane, output, report, err);
+    }
+    if (rc == 0 || lane == NULL || !lane->retired || attempt > 0) {
+      break;
+    }
+  }
+  if (rc < 0) {
+    free(report);
+    return rc;
+  }
+  lane->pending++;
+  producer->pending++;
+  return 0;
+}
+
+static void lane_run_flush(struct sip_work *work)
+{
+  struct lane *lane = SIP_CONTAINER(work, struct lane, flush);
+
+  (void)rd_kafka_flush(lane->client.rk, lane->flush_ms); /* what is left is purged next */
+}
+
+static void lane_on_flushed(struct sip_work *work, int status)
+{
+  struct lane *lane = SIP_CONTAINER(work, struct lane, flush);
+
+  (void)status; /* nobody cancels it */
+  lane->flushing = false;
+  if (lane->pending > 0) {
+    sip_log(SIP_LOG_WARN, "kafka", NULL, "%zu records were not acknowledged before the end",
+            lane->pending);
+    (void)rd_kafka_purge(lane->client.rk,
+                         RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                           RD_KAFKA_PURGE_F_NON_BLOCKING); /* its reports arrive as events */
+  }
+  sip_client_again(&lane->client);
+}
+
+void sip_producer_close(struct sip_producer *producer, uint64_t flush_ms)
+{
+  struct sip_list *next;
+
+  producer->closing = true;
+  producer->current = NULL;
+  for (struct sip_list *at = producer->lanes.next; at != &producer->lanes; at = next) {
+    struct lane *lane = SIP_CONTAINER(at, struct lane, node);
+
+    next = at->next;
+    if (lane->destroying) {
+      continue;
+    }
+    lane->retired = true;
+    lane->flush_ms = flush_ms > INT32_MAX ? INT32_MAX : (int)flush_ms;
+    if (lane->pending > 0 && sip_work_start(sip_kafka_loop(producer->kafka), &lane->flush,
+                                            lane_run_flush, lane_on_flushed) == 0) {
+      lane->flushing = true;
+    }
+    lane_end_if_idle(lane);
+  }
+}
+
+const struct sip_producer_ops *sip_producer_operations(void)
+{
+  static const struct sip_producer_ops operations = { .send = sip_producer_send };
+
+  return &operations;
+}

@@ -1,0 +1,527 @@
+/* source.c - one group member: events of librdkafka in, records out.
+ *
+ * What the queue gives is sorted at once: records wait in `ready` (at most SOURCE_READY_MAX) until
+ * the owner takes them, rebalances and errors are handled. A tick polls once a second even when
+ * nothing comes, because librdkafka counts polls against max.poll.interval.ms. */
+#include "kafka/source.h"
+
+#include "core/base.h"
+#include "core/log.h"
+#include "kafka/errors.h"
+#include "kafka/source_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  SOURCE_READY_MAX = 1024,
+  SOURCE_EVENTS_PER_TURN = 2048,
+  SOURCE_TICK_MS = 1000,
+  SOURCE_CLOSE_MS =
+    5000, /* librdkafka itself would wait for a dead coordinator up to session.timeout.ms */
+  SOURCE_TELL_AGAIN_MS = 60000
+};
+
+struct source_record {
+  struct sip_list node; /* in source->ready until taken */
+  struct sip_source *source;
+  rd_kafka_event_t *event;           /* owned: holds the message */
+  const rd_kafka_message_t *message; /* borrowed from the event */
+};
+
+static const struct sip_client_property source_properties[] = {
+  { "enable.auto.offset.store", "false", true },
+  { "enable.auto.commit", "true", true },
+  { "auto.commit.interval.ms", "1000", false },
+  { "partition.assignment.strategy", "cooperative-sticky", false },
+  /* How soon a topic that was missing, or a new one that fits a pattern, is found. */
+  { "topic.metadata.refresh.interval.ms", "5000", false },
+  /* librdkafka 2.0.2 stops fetching a partition for a full second when the queue holds this many
+   * messages; it must last for that second (measured: stock limits cost half of the throughput).
+   * Bytes are bounded by queued.max.messages.kbytes, 64 MiB. */
+  { "queued.min.messages", "200000", false },
+#if RD_KAFKA_VERSION >= 0x020200ff
+  { "fetch.queue.backoff.ms", "100", false },
+#endif
+};
+
+static uint64_t source_hash(const char *text)
+{
+  uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+  for (; text != NULL && *text != '\0'; text++) {
+    hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+  }
+  return hash;
+}
+
+void sip_source_tell(struct sip_source *source, rd_kafka_resp_err_t res, const char *topic,
+                     const struct sip_err *err, bool fatal)
+{
+  uint64_t now = uv_now(source->tick.loop), hash = source_hash(topic);
+  struct source_notice *oldest = &source->notices[0];
+
+  for (size_t i = 0; i < SOURCE_NOTICES; i++) {
+    struct source_notice *notice = &source->notices[i];
+
+    if (notice->at_ms != 0 && notice->res == res && notice->topic_hash == hash &&
+        now - notice->at_ms < SOURCE_TELL_AGAIN_MS) {
+      return;
+    }
+    if (notice->at_ms < oldest->at_ms) {
+      oldest = notice;
+    }
+  }
+  *oldest = (struct source_notice){ .res = res, .topic_hash = hash, .at_ms = now == 0 ? 1 : now };
+  source->sink.on_error(source->owner, err, fatal);
+}
+
+static void source_drop(struct source_record *record)
+{
+  struct sip_source *source = record->source;
+
+  rd_kafka_event_destroy(record->event);
+  free(record);
+  source->outstanding--;
+  if (source->closing) {
+    sip_source_advance_close(source);
+  }
+}
+
+void sip_source_drop_ready(struct sip_source *source, const rd_kafka_topic_partition_list_t *list)
+{
+  struct sip_list keep;
+  struct sip_list *node;
+
+  sip_list_init(&keep);
+  while ((node = sip_list_shift(&source->ready)) != NULL) {
+    struct source_record *record = SIP_CONTAINER(node, struct source_record, node);
+
+    if (list == NULL ||
+        rd_kafka_topic_partition_list_find((rd_kafka_topic_partition_list_t *)list,
+                                           rd_kafka_topic_name(record->message->rkt),
+                                           record->message->partition) != NULL) {
+      source->ready_count--;
+      source_drop(record);
+    } else {
+      sip_list_push(&keep, node);
+    }
+  }
+  sip_list_move(&source->ready, &keep);
+}
+
+static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
+{
+  rd_kafka_resp_err_t res = rd_kafka_event_error(event);
+  rd_kafka_topic_partition_t *about = rd_kafka_event_topic_partition(event);
+  const char *topic = about == NULL ? NULL : about->topic;
+  struct sip_err err;
+
+  (void)sip_kafka_err(&err, res, rd_kafka_event_error_string(event), "group %s%s%s", source->group,
+                      topic == NULL ? "" : ", topic ", topic == NULL ? "" : topic);
+  sip_source_tell(source, res, topic, &err, rd_kafka_event_error_is_fatal(event) != 0);
+  if (about != NULL) {
+    rd_kafka_topic_partition_destroy(about);
+  }
+}
+
+/* Keeps one message; takes the event over. */
+static void source_on_message(struct sip_source *source, rd_kafka_event_t *event)
+{
+  const rd_kafka_message_t *message = rd_kafka_event_message_next(event);
+  struct source_record *record = source->spare;
+  struct sip_err err;
+
+  if (message == NULL || message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (message != NULL) {
+      (void)sip_kafka_err(&err, message->err, rd_kafka_message_errstr(message), "group %s",
+                          source->group);
+      sip_source_tell(source, message->err,
+                      message->rkt == NULL ? NULL : rd_kafka_topic_name(message->rkt), &err, false);
+    }
+    rd_kafka_event_destroy(event);
+    return;
+  }
+  source->spare = NULL;
+  record->source = source;
+  record->event = event;
+  record->message = message;
+  sip_list_init(&record->node);
+  sip_list_push(&source->ready, &record->node);
+  source->ready_count++;
+  source->outstanding++;
+}
+
+static void source_on_event(struct sip_source *source, rd_kafka_event_t *event)
+{
+  switch (rd_kafka_event_type(event)) {
+  case RD_KAFKA_EVENT_FETCH:
+    source_on_message(source, event);
+    return;
+  case RD_KAFKA_EVENT_REBALANCE:
+    sip_source_on_rebalance(source, event);
+    return;
+  case RD_KAFKA_EVENT_ERROR:
+    source_on_error(source, event);
+    break;
+  default:
+    break;
+  }
+  rd_kafka_event_destroy(event);
+}
+
+static void source_poll(struct sip_source *source)
+{
+  size_t before = source->ready_count;
+  int count = 0;
+
+  while (!source->closing && source->ready_count < SOURCE_READY_MAX) {
+    rd_kafka_event_t *event;
+
+    if (source->spare == NULL) {
+      source->spare = malloc(sizeof *source->spare);
+      if (source->spare == NULL) {
+        break; /* the tick tries again */
+      }
+    }
+    event = sip_client_poll(&source->client);
+    if (event == NULL) {
+      break;
+    }
+    source_on_event(source, event);
+    if (++count == SOURCE_EVENTS_PER_TURN) {
+      sip_client_again(&source->client);
+      break;
+    }
+  }
+  if (!source->closing && source->ready_count > 0 && source->ready_count != before) {
+    source->sink.on_readable(source->owner);
+  }
+}
+
+static void source_poll_close(struct sip_source *source)
+{
+  rd_kafka_event_t *event;
+
+  while (source->close_queue != NULL &&
+         (event = rd_kafka_queue_poll(source->close_queue, 0)) != NULL) {
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
+      source->rebalance = event;
+      sip_source_settle(source);
+    } else {
+      rd_kafka_event_destroy(event);
+    }
+  }
+  sip_source_advance_close(source);
+}
+
+static void source_on_events(struct sip_client *client)
+{
+  struct sip_source *source = SIP_CONTAINER(client, struct sip_source, client);
+
+  if (source->closing) {
+    source_poll_close(source);
+  } else {
+    source_poll(source);
+  }
+}
+
+static void source_on_tick(uv_timer_t *tick)
+{
+  struct sip_source *source = SIP_CONTAINER(tick, struct sip_source, tick);
+
+  if (!source->closing) {
+    sip_source_continue_rebalance(source);
+  }
+  source_on_events(&source->client);
+}
+
+static void source_on_freed(uv_handle_t *tick)
+{
+  struct sip_source *source = SIP_CONTAINER((uv_timer_t *)tick, struct sip_source, tick);
+
+  source->sink.on_closed(source->owner);
+  free(source->spare);
+  free(source->group);
+  free(source);
+}
+
+static void source_on_destroyed(struct sip_client *client)
+{
+  struct sip_source *source = SIP_CONTAINER(client, struct sip_source, client);
+
+  uv_close((uv_handle_t *)&source->tick, source_on_freed);
+}
+
+static void source_on_signal(rd_kafka_t *rk, void *opaque)
+{
+  (void)rk;
+  sip_wakeup_send(opaque); /* librdkafka's thread */
+}
+
+void sip_source_advance_close(struct sip_source *source)
+{
+  bool left = rd_kafka_consumer_closed(source->client.rk) != 0;
+  bool late = uv_now(source->tick.loop) >= source->close_by_ms;
+
+  if (source->destroying || source->looking_up || source->outstanding > 0 || (!left && !late)) {
+    return;
+  }
+  source->destroying = true;
+  (void)uv_timer_stop(&source->tick); /* always 0 */
+  if (source->close_queue != NULL) {
+    rd_kafka_queue_cb_event_enable(source->close_queue, NULL, NULL);
+    rd_kafka_queue_destroy(source->close_queue);
+    source->close_queue = NULL;
+    if (!left) {
+      sip_log(SIP_LOG_WARN, "kafka", NULL,
+              "group %s: no answer while leaving; what was not committed comes again",
+              source->group);
+    }
+  }
+  sip_client_destroy(&source->client, left ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE,
+                     source_on_destroyed);
+}
+
+static void source_close(struct sip_source *source)
+{
+  rd_kafka_error_t *error;
+
+  if (source->closing) {
+    return;
+  }
+  source->closing = true;
+  source->close_by_ms = uv_now(source->tick.loop) + SOURCE_CLOSE_MS;
+  sip_list_remove(&source->node);
+  sip_source_settle(source);
+  source->close_queue = rd_kafka_queue_new(source->client.rk);
+  rd_kafka_queue_cb_event_enable(source->close_queue, source_on_signal, source->client.wakeup);
+  /* The queue of the group is forwarded to this one, so it has to be another than the one that was
+   * polled so far. */
+  error = rd_kafka_consumer_close_queue(source->client.rk, source->close_queue);
+  if (error != NULL) { /* after a fatal error there is no group to leave */
+    rd_kafka_error_destroy(error);
+    rd_kafka_queue_cb_event_enable(source->close_queue, NULL, NULL);
+    rd_kafka_queue_destroy(source->close_queue);
+    source->close_queue = NULL;
+    source->close_by_ms = 0;
+  }
+  sip_source_drop_ready(source, NULL);
+  sip_client_again(&source->client);
+}
+
+void sip_source_close_all(struct sip_list *sources)
+{
+  while (!sip_list_empty(sources)) {
+    source_close(SIP_CONTAINER(sources->next, struct sip_source, node));
+  }
+}
+
+static int source_subscribe(struct sip_source *source, const struct sip_source_spec *spec,
+                            struct sip_err *err)
+{
+  rd_kafka_topic_partition_list_t *topics =
+    rd_kafka_topic_partition_list_new((int)spec->topic_count);
+  rd_kafka_resp_err_t res;
+
+  for (size_t i = 0; i < spec->topic_count; i++) {
+    rd_kafka_topic_partition_list_add(topics, spec->topics[i], RD_KAFKA_PARTITION_UA);
+  }
+  res = rd_kafka_subscribe(source->client.rk, topics);
+  rd_kafka_topic_partition_list_destroy(topics);
+  return res == RD_KAFKA_RESP_ERR_NO_ERROR
+           ? 0
+           : sip_kafka_err(err, res, NULL, "group %s: subscribe to %s%s", spec->group,
+                           spec->topics[0], spec->topic_count > 1 ? " and others" : "");
+}
+
+static void source_discard(struct sip_client *client)
+{
+  struct sip_source *source = SIP_CONTAINER(client, struct sip_source, client);
+
+  free(source->group);
+  free(source);
+}
+
+static int source_open(void *driver, const struct sip_source_spec *spec,
+                       const struct sip_source_sink *sink, void *owner, struct sip_source **out,
+                       struct sip_err *err)
+{
+  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 1];
+  size_t count = sizeof source_properties / sizeof source_properties[0];
+  struct sip_client_spec client = { .type = RD_KAFKA_CONSUMER,
+                                    .events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH,
+                                    .group = spec->group,
+                                    .properties = properties,
+                                    .property_count = count + 1,
+                                    .on_events = source_on_events };
+  struct sip_source *source = calloc(1, sizeof *source);
+  int rc;
+
+  if (spec->topic_count == 0 || spec->group[0] == '\0') {
+    free(source);
+    return sip_err_set(err, UV_EINVAL, "kafka consumer: a group and at least one topic are needed");
+  }
+  if (source != NULL) {
+    source->group = strdup(spec->group);
+  }
+  if (source == NULL || source->group == NULL) {
+    free(source);
+    return sip_err_set(err, UV_ENOMEM, "group %s: out of memory", spec->group);
+  }
+  memcpy(properties, source_properties, sizeof source_properties);
+  properties[count] =
+    (struct sip_client_property){ "auto.offset.reset",
+                                  spec->start_at == SIP_START_END ? "latest" : "earliest", true };
+  sip_list_init(&source->node);
+  sip_list_init(&source->ready);
+  source->sink = *sink;
+  source->owner = owner;
+  source->start_at = spec->start_at;
+  source->start_ms = spec->start_ms;
+  rc = sip_client_open(&source->client, driver, &client, err);
+  if (rc < 0) {
+    free(source->group);
+    free(source);
+    return rc;
+  }
+  rc = source_subscribe(source, spec, err);
+  if (rc < 0) {
+    sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, source_discard);
+    return rc;
+  }
+  (void)uv_timer_init(sip_kafka_loop(driver), &source->tick); /* always 0 */
+  (void)uv_timer_start(&source->tick, source_on_tick, SOURCE_TICK_MS,
+                       SOURCE_TICK_MS); /* the callback is set */
+  sip_list_push(sip_kafka_sources(driver), &source->node);
+  *out = source;
+  return 0;
+}
+
+static size_t source_take(struct sip_source *source, struct sip_record *records, size_t max)
+{
+  bool full = source->ready_count >= SOURCE_READY_MAX;
+  size_t count = 0;
+
+  while (count < max && !sip_list_empty(&source->ready)) {
+    struct source_record *taken =
+      SIP_CONTAINER(sip_list_shift(&source->ready), struct source_record, node);
+    const rd_kafka_message_t *message = taken->message;
+    struct sip_record *record = &records[count++];
+    rd_kafka_timestamp_type_t type;
+
+    source->ready_count--;
+    record->topic = rd_kafka_topic_name(message->rkt);
+    record->partition = message->partition;
+    record->offset = message->offset;
+    record->timestamp_ms = rd_kafka_message_timestamp(message, &type);
+    record->log_append_time = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
+    record->key = (struct sip_slice){ message->key, message->key_len };
+    record->value = (struct sip_slice){ message->payload, message->len };
+    record->message = taken;
+  }
+  if (full && count > 0) {
+    sip_client_again(&source->client); /* polling had stopped */
+  }
+  return count;
+}
+
+static void source_release(struct sip_record *record)
+{
+  source_drop(record->message);
+  record->message = NULL;
+}
+
+static const rd_kafka_headers_t *source_headers(const struct sip_record *record)
+{
+  const struct source_record *taken = record->message;
+  rd_kafka_headers_t *headers = NULL;
+
+  if (rd_kafka_message_headers(taken->message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return NULL; /* there are none */
+  }
+  return headers;
+}
+
+static size_t source_header_count(const struct sip_record *record)
+{
+  const rd_kafka_headers_t *headers = source_headers(record);
+
+  return headers == NULL ? 0 : rd_kafka_header_cnt(headers);
+}
+
+static struct sip_header source_header(const struct sip_record *record, size_t index)
+{
+  const rd_kafka_headers_t *headers = source_headers(record);
+  struct sip_header header = { NULL, { NULL, 0 } };
+  const void *data = NULL;
+
+  if (headers != NULL && rd_kafka_header_get_all(headers, index, &header.name, &data,
+                                                 &header.value.len) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    header.value.data = data;
+  }
+  return header;
+}
+
+static void source_switch(struct sip_source *source, const struct sip_partition *partition, bool on)
+{
+  rd_kafka_topic_partition_list_t *list;
+
+  if (source->closing) {
+    return;
+  }
+  list = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_add(list, partition->topic, partition->partition);
+  /* A partition that is not ours any more answers with an error of its own, which does not matter.
+   */
+  if (on) {
+    (void)rd_kafka_resume_partitions(source->client.rk, list);
+  } else {
+    (void)rd_kafka_pause_partitions(source->client.rk, list);
+  }
+  rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void source_pause(struct sip_source *source, const struct sip_partition *partition)
+{
+  source_switch(source, partition, false);
+}
+
+static void source_resume(struct sip_source *source, const struct sip_partition *partition)
+{
+  source_switch(source, partition, true);
+}
+
+static void source_store(struct sip_source *source, const struct sip_partition *partition,
+                         int64_t next_offset)
+{
+  rd_kafka_topic_partition_list_t *list;
+
+  if (source->closing) {
+    return;
+  }
+  list = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_list_add(list, partition->topic, partition->partition)->offset =
+    next_offset;
+  /* The one error there is, _STATE, means that the partition belongs to another member now. */
+  (void)rd_kafka_offsets_store(source->client.rk, list);
+  rd_kafka_topic_partition_list_destroy(list);
+}
+
+const struct sip_source_ops *sip_source_operations(void)
+{
+  static const struct sip_source_ops operations = {
+    .open = source_open,
+    .take = source_take,
+    .release = source_release,
+    .header_count = source_header_count,
+    .header = source_header,
+    .pause = source_pause,
+    .resume = source_resume,
+    .store = source_store,
+    .give_back = sip_source_give_back,
+    .close = source_close,
+  };
+
+  return &operations;
+}

@@ -1,0 +1,242 @@
+/* source_rebalance.c - partitions that come and go.
+ *
+ * librdkafka asks by an event and waits for the answer (assign or unassign) as long as
+ * max.poll.interval.ms allows; it holds all partitions paused meanwhile. A revocation is answered
+ * when the owner gives the partitions back, an assignment at once, or with start by time when the
+ * offsets have been looked up on the work pool. */
+#include "core/base.h"
+#include "kafka/errors.h"
+#include "kafka/source_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOOKUP_TIMEOUT_MS = 10000 };
+
+static bool rebalance_is_cooperative(struct sip_source *source)
+{
+  const char *protocol = rd_kafka_rebalance_protocol(source->client.rk);
+
+  return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
+}
+
+static void rebalance_log(struct sip_source *source, const char *what, rd_kafka_resp_err_t res,
+                          const char *why)
+{
+  struct sip_err err;
+
+  (void)sip_kafka_err(&err, res, why, "group %s: %s", source->group, what);
+  sip_source_tell(source, res, NULL, &err, false);
+}
+
+/* The partitions of the open event as the port has them, in an array that the caller frees; NULL
+ * when memory is out. The names are borrowed from the event. */
+static struct sip_partition *rebalance_partitions(struct sip_source *source)
+{
+  const rd_kafka_topic_partition_list_t *list =
+    rd_kafka_event_topic_partition_list(source->rebalance);
+  struct sip_partition *partitions = calloc((size_t)list->cnt + 1, sizeof *partitions);
+
+  for (int i = 0; partitions != NULL && i < list->cnt; i++) {
+    partitions[i].topic = list->elems[i].topic;
+    partitions[i].partition = list->elems[i].partition;
+  }
+  return partitions;
+}
+
+static void rebalance_done(struct sip_source *source)
+{
+  source->rebalance_begun = false;
+  rd_kafka_event_destroy(source->rebalance);
+  source->rebalance = NULL;
+}
+
+void sip_source_unassign(struct sip_source *source, const rd_kafka_topic_partition_list_t *list)
+{
+  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
+  rd_kafka_error_t *error = NULL;
+
+  if (rebalance_is_cooperative(source)) {
+    error = rd_kafka_incremental_unassign(source->client.rk, list);
+  } else {
+    res = rd_kafka_assign(source->client.rk, NULL);
+  }
+  if (error != NULL) {
+    rebalance_log(source, "letting partitions go", rd_kafka_error_code(error),
+                  rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+  } else if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rebalance_log(source, "letting partitions go", res, NULL);
+  }
+}
+
+/* Takes the partitions of the open event and tells the owner. No record of them can be polled
+ * before that: polling happens on this thread too. */
+static void rebalance_assign(struct sip_source *source)
+{
+  const rd_kafka_topic_partition_list_t *list =
+    rd_kafka_event_topic_partition_list(source->rebalance);
+  struct sip_partition *partitions = rebalance_partitions(source);
+  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
+  rd_kafka_error_t *error = NULL;
+
+  if (partitions == NULL) {
+    return; /* the tick tries again */
+  }
+  source->rebalance_begun = true;
+  if (rebalance_is_cooperative(source)) {
+    error = rd_kafka_incremental_assign(source->client.rk, list);
+  } else {
+    res = rd_kafka_assign(source->client.rk, list);
+  }
+  if (error != NULL) {
+    rebalance_log(source, "taking partitions", rd_kafka_error_code(error),
+                  rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+  } else if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    rebalance_log(source, "taking partitions", res, NULL);
+  } else {
+    source->sink.on_assigned(source->owner, partitions, (size_t)list->cnt);
+  }
+  free(partitions);
+  rebalance_done(source);
+}
+
+/* Pool thread. Partitions of which the group has an offset keep it; the others begin at the time.
+ */
+static void lookup_run(struct sip_work *work)
+{
+  struct sip_source *source = SIP_CONTAINER(work, struct sip_source, lookup);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(source->rebalance);
+  rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(list->cnt);
+  rd_kafka_resp_err_t res = rd_kafka_committed(source->client.rk, list, LOOKUP_TIMEOUT_MS);
+
+  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
+    if (list->elems[i].offset == RD_KAFKA_OFFSET_INVALID) {
+      rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)
+        ->offset = source->start_ms;
+    }
+  }
+  if (res == RD_KAFKA_RESP_ERR_NO_ERROR && fresh->cnt > 0) {
+    res = rd_kafka_offsets_for_times(source->client.rk, fresh, LOOKUP_TIMEOUT_MS);
+  }
+  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < fresh->cnt; i++) {
+    res = fresh->elems[i].err;
+    (void)rd_kafka_topic_partition_list_set_offset(list, fresh->elems[i].topic,
+                                                   fresh->elems[i].partition,
+                                                   fresh->elems[i].offset); /* it came from there */
+  }
+  rd_kafka_topic_partition_list_destroy(fresh);
+  source->lookup_rc = res == RD_KAFKA_RESP_ERR_NO_ERROR
+                        ? 0
+                        : sip_kafka_err(&source->lookup_err, res, NULL,
+                                        "group %s: looking up where to start", source->group);
+}
+
+static void lookup_done(struct sip_work *work, int status)
+{
+  struct sip_source *source = SIP_CONTAINER(work, struct sip_source, lookup);
+
+  (void)status; /* nobody cancels it */
+  source->looking_up = false;
+  if (source->closing) {
+    sip_source_settle(source);
+    sip_source_advance_close(source);
+  } else if (source->lookup_rc < 0) {
+    sip_source_tell(source, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, &source->lookup_err, false);
+    /* the tick tries again */
+  } else {
+    rebalance_assign(source);
+  }
+}
+
+static void rebalance_revoke(struct sip_source *source)
+{
+  const rd_kafka_topic_partition_list_t *list =
+    rd_kafka_event_topic_partition_list(source->rebalance);
+  struct sip_partition *partitions = rebalance_partitions(source);
+  bool lost =
+    rd_kafka_assignment_lost(source->client.rk) != 0; /* before the answer, which resets it */
+
+  if (partitions == NULL) {
+    return; /* the tick tries again */
+  }
+  source->rebalance_begun = true;
+  sip_source_drop_ready(source, list);
+  if (list->cnt > 0) {
+    /* The owner may give back in there, which destroys the event and with it the names. */
+    source->in_revoke = true;
+    source->sink.on_revoked(source->owner, partitions, (size_t)list->cnt, lost);
+    source->in_revoke = false;
+  }
+  free(partitions);
+  if (list->cnt == 0 || lost || source->given_back) {
+    source->given_back = false;
+    sip_source_unassign(source, list);
+    rebalance_done(source);
+  }
+}
+
+/* Works on the open event, unless that is under way. */
+void sip_source_continue_rebalance(struct sip_source *source)
+{
+  rd_kafka_resp_err_t what;
+
+  if (source->rebalance == NULL || source->rebalance_begun || source->looking_up ||
+      source->closing) {
+    return;
+  }
+  what = rd_kafka_event_error(source->rebalance);
+  if (what == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+    rebalance_revoke(source);
+  } else if (what != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    rebalance_log(source, "rebalance", what, NULL);
+    (void)rd_kafka_assign(source->client.rk, NULL); /* what librdkafka asks for on any other code */
+    rebalance_done(source);
+  } else if (source->start_at == SIP_START_TIME &&
+             rd_kafka_event_topic_partition_list(source->rebalance)->cnt > 0) {
+    source->looking_up = sip_work_start(sip_kafka_loop(source->client.kafka), &source->lookup,
+                                        lookup_run, lookup_done) == 0;
+  } else {
+    rebalance_assign(source);
+  }
+}
+
+void sip_source_on_rebalance(struct sip_source *source, rd_kafka_event_t *event)
+{
+  if (source->rebalance !=
+      NULL) { /* librdkafka does not ask twice; should it, the newer question counts */
+    sip_source_settle(source);
+  }
+  if (source->rebalance != NULL) {
+    rd_kafka_event_destroy(event); /* a lookup runs: it answers first, and librdkafka asks again */
+    return;
+  }
+  source->rebalance = event;
+  source->rebalance_begun = false;
+  sip_source_continue_rebalance(source);
+}
+
+void sip_source_give_back(struct sip_source *source)
+{
+  if (source->in_revoke) {
+    source->given_back = true; /* answered when on_revoked has returned */
+  } else if (source->rebalance != NULL && source->rebalance_begun && !source->looking_up &&
+             rd_kafka_event_error(source->rebalance) == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+    sip_source_unassign(source, rd_kafka_event_topic_partition_list(source->rebalance));
+    rebalance_done(source);
+  }
+}
+
+void sip_source_settle(struct sip_source *source)
+{
+  if (source->rebalance == NULL || source->looking_up) {
+    return;
+  }
+  if (rd_kafka_event_error(source->rebalance) == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+    sip_source_unassign(source, rd_kafka_event_topic_partition_list(source->rebalance));
+  } else {
+    (void)rd_kafka_assign(source->client.rk, NULL); /* not taken: the group is being left */
+  }
+  rebalance_done(source);
+}

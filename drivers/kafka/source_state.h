@@ -1,0 +1,74 @@
+#ifndef SIP_KAFKA_SOURCE_STATE_H
+#define SIP_KAFKA_SOURCE_STATE_H
+/* source_state.h - a source's fields, for source.c and source_rebalance.c only. Loop thread. */
+#include "core/list.h"
+#include "core/work.h"
+#include "flow/port.h"
+#include "kafka/client.h"
+
+#include <stdbool.h>
+
+struct source_notice {
+  rd_kafka_resp_err_t res;
+  uint64_t topic_hash, at_ms; /* at_ms 0: empty */
+};
+
+enum { SOURCE_NOTICES = 8 };
+
+struct sip_source {
+  struct sip_client client;
+  struct sip_list node; /* in sip_kafka_sources */
+  struct sip_source_sink sink;
+  void *owner; /* borrowed: until on_closed */
+  char *group;
+  enum sip_start_at start_at;
+  int64_t start_ms;
+
+  struct sip_list ready; /* struct source_record: polled, not yet taken */
+  size_t ready_count;
+  size_t outstanding; /* records that exist, ready ones included; the client cannot end before they
+                         are gone */
+  struct source_record
+    *spare; /* allocated before a poll, so that no message is lost when memory is out */
+
+  rd_kafka_event_t *rebalance; /* owned: the assignment or revocation that is not answered yet */
+  bool rebalance_begun;        /* the owner was told, or the partitions taken */
+  bool in_revoke, given_back;  /* give_back within on_revoked is answered after it */
+  struct sip_work lookup;      /* start by time: offsets are looked up on the pool */
+  bool looking_up;
+  int lookup_rc;
+  struct sip_err lookup_err;
+
+  uv_timer_t tick;               /* keeps polling while nothing comes, and limits the close */
+  rd_kafka_queue_t *close_queue; /* where the group's last events come */
+  uint64_t close_by_ms;
+  bool closing, destroying;
+  struct source_notice notices[SOURCE_NOTICES];
+};
+
+/** Takes an assignment or revocation over from the event queue. */
+void sip_source_on_rebalance(struct sip_source *source, rd_kafka_event_t *event);
+
+/** Answers what is not answered, whatever it is: the source is closing. */
+void sip_source_settle(struct sip_source *source);
+
+/** Tries again what failed for want of memory or of an answer. */
+void sip_source_continue_rebalance(struct sip_source *source);
+
+/** struct sip_source_ops.give_back */
+void sip_source_give_back(struct sip_source *source);
+
+/** Lets go of the partitions of `list`; everything with the eager protocol. */
+void sip_source_unassign(struct sip_source *source, const rd_kafka_topic_partition_list_t *list);
+
+/** Drops records of these partitions that the owner has not taken. */
+void sip_source_drop_ready(struct sip_source *source, const rd_kafka_topic_partition_list_t *list);
+
+/** Tells the owner, unless the same was told within a minute. */
+void sip_source_tell(struct sip_source *source, rd_kafka_resp_err_t res, const char *topic,
+                     const struct sip_err *err, bool fatal);
+
+/** Goes on with a close that waited for something. */
+void sip_source_advance_close(struct sip_source *source);
+
+#endif

@@ -1,0 +1,204 @@
+/* producer_test.c - records are acknowledged once each, and what cannot be sent says why. */
+#include "kafka/producer.h"
+
+#include "kafka/client.h"
+#include "kafka_fixture.h"
+
+struct reports {
+  size_t count, failed;
+  int32_t partition;
+  int64_t offset;
+  struct sip_err err;
+};
+
+static void on_report(void *arg, int status, int32_t partition, int64_t offset,
+                      const struct sip_err *err)
+{
+  struct reports *reports = arg;
+
+  reports->count++;
+  reports->failed += status < 0;
+  reports->partition = partition;
+  reports->offset = offset;
+  reports->err = *err;
+}
+
+static struct sip_slice text(const char *string)
+{
+  return (struct sip_slice){ string, string == NULL ? 0 : strlen(string) };
+}
+
+static int send_text(struct fixture *fixture, const char *topic, const char *key, const char *value,
+                     struct reports *reports, struct sip_err *err)
+{
+  struct sip_output output = {
+    .topic = topic, .key = text(key), .value = text(value), .partition = -1
+  };
+  const struct sip_port *port = sip_kafka_port(fixture->kafka);
+
+  return port->producer->send(port->driver, &output, on_report, reports, err);
+}
+
+static void a_record_is_acknowledged_with_its_place(void)
+{
+  struct reports reports = { 0 };
+  struct fixture fixture;
+
+  fixture_init(&fixture, NULL);
+  fixture_engine(&fixture);
+  CHECK_INT(send_text(&fixture, "t", "k", "one", &reports, NULL), 0);
+  CHECK_INT(reports.count, 0); /* never within the call */
+  CHECK_INT(sip_kafka_pending(fixture.kafka), 1);
+  fixture_wait(&fixture, &reports.count, 1, 10000);
+  CHECK_INT(reports.failed, 0);
+  CHECK_INT(reports.offset, 0);
+  CHECK_INT(sip_kafka_pending(fixture.kafka), 0);
+  CHECK(sip_kafka_connected(fixture.kafka));
+  fixture_deinit(&fixture);
+}
+
+static void a_key_keeps_its_partition(void)
+{
+  struct reports first = { 0 }, second = { 0 };
+  struct fixture fixture;
+
+  fixture_init(&fixture, NULL);
+  CHECK_INT(sip_embedded_broker_create_topic(fixture.broker, "keyed", 16, NULL), 0);
+  fixture_engine(&fixture);
+  CHECK_INT(send_text(&fixture, "keyed", "machine-7", "a", &first, NULL), 0);
+  CHECK_INT(send_text(&fixture, "keyed", "machine-7", "b", &second, NULL), 0);
+  fixture_wait(&fixture, &second.count, 1, 10000);
+  CHECK_INT(first.partition, second.partition);
+  CHECK_INT(second.offset, first.offset + 1);
+  fixture_deinit(&fixture);
+}
+
+static void a_record_that_is_too_large_is_refused(void)
+{
+  size_t len = 1100000;
+  char *large = malloc(len + 1);
+  struct reports reports = { 0 };
+  struct sip_err err = { 0 };
+  struct fixture fixture;
+
+  CHECK(large != NULL);
+  memset(large, 'x', len);
+  large[len] = '\0';
+  fixture_init(&fixture, NULL);
+  fixture_engine(&fixture);
+  CHECK_INT(send_text(&fixture, "t", NULL, large, &reports, &err), SIP_ETOOBIG);
+  CHECK_STR(err.name, "MSG_SIZE_TOO_LARGE");
+  CHECK_HAS(err.message, "send to t");
+  CHECK_HAS(err.message, "message.max.bytes");
+  CHECK_INT(reports.count, 0);
+  CHECK_INT(sip_kafka_pending(fixture.kafka), 0);
+  free(large);
+  fixture_deinit(&fixture);
+}
+
+static void a_full_queue_asks_to_wait(void)
+{
+  struct reports reports = { 0 };
+  struct sip_err err = { 0 };
+  struct fixture fixture;
+  size_t sent = 0;
+  int rc = 0;
+
+  fixture_init(&fixture, NULL);
+  CHECK_INT(sip_kafka_settings_set(fixture.settings, "queue.buffering.max.messages", "100", NULL),
+            0);
+  fixture_engine(&fixture);
+  while (rc == 0 && sent <= 100) {
+    rc = send_text(&fixture, "t", NULL, "v", &reports, &err);
+    sent += rc == 0;
+  }
+  CHECK_INT(rc, SIP_EQUEUEFULL);
+  CHECK_INT(sent, 100);
+  fixture_wait(&fixture, &reports.count, 1, 10000);
+  CHECK_INT(send_text(&fixture, "t", NULL, "v", &reports, &err), 0);
+  fixture_wait(&fixture, &reports.count, 101, 10000);
+  CHECK_INT(reports.failed, 0);
+  fixture_deinit(&fixture);
+}
+
+static void without_a_broker_setting_a_send_says_what_to_set(void)
+{
+  struct reports reports = { 0 };
+  struct sip_err err = { 0 };
+  struct fixture fixture = { 0 };
+
+  CHECK_INT(uv_loop_init(&fixture.loop), 0);
+  CHECK_INT(sip_kafka_new(&fixture.kafka, &fixture.loop, NULL), 0);
+  CHECK_INT(send_text(&fixture, "t", NULL, "v", &reports, &err), SIP_ECONFIG);
+  CHECK_HAS(err.message, "KAFKA_BROKERS");
+  fixture_deinit(&fixture);
+}
+
+static void closing_reports_what_no_broker_took(void)
+{
+  struct reports reports = { 0 };
+  struct fixture fixture;
+
+  fixture_init(&fixture, "127.0.0.1:1");
+  fixture_engine(&fixture);
+  CHECK_INT(send_text(&fixture, "t", NULL, "v", &reports, NULL), 0);
+  sip_kafka_close(fixture.kafka, 100);
+  fixture.kafka = NULL;
+  (void)uv_run(&fixture.loop, UV_RUN_DEFAULT);
+  CHECK_INT(reports.count, 1);
+  CHECK_INT(reports.failed, 1);
+  CHECK_STR(reports.err.name, "_PURGE_QUEUE");
+  CHECK_INT(reports.err.code, UV_ECANCELED);
+  fixture_deinit(&fixture);
+}
+
+static void closing_delivers_what_was_taken(void)
+{
+  struct reports reports = { 0 };
+  struct sip_err err = { 0 };
+  struct fixture fixture;
+
+  fixture_init(&fixture, NULL);
+  CHECK_INT(sip_kafka_settings_set(fixture.settings, "linger.ms", "60000", NULL), 0);
+  fixture_engine(&fixture);
+  for (int i = 0; i < 10; i++) {
+    CHECK_INT(send_text(&fixture, "t", NULL, "v", &reports, NULL), 0);
+  }
+  sip_kafka_close(fixture.kafka, 10000);
+  CHECK_INT(send_text(&fixture, "t", NULL, "v", &reports, &err), SIP_ECLOSED);
+  fixture.kafka = NULL;
+  (void)uv_run(&fixture.loop, UV_RUN_DEFAULT);
+  CHECK_INT(reports.count, 10);
+  CHECK_INT(reports.failed, 0);
+  fixture_deinit(&fixture);
+}
+
+static void an_unknown_partition_is_reported(void)
+{
+  struct reports reports = { 0 };
+  struct fixture fixture;
+  struct sip_output output = { .topic = "t", .value = text("v"), .partition = 99 };
+  const struct sip_port *port;
+
+  fixture_init(&fixture, NULL);
+  fixture_engine(&fixture);
+  port = sip_kafka_port(fixture.kafka);
+  CHECK_INT(port->producer->send(port->driver, &output, on_report, &reports, NULL), 0);
+  fixture_wait(&fixture, &reports.count, 1, 10000);
+  CHECK_INT(reports.failed, 1);
+  CHECK_STR(reports.err.name, "_UNKNOWN_PARTITION");
+  fixture_deinit(&fixture);
+}
+
+int main(void)
+{
+  a_record_is_acknowledged_with_its_place();
+  a_key_keeps_its_partition();
+  a_record_that_is_too_large_is_refused();
+  a_full_queue_asks_to_wait();
+  without_a_broker_setting_a_send_says_what_to_set();
+  closing_reports_what_no_broker_took();
+  closing_delivers_what_was_taken();
+  an_unknown_partition_is_reported();
+  return 0;
+}
