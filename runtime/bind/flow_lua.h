@@ -1,0 +1,15 @@
+#ifndef SIP_BIND_FLOW_LUA_H
+#define SIP_BIND_FLOW_LUA_H
+/* flow_lua.h - the flow engine of a state. Loop thread. */
+#include "core/err.h"
+
+struct sip_engine;
+struct sip_vm;
+
+/** The engine of this state, made at the first call and owned by the state's bindings until sip_flow_lua_stop. */
+int sip_flow_lua_engine(struct sip_engine **out, struct sip_vm *vm, struct sip_err *err);
+
+/** Drains at once (turning the loop until the flows are closed) and frees the engine. Before the drivers stop. */
+void sip_flow_lua_stop(struct sip_vm *vm);
+
+#endif

@@ -1,0 +1,38 @@
+#ifndef SIP_FLOW_LANE_H
+#define SIP_FLOW_LANE_H
+/* lane.h - one queue for each key: of a lane only the first member runs, lanes run side by side.
+ *
+ * A lane exists while it has members. Loop thread. */
+#include "core/base.h"
+#include "core/list.h"
+
+#include <stdbool.h>
+
+enum { SIP_LANE_BUCKETS = 4096 };
+
+struct sip_lanes {
+  struct sip_list *buckets; /* owned: SIP_LANE_BUCKETS heads */
+  struct sip_list spare;    /* empty lanes, kept for the next key */
+  size_t count;
+};
+
+struct sip_lane_member {
+  struct sip_list link;
+  struct sip_lane *lane; /* borrowed from the lanes; NULL: alone, in no lane */
+};
+
+/** @return 0 or UV_ENOMEM */
+int sip_lanes_init(struct sip_lanes *lanes);
+
+/** All lanes must be empty. */
+void sip_lanes_deinit(struct sip_lanes *lanes);
+
+/** Puts `member` at the end of the lane of (partition, key), whose bytes are copied.
+ *  @return 1 when it is the first and may run, 0 when it waits, or UV_ENOMEM */
+int sip_lane_push(struct sip_lanes *lanes, int32_t partition, const struct sip_slice *key,
+                  struct sip_lane_member *member);
+
+/** Takes a member out, wherever it is. @return the member that became first and may run now, or NULL */
+struct sip_lane_member *sip_lane_remove(struct sip_lanes *lanes, struct sip_lane_member *member);
+
+#endif
