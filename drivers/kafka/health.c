@@ -143,7 +143,7 @@ void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t
   }
 }
 
-static bool health_is_about_connections(const char *facility)
+static bool health_is_said_elsewhere(const char *facility)
 {
   static const char *const names[] = { "FAIL",    "ERROR",     "CONFWARN",
                                        "MAXPOLL", "SESSTMOUT", "BROKERUPDATE" };
@@ -162,8 +162,8 @@ void sip_kafka_health_log(struct sip_kafka_health *health, int level, const char
   enum sip_log_level ours = level <= 4 ? SIP_LOG_WARN : SIP_LOG_DEBUG;
   uint64_t now = uv_now(health->timer.loop);
 
-  if (health_is_about_connections(facility)) {
-    ours = SIP_LOG_DEBUG; /* said in words of ours by the error that comes with it */
+  if (health_is_said_elsewhere(facility)) {
+    ours = SIP_LOG_DEBUG; /* an error event comes with it */
   }
   if (!sip_log_on(ours)) {
     return;

@@ -294,7 +294,7 @@ static void lane_on_flushed(struct sip_work *work, int status)
   (void)status; /* nobody cancels it */
   lane->flushing = false;
   if (lane->pending > 0) {
-    sip_log(SIP_LOG_WARN, "kafka", NULL, "%zu records were not acknowledged before the end",
+    sip_log(SIP_LOG_WARN, "kafka", NULL, "not acknowledged before the end: %zu records",
             lane->pending);
     (void)rd_kafka_purge(lane->client.rk,
                          RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |

@@ -102,22 +102,34 @@ static void rebalance_assign(struct sip_source *source)
   rebalance_done(source);
 }
 
-/* Pool thread. Partitions of which the group has an offset keep it; the others begin at the time.
- */
-static void lookup_run(struct sip_work *work)
+/* librdkafka's mock cluster, which the embedded broker is, knows no times and would answer every
+ * lookup with the end. What it holds is younger than its process: its beginning serves better.
+ * Blocks. */
+static bool lookup_is_embedded(struct sip_source *source)
 {
-  struct sip_source *source = SIP_CONTAINER(work, struct sip_source, lookup);
-  rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(source->rebalance);
-  rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(list->cnt);
-  rd_kafka_resp_err_t res = rd_kafka_committed(source->client.rk, list, LOOKUP_TIMEOUT_MS);
+  char *cluster = rd_kafka_clusterid(source->client.rk, LOOKUP_TIMEOUT_MS);
+  bool embedded = cluster != NULL && strncmp(cluster, "mockCluster", 11) == 0;
 
-  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
+  if (cluster != NULL) {
+    rd_kafka_mem_free(source->client.rk, cluster);
+  }
+  return embedded;
+}
+
+/* Puts the offsets of the start time into `list`, for its partitions that have none. Blocks. */
+static rd_kafka_resp_err_t lookup_times(struct sip_source *source,
+                                        rd_kafka_topic_partition_list_t *list)
+{
+  rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(list->cnt);
+  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+  for (int i = 0; i < list->cnt; i++) {
     if (list->elems[i].offset == RD_KAFKA_OFFSET_INVALID) {
       rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)
         ->offset = source->start_ms;
     }
   }
-  if (res == RD_KAFKA_RESP_ERR_NO_ERROR && fresh->cnt > 0) {
+  if (fresh->cnt > 0) {
     res = rd_kafka_offsets_for_times(source->client.rk, fresh, LOOKUP_TIMEOUT_MS);
   }
   for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < fresh->cnt; i++) {
@@ -127,6 +139,23 @@ static void lookup_run(struct sip_work *work)
                                                    fresh->elems[i].offset); /* it came from there */
   }
   rd_kafka_topic_partition_list_destroy(fresh);
+  return res;
+}
+
+/* Pool thread. Partitions of which the group has an offset keep it; the others begin at the time.
+ */
+static void lookup_run(struct sip_work *work)
+{
+  struct sip_source *source = SIP_CONTAINER(work, struct sip_source, lookup);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(source->rebalance);
+  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+  if (!lookup_is_embedded(source)) {
+    res = rd_kafka_committed(source->client.rk, list, LOOKUP_TIMEOUT_MS);
+    if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      res = lookup_times(source, list);
+    }
+  }
   source->lookup_rc = res == RD_KAFKA_RESP_ERR_NO_ERROR
                         ? 0
                         : sip_kafka_err(&source->lookup_err, res, NULL,

@@ -4,6 +4,8 @@
 #include "kafka/client.h"
 #include "kafka_fixture.h"
 
+#include <librdkafka/rdkafka_mock.h>
+
 struct reports {
   size_t count, failed;
   int32_t partition;
@@ -190,8 +192,36 @@ static void an_unknown_partition_is_reported(void)
   fixture_deinit(&fixture);
 }
 
+/* OUT_OF_ORDER_SEQUENCE_NUMBER desynchronises an idempotent client for good (librdkafka's
+ * INTRODUCTION.md). */
+static void after_a_fatal_error_the_next_record_gets_a_new_client(void)
+{
+  rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), NULL, 0);
+  rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(rk, 1);
+  struct reports reports = { 0 };
+  struct fixture fixture;
+
+  fixture_init(&fixture, rd_kafka_mock_cluster_bootstraps(cluster));
+  fixture_engine(&fixture);
+  CHECK_INT(send_text(&fixture, "t", "k", "v", &reports, NULL), 0);
+  fixture_wait(&fixture, &reports.count, 1, 10000);
+  CHECK_INT(reports.failed, 0);
+  rd_kafka_mock_push_request_errors(cluster, 0 /* Produce */, 1,
+                                    RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+  CHECK_INT(send_text(&fixture, "t", "k", "v", &reports, NULL), 0);
+  fixture_wait(&fixture, &reports.count, 2, 10000);
+  CHECK_INT(reports.failed, 1);
+  CHECK_INT(send_text(&fixture, "t", "k", "v", &reports, NULL), 0);
+  fixture_wait(&fixture, &reports.count, 3, 10000);
+  CHECK_INT(reports.failed, 1);
+  fixture_deinit(&fixture);
+  rd_kafka_mock_cluster_destroy(cluster);
+  rd_kafka_destroy(rk);
+}
+
 int main(void)
 {
+  after_a_fatal_error_the_next_record_gets_a_new_client();
   a_record_is_acknowledged_with_its_place();
   a_key_keeps_its_partition();
   a_record_that_is_too_large_is_refused();
