@@ -2,6 +2,7 @@
 --
 -- send_message, create_kafka_event, create_topic_consumer (sipeat-kafka-worker), get_producer,
 -- create_consumer (invoices-guide), send_kafka_event_notification (sipeat-discord-flow).
+local background = require "sipeat.background"
 local event = require "sipeat.event"
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
@@ -9,7 +10,6 @@ local kafka = require "sipeat.kafka"
 local log = require "sipeat.log".new "sipeat.seeds"
 local opts = require "sipeat.opts"
 local publish = require "sipeat.publish"
-local task = require "sipeat.task"
 
 local M = {}
 
@@ -141,29 +141,26 @@ local function payload_of(record)
 end
 
 -- Hands one record over until it is taken: a failing one holds its consumer and is never skipped.
-local function deliver(self, record, each_message)
+local function deliver(self, job, record, each_message)
   local pause = opts.backoff(PAUSES)
   local n = 0
-  while not self.stopped do
+  repeat
     local ok, why = failure.catch(each_message, payload_of(record))
     if ok then
       return self.consumer:commit(record)
-    elseif why.kind == "cancelled" then
-      return
     end
     n = n + 1
     log:error(("%s: %s[%d]@%d failed, held and tried again: %s"):format(
       self.group, record.topic, record.partition, record.offset, why.message
     ))
-    task.sleep(pause(math.min(n, PAUSES.attempts)) .. "ms")
-  end
+  until not job:rest(pause(math.min(n, PAUSES.attempts)))
 end
 
-local function consume(self, each_message)
-  while not self.stopped do
+local function consume(self, job, each_message)
+  while not job.stopped do
     local record, message, code = self.consumer:next "1s"
     if record then
-      deliver(self, record, each_message)
+      deliver(self, job, record, each_message)
     elseif code == "ECANCELED" or code == "CLOSED" then
       break
     elseif code ~= "ETIMEDOUT" then
@@ -182,23 +179,26 @@ function Consumer:run(options)
   elseif self.running then
     error("consumer: it runs already", 2)
   end
-  local consumer, message, code = kafka.consumer {
-    group = self.group, topics = self.topics, from = self.from,
-  }
-  if not consumer then
-    return nil, message, code
-  end
-  self.consumer = consumer
-  self.running = task.spawn(consume, self, o.each_message)
+  self.running = background.run("consumer " .. self.group, function(job)
+    local message, code
+    self.consumer, message, code = kafka.consumer {
+      group = self.group, topics = self.topics, from = self.from,
+    }
+    if not self.consumer then
+      return nil, message, code
+    end
+    consume(self, job, o.each_message)
+  end)
   return true
 end
 
 --- Stops after the record that is being handled, and waits for that.
 function Consumer:disconnect()
-  self.stopped = true
   if self.running then
-    return self.running:join()
+    self.running:stop()
+    self.running:join()
   end
+  return true
 end
 
 --- A consumer of a group: subscribe { topic = …, from_beginning = true }, then run { each_message

@@ -3,7 +3,6 @@ local M = {}
 
 -- name -> module, or module and the name in it
 local LAZY = {
-  attempt = { "sipeat.attempt" },
   capture = { "sipeat.capture" },
   chain = { "sipeat.chain" },
   commands = { "sipeat.commands" },
@@ -11,7 +10,7 @@ local LAZY = {
   discord = { "sipeat.discord" },
   env = { "sipeat.env" },
   event = { "sipeat.event" },
-  every = { "sipeat.timers", "every" },
+  every = { "sipeat.background", "every" },
   factory = { "sipeat.factory" },
   failure = { "sipeat.failure" },
   flow = { "sipeat.flow" },
