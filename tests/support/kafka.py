@@ -39,7 +39,7 @@ def jars():
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / ".done").exists():
             subprocess.run(
-                ["mvn", "-q", "-B", "-f", HERE / "kafka/pom.xml", "dependency:copy-dependencies",
+                ["mvn", "-q", "-B", "-Dstyle.color=never", "-f", HERE / "kafka/pom.xml", "dependency:copy-dependencies",
                  "-DincludeScope=runtime", f"-DoutputDirectory={place}"],
                 check=True, stdin=subprocess.DEVNULL, timeout=600)
             (place / ".done").touch()
