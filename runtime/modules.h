@@ -1,12 +1,41 @@
 #ifndef SIP_MODULES_H
 #define SIP_MODULES_H
-/* modules.h - which modules this program has: the one place, beside cli/, that names concrete drivers. Loop thread. */
+/* modules.h - which modules this program has: the one place, beside cli/, that names concrete
+ * drivers. Loop thread. */
 #include "core/err.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sip_kafka_settings;
 struct sip_vm;
 
-/** Provides every module to the state and connects flow to Kafka. @return 0 or a negative code */
+/** Provides every module to the state. @return 0 or a negative code */
 int sip_modules_start(struct sip_vm *vm, struct sip_err *err);
+
+/** Names the cluster, before the first client is made; `settings` are copied. Connects flow to
+ * Kafka.
+ *  @return 0 or a negative code */
+int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settings *settings,
+                                struct sip_err *err);
+
+/** Whether a broker answers. */
+bool sip_modules_connected(struct sip_vm *vm);
+
+/** A script is about to load: flows and routes that it registers are kept apart. */
+int sip_modules_begin(struct sip_vm *vm, struct sip_err *err);
+
+/** It has loaded: its flows and routes take the place of the old ones. @return 0 or a negative code
+ */
+int sip_modules_commit(struct sip_vm *vm, struct sip_err *err);
+
+/** It has not: what it registered is forgotten. */
+void sip_modules_rollback(struct sip_vm *vm);
+
+/** Takes no more events, lets those in flight finish for at most `limit_ms`, commits, and leaves
+ * the groups; `on_done` follows. @return 0, or a negative code: on_done is not called */
+int sip_modules_drain(struct sip_vm *vm, uint64_t limit_ms, void (*on_done)(void *arg), void *arg,
+                      struct sip_err *err);
 
 /** Stops every driver; call before sip_vm_free. */
 void sip_modules_stop(struct sip_vm *vm);

@@ -1,0 +1,29 @@
+#ifndef SIP_CLI_HOST_H
+#define SIP_CLI_HOST_H
+/* host.h - the running program behind `sipeat run` and `sipeat dev`: one struct that owns the loop
+ * and everything on it, opens it in order and closes it in the reverse one.
+ *
+ * Opened: loop, signals, script engine, HTTP server, broker, script, flows, watch. Closed: watch,
+ * flows (drained), notices (flushed), tasks, clients, script engine, loop, broker. Main thread. */
+#include "cli/settings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sip_host_options {
+  const char *name;    /* "sipeat run", for messages */
+  const char *script;  /* as typed */
+  const char *http;    /* HOST:PORT, or "off" */
+  bool dev;            /* capture what would leave the machine; a taken port is no error */
+  bool embedded;       /* start a broker in this process when none is named */
+  bool watch;          /* load the script again when it is saved */
+  uint64_t drain_ms;   /* what a signal leaves for events in flight */
+  const char *samples; /* JSON lines that are published again and again, or NULL */
+  uint64_t every_ms;   /* pause between two samples */
+};
+
+/** Runs until a signal. `settings` are loaded. @return an exit code, after what went wrong was
+ * logged */
+int sip_host_run(struct sip_settings *settings, const struct sip_host_options *options);
+
+#endif

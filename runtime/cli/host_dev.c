@@ -1,0 +1,103 @@
+/* host_dev.c - what `sipeat dev` adds: a database that is gone afterwards, endpoints that lead to
+ * the capture page instead of out of the machine, and a banner. Main thread. */
+#include "cli/host_state.h"
+
+#include "kafka/embedded.h"
+#include "kafka/settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int set_default(const char *name, struct sip_err *err, const char *format, const char *a)
+{
+  const char *given = getenv(name);
+  char value[512];
+
+  if (given != NULL && given[0] != '\0') {
+    return 0;
+  }
+  (void)snprintf(value, sizeof value, format, a);
+  if (setenv(name, value, 1) != 0) {
+    return sip_err_errno(err, errno, "set the environment variable %s", name);
+  }
+  return 0;
+}
+
+int sip_host_dev_open(struct sip_host *host, struct sip_err *err)
+{
+  static const struct {
+    const char *name, *format;
+    bool scratch; /* the format's %s is the temporary directory, else the server's address */
+  } defaults[] = {
+    { "DISCORD_WEBHOOK", "http://%s/capture/discord/webhooks/1/dev", false },
+    { "STRIPE_API_URL", "http://%s/capture/stripe", false },
+    { "STRIPE_SECRET_KEY", "sk_test_capture", false },
+    { "SMTP_URL", "capture:", false },
+    { "MAIL_FROM", "sipeat@example.org", false },
+    { "SALES_EMAIL", "sales@example.org", false },
+    { "SIPEAT_DB", "%s/sipeat.db", true },
+  };
+  int rc = 0;
+
+  (void)snprintf(host->scratch, sizeof host->scratch, "/tmp/sipeat-dev-XXXXXX");
+  if (mkdtemp(host->scratch) == NULL) {
+    rc = sip_err_errno(err, errno, "make a directory in /tmp");
+    host->scratch[0] = '\0';
+    return rc;
+  }
+  for (size_t i = 0; rc == 0 && i < sizeof defaults / sizeof defaults[0]; i++) {
+    rc = set_default(defaults[i].name, err, defaults[i].format,
+                     defaults[i].scratch ? host->scratch : host->http);
+  }
+  return rc;
+}
+
+void sip_host_dev_close(struct sip_host *host)
+{
+  static const char *const files[] = { "sipeat.db", "sipeat.db-wal", "sipeat.db-shm",
+                                       "sipeat.db-journal" };
+  char path[128];
+
+  if (host->scratch[0] == '\0') {
+    return;
+  }
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    (void)snprintf(path, sizeof path, "%s/%s", host->scratch, files[i]);
+    (void)unlink(path); /* most of them are not there */
+  }
+  (void)rmdir(host->scratch); /* what a script put there stays */
+  host->scratch[0] = '\0';
+}
+
+void sip_host_dev_banner(const struct sip_host *host)
+{
+  const char *brokers = sip_kafka_settings_brokers(host->kafka);
+  const char *webhook = getenv("DISCORD_WEBHOOK");
+  const char *program = program_invocation_name; /* as it was typed: it may not be on the PATH */
+  bool captured = webhook != NULL && strstr(webhook, "/capture/discord/") != NULL;
+
+  (void)printf("\n  sipeat %s runs %s\n\n", SIP_VERSION, host->options->script);
+  (void)printf("  page     http://%s/   what would have left this machine%s\n", host->http,
+               captured ? "" : " (Discord is real: DISCORD_WEBHOOK is set)");
+  (void)printf("  broker   %s%s\n", brokers,
+               host->embedded != NULL ? "   inside, in memory only" : "");
+  if (host->options->watch) {
+    (void)printf("  edit     save %s, or a module beside it, and it is loaded again\n",
+                 host->options->script);
+  }
+  if (host->options->samples != NULL) {
+    (void)printf("  samples  one event of %s every %.1f s\n", host->options->samples,
+                 (double)host->options->every_ms / 1000);
+  }
+  (void)printf("\n  In another terminal:\n");
+  (void)printf("    %s publish contact.created --data "
+               "'{\"name\": \"Ada\", \"email\": \"ada@example.org\", \"message\": \"Hello\"}'\n",
+               program);
+  (void)printf("    %s topic list\n", program);
+  (void)printf("    %s consume sipeat.contact.events --from-beginning\n\n", program);
+  (void)printf("  Ctrl-C stops it.\n\n");
+  (void)fflush(stdout); /* a closed standard output does not stop a server */
+}

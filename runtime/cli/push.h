@@ -1,0 +1,14 @@
+#ifndef SIP_CLI_PUSH_H
+#define SIP_CLI_PUSH_H
+/* push.h - fields of the table of options that a verb hands to its Lua part. Inside of protected
+ * calls: they may throw. The table is on top of the stack. */
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+void sip_push_text(lua_State *L, const char *name, const char *value); /* NULL: not set */
+void sip_push_number(lua_State *L, const char *name, int64_t value);
+void sip_push_flag(lua_State *L, const char *name, bool value);
+void sip_push_duration(lua_State *L, const char *name, uint64_t ms); /* as text, "200ms" */
+
+#endif

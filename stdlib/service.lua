@@ -1,0 +1,198 @@
+--- What the program itself answers over HTTP: /ping, /ready, /version, /metrics, /admin/reload; and
+--- what it asks of Lua when it starts and stops. Loaded by `sipeat run` and `sipeat dev`.
+local host = require "sipeat.core.host"
+local log = require("sipeat.log").new "service"
+local opts = require "sipeat.opts"
+
+local M = {}
+
+local OPEN = opts.spec("sipeat.service.open", {
+  http = { "string", required = true },
+  dev = { "boolean", default = false },
+})
+
+local PORTS_TRIED = 100 -- by `dev`, from the one that was asked for
+local OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+-- --- routes ---
+
+local function ping()
+  return { status = 200, headers = { ["content-type"] = "text/plain" }, body = "pong\n" }
+end
+
+--- Why the program does not take events now; an empty list when it does.
+function M.unready()
+  local status, reasons = host.status(), {}
+  if status.phase == "starting" then
+    reasons[#reasons + 1] = "the script is loading"
+  elseif status.phase ~= "running" then
+    reasons[#reasons + 1] = "draining: events in flight are finished, new ones are not taken"
+  end
+  if not status.connected then
+    reasons[#reasons + 1] = "no broker answers"
+  end
+  return reasons
+end
+
+local function ready()
+  local reasons = M.unready()
+  if #reasons == 0 then
+    return { status = 200, json = { ready = true } }
+  end
+  return { status = 503, json = { ready = false, reasons = reasons } }
+end
+
+local function version()
+  local status = host.status()
+  return {
+    status = 200,
+    json = {
+      name = "sipeat", version = status.program, script = status.script,
+      script_version = status.version, generation = status.generation,
+      uptime_ms = status.uptime_ms, reload_error = status.reload_error,
+    },
+  }
+end
+
+local function is_loopback(address)
+  address = tostring(address or ""):gsub("^::ffff:", "")
+  return address:find "^127%." ~= nil or address == "::1"
+end
+
+-- A page of another site can make a browser on this machine send a POST, but not without an Origin.
+local function from_a_page(req)
+  return req.headers.origin ~= nil or req.headers["sec-fetch-site"] ~= nil
+end
+
+local function reload(req)
+  if not is_loopback(req.remote) or from_a_page(req) then
+    return { status = 403, json = { error = "reload is for programs on this machine" } }
+  end
+  local now, message, code = host.reload()
+  if now then
+    return { status = 200, json = { reloaded = true, script_version = now } }
+  end
+  return { status = 409, json = { reloaded = false, error = message, code = code } }
+end
+
+-- --- metrics ---
+
+-- OpenMetrics wants these three escaped in the value of a label.
+local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
+
+local function labels_of(labels)
+  local names, out = opts.names(labels), {}
+  for i, name in ipairs(names) do
+    out[i] = ('%s="%s"'):format(name, (tostring(labels[name]):gsub('[\\"\n]', ESCAPES)))
+  end
+  return #out > 0 and "{" .. table.concat(out, ",") .. "}" or ""
+end
+
+local Page = {}
+Page.__index = Page
+
+--- One family: `samples` is a number, or a list of {labels, number}.
+function Page:family(name, kind, help, samples)
+  if samples == nil then
+    return
+  end
+  self[#self + 1] = ("# TYPE %s %s"):format(name, kind)
+  self[#self + 1] = ("# HELP %s %s"):format(name, help)
+  local suffix = kind == "counter" and "_total" or ""
+  if type(samples) == "number" then
+    samples = { { {}, samples } }
+  end
+  for _, sample in ipairs(samples) do
+    self[#self + 1] = ("%s%s%s %s"):format(name, suffix, labels_of(sample[1]), sample[2])
+  end
+end
+
+local function host_metrics(page)
+  local status = host.status()
+  page:family("sipeat_ready", "gauge", "1 while events are taken.", #M.unready() == 0 and 1 or 0)
+  page:family("sipeat_uptime_seconds", "gauge", "Since the start.", status.uptime_ms / 1000)
+  page:family("sipeat_lua_memory_bytes", "gauge", "Held by scripts.", status.memory_bytes)
+  page:family("sipeat_tasks", "gauge", "Tasks that have not ended.", status.tasks)
+  page:family("sipeat_reloads", "counter", "Versions of the script taken over.", status.reloads)
+  page:family("sipeat_reloads_refused", "counter", "Versions refused.", status.refused)
+end
+
+local function discord_metrics(page)
+  local stats = require("sipeat.discord").stats()
+  page:family("sipeat_discord_queued", "gauge", "Notices that wait.", stats.queued)
+  local samples = {}
+  for _, name in ipairs { "sent", "left_out", "dropped", "filtered" } do
+    samples[#samples + 1] = { { outcome = name }, stats[name] }
+  end
+  page:family("sipeat_discord_notices", "counter", "Notices by what became of them.", samples)
+end
+
+local function metrics()
+  local page = setmetatable({}, Page)
+  host_metrics(page)
+  discord_metrics(page)
+  page[#page + 1] = "# EOF\n"
+  return {
+    status = 200, headers = { ["content-type"] = OPENMETRICS }, body = table.concat(page, "\n"),
+  }
+end
+
+-- --- start and stop ---
+
+local function routes()
+  local http = require "sipeat.http"
+  local builtin = { builtin = true }
+  http.route("GET /ping", ping, builtin)
+  http.route("GET /ready", ready, builtin)
+  http.route("GET /version", version, builtin)
+  http.route("GET /metrics", metrics, builtin)
+  http.route("POST /admin/reload", reload, builtin)
+end
+
+-- Listens on `address`; in dev on the next free port when that one is taken.
+local function listen(address, next_free)
+  local http = require "sipeat.http"
+  local name, port = address:match "^(.*):(%d+)$"
+  port = tonumber(port)
+  if not port or port > 65535 then
+    return nil, ("--http takes HOST:PORT or off, got %s"):format(opts.show(address)), "EINVAL"
+  end
+  local last = next_free and port ~= 0 and math.min(port + PORTS_TRIED, 65535) or port
+  local found, message, code
+  for try = port, last do
+    found, message, code = http.listen(("%s:%d"):format(name, try))
+    if found and try ~= port then
+      log:warn(("port %d is taken: using %s"):format(port, found))
+    end
+    if found or code ~= "EADDRINUSE" then
+      return found, message, code
+    end
+  end
+  return nil, message .. " (choose another one with --http HOST:PORT, or --http off)", code
+end
+
+--- Opens the HTTP server with the program's own routes. nil, message, code when it cannot.
+function M.open(options)
+  local o = OPEN(options)
+  if o.http == "off" then
+    return true
+  end
+  routes()
+  if o.dev then
+    require("sipeat.capture").enable()
+  end
+  local address, message, code = listen(o.http, o.dev)
+  if not address then
+    return nil, message, code
+  end
+  host.set_http(address)
+  log:info("listening on http://" .. address)
+  return true
+end
+
+--- What scripts left in queues is sent, within `left_ms`.
+function M.flush(left_ms)
+  return require("sipeat.discord").flush(left_ms .. "ms")
+end
+
+return M
