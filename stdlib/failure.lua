@@ -31,6 +31,10 @@ local NEVER_STARTED = {
   NOT_SENT = true,
 }
 
+-- Permanent, and yet no proof that nothing happened: an answer that could not be read may well have
+-- been a yes.
+local PROVES_NOTHING = { BAD_DATA = true, UNKNOWN_OUTCOME = true }
+
 local function kind_of(code)
   if DATA_CODES[code] then
     return "permanent"
@@ -70,6 +74,9 @@ end
 
 --- Is it certain that the effect did not happen?
 function M.proves_absence(failure)
+  if PROVES_NOTHING[failure.code] then
+    return false
+  end
   return failure.kind == "permanent" or NEVER_STARTED[failure.code] == true
 end
 
