@@ -3,7 +3,7 @@
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, dispatch, key_of} throws when it
  * is wrong. dispatch(record, ticket) returns true when the event is terminal. record = {topic, partition, offset,
  * timestamp, timestamp_type, key, value, headers = {{name, value}…}, redelivery = {kind, code, message, count}};
- * ticket:emit(topic, key, value, headers?, partition?, timestamp?) -> true | nil, message, code. Loop thread. */
+ * ticket:keep(value) and ticket:emit(topic, key, value, headers?, partition?, timestamp?) -> true | nil, message, code. Loop thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -79,6 +79,10 @@ static void push_redelivery(lua_State *L, const struct sip_event *event)
   lua_setfield(L, -2, "message");
   lua_pushinteger(L, event->redeliveries);
   lua_setfield(L, -2, "count");
+  if (event->kept_ref != LUA_NOREF) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, event->kept_ref);
+    lua_setfield(L, -2, "kept");
+  }
 }
 
 static int ticket_gc(lua_State *L)
@@ -93,11 +97,12 @@ static int ticket_gc(lua_State *L)
 }
 
 static int l_emit(lua_State *L);
+static int l_keep(lua_State *L);
 
 /* Runs protected, on the new task's coroutine. */
 static int push_event(lua_State *L, void *arg)
 {
-  static const luaL_Reg methods[] = { { "emit", l_emit }, { NULL, NULL } };
+  static const luaL_Reg methods[] = { { "emit", l_emit }, { "keep", l_keep }, { NULL, NULL } };
   struct sip_event *event = arg;
   struct sip_event **box;
 
@@ -254,6 +259,22 @@ static int l_emit(lua_State *L)
   event->outputs++;
   lua_pushboolean(L, 1);
   return 1;
+}
+
+/* keep(value): comes back as redelivery.kept when an output was not written. */
+static int l_keep(lua_State *L)
+{
+  struct sip_event **box = luaL_checkudata(L, 1, TICKET);
+
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  if (*box == NULL) {
+    return luaL_error(L, "keep: the event has ended");
+  }
+  luaL_unref(L, LUA_REGISTRYINDEX, (*box)->kept_ref);
+  (*box)->kept_ref = LUA_NOREF;
+  (*box)->kept_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  return 0;
 }
 
 /* --- register --- */

@@ -23,6 +23,7 @@ static struct sip_event *event_take(struct sip_flow *flow)
   if (event != NULL) {
     memset(event, 0, sizeof *event);
     event->flow = flow;
+    event->kept_ref = LUA_NOREF;
     sip_list_init(&event->ready);
     sip_list_init(&event->all);
     sip_list_init(&event->member.link);
@@ -56,6 +57,7 @@ static void event_free(struct sip_event *event)
   source_ops(flow)->release(&event->record);
   event->partition->events--;
   sip_flow_partition_unref(event->partition);
+  luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
   free(event->failure);
   event->failure = NULL;
   sip_list_push(&flow->spare, &event->all);

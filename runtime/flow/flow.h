@@ -42,6 +42,7 @@ struct sip_event {
   struct sip_event **ticket; /* borrowed: the script's box, emptied when the task has ended */
   size_t outputs;            /* emitted and not reported */
   bool settled;          /* the task said that it is terminal */
+  int kept_ref;          /* registry: what the script wants back when an output fails; LUA_NOREF */
   enum sip_redelivery redelivery;
   uint32_t redeliveries;
   uint64_t due_ms;         /* when delayed */

@@ -1,0 +1,430 @@
+/* flow_test.c - the flow engine against a fake log of events: order, bounds, commits, revokes, drains, faults.
+ *
+ * The fake is one source with a few partitions in memory; it checks what the port promises: nothing is taken twice,
+ * every record is released once, offsets are stored in ascending order and only while the partition is ours. */
+#include "bind/bind.h"
+#include "bind/flow_lua.h"
+#include "flow/engine.h"
+#include "support/test.h"
+#include "vm/script.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <unistd.h>
+
+enum { PARTITIONS = 3, EVENTS = 400, KEYS = 7 };
+
+struct fake {
+  uv_loop_t *loop;
+  const struct sip_source_sink *sink;
+  void *owner;
+  uv_timer_t *timer;
+  int next[PARTITIONS], stored[PARTITIONS], ours[PARTITIONS], paused[PARTITIONS];
+  int limit; /* records of each partition */
+  int out, most_out, taken, released, given_back, pauses, closed, sends, failing_sends, full_sends;
+};
+
+static struct fake fake;
+static struct sip_vm *vm;
+static uv_loop_t loop;
+
+static void on_timer(uv_timer_t *timer)
+{
+  struct sip_partition partitions[PARTITIONS];
+  (void)timer;
+
+  if (fake.sink == NULL) {
+    return;
+  }
+  if (!fake.ours[0] && fake.given_back == 0) {
+    for (int p = 0; p < PARTITIONS; p++) {
+      partitions[p] = (struct sip_partition){ "events", p };
+      fake.ours[p] = 1;
+    }
+    fake.sink->on_assigned(fake.owner, partitions, PARTITIONS);
+  }
+  fake.sink->on_readable(fake.owner);
+}
+
+static int fake_open(void *driver, const struct sip_source_spec *spec, const struct sip_source_sink *sink, void *owner,
+                     struct sip_source **out, struct sip_err *err)
+{
+  (void)driver;
+  (void)err;
+  CHECK_STR(spec->group, "g");
+  CHECK_STR(spec->topics[0], "events");
+  fake.sink = sink;
+  fake.owner = owner;
+  *out = (struct sip_source *)&fake;
+  fake.timer = calloc(1, sizeof *fake.timer);
+  CHECK_INT(uv_timer_init(fake.loop, fake.timer), 0);
+  CHECK_INT(uv_timer_start(fake.timer, on_timer, 1, 1), 0);
+  return 0;
+}
+
+static size_t fake_take(struct sip_source *source, struct sip_record *records, size_t max)
+{
+  size_t count = 0;
+  (void)source;
+
+  for (int p = 0; p < PARTITIONS; p++) {
+    while (count < max && fake.ours[p] && !fake.paused[p] && fake.next[p] < fake.limit) {
+      struct sip_record *record = &records[count++];
+      char *key = malloc(16);
+
+      CHECK(key != NULL);
+      (void)snprintf(key, 16, "k%d", fake.next[p] % KEYS);
+      *record = (struct sip_record){ .topic = "events", .partition = p, .offset = 10 + fake.next[p]++ };
+      record->message = key;
+      record->key = (struct sip_slice){ key, strlen(key) };
+      record->value = (struct sip_slice){ "{}", 2 };
+      fake.taken++;
+      fake.out++;
+      fake.most_out = fake.out > fake.most_out ? fake.out : fake.most_out;
+    }
+  }
+  return count;
+}
+
+static void fake_release(struct sip_record *record)
+{
+  CHECK(record->message != NULL);
+  free(record->message);
+  record->message = NULL;
+  fake.released++;
+  fake.out--;
+}
+
+static size_t fake_header_count(const struct sip_record *record)
+{
+  (void)record;
+  return 1;
+}
+
+static struct sip_header fake_header(const struct sip_record *record, size_t index)
+{
+  (void)record;
+  CHECK_INT(index, 0);
+  return (struct sip_header){ "h", { NULL, 0 } };
+}
+
+static void fake_pause(struct sip_source *source, const struct sip_partition *partition)
+{
+  (void)source;
+  fake.paused[partition->partition] = 1;
+  fake.pauses++;
+}
+
+static void fake_resume(struct sip_source *source, const struct sip_partition *partition)
+{
+  (void)source;
+  fake.paused[partition->partition] = 0;
+}
+
+static void fake_store(struct sip_source *source, const struct sip_partition *partition, int64_t next_offset)
+{
+  (void)source;
+  CHECK(fake.ours[partition->partition]);
+  CHECK(next_offset > fake.stored[partition->partition]);
+  fake.stored[partition->partition] = (int)next_offset;
+}
+
+static void fake_give_back(struct sip_source *source)
+{
+  (void)source;
+  fake.given_back++;
+  memset(fake.ours, 0, sizeof fake.ours);
+}
+
+static void fake_on_timer_close(uv_handle_t *handle)
+{
+  free(handle);
+  fake.closed++;
+  fake.sink->on_closed(fake.owner);
+  fake.sink = NULL;
+}
+
+static void fake_close(struct sip_source *source)
+{
+  (void)source;
+  uv_close((uv_handle_t *)fake.timer, fake_on_timer_close);
+}
+
+struct report {
+  uv_timer_t timer;
+  sip_report_fn fn;
+  void *arg;
+  int status;
+};
+
+static void report_on_close(uv_handle_t *handle)
+{
+  free(handle->data);
+}
+
+static void report_on_timer(uv_timer_t *timer)
+{
+  struct report *report = timer->data;
+  struct sip_err err;
+
+  (void)sip_err_named(&err, SIP_EKAFKA, "NO_LUCK", "the broker said no");
+  report->fn(report->arg, report->status, 0, 1, &err);
+  uv_close((uv_handle_t *)timer, report_on_close);
+}
+
+static int fake_send(void *driver, const struct sip_output *output, sip_report_fn on_report, void *arg,
+                     struct sip_err *err)
+{
+  struct report *report;
+  (void)driver;
+  (void)err;
+
+  CHECK_STR(output->topic, "out");
+  if (fake.full_sends > 0) {
+    fake.full_sends--;
+    return SIP_EQUEUEFULL;
+  }
+  report = calloc(1, sizeof *report);
+  CHECK(report != NULL);
+  report->fn = on_report;
+  report->arg = arg;
+  report->status = fake.failing_sends > 0 ? SIP_EKAFKA : 0;
+  fake.failing_sends -= fake.failing_sends > 0;
+  fake.sends++;
+  CHECK_INT(uv_timer_init(fake.loop, &report->timer), 0);
+  report->timer.data = report;
+  CHECK_INT(uv_timer_start(&report->timer, report_on_timer, 2, 0), 0);
+  return 0;
+}
+
+static const struct sip_source_ops source_ops = { fake_open,  fake_take,  fake_release, fake_header_count,
+                                                  fake_header, fake_pause, fake_resume,  fake_store,
+                                                  fake_give_back, fake_close };
+static const struct sip_producer_ops producer_ops = { fake_send };
+static const struct sip_port port = { &source_ops, &producer_ops, &fake };
+
+static struct sip_engine *begin(const char *script, int limit)
+{
+  char path[] = "/tmp/sipeat-flow-XXXXXX";
+  struct sip_script *loaded = NULL;
+  struct sip_engine *engine;
+  struct sip_err err = { 0 };
+  int fd = mkstemp(path);
+
+  memset(&fake, 0, sizeof fake);
+  fake.loop = &loop;
+  fake.limit = limit;
+  CHECK(fd >= 0);
+  CHECK_INT(write(fd, script, strlen(script)), strlen(script));
+  CHECK_INT(close(fd), 0);
+  CHECK_INT(sip_vm_new(&vm, &loop, NULL, &err), 0);
+  CHECK_INT(sip_bind_start(vm, &err), 0);
+  CHECK_INT(sip_flow_lua_engine(&engine, vm, &err), 0);
+  sip_engine_set_port(engine, &port);
+  sip_engine_begin(engine);
+  if (sip_script_load(&loaded, vm, path, 0, &err) < 0) {
+    SIP_TEST_FAIL("%s", err.message);
+  }
+  CHECK_INT(unlink(path), 0);
+  sip_script_free(loaded);
+  CHECK_INT(sip_engine_pending(engine), 1);
+  CHECK_INT(sip_engine_commit(engine, &err), 0);
+  return engine;
+}
+
+static void run_until(int (*condition)(void))
+{
+  uint64_t deadline = uv_hrtime() + 20000000000u;
+
+  while (!condition()) {
+    (void)uv_run(&loop, UV_RUN_ONCE);
+    if (uv_hrtime() > deadline) {
+      SIP_TEST_FAIL("waited too long: taken %d released %d stored %d %d %d", fake.taken, fake.released, fake.stored[0],
+                    fake.stored[1], fake.stored[2]);
+    }
+  }
+}
+
+static int all_stored(void)
+{
+  return fake.stored[0] == 10 + fake.limit && fake.stored[1] == 10 + fake.limit && fake.stored[2] == 10 + fake.limit;
+}
+
+static long global(const char *name)
+{
+  long value;
+
+  lua_getglobal(sip_vm_state(vm), name);
+  value = lua_isinteger(sip_vm_state(vm), -1) ? (long)lua_tointeger(sip_vm_state(vm), -1) : -1;
+  lua_pop(sip_vm_state(vm), 1);
+  return value;
+}
+
+static void end(void)
+{
+  sip_flow_lua_stop(vm);
+  CHECK_INT(fake.closed, 1);
+  CHECK_INT(fake.taken, fake.released);
+  sip_vm_free(vm);
+  vm = NULL;
+}
+
+/* The script's globals live in its generation; counters go to the shared ones through a function of _G's metatable. */
+#define HEAD                                                                                                           \
+  "local shared = getmetatable(_ENV).__index\n"                                                                        \
+  "local task = require 'sipeat.core.task'\n"                                                                          \
+  "local register = require('sipeat.core.flow').register\n"                                                            \
+  "shared.runs, shared.disorder, shared.most, shared.again = 0, 0, 0, 0\n"                                             \
+  "local last, inside, running = {}, {}, 0\n"                                                                          \
+  "local function enter(r)\n"                                                                                          \
+  "  local lane = r.partition .. r.key\n"                                                                              \
+  "  if inside[lane] or (last[lane] or -1) >= r.offset then shared.disorder = shared.disorder + 1 end\n"               \
+  "  inside[lane], last[lane], running = true, r.offset, running + 1\n"                                                \
+  "  shared.most = math.max(shared.most, running)\n"                                                                   \
+  "end\n"                                                                                                              \
+  "local function leave(r)\n"                                                                                          \
+  "  inside[r.partition .. r.key], running, shared.runs = nil, running - 1, shared.runs + 1\n"                         \
+  "end\n"
+
+static void order_holds_per_key_and_everything_is_committed(void)
+{
+  (void)begin(HEAD "math.randomseed(7)\n"
+                   "register{ group='g', topics={'events'}, concurrency=16, max_events=50, dispatch=function(r)\n"
+                   "  assert(r.value == '{}' and r.headers[1][1] == 'h' and r.headers[1][2] == nil)\n"
+                   "  enter(r) task.sleep(math.random(0, 3) .. 'ms') leave(r) return true end }",
+              EVENTS);
+  run_until(all_stored);
+  CHECK_INT(global("runs"), PARTITIONS * EVENTS);
+  CHECK_INT(global("disorder"), 0);
+  CHECK(global("most") <= 16 && global("most") > 4);
+  CHECK(fake.most_out <= 50);
+  end();
+}
+
+static int some_run(void)
+{
+  return global("runs") > 100;
+}
+
+static void a_drain_commits_what_finished_and_no_more(void)
+{
+  (void)begin(HEAD "register{ group='g', topics={'events'}, concurrency=8, dispatch=function(r)\n"
+                   "  enter(r) if r.offset == 20 then task.sleep('1h') return false end\n"
+                   "  task.sleep('1ms') leave(r) return true end }",
+              EVENTS);
+  run_until(some_run);
+  end();
+  for (int p = 0; p < PARTITIONS; p++) {
+    CHECK(fake.stored[p] <= 20);
+  }
+}
+
+static int revoked_given_back(void)
+{
+  return fake.given_back > 0;
+}
+
+static void a_revoke_waits_for_what_runs_and_stores_it(void)
+{
+  struct sip_partition partitions[PARTITIONS];
+
+  (void)begin(HEAD "register{ group='g', topics={'events'}, concurrency=8, dispatch=function(r)\n"
+                   "  enter(r) task.sleep('20ms') leave(r) return true end }",
+              EVENTS);
+  run_until(some_run);
+  for (int p = 0; p < PARTITIONS; p++) {
+    partitions[p] = (struct sip_partition){ "events", p };
+  }
+  fake.sink->on_revoked(fake.owner, partitions, PARTITIONS, false);
+  CHECK_INT(fake.given_back, 0);
+  run_until(revoked_given_back);
+  CHECK_INT(fake.out, 0);
+  CHECK_INT(fake.stored[0] - 10 + fake.stored[1] - 10 + fake.stored[2] - 10 <= global("runs"), 1);
+  end();
+}
+
+static void a_lost_partition_stores_nothing_more(void)
+{
+  struct sip_partition partitions[PARTITIONS];
+
+  (void)begin(HEAD "register{ group='g', topics={'events'}, concurrency=8, dispatch=function(r)\n"
+                   "  enter(r) task.sleep('5ms') leave(r) return true end }",
+              EVENTS);
+  run_until(some_run);
+  for (int p = 0; p < PARTITIONS; p++) {
+    partitions[p] = (struct sip_partition){ "events", p };
+  }
+  fake.sink->on_revoked(fake.owner, partitions, PARTITIONS, true);
+  CHECK_INT(fake.given_back, 1); /* fake_store refuses from here on */
+  end();
+}
+
+static void a_task_that_dies_is_dispatched_again_with_the_reason(void)
+{
+  (void)begin(HEAD "register{ group='g', topics={'events'}, dispatch=function(r)\n"
+                   "  if r.redelivery then shared.again = shared.again + 1\n"
+                   "    assert(r.redelivery.kind == 'crash' and r.redelivery.message:find('bang', 1, true))\n"
+                   "    return true end\n"
+                   "  shared.runs = shared.runs + 1\n"
+                   "  if r.offset % 10 == 0 then error('bang') end return true end }",
+              50);
+  run_until(all_stored);
+  CHECK_INT(global("again"), 5 * PARTITIONS);
+  CHECK_INT(global("runs"), 50 * PARTITIONS);
+  end();
+}
+
+static void outputs_hold_the_event_until_they_are_written(void)
+{
+  (void)begin(HEAD "register{ group='g', topics={'events'}, dispatch=function(r, ticket)\n"
+                   "  if r.redelivery then shared.again = shared.again + 1\n"
+                   "    assert(r.redelivery.kind == 'output' and r.redelivery.code == 'NO_LUCK')\n"
+                   "    assert(r.redelivery.kept.mine == r.offset) end\n"
+                   "  shared.runs = shared.runs + 1\n"
+                   "  assert(ticket:emit('out', nil, 'x', { { 'a', 'b' }, { 'n' } }))\n"
+                   "  assert(ticket:emit('out', 'k', nil))\n"
+                   "  ticket:keep { mine = r.offset } return true end }",
+              20);
+  fake.failing_sends = 3;
+  fake.full_sends = 5;
+  run_until(all_stored);
+  CHECK(global("again") >= 2 && global("again") <= 3);
+  CHECK_INT(global("runs"), 20 * PARTITIONS + global("again"));
+  CHECK_INT(fake.sends, 2 * global("runs"));
+  end();
+}
+
+static int ten_wait(void)
+{
+  return fake.pauses >= PARTITIONS;
+}
+
+static void a_full_flow_pauses_and_resumes(void)
+{
+  (void)begin(HEAD "shared.open = 0\n"
+                   "register{ group='g', topics={'events'}, concurrency=4, max_events=10, dispatch=function(r)\n"
+                   "  while shared.open == 0 do task.sleep('5ms') end shared.runs = shared.runs + 1 return true end }",
+              100);
+  run_until(ten_wait);
+  CHECK(fake.most_out <= 10);
+  lua_pushinteger(sip_vm_state(vm), 1);
+  lua_setglobal(sip_vm_state(vm), "open");
+  run_until(all_stored);
+  CHECK_INT(global("runs"), 100 * PARTITIONS);
+  end();
+}
+
+int main(void)
+{
+  CHECK_INT(uv_loop_init(&loop), 0);
+  order_holds_per_key_and_everything_is_committed();
+  a_drain_commits_what_finished_and_no_more();
+  a_revoke_waits_for_what_runs_and_stores_it();
+  a_lost_partition_stores_nothing_more();
+  a_task_that_dies_is_dispatched_again_with_the_reason();
+  outputs_hold_the_event_until_they_are_written();
+  a_full_flow_pauses_and_resumes();
+  SIP_TEST_END(&loop);
+  return 0;
+}
