@@ -1,7 +1,7 @@
 """Starts sipeat as a person would, keeps what it prints, and waits for things with a deadline instead of sleeping.
 
 A test is a unittest.TestCase of `Case`: it has a directory of its own (`self.dir`, also the process's working
-directory), and whatever it starts through the case is ended with it. `main()` runs a file's tests; a skipped test fails.
+directory), and whatever it starts through the case is ended with it. `main()` runs a file's tests; a skip fails.
 """
 
 import contextlib
@@ -39,9 +39,11 @@ def wait_for(condition, what, deadline=30, every=0.05):
         time.sleep(every)
 
 
-def environment(extra=None):
-    """A clean environment: nothing of the machine's own settings reaches the program under test."""
+def environment(cwd, extra=None):
+    """A clean environment: nothing of the machine's own settings reaches the program under test, and what it leaves
+    for other processes is found only by those of the same directory."""
     env = {name: os.environ[name] for name in KEPT if name in os.environ}
+    env.update(XDG_RUNTIME_DIR=str(cwd), SIPEAT_HTTP="127.0.0.1:0")
     env.update({name: str(value) for name, value in (extra or {}).items() if value is not None})
     return env
 
@@ -53,7 +55,7 @@ class Process:
         self.command = [str(binary), *map(str, arguments)]
         self.lines, self.raw, self.out = [], [], []
         self.popen = subprocess.Popen(
-            self.command, cwd=cwd, env=environment(env), stdin=subprocess.DEVNULL,
+            self.command, cwd=cwd, env=environment(cwd, env), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.readers = [threading.Thread(target=self.read_log, daemon=True),
                         threading.Thread(target=self.read_out, daemon=True)]
