@@ -1,0 +1,31 @@
+---@meta sipeat.deadletter
+error("type stubs: require \"sipeat.deadletter\" in a script instead")
+
+--- Dead letters: where an event goes that cannot be processed, with the reason beside it.
+local M = {}
+
+---@class sipeat.Letter
+---@field record table as the flow engine gives it: topic, partition, offset, key, value, headers, timestamp
+---@field event sipeat.Event? as far as it could be read
+---@field failure sipeat.Failure
+---@field attempts integer?
+---@field flow string consumer group
+---@field topic boolean|string? true: "<topic>-dlt"
+
+--- The dead-letter topic of a topic.
+---@param topic string
+---@param dead_letter boolean|string?
+---@return string
+function M.topic_of(topic, dead_letter) end
+
+--- The original headers and, behind them, what is known of the failure.
+---@param letter sipeat.Letter
+---@return {[1]: string, [2]: string?}[]
+function M.headers(letter) end
+
+--- Writes the dead letter and tries until it is written. False when the task was stopped meanwhile.
+---@param letter sipeat.Letter
+---@return boolean
+function M.write(letter) end
+
+return M

@@ -1,0 +1,97 @@
+---@meta sipeat.flow
+error("type stubs: require \"sipeat.flow\" in a script instead")
+
+--- Flows: a consumer group, its topics, and the handlers of their events. `sipeat.flow{…}` declares
+--- one while the script loads.
+local M = {}
+
+---@alias sipeat.Handler fun(event: sipeat.Event, ctx: sipeat.Context): any, any, string?
+
+---@class sipeat.Retry
+---@field attempts integer? in all, the first one included; default 3, for a flow 5
+---@field backoff string[]? first and longest pause, as in { "200ms", "30s" }; it doubles in between
+
+---@class sipeat.FlowOptions
+---@field topic string? a name, or a pattern that begins with ^
+---@field topics string[]? several of them
+---@field group string consumer group
+---@field from string? where a new group begins: "beginning" (default), "end" or a time (RFC 3339)
+---@field key string? what keeps its order: the record's key (default), "header:NAME" or "data.path"
+---@field order "key"|"partition"|"none"? default "key"
+---@field concurrency integer? keys that run at once; default 64
+---@field max_in_flight integer? events taken and not finished; default 4,096
+---@field max_bytes string|integer? keys and values taken and not finished; default "64mb"
+---@field retry sipeat.Retry?
+---@field dead_letter boolean|string? true (default): "<topic>-dlt"; a name; false: log and drop
+---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
+---@field on_dead fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table)? after a dead letter
+
+---@class sipeat.Outcome
+---@field status "done"|"dead"
+---@field event sipeat.Event
+---@field result any of the handler, when done
+---@field failure sipeat.Failure? when dead
+---@field attempts integer
+---@field duration_ms number from the first attempt on
+
+---@class sipeat.Context
+---@field id string of the event
+---@field key string idempotency key: the event's id, in a step also the step's name
+---@field attempt integer 1 for the first
+---@field final boolean nobody tries again after this attempt
+---@field memory table lives across the attempts of this event
+---@field results table<string, any>? of earlier steps, in a chain
+---@field trace string? W3C traceparent
+---@field log sipeat.Logger
+---@field flow string the consumer group
+local Context = {}
+
+--- Queues one output; the event is not finished before it is acknowledged.
+---@param topic string
+---@param key string?
+---@param value string?
+---@param headers table<string, string>|{[1]: string, [2]: string?}[]?
+---@return true? ok
+---@return string? message
+---@return string? code librdkafka's, as "MSG_SIZE_TOO_LARGE"
+function Context:emit(topic, key, value, headers) end
+
+--- Emits an event to its topic.
+---@param event sipeat.Event
+---@return true? ok
+---@return string? message
+---@return string? code
+function Context:publish(event) end
+
+---@param duration string
+---@return true? ok
+---@return string? message
+---@return string? code "ECANCELED"
+function Context:sleep(duration) end
+
+--- Calls f(outcome) once, in a task of its own, when the event is done or dead.
+---@param f fun(outcome: sipeat.Outcome)
+function Context:on_end(f) end
+
+---@param options sipeat.FlowOptions
+function M.flow(options) end
+
+---@class sipeat.FlowStatus
+---@field group string
+---@field assigned boolean
+---@field draining boolean
+---@field partitions integer
+---@field running integer
+---@field waiting integer
+---@field taken integer
+---@field finished integer
+---@field unfinished integer
+---@field redelivered integer
+---@field error string?
+
+--- What the engine says of each flow, and whether all of them are ready.
+---@return sipeat.FlowStatus[] flows
+---@return boolean ready
+function M.status() end
+
+return M
