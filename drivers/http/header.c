@@ -1,0 +1,129 @@
+/* header.c - header fields of HTTP messages. Any thread; one list has one owner. */
+#include "http/header.h"
+
+#include <string.h>
+#include <strings.h>
+
+bool sip_header_is_name(const struct sip_slice *name)
+{
+  for (size_t i = 0; i < name->len; i++) {
+    unsigned char c = (unsigned char)name->data[i];
+
+    if (c <= ' ' || c >= 127 || strchr("()<>@,;:\\\"/[]?={}", c) != NULL) {
+      return false;
+    }
+  }
+  return name->len > 0;
+}
+
+bool sip_header_is_value(const struct sip_slice *value)
+{
+  for (size_t i = 0; i < value->len; i++) {
+    unsigned char c = (unsigned char)value->data[i];
+
+    if ((c < ' ' && c != '\t') || c == 127) {
+      return false;
+    }
+  }
+  return true;
+}
+
+int sip_header_check(const struct sip_header *header, struct sip_err *err)
+{
+  if (!sip_header_is_name(&header->name)) {
+    return sip_err_set(err, UV_EINVAL,
+                       "a header's name is letters, digits and dashes; got \"%.*s\"",
+                       header->name.len > 40 ? 40 : (int)header->name.len,
+                       header->name.data == NULL ? "" : header->name.data);
+  }
+  if (!sip_header_is_value(&header->value)) {
+    return sip_err_set(
+      err, UV_EINVAL, "header %.*s: its value holds a line break, NUL or another control character",
+      header->name.len > 80 ? 80 : (int)header->name.len, header->name.data);
+  }
+  return 0;
+}
+
+bool sip_header_is(const struct sip_slice *name, const char *text)
+{
+  return strlen(text) == name->len && strncasecmp(name->data, text, name->len) == 0;
+}
+
+static int list_add_text(struct sip_header_list *list, const struct sip_slice *text, bool lower)
+{
+  uint32_t len = (uint32_t)text->len;
+  size_t start;
+
+  if (text->len > UINT32_MAX || sip_buf_add(&list->text, &len, sizeof len) < 0) {
+    return UV_ENOMEM;
+  }
+  start = list->text.len;
+  if (text->len > 0 && sip_buf_add(&list->text, text->data, text->len) < 0) {
+    return UV_ENOMEM;
+  }
+  for (size_t i = start; lower && i < list->text.len; i++) {
+    char c = list->text.data[i];
+
+    list->text.data[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+  }
+  return 0;
+}
+
+int sip_header_list_add(struct sip_header_list *list, const struct sip_slice *name,
+                        const struct sip_slice *value)
+{
+  size_t before = list->text.len;
+
+  if (list_add_text(list, name, true) < 0 || list_add_text(list, value, false) < 0) {
+    list->text.len = before;
+    return UV_ENOMEM;
+  }
+  list->count++;
+  return 0;
+}
+
+void sip_header_list_clear(struct sip_header_list *list)
+{
+  sip_buf_clear(&list->text);
+  list->count = 0;
+}
+
+void sip_header_list_deinit(struct sip_header_list *list)
+{
+  sip_buf_deinit(&list->text);
+  list->count = 0;
+}
+
+static bool list_take(const struct sip_header_list *list, size_t *at, struct sip_slice *out)
+{
+  uint32_t len;
+
+  if (*at + sizeof len > list->text.len) {
+    return false;
+  }
+  memcpy(&len, list->text.data + *at, sizeof len);
+  out->data = list->text.data + *at + sizeof len;
+  out->len = len;
+  *at += sizeof len + len;
+  return true;
+}
+
+bool sip_header_list_next(const struct sip_header_list *list, size_t *at, struct sip_header *out)
+{
+  return list_take(list, at, &out->name) && list_take(list, at, &out->value);
+}
+
+bool sip_header_list_find(const struct sip_header_list *list, const char *name,
+                          struct sip_slice *out)
+{
+  struct sip_header header;
+  size_t at = 0;
+
+  while (sip_header_list_next(list, &at, &header)) {
+    if (sip_header_is(&header.name, name)) {
+      *out = header.value;
+      return true;
+    }
+  }
+  return false;
+}
