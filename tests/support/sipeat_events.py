@@ -65,7 +65,7 @@ def machine(number, chance):
             "slots": [{"slot": i + 1, "drink": drink, "stock": 9, "capacity": 10, "price": 1.5 + i / 4}
                       for i, drink in enumerate(DRINKS)],
             "network": {"mode": "dhcp"}, "maintenance": {"everyDays": chance.choice([7, 30])},
-            "driver": {"dispenseTime": "5ms", "proof": "sensor"}}
+            "driver": {"name": "simulated", "proof": "sensor"}}
     if number % 25 == 7:
         data["network"] = {"mode": "static", "address": "300.1.2.3", "gateway": "300.1.2.1", "mask": "255.255.255.0"}
         ends, why = "dead", "network"
