@@ -1,0 +1,64 @@
+--- The events of SipEat: what their data looks like and where they travel.
+local event = require "sipeat.event"
+
+local M = {}
+
+--- A customer has sent the contact form.
+M.ContactCreated = event.define("contact.created", {
+  name = "string",
+  email = "email",
+  phone = "string?",
+  companyName = "string?",
+  message = "string",
+  type = "string?", -- enterprise, support, partnership; anything else is general
+  ["preferences?"] = {
+    ["email?"] = "boolean", -- false: do not write to me
+    ["phone?"] = "boolean", -- true: call me
+    ["sms?"] = "boolean", -- true: a text message is fine
+  },
+}, { topic = "sipeat.contact.events", key = "email" })
+
+--- A customer has asked for a drink.
+M.RequestCreated = event.define("request.created", {
+  customerName = "string",
+  email = "email?",
+  drinkName = "string",
+  machineId = "string",
+  machineName = "string?",
+  slot = "integer?", -- default: the slot that has the drink
+  amount = "money?", -- what the customer was quoted; default: the price in the inventory
+  currency = "string?",
+  payment = "string?", -- card (default), prepaid or free
+  paymentMethod = "string?", -- of the payment service, for a card
+}, { topic = "sipeat.request.events", key = "machineId" })
+
+--- A machine was added, or is set up anew.
+M.MachineCreated = event.define("machine.created", {
+  machineId = "string",
+  machineName = "string",
+  type = "string?", -- standard (default), offline, coffee
+  location = "any", -- a text, or { address, city?, country?, latitude?, longitude? }
+  slots = event.list {
+    slot = "integer",
+    drink = "string",
+    stock = "integer",
+    capacity = "integer?",
+    price = "money?",
+  },
+  network = "object?", -- { mode = "dhcp" | "static", address?, gateway?, mask? }
+  maintenance = "object?", -- { everyDays?, technician?, firstAt? }
+  driver = "object?", -- { name?, proof?, dispenseTime? } of sipeat.vending
+  currency = "string?",
+}, { topic = "sipeat.machine.events", key = "machineId" })
+
+--- Something to be told to somebody; any flow may publish one.
+M.Notification = event.define("notification", {
+  channel = "string", -- email, discord, slack or sms
+  to = "string?",
+  subject = "string?",
+  text = "string",
+  priority = "string?",
+  about = "string?", -- id of the event that this is about
+}, { topic = "notification" })
+
+return M

@@ -1,0 +1,65 @@
+--- The machines that this process can command: attaches each to its driver when it is first needed,
+--- from what the store knows of it.
+local env = require "sipeat.env"
+local task = require "sipeat.task"
+local vending = require "sipeat.vending"
+local store = require "flows.store"
+
+local M = {}
+
+local attaching = task.semaphore(1)
+
+-- Drinks in the machine: those in stock, and those that are reserved and have not fallen yet.
+local function physical_stock(machine_id, rows)
+  local slots = {}
+  for _, row in ipairs(rows) do
+    slots[row.slot] = row.stock
+  end
+  for _, state in ipairs { "held", "dispensing" } do
+    local waiting, problem = store.find("reservations", { machine_id = machine_id, state = state })
+    if not waiting then
+      return nil, problem
+    end
+    for _, reservation in ipairs(waiting) do
+      local slot = reservation.slot
+      slots[slot] = slots[slot] and slots[slot] + 1
+    end
+  end
+  return slots
+end
+
+local function attach(machine)
+  if vending.is_attached(machine.machine_id) then
+    return true
+  end
+  local rows, problem = store.find("inventory", { machine_id = machine.machine_id })
+  if not rows then
+    return nil, problem
+  end
+  local slots
+  slots, problem = physical_stock(machine.machine_id, rows)
+  if not slots then
+    return nil, problem
+  end
+  return vending.attach {
+    machine = machine.machine_id,
+    driver = machine.driver,
+    settings = {
+      proof = machine.proof,
+      slots = slots,
+      dispense_time = env.get("SIPEAT_SIM_DISPENSE_TIME", "300ms"),
+    },
+  }
+end
+
+--- Attaches a machine (a row of the store), unless it is attached. true, or nil and a failure.
+function M.attach(machine)
+  return attaching:with(attach, machine)
+end
+
+--- The machine is set up anew: it is attached again when it is next needed.
+function M.forget(machine_id)
+  vending.detach(machine_id)
+end
+
+return M

@@ -1,0 +1,51 @@
+--- What customers are written about their drink.
+local money = require "sipeat.money"
+local mailer = require "flows.mailer"
+
+local M = {}
+
+local function place(data)
+  return data.machineName or "machine " .. data.machineId
+end
+
+--- The receipt. nil when the customer gave no address.
+function M.receipt(event, plan)
+  local data = event.data
+  local paid = plan.payment == "card" and "You paid " .. money.format(plan.price) .. "."
+    or plan.payment == "prepaid" and "It was prepaid."
+    or "It was on us."
+  return {
+    to = data.email,
+    subject = "SipEat: enjoy your " .. plan.drink,
+    text = ("Hello %s,\n\nyour %s has fallen at %s (slot %d). %s\n\nSipEat\n"):format(
+      data.customerName, plan.drink, place(data), plan.slot, paid
+    ),
+    html = ("<p>Hello %s,</p><p>your <b>%s</b> has fallen at %s (slot %d). %s</p><p>SipEat</p>")
+      :format(
+        mailer.html(data.customerName), mailer.html(plan.drink), mailer.html(place(data)),
+        plan.slot, paid
+      ),
+  }
+end
+
+--- The bad news, and what became of the money.
+function M.apology(event)
+  local data = event.data
+  return {
+    to = data.email,
+    subject = "SipEat: no " .. data.drinkName .. " this time",
+    text = ("Hello %s,\n\nyour %s at %s could not be served. If a payment was taken, it is given "
+      .. "back, or we write to you. Your reference is %s.\n\nSipEat\n"):format(
+        data.customerName, data.drinkName, place(data), event.id
+      ),
+  }
+end
+
+--- The question of a machine that cannot see whether the drink fell.
+function M.question(args, link)
+  return ("Hello %s,\n\nmachine %s has turned the motor for your %s, but cannot see whether it "
+    .. "fell. Please tell us:\n\n%s\n\nIf it did not, you get your money back at once.\n\nSipEat\n")
+    :format(args.customer, args.machine_id, args.drink, link)
+end
+
+return M

@@ -1,0 +1,44 @@
+--- What the flows take from the environment, and the names of topics and groups.
+local env = require "sipeat.env"
+
+local M = {}
+
+--- Topics of each flow: the names of the Discord flow, and those of the Kafka worker.
+M.topics = {
+  contact = { "sipeat.contact.events", "contact-created" },
+  request = { "sipeat.request.events", "request-created" },
+  machine = { "sipeat.machine.events", "machine-created" },
+  notification = { "notification" },
+}
+
+M.groups = {
+  contact = "sipeat-contact",
+  request = "sipeat-request",
+  machine = "sipeat-machine",
+  notification = "sipeat-notification",
+}
+
+--- Who sends and who reads the company's own mail.
+function M.mail_from()
+  return env.get("MAIL_FROM", "SipEat <no-reply@sipeat.example>")
+end
+
+function M.sales_email()
+  return env.get("SALES_EMAIL", "sales@sipeat.example")
+end
+
+function M.support_email()
+  return env.get("SUPPORT_EMAIL", M.sales_email())
+end
+
+--- Where SipEat itself is reached from outside, for links in mails.
+function M.public_url()
+  return (env.get("PUBLIC_URL", "http://localhost:3000"):gsub("/+$", ""))
+end
+
+--- The payment method for a card payment whose event names none.
+function M.default_payment_method()
+  return env.get("STRIPE_DEFAULT_PAYMENT_METHOD", "pm_card_visa")
+end
+
+return M

@@ -1,0 +1,12 @@
+--- What both stores need to know of a table: its key, and the columns that may be empty.
+return {
+  contacts = { key = { "email" }, optional = { "phone", "company_name" } },
+  machines = {
+    key = { "machine_id" }, optional = { "city", "country", "latitude", "longitude" },
+  },
+  inventory = { key = { "machine_id", "slot" }, optional = {} },
+  reservations = { key = { "event_id" }, optional = {} },
+  machine_network = { key = { "machine_id" }, optional = { "address", "gateway", "mask" } },
+  maintenance = { key = { "machine_id", "kind" }, optional = { "technician" } },
+  confirmations = { key = { "event_id" }, optional = { "email", "payment_id", "payment_key" } },
+}
