@@ -12,6 +12,7 @@ local M = {}
 local ENABLE = opts.spec("sipeat.capture.enable", {
   limit = { "integer", default = 2000, min = 1, max = 100000 },
   max_bytes = { "size", default = "32mb" },
+  page = { "boolean", default = true },
 })
 
 local SECRET = "sipeat.secret"
@@ -25,6 +26,7 @@ local first, last, bytes = 1, 0, 0
 local counts = {} -- kind -> how many were recorded since the last clear
 local clears = 0
 local settings -- nil: not enabled
+local has_page = false
 local changed = core.signal()
 
 local function text_of(value)
@@ -37,7 +39,7 @@ local plain
 local function plain_table(value, depth)
   if getmetatable(value) == SECRET then
     return "***"
-  elseif money.is(value) then
+  elseif depth > 0 and money.is(value) then
     return money.format(value)
   elseif depth >= MAX_DEPTH then
     return "…"
@@ -156,14 +158,15 @@ function M.clear()
 end
 
 --- From now on entries are kept, and the HTTP server has the page and what looks like Discord and
---- Stripe. Calling it again changes the limits.
+--- Stripe. Calling it again changes the limits. page = false: entries are only kept, for tests.
 function M.enable(options)
-  local was_enabled = settings ~= nil
   settings = ENABLE(options)
-  if not was_enabled then
-    require("sipeat.capture_page").routes()
-    require("sipeat.capture_discord").routes()
-    require("sipeat.capture_stripe").routes()
+  if settings.page and not has_page then
+    local http = require "sipeat.http"
+    require("sipeat.capture_page").routes(http)
+    require("sipeat.capture_discord").routes(http)
+    require("sipeat.capture_stripe").routes(http)
+    has_page = true
   end
 end
 

@@ -1,7 +1,6 @@
 --- A Discord for `sipeat dev`: takes webhook messages at /capture/discord/webhooks/<id>/<token>,
 --- refuses what Discord would refuse, with its errors, and keeps the others for the capture page.
 local capture = require "sipeat.capture"
-local http = require "sipeat.http"
 local json = require "sipeat.json"
 local limits = require "sipeat.discord_limits"
 local sys = require "sipeat.core.sys"
@@ -62,7 +61,8 @@ local function execute(req)
 end
 
 --- Registers the endpoint with the HTTP server.
-function M.routes()
+---@param http {route: function}
+function M.routes(http)
   http.route("POST /capture/discord/webhooks/:id/:token", execute, { builtin = true })
 end
 

@@ -2,7 +2,6 @@
 --- of its own. Nothing that an event carries can become code: the page builds its elements from
 --- text, and a mail's HTML runs in a sandbox without scripts, forms or network.
 local capture = require "sipeat.capture"
-local http = require "sipeat.http"
 local json = require "sipeat.json"
 local sys = require "sipeat.core.sys"
 
@@ -157,7 +156,8 @@ local function clear(req)
 end
 
 --- Registers the page with the HTTP server.
-function M.routes()
+---@param http {route: function}
+function M.routes(http)
   local builtin = { builtin = true }
   http.route("GET /", asset("capture.html", "text/html; charset=utf-8", PAGE_POLICY), builtin)
   http.route("GET /capture/capture.css", asset("capture.css", "text/css; charset=utf-8"), builtin)

@@ -2,7 +2,6 @@
 --- refunds with idempotency keys; the test cards decline as Stripe's do. Nothing is charged; the
 --- capture page shows what would have been. Bounded: the oldest payments and keys are forgotten.
 local capture = require "sipeat.capture"
-local http = require "sipeat.http"
 local json = require "sipeat.json"
 local sys = require "sipeat.core.sys"
 
@@ -304,7 +303,8 @@ local function endpoint(inner)
 end
 
 --- Registers the endpoints with the HTTP server.
-function M.routes()
+---@param http {route: function}
+function M.routes(http)
   local base, builtin = "/capture/stripe/v1/", { builtin = true }
   http.route("POST " .. base .. "payment_intents", endpoint(create), builtin)
   http.route("GET " .. base .. "payment_intents/search", endpoint(search), builtin)

@@ -8,6 +8,7 @@ local M = {}
 ---@class sipeat.capture.EnableOptions
 ---@field limit integer? entries that are kept at most; default 2000
 ---@field max_bytes (string|integer)? size of all of them at most; default "32mb"
+---@field page boolean? default true; false: entries are only kept, for tests
 
 ---@class sipeat.capture.Entry
 ---@field number integer

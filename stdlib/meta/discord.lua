@@ -8,7 +8,7 @@ local M = {}
 
 ---@class sipeat.discord.ConfigureOptions
 ---@field webhook (string|sipeat.Secret)? default: DISCORD_WEBHOOK
----@field fallback (string|sipeat.Secret)? for a webhook that is gone; default: DISCORD_WEBHOOK_FALLBACK
+---@field fallback (string|sipeat.Secret)? when it is gone; default: DISCORD_WEBHOOK_FALLBACK
 ---@field queue integer? notices that wait at most; default: DISCORD_QUEUE, or 1000
 ---@field batch integer? embeds in one message at most; default 10
 ---@field username string? shown instead of the webhook's own name
