@@ -27,14 +27,15 @@ local function exit_code(code)
 end
 
 local function report(options, record, sent)
+  local id = record.headers.ce_id
   if options.json then
     local text = json.encode {
-      topic = sent.topic, partition = sent.partition, offset = sent.offset, id = record.id,
+      topic = sent.topic, partition = sent.partition, offset = sent.offset, id = id,
     }
     return terminal.write(text .. "\n")
   end
   return terminal.write(("published to %s, partition %d, offset %d%s\n"):format(
-    sent.topic, sent.partition, sent.offset, record.id and ", id " .. record.id or ""
+    sent.topic, sent.partition, sent.offset, id and ", id " .. id or ""
   ))
 end
 

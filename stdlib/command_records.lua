@@ -71,8 +71,7 @@ function M.from_event(type_name, data, line)
     headers[name] = text
   end
   return {
-    topic = topic, key = made.key, value = value, headers = headers, id = made.id,
-    partition = line.partition,
+    topic = topic, key = made.key, value = value, headers = headers, partition = line.partition,
   }
 end
 

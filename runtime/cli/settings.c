@@ -28,8 +28,8 @@ static int add_property(void *target, const char *value, struct sip_err *err)
 const struct sip_option sip_broker_options[] = {
   { .name = "brokers",
     .letter = 'b',
-    .value = "HOST:PORT,…",
-    .help = "Kafka brokers (KAFKA_BROKERS, KAFKA_BROKER)",
+    .value = "LIST",
+    .help = "Kafka brokers, host:port,host:port (KAFKA_BROKERS, KAFKA_BROKER)",
     .kind = SIP_OPTION_TEXT,
     .offset = offsetof(struct sip_settings, brokers) },
   { .name = "property",

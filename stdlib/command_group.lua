@@ -1,0 +1,103 @@
+--- `sipeat group list|show|reset`.
+local kafka = require "sipeat.kafka"
+local output = require "sipeat.command_output"
+local terminal = require "sipeat.core.terminal"
+
+local M = {}
+
+local OK, FAILED, USAGE, BROKER = 0, 1, 2, 4
+
+local actions = {}
+
+local function complain(options, message)
+  terminal.note(("sipeat group %s: %s"):format(options.action, message))
+end
+
+function actions.list(options)
+  local groups, message, code = kafka.admin():groups()
+  if not groups then
+    return nil, message, code
+  end
+  local rows = {}
+  for i, group in ipairs(groups) do
+    if options.json then
+      output.json(group)
+    end
+    rows[i] = { output.printable(group.name), group.state, group.members }
+  end
+  if #rows == 0 then
+    complain(options, "there are no groups")
+  elseif not options.json then
+    output.table({ "GROUP", "STATE", "MEMBERS" }, rows)
+  end
+  return OK
+end
+
+local function print_offsets(offsets)
+  local rows = {}
+  for i, at in ipairs(offsets) do
+    rows[i] = {
+      output.printable(at.topic), at.partition, at.committed or "none", at.low, at.high, at.lag,
+    }
+  end
+  return output.table({ "TOPIC", "PARTITION", "COMMITTED", "FIRST", "NEXT", "LAG" }, rows)
+end
+
+function actions.show(options)
+  local group, message, code = kafka.admin():describe_group(options.name)
+  if not group then
+    return nil, message, code
+  elseif options.json then
+    output.json(group)
+    return OK
+  end
+  terminal.write(("%s: %s, %d members\n"):format(
+    output.printable(group.name), group.state, group.members
+  ))
+  if #group.offsets == 0 then
+    complain(options, "it has committed nothing")
+  else
+    print_offsets(group.offsets)
+  end
+  return OK
+end
+
+local function destination(to)
+  local known = to == "beginning" or to == "end" or to:find "^offset:%d+$" or kafka.time_ms(to)
+  return known ~= nil and known ~= false
+end
+
+function actions.reset(options)
+  if not destination(options.to) then
+    complain(options, ("--to is beginning, end, offset:N or a time such as 2026-01-31T12:00:00Z, "
+      .. "got %s"):format(output.printable(options.to)))
+    return USAGE
+  end
+  local what = ("the offsets of group %s in %s, to %s"):format(
+    output.printable(options.name), output.printable(options.topic), options.to
+  )
+  if not options.yes and not output.confirm(what, options.name) then
+    complain(options, "nothing was changed")
+    return FAILED
+  end
+  local offsets, message, code = kafka.admin():reset_group {
+    group = options.name, topic = options.topic, to = options.to,
+  }
+  if not offsets then
+    return nil, message, code
+  end
+  print_offsets(offsets)
+  return OK
+end
+
+--- Returns the exit code.
+function M.run(options)
+  local result, message, code = actions[options.action](options)
+  if result then
+    return result
+  end
+  complain(options, message)
+  return (code == "ECANCELED" or code == "EBUSY") and FAILED or BROKER
+end
+
+return M

@@ -1,0 +1,83 @@
+--- How the verbs print: tables, JSON lines, text from outside without control bytes.
+local json = require "sipeat.json"
+local sys = require "sipeat.core.sys"
+local terminal = require "sipeat.core.terminal"
+
+local M = {}
+
+--- Text that cannot move a cursor or break a line: control bytes and broken UTF-8 become \xNN.
+function M.printable(text)
+  local function escape(byte)
+    return ("\\x%02x"):format(byte:byte())
+  end
+  if not sys.valid_utf8(text) then
+    text = text:gsub("[\128-\255]", escape)
+  end
+  return (text:gsub("[%c\127]", escape))
+end
+
+-- Columns that a text takes: one for each character.
+local function width(text)
+  return utf8.len(text) or #text
+end
+
+--- Rows of texts and numbers under a heading, as lines; numbers stand at the right.
+function M.table(heading, rows)
+  local widths, lines = {}, {}
+  table.insert(rows, 1, heading)
+  for _, row in ipairs(rows) do
+    for i, cell in ipairs(row) do
+      widths[i] = math.max(widths[i] or 0, width(tostring(cell)))
+    end
+  end
+  for n, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do
+      local text = tostring(cell)
+      local gap = (" "):rep(widths[i] - width(text))
+      local right = math.type(n == 1 and rows[2] and rows[2][i] or cell) == "integer"
+      cells[i] = right and gap .. text or text .. gap
+    end
+    lines[n] = (table.concat(cells, "  "):gsub("%s+$", ""))
+  end
+  return terminal.write(table.concat(lines, "\n") .. "\n")
+end
+
+--- One JSON object on a line.
+function M.json(value)
+  local text, message, code = json.encode(value)
+  if not text then
+    return nil, message, code
+  end
+  return terminal.write(text .. "\n")
+end
+
+--- Asks for `name` to be typed. False when something else is, or when nobody is there to ask.
+function M.confirm(what, name)
+  local answer = terminal.ask(("This changes %s.\nType its name to go on: "):format(what))
+  return answer == name
+end
+
+local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+local function group64(a, b, c)
+  local bits = a:byte() << 16 | (b ~= "" and b:byte() or 0) << 8 | (c ~= "" and c:byte() or 0)
+  local out = {}
+  for i = 1, 4 do
+    local at = (bits >> (24 - 6 * i) & 63) + 1
+    out[i] = LETTERS:sub(at, at)
+  end
+  if c == "" then
+    out[4] = "="
+  end
+  if b == "" then
+    out[3] = "="
+  end
+  return table.concat(out)
+end
+
+function M.base64(bytes)
+  return (bytes:gsub("(.)(.?)(.?)", group64))
+end
+
+return M
