@@ -4,9 +4,9 @@
  * server is slowed. */
 #include "http/client.h"
 
+#include "http/curl_error.h"
 #include "http/multi.h"
 #include "http/target.h"
-#include "http/transfer_error.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,8 +146,12 @@ static void call_fail(struct sip_http_call *call, CURLcode result)
   } else if (call->no_memory) {
     (void)sip_err_set(&call->err, UV_ENOMEM, "%s %s: no memory for the answer", what,
                       call->target.text);
+  } else if (call->transfer.canceled) {
+    (void)sip_err_set(&call->err, UV_ECANCELED, "%s %s: canceled by the end of the program", what,
+                      call->target.text);
   } else {
-    (void)sip_transfer_error(&call->transfer, result, what, call->target.text, &call->err);
+    (void)sip_curl_error(call->transfer.easy, call->transfer.detail, result, what,
+                         call->target.text, &call->err);
   }
 }
 
@@ -284,8 +288,7 @@ static int call_prepare(struct sip_http_call *call, const struct sip_http_reques
     rc = add_headers(call, request, err);
   }
   if (rc == 0) {
-    rc = sip_transfer_init(&call->transfer, request->timeout_ms, request->connect_timeout_ms,
-                           request->ca_file, request->ca_dir, err);
+    rc = sip_transfer_init(&call->transfer, &request->transfer, err);
   }
   if (rc == 0 && !set_transfer(call, request)) {
     rc = sip_err_set(err, UV_ENOMEM, "no memory for the request");

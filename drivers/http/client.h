@@ -6,6 +6,7 @@
  * `notify`. */
 #include "core/buf.h"
 #include "core/err.h"
+#include "http/easy.h"
 #include "http/header.h"
 
 #include <stdbool.h>
@@ -21,14 +22,11 @@ struct sip_http_request {
   struct sip_slice url;    /* http or https */
   const struct sip_header *headers;
   size_t header_count;
-  struct sip_slice body;       /* NULL data: none; empty is a body of no bytes */
-  uint64_t timeout_ms;         /* for all of it, redirects included; above 0 */
-  uint64_t connect_timeout_ms; /* above 0 */
-  uint64_t max_body_bytes;     /* after decompression; more is TOO_BIG. UINT64_MAX: no limit */
-  unsigned redirects;  /* how many are followed, to http(s) only and never from https to http */
-  const char *ca_file; /* PEM; NULL: the system's, or SSL_CERT_FILE and SSL_CERT_DIR */
-  const char *ca_dir;
-  bool stream; /* the body is taken piece by piece, and the server is slowed down to that */
+  struct sip_slice body;            /* NULL data: none; empty is a body of no bytes */
+  struct sip_easy_options transfer; /* timeouts (redirects included) and CA */
+  uint64_t max_body_bytes;          /* after decompression; more is TOO_BIG. UINT64_MAX: no limit */
+  unsigned redirects; /* how many are followed, to http(s) only and never from https to http */
+  bool stream;        /* the body is taken piece by piece, and the server is slowed down to that */
 };
 
 /** Something changed: the head came, body bytes came while none were waiting, or the call ended.

@@ -286,47 +286,18 @@ void sip_multi_close(struct sip_multi *multi)
 
 /* --- transfers --- */
 
-static bool transfer_configure(struct sip_transfer *transfer, uint64_t timeout_ms,
-                               uint64_t connect_timeout_ms, const char *ca_file, const char *ca_dir)
-{
-  CURL *easy = transfer->easy;
-  const char *file = ca_file != NULL || ca_dir != NULL ? ca_file : getenv("SSL_CERT_FILE");
-  const char *dir = ca_file != NULL || ca_dir != NULL ? ca_dir : getenv("SSL_CERT_DIR");
-
-  return curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->detail) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) ==
-           CURLE_OK && /* else removal joins the resolver thread */
-         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-         (file == NULL || curl_easy_setopt(easy, CURLOPT_CAINFO, file) == CURLE_OK) &&
-         (dir == NULL || curl_easy_setopt(easy, CURLOPT_CAPATH, dir) == CURLE_OK);
-}
-
-int sip_transfer_init(struct sip_transfer *transfer, uint64_t timeout_ms,
-                      uint64_t connect_timeout_ms, const char *ca_file, const char *ca_dir,
+int sip_transfer_init(struct sip_transfer *transfer, const struct sip_easy_options *options,
                       struct sip_err *err)
 {
-  assert(timeout_ms > 0 && connect_timeout_ms > 0);
+  int rc;
+
   sip_list_init(&transfer->link);
-  if (timeout_ms > INT32_MAX) {
-    timeout_ms = INT32_MAX; /* 24 days: what libcurl's timers hold */
+  transfer->timeout_ms = options->timeout_ms;
+  rc = sip_easy_new(&transfer->easy, options, transfer->detail, err);
+  if (rc == 0) {
+    (void)curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer); /* stores the pointer */
   }
-  if (connect_timeout_ms > timeout_ms) {
-    connect_timeout_ms = timeout_ms;
-  }
-  transfer->deadline_ms = timeout_ms; /* made absolute at the start */
-  transfer->easy = curl_easy_init();
-  if (transfer->easy == NULL ||
-      !transfer_configure(transfer, timeout_ms, connect_timeout_ms, ca_file, ca_dir)) {
-    sip_transfer_deinit(transfer);
-    return sip_err_set(err, UV_ENOMEM, "no memory for a transfer");
-  }
-  return 0;
+  return rc;
 }
 
 int sip_multi_add(struct sip_multi *multi, struct sip_transfer *transfer,
@@ -344,8 +315,8 @@ int sip_multi_add(struct sip_multi *multi, struct sip_transfer *transfer,
   }
   transfer->multi = multi;
   uv_update_time(multi->loop);
-  transfer->deadline_ms =
-    uv_now(multi->loop) + transfer->deadline_ms + SWEEP_MS; /* libcurl's own comes first */
+  transfer->deadline_ms = uv_now(multi->loop) + SWEEP_MS; /* libcurl's own comes first */
+  transfer->deadline_ms += transfer->timeout_ms > INT32_MAX ? INT32_MAX : transfer->timeout_ms;
   sip_list_push(&multi->transfers, &transfer->link);
   if (multi->count++ == 0) {
     (void)uv_timer_start(&multi->sweep, multi_on_sweep, SWEEP_MS,

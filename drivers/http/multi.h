@@ -8,6 +8,7 @@
  * not removed before. */
 #include "core/err.h"
 #include "core/list.h"
+#include "http/easy.h"
 
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -28,7 +29,8 @@ struct sip_transfer {
   struct sip_multi *multi; /* borrowed while active, else NULL */
   struct sip_list link;    /* in the engine's list while active */
   sip_transfer_done_fn on_done;
-  uint64_t deadline_ms;         /* of the loop's clock; SIP_FOREVER for none */
+  uint64_t timeout_ms;
+  uint64_t deadline_ms;         /* of the loop's clock */
   bool canceled;                /* the engine was closed */
   char detail[CURL_ERROR_SIZE]; /* libcurl's own words about a failure */
 };
@@ -39,12 +41,8 @@ int sip_multi_new(struct sip_multi **out, uv_loop_t *loop, struct sip_err *err);
 /** Ends every transfer as canceled and frees the engine in the loop's next turns. Accepts NULL. */
 void sip_multi_close(struct sip_multi *multi);
 
-/** Makes the easy handle with the settings that every transfer shares: no signals, no waiting for a
- * resolver thread, deadlines, TLS verified from 1.2 up, CA file or folder (NULL: SSL_CERT_FILE and
- * SSL_CERT_DIR, else the system's). `transfer` is zeroed. A timeout of 0 is refused. @return 0 or
- * UV_ENOMEM */
-int sip_transfer_init(struct sip_transfer *transfer, uint64_t timeout_ms,
-                      uint64_t connect_timeout_ms, const char *ca_file, const char *ca_dir,
+/** Makes the easy handle of a zeroed transfer. @return 0 or UV_ENOMEM */
+int sip_transfer_init(struct sip_transfer *transfer, const struct sip_easy_options *options,
                       struct sip_err *err);
 
 /** Starts it; the first call of `on_done` is from a later turn of the loop.

@@ -67,7 +67,8 @@ class Handler(socketserver.BaseRequestHandler):
             pass
 
     def do_status(self, code):
-        self.answer(json.dumps({"status": int(code)}), f"{code} Because", "retry-after: 2\r\n")
+        body = "" if code in ("204", "304") else json.dumps({"status": int(code)})
+        self.answer(body, f"{code} Because", "retry-after: 2\r\n")
 
     def do_echo(self, _):
         fields = {"method": self.method, "path": self.path, "headers": self.headers}

@@ -48,8 +48,8 @@ static struct sip_http_call *start(struct sip_multi *multi, const char *url, uin
   memset(outcome, 0, sizeof *outcome);
   request.method = (struct sip_slice){ "GET", 3 };
   request.url = (struct sip_slice){ url, strlen(url) };
-  request.timeout_ms = timeout_ms;
-  request.connect_timeout_ms = timeout_ms;
+  request.transfer.timeout_ms = timeout_ms;
+  request.transfer.connect_timeout_ms = timeout_ms;
   request.max_body_bytes = 1000;
   CHECK_INT(sip_http_call_start(&call, multi, &request, on_notify, outcome, NULL), 0);
   return call;

@@ -47,8 +47,8 @@ static struct sip_http_request request_to(const char *path)
   (void)snprintf(url, sizeof urls[0], "http://user:secret@127.0.0.1:%s%s", server.line, path);
   request.method = text("GET");
   request.url = text(url);
-  request.timeout_ms = 5000;
-  request.connect_timeout_ms = 2000;
+  request.transfer.timeout_ms = 5000;
+  request.transfer.connect_timeout_ms = 2000;
   request.max_body_bytes = 1 << 20;
   return request;
 }
@@ -96,7 +96,7 @@ static void expect_failure(const char *path, uint64_t timeout_ms, const char *na
   struct sip_http_request request = request_to(path);
   struct outcome outcome;
 
-  request.timeout_ms = timeout_ms;
+  request.transfer.timeout_ms = timeout_ms;
   start(&outcome, &request);
   await(&outcome);
   if (strcmp(outcome.err.name, name) != 0) {
@@ -381,9 +381,9 @@ static void waiting_for_a_connection_times_out_too(void)
   struct sip_http_request request = request_to("/hang");
   uint64_t before = uv_now(&loop);
 
-  request.timeout_ms = 20000;
+  request.transfer.timeout_ms = 20000;
   for (int i = 0; i < CALLS; i++) {
-    request.timeout_ms = i < 64 ? 20000 : 200;
+    request.transfer.timeout_ms = i < 64 ? 20000 : 200;
     start(&outcomes[i], &request);
   }
   for (int i = 64; i < CALLS; i++) {

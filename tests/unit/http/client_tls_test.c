@@ -21,10 +21,10 @@ static void run(uv_loop_t *loop, struct sip_multi *multi, const char *url, const
 
   request.method = (struct sip_slice){ "GET", 3 };
   request.url = (struct sip_slice){ url, strlen(url) };
-  request.timeout_ms = 10000;
-  request.connect_timeout_ms = 10000;
+  request.transfer.timeout_ms = 10000;
+  request.transfer.connect_timeout_ms = 10000;
   request.max_body_bytes = 1 << 20;
-  request.ca_file = ca_file;
+  request.transfer.ca_file = ca_file;
   CHECK_INT(sip_http_call_start(&call, multi, &request, on_notify, &ended, err), 0);
   while (ended == 0) {
     (void)uv_run(loop, UV_RUN_ONCE);

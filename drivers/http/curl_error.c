@@ -1,7 +1,7 @@
-/* transfer_error.c - what libcurl's failures are called. Any thread.
+/* curl_error.c - what libcurl's failures are called. Any thread.
  *
  * libcurl's own words are taken over for TLS only: elsewhere they may hold parts of the URL. */
-#include "http/transfer_error.h"
+#include "http/curl_error.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -56,12 +56,11 @@ static const struct meaning *meaning_of(CURLcode result)
   return &other;
 }
 
-static int refused(const struct sip_transfer *transfer, const char *what, const char *target,
-                   struct sip_err *err)
+static int refused(CURL *easy, const char *what, const char *target, struct sip_err *err)
 {
   long os_error = 0;
 
-  (void)curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &os_error);
+  (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
   if (os_error == 0 || os_error == EINPROGRESS || os_error == ECONNREFUSED) {
     return sip_err_set(err, UV_ECONNREFUSED, "%s %s: connection refused (is it running there?)",
                        what, target);
@@ -69,15 +68,14 @@ static int refused(const struct sip_transfer *transfer, const char *what, const 
   return sip_err_errno(err, (int)os_error, "%s %s", what, target);
 }
 
-static int timed_out(const struct sip_transfer *transfer, const char *what, const char *target,
-                     struct sip_err *err)
+static int timed_out(CURL *easy, const char *what, const char *target, struct sip_err *err)
 {
   curl_off_t name = 0, connect = 0, first = 0;
   const char *stage = "receiving the answer";
 
-  (void)curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &name);
-  (void)curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connect);
-  (void)curl_easy_getinfo(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
+  (void)curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &name);
+  (void)curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connect);
+  (void)curl_easy_getinfo(easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
   if (first == 0) {
     stage = connect > 0 ? "waiting for the answer"
             : name > 0  ? "connecting"
@@ -86,24 +84,20 @@ static int timed_out(const struct sip_transfer *transfer, const char *what, cons
   return sip_err_set(err, UV_ETIMEDOUT, "%s %s: timed out while %s", what, target, stage);
 }
 
-int sip_transfer_error(const struct sip_transfer *transfer, CURLcode result, const char *what,
-                       const char *target, struct sip_err *err)
+int sip_curl_error(CURL *easy, const char *detail, CURLcode result, const char *what,
+                   const char *target, struct sip_err *err)
 {
   const struct meaning *meaning = meaning_of(result);
 
-  if (transfer->canceled) {
-    return sip_err_set(err, UV_ECANCELED, "%s %s: canceled, the program is shutting down", what,
-                       target);
-  }
   if (result == CURLE_COULDNT_CONNECT) {
-    return refused(transfer, what, target, err);
+    return refused(easy, what, target, err);
   }
   if (result == CURLE_OPERATION_TIMEDOUT) {
-    return timed_out(transfer, what, target, err);
+    return timed_out(easy, what, target, err);
   }
-  if (strcmp(meaning->name, "ETLS") == 0 && transfer->detail[0] != '\0') {
+  if (strcmp(meaning->name, "ETLS") == 0 && detail[0] != '\0') {
     return sip_err_named(err, meaning->code, meaning->name, "%s %s: %s: %.200s", what, target,
-                         meaning->text, transfer->detail);
+                         meaning->text, detail);
   }
   return sip_err_named(err, meaning->code, meaning->name, "%s %s: %s", what, target,
                        meaning->text == NULL ? curl_easy_strerror(result) : meaning->text);
