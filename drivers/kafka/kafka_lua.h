@@ -1,16 +1,44 @@
 #ifndef SIP_KAFKA_LUA_H
 #define SIP_KAFKA_LUA_H
-/* kafka_lua.h - the Lua modules of this driver. Loop thread. */
+/* kafka_lua.h - the Lua module of this driver, sipeat.core.kafka, and the port for the flow engine.
+ * Loop thread. */
 #include "core/err.h"
 
+#include <lua.h>
+#include <stdbool.h>
+
+struct sip_kafka;
+struct sip_kafka_settings;
+struct sip_port;
 struct sip_vm;
 
 /** Provides the driver's modules to `require`; opens nothing yet. @return 0 or a negative code */
 int sip_kafka_lua_start(struct sip_vm *vm, struct sip_err *err);
 
+/** Which cluster: copied. Before the first use. @return 0, SIP_EBUSY or UV_ENOMEM */
+int sip_kafka_lua_configure(struct sip_vm *vm, const struct sip_kafka_settings *settings,
+                            struct sip_err *err);
+
+/** What the flow engine takes, from start until stop. */
+const struct sip_port *sip_kafka_lua_port(struct sip_vm *vm);
+
+/** Whether a broker answers, for /ready. */
+bool sip_kafka_lua_connected(struct sip_vm *vm);
+
 /** Stops the engines: open operations end with UV_ECANCELED, no callback starts work afterwards,
- * and the rest closes in the loop's next turns. Call before sip_vm_free. Harmless when nothing was
- * opened. */
+ * and the rest closes in the loop's next turns; records that were sent have five seconds to be
+ * acknowledged. Call before sip_vm_free. Harmless when nothing was opened. */
 void sip_kafka_lua_stop(struct sip_vm *vm);
+
+/* --- for this driver's bindings --- */
+
+/** The engine; throws after stop. */
+struct sip_kafka *sip_kafka_of(lua_State *L);
+
+/* Functions of sipeat.core.kafka, each described where it is. */
+int sip_l_kafka_send(lua_State *L);     /* kafka_producer_lua.c */
+int sip_l_kafka_consumer(lua_State *L); /* kafka_consumer_lua.c */
+int sip_l_kafka_reader(lua_State *L);   /* kafka_consumer_lua.c */
+int sip_l_kafka_admin(lua_State *L);    /* kafka_admin_lua.c */
 
 #endif

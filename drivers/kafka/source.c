@@ -133,7 +133,9 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
   struct sip_err err;
 
   if (message == NULL || message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    if (message != NULL) {
+    if (message != NULL && message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+      sip_source_on_eof(source, message->partition);
+    } else if (message != NULL) {
       (void)sip_kafka_err(&err, message->err, rd_kafka_message_errstr(message), "group %s",
                           source->group);
       sip_source_tell(source, message->err,
@@ -141,6 +143,9 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
     }
     rd_kafka_event_destroy(event);
     return;
+  }
+  if (source->at_eof != NULL) {
+    sip_source_on_record(source, message->partition);
   }
   source->spare = NULL;
   record->source = source;
@@ -230,7 +235,9 @@ static void source_on_tick(uv_timer_t *tick)
 {
   struct sip_source *source = SIP_CONTAINER(tick, struct sip_source, tick);
 
-  if (!source->closing) {
+  if (!source->closing && source->topic != NULL) {
+    sip_source_continue_direct(source);
+  } else if (!source->closing) {
     sip_source_continue_rebalance(source);
   }
   source_on_events(&source->client);
@@ -241,9 +248,7 @@ static void source_on_freed(uv_handle_t *tick)
   struct sip_source *source = SIP_CONTAINER((uv_timer_t *)tick, struct sip_source, tick);
 
   source->sink.on_closed(source->owner);
-  free(source->spare);
-  free(source->group);
-  free(source);
+  sip_source_free(source);
 }
 
 static void source_on_destroyed(struct sip_client *client)
@@ -337,10 +342,59 @@ static int source_subscribe(struct sip_source *source, const struct sip_source_s
 
 static void source_discard(struct sip_client *client)
 {
-  struct sip_source *source = SIP_CONTAINER(client, struct sip_source, client);
+  sip_source_free(SIP_CONTAINER(client, struct sip_source, client));
+}
 
+void sip_source_free(struct sip_source *source)
+{
+  free(source->spare);
   free(source->group);
+  free(source->topic);
+  free(source->at_eof);
   free(source);
+}
+
+int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const char *group,
+                      const struct sip_client_property *properties, size_t count,
+                      const struct sip_source_sink *sink, void *owner, struct sip_err *err)
+{
+  struct sip_client_spec client = { .type = RD_KAFKA_CONSUMER,
+                                    .events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH,
+                                    .group = group,
+                                    .properties = properties,
+                                    .property_count = count,
+                                    .on_events = source_on_events };
+  struct sip_source *source = calloc(1, sizeof *source);
+  int rc;
+
+  if (source != NULL) {
+    source->group = strdup(group);
+  }
+  if (source == NULL || source->group == NULL) {
+    free(source);
+    return sip_err_set(err, UV_ENOMEM, "group %s: out of memory", group);
+  }
+  sip_list_init(&source->node);
+  sip_list_init(&source->ready);
+  source->sink = *sink;
+  source->owner = owner;
+  rc = sip_client_open(&source->client, kafka, &client, err);
+  if (rc < 0) {
+    sip_source_free(source);
+    return rc;
+  }
+  *out = source;
+  return 0;
+}
+
+void sip_source_start(struct sip_source *source)
+{
+  struct sip_kafka *kafka = source->client.kafka;
+
+  (void)uv_timer_init(sip_kafka_loop(kafka), &source->tick); /* always 0 */
+  (void)uv_timer_start(&source->tick, source_on_tick, SOURCE_TICK_MS,
+                       SOURCE_TICK_MS); /* the callback is set */
+  sip_list_push(sip_kafka_sources(kafka), &source->node);
 }
 
 static int source_open(void *driver, const struct sip_source_spec *spec,
@@ -349,51 +403,28 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
 {
   struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 1];
   size_t count = sizeof source_properties / sizeof source_properties[0];
-  struct sip_client_spec client = { .type = RD_KAFKA_CONSUMER,
-                                    .events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH,
-                                    .group = spec->group,
-                                    .properties = properties,
-                                    .property_count = count + 1,
-                                    .on_events = source_on_events };
-  struct sip_source *source = calloc(1, sizeof *source);
+  struct sip_source *source = NULL;
   int rc;
 
   if (spec->topic_count == 0 || spec->group[0] == '\0') {
-    free(source);
     return sip_err_set(err, UV_EINVAL, "kafka consumer: a group and at least one topic are needed");
-  }
-  if (source != NULL) {
-    source->group = strdup(spec->group);
-  }
-  if (source == NULL || source->group == NULL) {
-    free(source);
-    return sip_err_set(err, UV_ENOMEM, "group %s: out of memory", spec->group);
   }
   memcpy(properties, source_properties, sizeof source_properties);
   properties[count] =
     (struct sip_client_property){ "auto.offset.reset",
                                   spec->start_at == SIP_START_END ? "latest" : "earliest", true };
-  sip_list_init(&source->node);
-  sip_list_init(&source->ready);
-  source->sink = *sink;
-  source->owner = owner;
-  source->start_at = spec->start_at;
-  source->start_ms = spec->start_ms;
-  rc = sip_client_open(&source->client, driver, &client, err);
+  rc = sip_source_create(&source, driver, spec->group, properties, count + 1, sink, owner, err);
   if (rc < 0) {
-    free(source->group);
-    free(source);
     return rc;
   }
+  source->start_at = spec->start_at;
+  source->start_ms = spec->start_ms;
   rc = source_subscribe(source, spec, err);
   if (rc < 0) {
     sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, source_discard);
     return rc;
   }
-  (void)uv_timer_init(sip_kafka_loop(driver), &source->tick); /* always 0 */
-  (void)uv_timer_start(&source->tick, source_on_tick, SOURCE_TICK_MS,
-                       SOURCE_TICK_MS); /* the callback is set */
-  sip_list_push(sip_kafka_sources(driver), &source->node);
+  sip_source_start(source);
   *out = source;
   return 0;
 }

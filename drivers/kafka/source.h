@@ -10,9 +10,24 @@
 #include "core/list.h"
 #include "flow/port.h"
 
+#include <stdbool.h>
+
+struct sip_kafka;
+
 /** The operations; their `driver` is a struct sip_kafka. `open` fails with SIP_ECONFIG on a wrong
  * setting or pattern. */
 const struct sip_source_ops *sip_source_operations(void);
+
+/** Reads all partitions of one topic without a group: nothing is committed, nobody shares. Works
+ * with every operation but store and give_back. A missing topic is a fatal error of the sink.
+ *  @return 0 or a negative code: nothing was opened */
+int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_start_at start_at,
+                           int64_t start_ms, const struct sip_source_sink *sink, void *owner,
+                           struct sip_source **out, struct sip_err *err);
+
+/** Of a direct source: every partition has given its last record for now. on_readable is called
+ * when this becomes true, too. */
+bool sip_source_at_end(const struct sip_source *source);
 
 /** Closes every source of the list (sip_kafka_sources). */
 void sip_source_close_all(struct sip_list *sources);

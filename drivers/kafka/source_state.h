@@ -39,6 +39,14 @@ struct sip_source {
   int lookup_rc;
   struct sip_err lookup_err;
 
+  char *topic;   /* read directly, without the group; NULL: subscribed */
+  bool assigned; /* directly: the partitions are known and taken */
+  bool *at_eof;  /* directly: partitions that gave their last record, by number */
+  size_t partition_count, eof_count;
+  rd_kafka_topic_partition_list_t
+    *found; /* directly: what the lookup found, until it is assigned */
+  rd_kafka_resp_err_t found_res;
+
   uv_timer_t tick;               /* keeps polling while nothing comes, and limits the close */
   rd_kafka_queue_t *close_queue; /* where the group's last events come */
   uint64_t close_by_ms;
@@ -63,6 +71,19 @@ void sip_source_unassign(struct sip_source *source, const rd_kafka_topic_partiti
 
 /** Drops records of these partitions that the owner has not taken. */
 void sip_source_drop_ready(struct sip_source *source, const rd_kafka_topic_partition_list_t *list);
+
+/** Everything that opening has in common; subscribe or assign, then sip_source_start. @return 0 or
+ * a negative code */
+int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const char *group,
+                      const struct sip_client_property *properties, size_t count,
+                      const struct sip_source_sink *sink, void *owner, struct sip_err *err);
+void sip_source_start(struct sip_source *source);
+void sip_source_free(struct sip_source *source);
+
+/** source_direct.c: looks the partitions up, unless they are known. */
+void sip_source_continue_direct(struct sip_source *source);
+void sip_source_on_eof(struct sip_source *source, int32_t partition);
+void sip_source_on_record(struct sip_source *source, int32_t partition);
 
 /** Tells the owner, unless the same was told within a minute. */
 void sip_source_tell(struct sip_source *source, rd_kafka_resp_err_t res, const char *topic,

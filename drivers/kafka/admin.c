@@ -1,0 +1,152 @@
+/* admin.c - the client behind the admin calls, and its errors. Blocks; one thread at a time. */
+#include "core/log.h"
+#include "kafka/admin_state.h"
+#include "kafka/errors.h"
+#include "kafka/settings_conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ADMIN_TIMEOUT_MS = 10000, ADMIN_POLL_MS = 50 };
+
+/* librdkafka's threads. */
+static void admin_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+  (void)rk;
+  (void)level;
+  sip_log(SIP_LOG_DEBUG, "kafka", NULL, "%s: %s", facility, text);
+}
+
+/* In rd_kafka_poll, so on the caller's thread. */
+static void admin_on_error(rd_kafka_t *rk, int res, const char *reason, void *opaque)
+{
+  struct sip_kafka_admin *admin = opaque;
+
+  (void)rk;
+  if (res != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    (void)snprintf(admin->reason, sizeof admin->reason, "%s", reason); /* cutting it is fine */
+  }
+}
+
+rd_kafka_t *sip_admin_client(struct sip_kafka_admin *admin, const char *group, struct sip_err *err)
+{
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_t *rk = NULL;
+  char why[512];
+  int rc = 0;
+
+  rd_kafka_conf_set_log_cb(conf, admin_on_log);
+  rd_kafka_conf_set_error_cb(conf, admin_on_error);
+  rd_kafka_conf_set_opaque(conf, admin);
+  if (rd_kafka_conf_set(conf, "client.id", "sipeat-admin", why, sizeof why) != RD_KAFKA_CONF_OK) {
+    rc = sip_err_set(err, SIP_ECONFIG, "kafka admin: %s", why);
+  }
+  if (rc == 0) {
+    rc = sip_kafka_settings_apply(admin->settings, conf, err);
+  }
+  if (rc == 0 && group != NULL &&
+      (rd_kafka_conf_set(conf, "group.id", group, why, sizeof why) != RD_KAFKA_CONF_OK ||
+       rd_kafka_conf_set(conf, "enable.auto.commit", "false", why, sizeof why) !=
+         RD_KAFKA_CONF_OK ||
+       rd_kafka_conf_set(conf, "partition.assignment.strategy", "cooperative-sticky", why,
+                         sizeof why) != RD_KAFKA_CONF_OK)) {
+    rc = sip_err_set(err, SIP_ECONFIG, "group %s: %s", group, why);
+  }
+  if (rc == 0) {
+    rk = rd_kafka_new(group == NULL ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    if (rk == NULL) {
+      (void)sip_err_set(err, SIP_ECONFIG, "kafka client: %s (see KAFKA_… and -X)", why);
+    }
+  }
+  if (rk == NULL) {
+    rd_kafka_conf_destroy(conf);
+  }
+  return rk;
+}
+
+int sip_kafka_admin_open(struct sip_kafka_admin **out, const struct sip_kafka_settings *settings,
+                         int timeout_ms, struct sip_err *err)
+{
+  struct sip_kafka_admin *admin = calloc(1, sizeof *admin);
+  int rc = 0;
+
+  if (admin == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "kafka admin: out of memory");
+  }
+  admin->timeout_ms = timeout_ms > 0 ? timeout_ms : ADMIN_TIMEOUT_MS;
+  if (sip_kafka_settings_brokers(settings) == NULL) {
+    rc = sip_err_set(err, SIP_ECONFIG,
+                     "kafka: no broker is set (KAFKA_BROKERS=host:port, in .env too)");
+  }
+  if (rc == 0) {
+    rc = sip_kafka_settings_copy(&admin->settings, settings, err);
+  }
+  if (rc == 0) {
+    admin->rk = sip_admin_client(admin, NULL, err);
+    rc = admin->rk == NULL ? SIP_ECONFIG : 0;
+  }
+  if (rc < 0) {
+    sip_kafka_admin_close(admin);
+    return rc;
+  }
+  admin->queue = rd_kafka_queue_new(admin->rk);
+  *out = admin;
+  return 0;
+}
+
+void sip_kafka_admin_close(struct sip_kafka_admin *admin)
+{
+  if (admin == NULL) {
+    return;
+  }
+  if (admin->queue != NULL) {
+    rd_kafka_queue_destroy(admin->queue);
+  }
+  if (admin->rk != NULL) {
+    rd_kafka_destroy(admin->rk);
+  }
+  sip_kafka_settings_free(admin->settings);
+  free(admin);
+}
+
+int sip_admin_err(struct sip_kafka_admin *admin, struct sip_err *err, rd_kafka_resp_err_t res,
+                  const char *why, const char *what, const char *name)
+{
+  (void)rd_kafka_poll(admin->rk, 0); /* collects the connection's failures */
+  if (sip_kafka_err_is_connection(res) && admin->reason[0] != '\0') {
+    why = admin->reason;
+  }
+  return sip_kafka_err(err, res, why, "%s%s%s", what, name == NULL ? "" : " ",
+                       name == NULL ? "" : name);
+}
+
+rd_kafka_event_t *sip_admin_wait(struct sip_kafka_admin *admin, const char *what, const char *name,
+                                 struct sip_err *err)
+{
+  /* The request has its own time limit; twice that is for an answer that never comes. */
+  for (int waited_ms = 0; waited_ms < 2 * admin->timeout_ms; waited_ms += ADMIN_POLL_MS) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, ADMIN_POLL_MS);
+
+    if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return event;
+    }
+    if (event != NULL) {
+      (void)sip_admin_err(admin, err, rd_kafka_event_error(event),
+                          rd_kafka_event_error_string(event), what, name);
+      rd_kafka_event_destroy(event);
+      return NULL;
+    }
+  }
+  (void)sip_admin_err(admin, err, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, what, name);
+  return NULL;
+}
+
+void sip_admin_watermarks(struct sip_kafka_admin *admin, const char *topic, int32_t partition,
+                          int64_t *low, int64_t *high)
+{
+  if (rd_kafka_query_watermark_offsets(admin->rk, topic, partition, low, high, admin->timeout_ms) !=
+      RD_KAFKA_RESP_ERR_NO_ERROR) {
+    *low = *high = -1;
+  }
+}

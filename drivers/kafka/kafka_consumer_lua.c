@@ -1,0 +1,374 @@
+/* kafka_consumer_lua.c - consumers and readers in Lua: one source each, records one by one.
+ *
+ * consumer(group, topics, from?) -> c | nil, message, code     a member of a consumer group
+ * reader(topic, from?) -> c | nil, message, code               all partitions of a topic, without a
+ * group from: "beginning" (default), "end", or ms since 1970-01-01 UTC, for partitions without a
+ * committed offset c:next(timeout_ms?) -> record | nil, message, code "ETIMEDOUT"; "END" when a
+ * reader has read everything for now; "EAGAIN" when the record that woke the task has gone with its
+ * partition: call again; "EBUSY" when another task waits; "CLOSED" c:store(topic, partition,
+ * next_offset) -> true               committed within a second, and at close c:close() -> true |
+ * nil, message, code                       waits until the group has been left record = {topic,
+ * partition, offset, timestamp, timestamp_type, key?, value?, headers = {{name, value?}…}} Loop
+ * thread. */
+#include "core/log.h"
+#include "kafka/kafka.h"
+#include "kafka/kafka_lua.h"
+#include "kafka/source.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char CONSUMER[] = "sipeat.kafka.consumer";
+
+enum { TOPIC_LIMIT = 256 };
+
+/* Freed by whoever comes last: the box's __gc, or on_closed. */
+struct consumer {
+  struct sip_source *source; /* NULL once it is gone */
+  const struct sip_source_ops *ops;
+  struct sip_wait next, close;
+  bool in_next, in_close; /* a task waits */
+  bool closing, collected, reader, told_end;
+  bool holding; /* `held` was taken and not yet pushed */
+  struct sip_record held;
+  struct sip_err failed; /* code 0: it did not */
+};
+
+static void consumer_begin_close(struct consumer *consumer)
+{
+  if (consumer->holding) {
+    consumer->holding = false;
+    consumer->ops->release(&consumer->held);
+  }
+  if (!consumer->closing) {
+    consumer->closing = true;
+    consumer->ops->close(consumer->source);
+  }
+  if (consumer->in_next) {
+    sip_wake(&consumer->next, SIP_ECLOSED);
+  }
+}
+
+static int consumer_gc(lua_State *L)
+{
+  struct consumer **box = luaL_checkudata(L, 1, CONSUMER);
+  struct consumer *consumer = *box;
+
+  *box = NULL;
+  if (consumer != NULL && consumer->source != NULL) {
+    consumer->collected = true;
+    consumer_begin_close(consumer);
+  } else {
+    free(consumer);
+  }
+  return 0;
+}
+
+static void consumer_on_readable(void *arg)
+{
+  struct consumer *consumer = arg;
+
+  consumer->told_end = false;
+  if (consumer->in_next) {
+    sip_wake(&consumer->next, 0);
+  }
+}
+
+static void consumer_on_assigned(void *arg, const struct sip_partition *partitions, size_t count)
+{
+  (void)arg;
+  (void)partitions;
+  (void)count;
+}
+
+/* What was handed out and not stored comes again at the partition's next owner. */
+static void consumer_on_revoked(void *arg, const struct sip_partition *partitions, size_t count,
+                                bool lost)
+{
+  struct consumer *consumer = arg;
+
+  (void)partitions;
+  (void)count;
+  if (!lost) {
+    consumer->ops->give_back(consumer->source);
+  }
+}
+
+static void consumer_on_error(void *arg, const struct sip_err *err, bool fatal)
+{
+  struct consumer *consumer = arg;
+
+  if (!fatal) {
+    /* The connection's state is logged once for all clients. */
+    if (strcmp(err->name, "_ALL_BROKERS_DOWN") != 0) {
+      sip_log(SIP_LOG_WARN, "kafka", NULL, "%s", err->message);
+    }
+    return;
+  }
+  consumer->failed = *err;
+  if (consumer->in_next) {
+    sip_wake(&consumer->next, 0);
+  }
+}
+
+static void consumer_on_closed(void *arg)
+{
+  struct consumer *consumer = arg;
+
+  consumer->source = NULL;
+  consumer->closing = true;
+  if (consumer->collected) {
+    free(consumer);
+    return;
+  }
+  if (consumer->in_next) {
+    sip_wake(&consumer->next, SIP_ECLOSED);
+  }
+  if (consumer->in_close) {
+    sip_wake(&consumer->close, 0);
+  }
+}
+
+static void set_slice(lua_State *L, const char *name, const struct sip_slice *slice)
+{
+  if (slice->data != NULL) {
+    lua_pushlstring(L, slice->data, slice->len);
+    lua_setfield(L, -2, name);
+  }
+}
+
+static void push_record(lua_State *L, const struct consumer *consumer)
+{
+  const struct sip_record *record = &consumer->held;
+  size_t count = consumer->ops->header_count(record);
+
+  lua_createtable(L, 0, 8);
+  lua_pushstring(L, record->topic);
+  lua_setfield(L, -2, "topic");
+  lua_pushinteger(L, record->partition);
+  lua_setfield(L, -2, "partition");
+  lua_pushinteger(L, record->offset);
+  lua_setfield(L, -2, "offset");
+  lua_pushinteger(L, record->timestamp_ms);
+  lua_setfield(L, -2, "timestamp");
+  lua_pushstring(L, record->log_append_time ? "LogAppendTime" : "CreateTime");
+  lua_setfield(L, -2, "timestamp_type");
+  set_slice(L, "key", &record->key);
+  set_slice(L, "value", &record->value);
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    struct sip_header header = consumer->ops->header(record, i);
+
+    lua_createtable(L, 2, 0);
+    lua_pushstring(L, header.name);
+    lua_rawseti(L, -2, 1);
+    if (header.value.data != NULL) {
+      lua_pushlstring(L, header.value.data, header.value.len);
+      lua_rawseti(L, -2, 2);
+    }
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "headers");
+}
+
+/* Pushes what there is: a record, or why there is none; 0 when a task has to wait. */
+static int next_now(lua_State *L, struct consumer *consumer)
+{
+  if (!consumer->closing && !consumer->holding) {
+    consumer->holding = consumer->ops->take(consumer->source, &consumer->held, 1) == 1;
+  }
+  if (consumer->holding) {
+    push_record(L, consumer); /* may throw: then the next call has the record */
+    consumer->holding = false;
+    consumer->ops->release(&consumer->held);
+    return 1;
+  }
+  if (consumer->failed.code < 0) {
+    return sip_push_err(L, &consumer->failed);
+  }
+  if (consumer->closing) {
+    return sip_push_error(L, SIP_ECLOSED, "next: the consumer is closed");
+  }
+  if (consumer->reader && !consumer->told_end && sip_source_at_end(consumer->source)) {
+    consumer->told_end = true; /* the next call waits for what is written after it */
+    lua_pushnil(L);
+    lua_pushliteral(L, "next: the end of the topic");
+    lua_pushliteral(L, "END");
+    return 3;
+  }
+  return 0;
+}
+
+static int next_finish(lua_State *L, struct sip_wait *wait)
+{
+  struct consumer *consumer = SIP_CONTAINER(wait, struct consumer, next);
+  int status = wait->status, results;
+
+  consumer->in_next = false;
+  if (status < 0) {
+    return sip_push_error(L, status, "next");
+  }
+  results = next_now(L, consumer);
+  if (results == 0) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "next: the record has gone with its partition");
+    lua_pushliteral(L, "EAGAIN");
+    results = 3;
+  }
+  return results;
+}
+
+static struct consumer *check_consumer(lua_State *L)
+{
+  struct consumer *consumer = *(struct consumer **)luaL_checkudata(L, 1, CONSUMER);
+
+  luaL_argcheck(L, consumer != NULL, 1, "the consumer was closed by its <close>");
+  return consumer;
+}
+
+static int l_next(lua_State *L)
+{
+  struct consumer *consumer = check_consumer(L);
+  lua_Integer timeout_ms = luaL_optinteger(L, 2, -1);
+  int results;
+
+  lua_settop(L, 1);
+  if (consumer->in_next) {
+    return sip_push_error(L, SIP_EBUSY, "next: another task waits already");
+  }
+  results = next_now(L, consumer);
+  if (results > 0) {
+    return results;
+  }
+  sip_wait_init(&consumer->next, NULL, next_finish);
+  consumer->in_next = true;
+  return sip_await(L, &consumer->next, timeout_ms < 0 ? SIP_FOREVER : (uint64_t)timeout_ms);
+}
+
+static int l_store(lua_State *L)
+{
+  struct consumer *consumer = check_consumer(L);
+  struct sip_partition partition = { luaL_checkstring(L, 2), (int32_t)luaL_checkinteger(L, 3) };
+  lua_Integer next_offset = luaL_checkinteger(L, 4);
+
+  if (consumer->source == NULL || consumer->closing) {
+    return sip_push_error(L, SIP_ECLOSED, "commit: the consumer is closed");
+  }
+  consumer->ops->store(consumer->source, &partition, next_offset);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int close_finish(lua_State *L, struct sip_wait *wait)
+{
+  struct consumer *consumer = SIP_CONTAINER(wait, struct consumer, close);
+  int status = wait->status;
+
+  consumer->in_close = false;
+  if (status < 0) {
+    return sip_push_error(L, status, "close");
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int l_close(lua_State *L)
+{
+  struct consumer *consumer = check_consumer(L);
+
+  lua_settop(L, 1);
+  if (consumer->source == NULL) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  if (consumer->in_close) {
+    return sip_push_error(L, SIP_EBUSY, "close: another task waits already");
+  }
+  consumer_begin_close(consumer);
+  sip_wait_init(&consumer->close, NULL, close_finish);
+  consumer->in_close = true;
+  return sip_await(L, &consumer->close, SIP_FOREVER);
+}
+
+static const struct sip_source_sink consumer_sink = {
+  consumer_on_readable, consumer_on_assigned, consumer_on_revoked,
+  consumer_on_error,    consumer_on_closed,
+};
+
+/* "beginning", "end" or milliseconds. */
+static enum sip_start_at check_from(lua_State *L, int arg, int64_t *start_ms)
+{
+  static const char *const names[] = { "beginning", "end", NULL };
+
+  *start_ms = 0;
+  if (lua_isinteger(L, arg)) {
+    *start_ms = lua_tointeger(L, arg);
+    return SIP_START_TIME;
+  }
+  return luaL_checkoption(L, arg, "beginning", names) == 0 ? SIP_START_BEGINNING : SIP_START_END;
+}
+
+/* Pushes the box and its consumer. */
+static struct consumer *push_consumer(lua_State *L)
+{
+  static const luaL_Reg methods[] = {
+    { "next", l_next }, { "store", l_store }, { "close", l_close }, { NULL, NULL }
+  };
+  struct consumer **box = sip_box_class(L, CONSUMER, consumer_gc, methods);
+
+  *box = calloc(1, sizeof **box);
+  if (*box == NULL) {
+    luaL_error(L, "kafka consumer: out of memory");
+  }
+  (*box)->ops = sip_source_operations();
+  return *box;
+}
+
+int sip_l_kafka_consumer(lua_State *L)
+{
+  struct sip_kafka *kafka = sip_kafka_of(L);
+  struct sip_source_spec spec = { .group = luaL_checkstring(L, 1) };
+  const char *topics[TOPIC_LIMIT];
+  struct consumer *consumer;
+  struct sip_err err;
+
+  luaL_checktype(L, 2, LUA_TTABLE);
+  spec.topic_count = lua_rawlen(L, 2);
+  luaL_argcheck(L, spec.topic_count > 0 && spec.topic_count <= TOPIC_LIMIT, 2, "1 to 256 topics");
+  spec.start_at = check_from(L, 3, &spec.start_ms);
+  lua_settop(L, 3);
+  for (size_t i = 0; i < spec.topic_count; i++) {
+    luaL_argcheck(L, lua_rawgeti(L, 2, (lua_Integer)i + 1) == LUA_TSTRING, 2, "a topic is text");
+    topics[i] = lua_tostring(L, -1); /* the table holds it */
+    lua_pop(L, 1);
+  }
+  spec.topics = topics;
+  consumer = push_consumer(L);
+  if (consumer->ops->open(kafka, &spec, &consumer_sink, consumer, &consumer->source, &err) < 0) {
+    return sip_push_err(L, &err);
+  }
+  return 1;
+}
+
+int sip_l_kafka_reader(lua_State *L)
+{
+  struct sip_kafka *kafka = sip_kafka_of(L);
+  const char *topic = luaL_checkstring(L, 1);
+  struct consumer *consumer;
+  enum sip_start_at start_at;
+  struct sip_err err;
+  int64_t start_ms;
+
+  start_at = check_from(L, 2, &start_ms);
+  lua_settop(L, 2);
+  consumer = push_consumer(L);
+  consumer->reader = true;
+  if (sip_source_open_direct(kafka, topic, start_at, start_ms, &consumer_sink, consumer,
+                             &consumer->source, &err) < 0) {
+    return sip_push_err(L, &err);
+  }
+  return 1;
+}

@@ -1,0 +1,196 @@
+/* kafka_producer_lua.c - sending from Lua.
+ *
+ * send(topic, key?, value?, headers?, partition?, timestamp_ms?) -> sent | nil, message, code
+ *   hands the record over; headers is a list of {name, value?}. Fails at once with "QUEUE_FULL"
+ * when the local queue is full, "MSG_SIZE_TOO_LARGE" and the like. sent:wait() -> {topic,
+ * partition, offset} | nil, message, code waits for the acknowledgement, or gives what came
+ * already. One waiter at a time ("EBUSY"). A send that nobody waits for is delivered all the same.
+ * Loop thread. */
+#include "kafka/kafka.h"
+#include "kafka/kafka_lua.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+
+static const char SENT[] = "sipeat.kafka.sent";
+
+enum { HEADER_LIMIT = 1024 };
+
+/* Freed by whoever comes last: the box's __gc, or the report. */
+struct sent {
+  struct sip_wait wait;
+  bool waiting, reported, collected;
+  int status;
+  int32_t partition;
+  int64_t offset;
+  struct sip_err *err; /* NULL unless it failed and there was memory */
+};
+
+static void sent_free(struct sent *sent)
+{
+  free(sent->err);
+  free(sent);
+}
+
+static int sent_gc(lua_State *L)
+{
+  struct sent **box = luaL_checkudata(L, 1, SENT);
+  struct sent *sent = *box;
+
+  *box = NULL;
+  if (sent != NULL && sent->reported) {
+    sent_free(sent);
+  } else if (sent != NULL) {
+    sent->collected = true;
+  }
+  return 0;
+}
+
+static void sent_on_report(void *arg, int status, int32_t partition, int64_t offset,
+                           const struct sip_err *err)
+{
+  struct sent *sent = arg;
+
+  sent->reported = true;
+  if (sent->collected) {
+    sent_free(sent);
+    return;
+  }
+  sent->status = status;
+  sent->partition = partition;
+  sent->offset = offset;
+  if (status < 0) {
+    sent->err = malloc(sizeof *sent->err);
+    if (sent->err != NULL) {
+      *sent->err = *err;
+    }
+  }
+  if (sent->waiting) {
+    sip_wake(&sent->wait, 0);
+  }
+}
+
+static int sent_push(lua_State *L, const struct sent *sent, int box)
+{
+  if (sent->status < 0) {
+    return sent->err != NULL ? sip_push_err(L, sent->err) : sip_push_error(L, sent->status, "send");
+  }
+  lua_createtable(L, 0, 3);
+  lua_getiuservalue(L, box, 1);
+  lua_setfield(L, -2, "topic");
+  lua_pushinteger(L, sent->partition);
+  lua_setfield(L, -2, "partition");
+  lua_pushinteger(L, sent->offset);
+  lua_setfield(L, -2, "offset");
+  return 1;
+}
+
+static int sent_finish(lua_State *L, struct sip_wait *wait)
+{
+  struct sent *sent = SIP_CONTAINER(wait, struct sent, wait);
+  int status = wait->status;
+
+  sent->waiting = false;
+  if (status < 0) {
+    return sip_push_error(L, status, "send (the record may still be written)");
+  }
+  return sent_push(L, sent, 1);
+}
+
+static int l_wait(lua_State *L)
+{
+  struct sent *sent = *(struct sent **)luaL_checkudata(L, 1, SENT);
+
+  if (sent == NULL) {
+    return luaL_error(L, "send: used after close");
+  }
+  lua_settop(L, 1);
+  if (sent->reported) {
+    return sent_push(L, sent, 1);
+  }
+  if (sent->waiting) {
+    return sip_push_error(L, SIP_EBUSY, "send: another task waits already");
+  }
+  sip_wait_init(&sent->wait, NULL, sent_finish);
+  sent->waiting = true;
+  return sip_await(L, &sent->wait, SIP_FOREVER);
+}
+
+/* An optional text argument as a slice; nil is no data at all. */
+static struct sip_slice opt_slice(lua_State *L, int arg)
+{
+  struct sip_slice slice = { NULL, 0 };
+
+  if (!lua_isnoneornil(L, arg)) {
+    slice.data = luaL_checklstring(L, arg, &slice.len);
+  }
+  return slice;
+}
+
+/* Pushes the block that the headers of the table at `arg` are in. */
+static const struct sip_header *read_headers(lua_State *L, int arg, size_t *count)
+{
+  struct sip_header *headers;
+
+  *count = 0;
+  if (lua_isnoneornil(L, arg)) {
+    lua_pushnil(L);
+    return NULL;
+  }
+  luaL_checktype(L, arg, LUA_TTABLE);
+  *count = lua_rawlen(L, arg);
+  luaL_argcheck(L, *count <= HEADER_LIMIT, arg, "more than 1024 headers");
+  headers = lua_newuserdatauv(L, (*count + 1) * sizeof *headers, 0);
+  for (size_t i = 0; i < *count; i++) {
+    if (lua_rawgeti(L, arg, (lua_Integer)i + 1) != LUA_TTABLE) {
+      luaL_argerror(L, arg, "a header is a list {name, value}");
+    }
+    if (lua_rawgeti(L, -1, 1) != LUA_TSTRING) {
+      luaL_argerror(L, arg, "a header's name is text");
+    }
+    headers[i].name = lua_tostring(L, -1); /* the table holds it */
+    headers[i].value = (struct sip_slice){ NULL, 0 };
+    if (lua_rawgeti(L, -2, 2) != LUA_TNIL) {
+      luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, arg, "a header's value is text or nil");
+      headers[i].value.data = lua_tolstring(L, -1, &headers[i].value.len);
+    }
+    lua_pop(L, 3);
+  }
+  return headers;
+}
+
+int sip_l_kafka_send(lua_State *L)
+{
+  struct sip_kafka *kafka = sip_kafka_of(L);
+  const struct sip_port *port = sip_kafka_port(kafka);
+  struct sip_output output = { .topic = luaL_checkstring(L, 1) };
+  struct sip_err err;
+  struct sent **box;
+  int rc;
+
+  output.key = opt_slice(L, 2);
+  output.value = opt_slice(L, 3);
+  output.partition = (int32_t)luaL_optinteger(L, 5, -1);
+  output.timestamp_ms = luaL_optinteger(L, 6, 0);
+  lua_settop(L, 6);
+  output.headers = read_headers(L, 4, &output.header_count); /* index 7 */
+  {
+    static const luaL_Reg methods[] = { { "wait", l_wait }, { NULL, NULL } };
+
+    box = sip_box_class(L, SENT, sent_gc, methods); /* index 8 */
+  }
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, 8, 1);
+  *box = calloc(1, sizeof **box);
+  if (*box == NULL) {
+    return luaL_error(L, "send: out of memory");
+  }
+  rc = port->producer->send(port->driver, &output, sent_on_report, *box, &err);
+  if (rc < 0) {
+    (*box)->reported = true; /* no report follows: the box alone owns it */
+    return sip_push_err(L, &err);
+  }
+  return 1;
+}

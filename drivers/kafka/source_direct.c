@@ -1,0 +1,167 @@
+/* source_direct.c - reading one topic without a group: the partitions are looked up on the work
+ * pool and assigned. */
+#include "core/base.h"
+#include "kafka/errors.h"
+#include "kafka/source.h"
+#include "kafka/source_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { DIRECT_TIMEOUT_MS = 10000 };
+
+static const struct sip_client_property direct_properties[] = {
+  { "enable.auto.offset.store", "false", true },
+  { "enable.auto.commit", "false", true },
+  { "enable.partition.eof", "true", true },
+  { "auto.offset.reset", "earliest", true },
+};
+
+/* Adds the partitions of the topic to `list`. Blocks. */
+static rd_kafka_resp_err_t direct_partitions(struct sip_source *source,
+                                             rd_kafka_topic_partition_list_t *list)
+{
+  rd_kafka_topic_t *topic = rd_kafka_topic_new(source->client.rk, source->topic, NULL);
+  const struct rd_kafka_metadata *metadata = NULL;
+  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+
+  if (topic != NULL) {
+    res = rd_kafka_metadata(source->client.rk, 0, topic, &metadata, DIRECT_TIMEOUT_MS);
+    rd_kafka_topic_destroy(topic);
+  }
+  if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return res;
+  }
+  if (metadata->topic_cnt != 1 || metadata->topics[0].partition_cnt == 0) {
+    res = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+  }
+  if (metadata->topic_cnt == 1 && metadata->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    res = metadata->topics[0].err;
+  }
+  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt; i++) {
+    rd_kafka_topic_partition_list_add(list, source->topic, metadata->topics[0].partitions[i].id)
+      ->offset =
+      source->start_at == SIP_START_END ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
+  }
+  rd_kafka_metadata_destroy(metadata);
+  return res;
+}
+
+/* Pool thread. */
+static void direct_run(struct sip_work *work)
+{
+  struct sip_source *source = SIP_CONTAINER(work, struct sip_source, lookup);
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+
+  source->found_res = direct_partitions(source, list);
+  if (source->found_res == RD_KAFKA_RESP_ERR_NO_ERROR && source->start_at == SIP_START_TIME) {
+    for (int i = 0; i < list->cnt; i++) {
+      list->elems[i].offset = source->start_ms;
+    }
+    source->found_res = rd_kafka_offsets_for_times(source->client.rk, list, DIRECT_TIMEOUT_MS);
+  }
+  source->found = list;
+}
+
+static void direct_assign(struct sip_source *source, struct sip_err *err)
+{
+  source->partition_count = (size_t)source->found->cnt;
+  source->at_eof = calloc(source->partition_count, sizeof *source->at_eof);
+  if (source->at_eof == NULL) {
+    (void)sip_err_set(err, UV_ENOMEM, "read %s: out of memory", source->topic);
+    source->sink.on_error(source->owner, err, true);
+    return;
+  }
+  source->assigned = true;
+  source->found_res = rd_kafka_assign(source->client.rk, source->found);
+  if (source->found_res != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    (void)sip_kafka_err(err, source->found_res, NULL, "read %s", source->topic);
+    source->sink.on_error(source->owner, err, true);
+  }
+}
+
+static void direct_done(struct sip_work *work, int status)
+{
+  struct sip_source *source = SIP_CONTAINER(work, struct sip_source, lookup);
+  struct sip_err err;
+
+  (void)status; /* nobody cancels it */
+  source->looking_up = false;
+  if (source->closing) {
+    sip_source_advance_close(source);
+  } else if (source->found_res == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    direct_assign(source, &err);
+  } else {
+    bool passing = sip_kafka_err_is_connection(source->found_res);
+
+    (void)sip_kafka_err(&err, source->found_res, NULL, "read %s", source->topic);
+    source->assigned = !passing; /* the tick tries again what passes by itself */
+    sip_source_tell(source, source->found_res, NULL, &err, !passing);
+  }
+  rd_kafka_topic_partition_list_destroy(source->found);
+  source->found = NULL;
+}
+
+void sip_source_continue_direct(struct sip_source *source)
+{
+  if (!source->assigned && !source->looking_up) {
+    source->looking_up = sip_work_start(sip_kafka_loop(source->client.kafka), &source->lookup,
+                                        direct_run, direct_done) == 0;
+  }
+}
+
+void sip_source_on_eof(struct sip_source *source, int32_t partition)
+{
+  if (source->at_eof == NULL || (size_t)partition >= source->partition_count ||
+      source->at_eof[partition]) {
+    return;
+  }
+  source->at_eof[partition] = true;
+  source->eof_count++;
+  if (source->eof_count == source->partition_count) {
+    source->sink.on_readable(source->owner);
+  }
+}
+
+void sip_source_on_record(struct sip_source *source, int32_t partition)
+{
+  if ((size_t)partition < source->partition_count && source->at_eof[partition]) {
+    source->at_eof[partition] = false;
+    source->eof_count--;
+  }
+}
+
+bool sip_source_at_end(const struct sip_source *source)
+{
+  return source->at_eof != NULL && source->eof_count == source->partition_count;
+}
+
+static void direct_discard(struct sip_client *client)
+{
+  sip_source_free(SIP_CONTAINER(client, struct sip_source, client));
+}
+
+int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_start_at start_at,
+                           int64_t start_ms, const struct sip_source_sink *sink, void *owner,
+                           struct sip_source **out, struct sip_err *err)
+{
+  struct sip_source *source = NULL;
+  int rc =
+    sip_source_create(&source, kafka, "sipeat-reader", direct_properties,
+                      sizeof direct_properties / sizeof direct_properties[0], sink, owner, err);
+
+  if (rc < 0) {
+    return rc;
+  }
+  source->topic = strdup(topic);
+  if (source->topic == NULL) {
+    sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, direct_discard);
+    return sip_err_set(err, UV_ENOMEM, "read %s: out of memory", topic);
+  }
+  source->start_at = start_at;
+  source->start_ms = start_ms;
+  sip_source_start(source);
+  sip_source_continue_direct(source);
+  *out = source;
+  return 0;
+}

@@ -1,0 +1,363 @@
+--- Kafka below the level of flows: the process's producer, consumers one record at a time, readers
+-- without a group, and topics and groups.
+--
+-- A record is { topic, partition, offset, timestamp, timestamp_type, key, value, headers } with
+-- headers as a list of { name, value }; key, value and a header's value may be nil.
+local core = require "sipeat.core.kafka"
+local opts = require "sipeat.opts"
+local sys = require "sipeat.core.sys"
+local task = require "sipeat.task"
+
+local M = {}
+
+local QUEUE_FULL_PAUSE = "5ms" -- until librdkafka has sent some of what waits
+
+local SEND = opts.spec("sipeat.kafka.send", {
+  topic = { "string", required = true },
+  key = { "string" },
+  value = { "string" },
+  headers = { "table" },
+  partition = { "integer", default = -1, min = -1 },
+  timestamp = { "integer", default = 0, min = 0 },
+})
+
+local CONSUMER = opts.spec("sipeat.kafka.consumer", {
+  group = { "string", required = true },
+  topics = { "string|string[]", required = true },
+  from = { "string|integer", default = "beginning" },
+})
+
+local READER = opts.spec("sipeat.kafka.reader", {
+  topic = { "string", required = true },
+  from = { "string|integer", default = "beginning" },
+})
+
+local RUN = opts.spec("sipeat.kafka.consumer.run", {
+  commit = { "boolean", default = true },
+})
+
+local CREATE = opts.spec("sipeat.kafka.create_topic", {
+  name = { "string", required = true },
+  partitions = { "integer", default = 0, min = 0, max = 10000 },
+  replication = { "integer", default = 0, min = 0, max = 100 },
+  config = { "table" },
+})
+
+local RESET = opts.spec("sipeat.kafka.reset_group", {
+  group = { "string", required = true },
+  topic = { "string", required = true },
+  to = { "string|integer", required = true },
+})
+
+-- Days since 1970-01-01 of a date of the proleptic Gregorian calendar.
+local function days_from_civil(year, month, day)
+  local y = month <= 2 and year - 1 or year
+  local era = y // 400
+  local year_of_era = y - era * 400
+  local day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+  return era * 146097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year
+    - 719468
+end
+
+--- Milliseconds since 1970-01-01 UTC of "2026-03-01", "2026-03-01T10:00:00Z" or with an offset such
+--- as "+02:00"; nil when it is none of them.
+function M.time_ms(text)
+  local year, month, day, rest = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)(.*)$")
+  if not year then
+    return nil
+  end
+  month, day = tonumber(month), tonumber(day)
+  local pattern = "^[T ](%d%d):(%d%d):?(%d*)(%.?%d*)(.*)$"
+  local hour, minute, second, fraction, zone = rest:match(pattern)
+  if rest == "" then
+    hour, minute, second, fraction, zone = "0", "0", "0", "", "Z"
+  elseif not hour then
+    return nil
+  end
+  hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second) or 0
+  local sign, zone_hour, zone_minute = zone:match("^([+-])(%d%d):?(%d%d)$")
+  if not sign and zone ~= "Z" and zone ~= "" then
+    return nil
+  elseif month < 1 or month > 12 or day < 1 or day > 31 then
+    return nil
+  elseif hour > 23 or minute > 59 or second > 60 then
+    return nil
+  end
+  local offset = sign and tonumber(zone_hour) * 60 + tonumber(zone_minute)
+  if sign == "-" then
+    offset = -offset
+  end
+  local seconds = days_from_civil(tonumber(year), month, day) * 86400
+    + hour * 3600 + (minute - (offset or 0)) * 60 + second
+  local part = fraction ~= "" and fraction ~= "." and tonumber("0" .. fraction) or 0
+  return seconds * 1000 + math.floor(part * 1000)
+end
+
+--- "beginning", "end", or ms since 1970-01-01 UTC, from any of these or a time as text.
+function M.start_at(from)
+  if from == "beginning" or from == "end" or math.type(from) == "integer" then
+    return from
+  end
+  local ms = M.time_ms(from)
+  if not ms then
+    return nil, ("from: expected \"beginning\", \"end\" or a time such as \"2026-03-01T10:00:00Z\", "
+      .. "got %s"):format(opts.show(from)), "EINVAL"
+  end
+  return ms
+end
+
+local function check_from(from, level)
+  local at, message = M.start_at(from)
+  if not at then
+    error(message, level + 1)
+  end
+  return at
+end
+
+-- Headers as a list of { name, value }: a map's names are sorted, so that records are the same each
+-- time they are written.
+local function header_list(headers, level)
+  if headers == nil or headers[1] ~= nil or next(headers) == nil then
+    return headers
+  end
+  local names = {}
+  for name in pairs(headers) do
+    if type(name) ~= "string" then
+      local why = "sipeat.kafka.send: headers is { name = value } or a list of { name, value }"
+      error(why, level + 1)
+    end
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    names[i] = { name, headers[name] }
+  end
+  return names
+end
+
+-- Hands a checked record over; waits while the local queue is full.
+local function start(o)
+  while true do
+    local sent, message, code =
+      core.send(o.topic, o.key, o.value, o.headers, o.partition, o.timestamp)
+    if sent or code ~= "_QUEUE_FULL" then
+      return sent, message, code
+    end
+    local slept
+    slept, message, code = task.sleep(QUEUE_FULL_PAUSE)
+    if not slept then
+      return nil, message, code
+    end
+  end
+end
+
+local Producer = {}
+Producer.__index = Producer
+
+--- Sends one record and waits until the broker has acknowledged it.
+---@return table? report { topic, partition, offset }
+---@return string? message
+---@return string? code
+function Producer.send(_, record)
+  local o = SEND(record)
+  o.headers = header_list(o.headers, 2)
+  local sent, message, code = start(o)
+  if not sent then
+    return nil, message, code
+  end
+  return sent:wait()
+end
+
+--- Sends a list of records and waits for all of them. A list of the same length: a report, or
+--- { message, code } for a record that failed. nil, message, code only when the wait was cancelled.
+function Producer.send_many(_, records)
+  local checked, results, waiting = {}, {}, {}
+  for i, record in ipairs(records) do
+    checked[i] = SEND(record)
+    checked[i].headers = header_list(checked[i].headers, 2)
+  end
+  for i, o in ipairs(checked) do
+    local sent, message, code = start(o)
+    if code == "ECANCELED" then
+      return nil, message, code
+    end
+    waiting[i] = sent or false
+    results[i] = not sent and { message = message, code = code } or nil
+  end
+  for i, sent in ipairs(waiting) do
+    if sent then
+      local report, message, code = sent:wait()
+      if code == "ECANCELED" then
+        return nil, message, code
+      end
+      results[i] = report or { message = message, code = code }
+    end
+  end
+  return results
+end
+
+--- The process's producer: idempotent, acknowledged by all replicas, partitioned by key.
+function M.producer()
+  return setmetatable({}, Producer)
+end
+
+local Consumer = {}
+Consumer.__index = Consumer
+Consumer.__close = function(self)
+  self:close()
+end
+
+--- The next record, waiting for it. nil, message, "ETIMEDOUT" after `timeout` (a duration); a reader
+--- answers "END" once it has read everything that is there.
+function Consumer:next(timeout)
+  local limit
+  if timeout ~= nil then
+    local ms, why = opts.duration_ms(timeout)
+    if not ms then
+      error("next: " .. why, 2)
+    end
+    limit = sys.monotonic_ms() + ms
+  end
+  while true do
+    local left = limit and math.max(0, math.floor(limit - sys.monotonic_ms()))
+    local record, message, code = self.handle:next(left)
+    if record or code ~= "EAGAIN" then
+      return record, message, code
+    end
+  end
+end
+
+--- Everything up to and with this record of its partition is finished: the group goes on after it.
+function Consumer:commit(record)
+  return self.handle:store(record.topic, record.partition, record.offset + 1)
+end
+
+--- Commits what was finished and leaves the group.
+function Consumer:close()
+  self.stopped = true
+  return self.handle:close()
+end
+
+--- Hands each record to handler(record) and commits it when that neither raises nor returns nil and
+--- a message. Ends with true after close, or with the failure; the record then comes again.
+function Consumer:run(handler, options)
+  local o = RUN(options)
+  while true do
+    local record, message, code = self:next()
+    if not record then
+      if self.stopped and code == "CLOSED" then
+        return true
+      end
+      return nil, message, code
+    end
+    local result, why, reason = handler(record)
+    if result == nil and why ~= nil then
+      return nil, why, reason
+    end
+    if o.commit then
+      self:commit(record)
+    end
+  end
+end
+
+local function wrap(handle, message, code)
+  if not handle then
+    return nil, message, code
+  end
+  return setmetatable({ handle = handle }, Consumer)
+end
+
+--- A member of a consumer group: topics are names, or patterns that begin with ^.
+function M.consumer(options)
+  local o = CONSUMER(options)
+  local topics = type(o.topics) == "string" and { o.topics } or o.topics
+  if #topics == 0 then
+    error("sipeat.kafka.consumer: at least one topic is needed", 2)
+  end
+  return wrap(core.consumer(o.group, topics, check_from(o.from, 2)))
+end
+
+--- All partitions of a topic without a group: nothing is committed, others are not disturbed.
+function M.reader(options)
+  local o = READER(options)
+  return wrap(core.reader(o.topic, check_from(o.from, 2)))
+end
+
+--- True while a broker answers.
+M.connected = core.connected
+
+--- Records that wait for their acknowledgement.
+M.pending = core.pending
+
+local Admin = {}
+Admin.__index = Admin
+
+local function need_name(name, what, level)
+  if type(name) ~= "string" or name == "" then
+    error(("%s: a name is needed, got %s"):format(what, opts.show(name)), level + 1)
+  end
+  return name
+end
+
+--- Creates a topic and waits until it can be written. { name, partitions }: an embedded broker may
+--- give it another number of partitions than wanted.
+function Admin.create_topic(_, options)
+  local o = CREATE(type(options) == "string" and { name = options } or options)
+  local config = {}
+  for name, value in pairs(o.config or {}) do
+    config[#config + 1] = { tostring(name), tostring(value) }
+  end
+  return core.admin("create_topic", o.name, o.partitions, o.replication, config)
+end
+
+--- Deletes a topic with everything in it.
+function Admin.delete_topic(_, name)
+  return core.admin("delete_topic", need_name(name, "delete_topic", 2))
+end
+
+--- All topics by name: { name, partitions = { { id, leader, replicas, in_sync }… } }.
+function Admin.topics()
+  return core.admin "topics"
+end
+
+--- One topic, with the first and next offset of each partition as low and high.
+function Admin.describe_topic(_, name)
+  return core.admin("describe_topic", need_name(name, "describe_topic", 2))
+end
+
+--- All groups by name: { name, state, members }.
+function Admin.groups()
+  return core.admin "groups"
+end
+
+--- { name, state, members, offsets = { { topic, partition, committed, low, high, lag }… } };
+--- committed is nil where the group has none.
+function Admin.describe_group(_, name)
+  return core.admin("describe_group", need_name(name, "describe_group", 2))
+end
+
+--- Moves a group without running members: to = "beginning", "end", "offset:42", ms or a time.
+--- The group's offsets in that topic afterwards.
+function Admin.reset_group(_, options)
+  local o = RESET(options)
+  local offset = type(o.to) == "string" and math.tointeger(tonumber(o.to:match("^offset:(%d+)$")))
+  if offset then
+    return core.admin("reset_group", o.group, o.topic, "offset", offset)
+  end
+  local at = M.start_at(o.to)
+  if not at then
+    error(("sipeat.kafka.reset_group: to is \"beginning\", \"end\", \"offset:N\" or a time, got %s")
+      :format(opts.show(o.to)), 2)
+  end
+  if math.type(at) == "integer" then
+    return core.admin("reset_group", o.group, o.topic, "time", at)
+  end
+  return core.admin("reset_group", o.group, o.topic, at, 0)
+end
+
+--- Topics and groups of the cluster. The calls run beside the loop and wait for their answer.
+function M.admin()
+  return setmetatable({}, Admin)
+end
+
+return M
