@@ -46,7 +46,7 @@ end
 
 local function apply(target, s)
   local hook = target.webhook
-  hook.transport, hook.timeout, hook.attempts = s.transport, s.timeout, s.attempts
+  hook.transport, hook.timeout_ms, hook.attempts = s.transport, s.timeout, s.attempts
   hook.backoff_ms = s.backoff_ms
   target.capacity, target.batch, target.username = s.queue, s.batch, s.username
 end

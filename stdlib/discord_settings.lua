@@ -84,7 +84,6 @@ local function complete(checked)
   end
   local first, longest = checked.backoff[1], checked.backoff[2]
   checked.backoff_ms = { opts.duration_ms(first), opts.duration_ms(longest or first) }
-  checked.timeout = checked.timeout .. "ms"
   checked.queue = checked.queue or queue_size()
   checked.transport = checked.transport or http_transport
   local events = setmetatable({}, { __index = embed.EVENTS })

@@ -59,7 +59,7 @@ function M.parse(url, name)
 end
 
 --- options: url, name, pacing, transport(request) -> response | nil, message, code; sleep(ms) ->
---- true | nil; timeout (duration), attempts, backoff_ms {first, longest}, counts (table of
+--- true | nil; timeout_ms of one request, attempts, backoff_ms {first, longest}, counts (table of
 --- counters).
 function M.new(options)
   local parts, message, code = M.parse(options.url, options.name)
@@ -73,6 +73,7 @@ function M.new(options)
   self.url, self.id, self.token = parts.url, parts.id, parts.token
   self.key = parts.id .. "/" .. parts.token
   self.failures = 0 -- in a row; the backoff goes on from message to message
+  self.not_before = 0
   return self
 end
 
@@ -119,14 +120,14 @@ function Webhook:reason(response)
 end
 
 --- The answer is read to its end, but only its beginning is kept.
-local function request(self, body)
+local function request(self, body, timeout_ms)
   local kept, size = {}, 0
   local response, message, code = self.transport {
     method = "POST",
     url = self.url,
     headers = { ["content-type"] = "application/json", ["user-agent"] = USER_AGENT },
     body = body,
-    timeout = self.timeout,
+    timeout = ("%dms"):format(math.ceil(timeout_ms)),
     stream = function(chunk)
       if size < ANSWER_BYTES then
         kept[#kept + 1] = chunk
@@ -142,10 +143,10 @@ local function request(self, body)
 end
 
 --- One request. -> "sent" | "limited" | "rejected" | "gone" | "failed" | "cancelled", detail
-local function once(self, body)
+local function once(self, body, timeout_ms)
   self.pacing:started(self.key)
   count(self, "requests")
-  local response, message, code = request(self, body)
+  local response, message, code = request(self, body, timeout_ms)
   if not response then
     local verdict = code == "ECANCELED" and "cancelled" or "failed"
     return verdict, { message = self:redact(message), code = code }
@@ -165,12 +166,11 @@ local function once(self, body)
   return "rejected", { status = status, message = self:reason(response), code = "REJECTED" }
 end
 
-local function hold_after_failure(self)
-  self.failures = self.failures + 1
-  count(self, "failures")
+--- How long to wait after a failure of the network or the server.
+local function backoff_ms(self)
   local first, longest = self.backoff_ms[1], self.backoff_ms[2]
   local ms = math.min(longest, first * 2 ^ math.min(self.failures - 1, 20))
-  self.pacing:hold(self.key, ms * (0.8 + 0.4 * math.random()))
+  return ms * (0.8 + 0.4 * math.random())
 end
 
 --- `streak`: how many times in a row. A server that says "at once" again and again is not believed.
@@ -185,42 +185,60 @@ local function hold_after_limit(self, detail, streak)
   end
 end
 
-local function limited(wait)
-  return "failed", {
-    message = ("rate limited by Discord, which asks to wait %.1f s more"):format(wait / 1000),
+local function limited(wait_ms)
+  return {
+    message = ("rate limited by Discord, which asks to wait %.1f s"):format(wait_ms / 1000),
     code = "RATE_LIMITED",
     status = 429,
   }
+end
+
+--- Waits for the limits and until `not_before`. nil when it may go; else the end of the delivery.
+local function wait_for_turn(self, not_before, give_up_at, last)
+  local function wait_ms()
+    return math.max(self.pacing:wait_ms(self.key), not_before - self.pacing.now_ms())
+  end
+  local wait = wait_ms()
+  while wait > 0 do -- again after the wait: another task may have gone first
+    if self.pacing.now_ms() + wait > give_up_at then
+      return "failed", last or limited(wait)
+    elseif not self.sleep(wait) then
+      return "cancelled", { message = "stopped", code = "ECANCELED" }
+    end
+    wait = wait_ms()
+  end
+  return nil
 end
 
 --- Brings one message there: waits as Discord asks, and repeats after failures of the network or
 --- the server up to `attempts` times. -> "sent" | "rejected" | "gone" | "failed" | "cancelled",
 --- {status, id, message, code}
 ---@param body string JSON
----@param give_up_ms number? gives up rather than wait longer than this in all
-function Webhook:deliver(body, give_up_ms)
-  local attempt, limits = 0, 0
-  local give_up_at = self.pacing.now_ms() + (give_up_ms or math.huge)
+---@param patience_ms number? somebody waits: gives up after that time, and begins at once even if the
+--- message before has failed
+function Webhook:deliver(body, patience_ms)
+  local attempt, streak, last = 0, 0, nil
+  local give_up_at = self.pacing.now_ms() + (patience_ms or math.huge)
+  local not_before = patience_ms and 0 or self.not_before
   while true do
-    local wait = self.pacing:wait_ms(self.key)
-    while wait > 0 do -- again after the wait: another task may have gone first
-      if self.pacing.now_ms() + wait > give_up_at then
-        return limited(wait)
-      elseif not self.sleep(wait) then
-        return "cancelled", { message = "stopped", code = "ECANCELED" }
-      end
-      wait = self.pacing:wait_ms(self.key)
+    local ended, why = wait_for_turn(self, not_before, give_up_at, last)
+    if ended then
+      return ended, why
     end
-    local verdict, detail = once(self, body)
+    local left = math.max(1, give_up_at - self.pacing.now_ms())
+    local verdict, detail = once(self, body, math.min(self.timeout_ms, left))
     if verdict == "limited" then
-      limits = limits + 1
-      hold_after_limit(self, detail, limits)
-      if limits >= MAX_LIMITS then
-        return limited(detail.wait_ms)
+      streak = streak + 1
+      hold_after_limit(self, detail, streak)
+      if streak >= MAX_LIMITS then
+        return "failed", limited(detail.wait_ms)
       end
     elseif verdict == "failed" then
-      attempt, limits = attempt + 1, 0
-      hold_after_failure(self)
+      attempt, streak, last = attempt + 1, 0, detail
+      self.failures = self.failures + 1
+      count(self, "failures")
+      not_before = self.pacing.now_ms() + backoff_ms(self)
+      self.not_before = not_before
       if attempt >= self.attempts then
         return verdict, detail
       end

@@ -54,7 +54,7 @@ local M = {}
 
 ---@class sipeat.discord.SendOptions
 ---@field webhook (string|sipeat.Secret)?
----@field patience string? how long to wait for rate limits at most; default "30s"
+---@field patience string? for one message, pauses included; default "30s"
 
 --- Replaces the settings; what waits goes on under the new ones. Throws on a mistake, and never
 --- shows a token.

@@ -18,7 +18,7 @@ local function world(answers, options)
     return w.now
   end)
   local made, message = webhook.new {
-    url = URL, name = "DISCORD_WEBHOOK", pacing = w.pacing, counts = w.counts, timeout = "10s",
+    url = URL, name = "DISCORD_WEBHOOK", pacing = w.pacing, counts = w.counts, timeout_ms = 10000,
     attempts = 3, backoff_ms = { 1000, 60000 },
     sleep = function(ms)
       w.slept[#w.slept + 1] = ms
@@ -177,6 +177,23 @@ t.test("a server that says 429 for ever is given up on", function()
   t.eq(detail.code, "RATE_LIMITED")
   t.eq(#w.requests, 20)
   t.ok(w.now > 60000, "asked again and again within " .. w.now)
+end)
+
+t.test("with patience a message begins at once, and ends in time", function()
+  local w = world { { status = 500 }, { status = 500 }, { status = 500 } }
+  w.webhook:deliver("{}")
+  local before = w.now
+  t.eq(w.webhook:deliver("{}", 1000), "sent")
+  t.eq(w.now, before)
+  w.webhook.failures = 5
+  w.webhook.transport = function(request)
+    w.timeout = request.timeout
+    w.now = w.now + 800
+    return nil, "took too long", "ETIMEDOUT"
+  end
+  local verdict, detail = w.webhook:deliver("{}", 1000)
+  t.eq({ verdict, detail.code, w.timeout }, { "failed", "ETIMEDOUT", "1000ms" })
+  t.eq(w.now, before + 800)
 end)
 
 t.test("patience ends a wait that is too long", function()
