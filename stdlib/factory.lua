@@ -2,15 +2,12 @@
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
 
-local HANDLER = opts.spec("sipeat.factory", { handler = { "handler", required = true } })
-
 --- Makes a handler that calls make(event, ctx) for each attempt of an event and runs what it gives.
 --- make may also answer nil, message, code. For the same event it must make the same steps: a chain
 --- that has begun goes on only in one that still has the steps it ran.
 return function(make)
-  local ok, why = HANDLER({ handler = make }, false)
-  if not ok then
-    error((why:gsub("option handler", "its argument")), 2)
+  if not opts.is_callable(make) then
+    error(("sipeat.factory: expected a function, got %s"):format(opts.show(make)), 2)
   end
   return function(event, ctx)
     local handler, message, code = make(event, ctx)
@@ -18,7 +15,7 @@ return function(make)
       return nil, handler
     elseif handler == nil and message ~= nil then
       return nil, message, code
-    elseif not HANDLER({ handler = handler }, false) then
+    elseif not opts.is_callable(handler) then
       local text = "sipeat.factory: made %s instead of a handler"
       return nil, failure.new(text:format(opts.show(handler)), "SCRIPT_ERROR", "bug")
     end

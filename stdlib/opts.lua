@@ -97,7 +97,8 @@ function M.names(t)
   return list
 end
 
-local function is_callable(value)
+--- Can it be called, as a function can?
+function M.is_callable(value)
   if type(value) == "function" then
     return true
   end
@@ -126,7 +127,7 @@ local TYPES = {
     return integer ~= nil and integer ~= false, integer
   end,
   handler = function(value)
-    return is_callable(value), value
+    return M.is_callable(value), value
   end,
   secret = function(value)
     return type(value) == "string" or getmetatable(value) == SECRET, value

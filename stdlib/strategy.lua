@@ -3,12 +3,10 @@ local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
 
-local CALLABLE = opts.spec("sipeat.strategy", { handler = { "handler", required = true } })
-
 local function check(what, value)
-  local ok, why = CALLABLE({ handler = value }, false)
-  if not ok then
-    error(("sipeat.strategy: %s: %s"):format(what, why:gsub("^.-: option handler:? ?", "")), 3)
+  if not opts.is_callable(value) then
+    local why = "sipeat.strategy: %s: expected a function, got %s"
+    error(why:format(what, opts.show(value)), 3)
   end
 end
 

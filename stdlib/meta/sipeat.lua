@@ -1,0 +1,50 @@
+---@meta sipeat
+error "sipeat: this file describes the module to an editor; it is not run"
+
+---What a script starts from. Every module is loaded when it is first used.
+---@class sipeat
+---@field capture sipeat.capture
+---@field deadletter sipeat.deadletter
+---@field discord sipeat.discord
+---@field env sipeat.env
+---@field event sipeat.event
+---@field failure sipeat.failure
+---@field flow sipeat.flow
+---@field http sipeat.http
+---@field json sipeat.json
+---@field kafka sipeat.kafka
+---@field log sipeat.log
+---@field mail sipeat.mail
+---@field money sipeat.money
+---@field opts sipeat.opts
+---@field sql sipeat.sql
+---@field stripe sipeat.stripe
+---@field supabase sipeat.supabase
+---@field task sipeat.task
+---@field vending sipeat.vending
+---@field version string
+local M = {}
+
+M.chain = require "sipeat.chain"
+M.commands = require "sipeat.commands"
+M.factory = require "sipeat.factory"
+M.observers = require "sipeat.observers"
+M.strategy = require "sipeat.strategy"
+M.every = require("sipeat.background").every
+M.permanent = require("sipeat.failure").permanent
+M.transient = require("sipeat.failure").transient
+M.publish = require("sipeat.publish").publish
+M.secret = require("sipeat.env").secret
+M.create_consumer = require("sipeat.seeds").create_consumer
+M.create_kafka_event = require("sipeat.seeds").create_kafka_event
+M.create_topic_consumer = require("sipeat.seeds").create_topic_consumer
+M.get_producer = require("sipeat.seeds").get_producer
+M.send_kafka_event_notification = require("sipeat.seeds").send_kafka_event_notification
+M.send_message = require("sipeat.seeds").send_message
+
+---Returned by a step's run: the chain ends here, well, with that result.
+---@param result any
+---@return table
+function M.handled(result) end
+
+return M
