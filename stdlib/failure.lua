@@ -22,18 +22,18 @@ local DATA_CODES = { BAD_DATA = true, INVALID_EVENT = true, UNKNOWN_TYPE = true,
 -- Codes of a request that certainly never reached its receiver, or was turned away before it acted.
 local NEVER_STARTED = {
   ECONNREFUSED = true,
-  ENOTFOUND = true,
-  EAI_AGAIN = true,
-  EAI_NONAME = true,
+  EDNS = true,
   EHOSTUNREACH = true,
   ENETUNREACH = true,
-  RATE_LIMITED = true,
+  ETLS = true, -- no handshake, so no request
+  INVALID_URL = true,
   NOT_SENT = true,
+  RATE_LIMITED = true,
 }
 
--- Permanent, and yet no proof that nothing happened: an answer that could not be read may well have
--- been a yes.
-local PROVES_NOTHING = { BAD_DATA = true, UNKNOWN_OUTCOME = true }
+-- Permanent, and yet no proof that nothing happened: an answer that could not be read, or was too
+-- large to be taken, may well have been a yes.
+local PROVES_NOTHING = { BAD_DATA = true, TOO_BIG = true, UNKNOWN_OUTCOME = true }
 
 local function kind_of(code)
   if DATA_CODES[code] then
