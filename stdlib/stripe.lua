@@ -18,6 +18,11 @@ local KEY_LIMIT = 255 -- bytes of an Idempotency-Key
 local VERSION = "2024-06-20" -- the answers that this module reads
 local LIVE_FOR = "30s"
 
+local CONFIGURE = opts.spec("sipeat.stripe.configure", {
+  url = { "string" },
+  key = { "secret" },
+})
+
 local CAPTURE = opts.spec("sipeat.stripe.capture", {
   amount = { "table", required = true },
   payment_method = { "string", required = true },
@@ -25,6 +30,14 @@ local CAPTURE = opts.spec("sipeat.stripe.capture", {
   receipt_email = { "string" },
   metadata = { "table", default = {} },
 })
+
+local configured = {} -- of the process: it survives a reload of the script
+
+--- Sets the address and the key for this process; what is not given comes from STRIPE_API_URL
+--- (default https://api.stripe.com) and STRIPE_SECRET_KEY.
+function M.configure(options)
+  configured = CONFIGURE(options)
+end
 
 -- "a b&c" as it stands in a form.
 local function escape(text)
@@ -69,7 +82,7 @@ local function idempotency_key(ctx, suffix)
 end
 
 local function secret_key()
-  local secret = env.secret "STRIPE_SECRET_KEY"
+  local secret = configured.key or env.secret "STRIPE_SECRET_KEY"
   if not secret then
     return nil, failure.permanent(
       "payment: STRIPE_SECRET_KEY is not set (put STRIPE_SECRET_KEY=sk_… into .env.local; "
@@ -126,7 +139,8 @@ local function call(what, method, path, params, key)
   if not secret then
     return nil, missing
   end
-  local url = env.get("STRIPE_API_URL", "https://api.stripe.com"):gsub("/+$", "") .. path
+  local base = configured.url or env.get("STRIPE_API_URL", "https://api.stripe.com")
+  local url = base:gsub("/+$", "") .. path
   local form = params and M.encode_form(params)
   local response, message, code = require("sipeat.http").request {
     method = method,

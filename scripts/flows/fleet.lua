@@ -8,6 +8,7 @@ local store = require "flows.store"
 local M = {}
 
 local attaching = task.semaphore(1)
+local changed = {} -- ids of machines that were set up anew since they were attached
 
 -- Drinks in the machine: those in stock, and those that are reserved and have not fallen yet.
 local function physical_stock(machine_id, rows)
@@ -29,7 +30,7 @@ local function physical_stock(machine_id, rows)
 end
 
 local function attach(machine)
-  if vending.is_attached(machine.machine_id) then
+  if vending.is_attached(machine.machine_id) and not changed[machine.machine_id] then
     return true
   end
   local rows, problem = store.find("inventory", { machine_id = machine.machine_id })
@@ -41,6 +42,7 @@ local function attach(machine)
   if not slots then
     return nil, problem
   end
+  changed[machine.machine_id] = nil
   return vending.attach {
     machine = machine.machine_id,
     driver = machine.driver,
@@ -57,9 +59,10 @@ function M.attach(machine)
   return attaching:with(attach, machine)
 end
 
---- The machine is set up anew: it is attached again when it is next needed.
-function M.forget(machine_id)
-  vending.detach(machine_id)
+--- The machine is set up anew: it gets its new settings when it is next needed. What it was
+--- commanded so far stays known.
+function M.refresh(machine_id)
+  changed[machine_id] = true
 end
 
 return M

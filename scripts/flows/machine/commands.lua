@@ -47,7 +47,7 @@ function M.location(kind)
       where.driver, where.proof = data.driver, data.proof
       return { where }
     end,
-    after = fleet.forget,
+    after = fleet.refresh,
   }
 end
 
@@ -95,7 +95,7 @@ M.inventory = rows.command {
     end
     return out
   end,
-  after = fleet.forget,
+  after = fleet.refresh,
 }
 
 --- Network configuration: an address by DHCP, or a fixed one that no other machine has.

@@ -98,9 +98,10 @@ function Store:release(event_id)
   return answer.outcome == "released"
 end
 
---- The store of the project that the environment names. nil and a failure without one.
-function M.open()
-  local client, message, code = supabase.client()
+--- The store of the project that the environment or the options of supabase.client name. nil and a
+--- failure without one.
+function M.open(options)
+  local client, message, code = supabase.client(options)
   if not client then
     return nil, failure.permanent(message, code)
   end
