@@ -93,7 +93,7 @@ local function enqueue(notice, own)
     return false
   end
   return target:push {
-    type = notice.type,
+    type = notice.type and notice.type:sub(1, limits.NAME),
     outcome = outcome,
     rank = rank,
     build = function()
@@ -136,6 +136,7 @@ end
 --- The same handler, and Discord is told how each event ended, once, after its last attempt.
 function M.notified(handler, options)
   local o = NOTIFIED(options)
+  outbox.working(o.webhook) -- a malformed address is said now, not at the first event
   return function(event, ctx)
     ctx:on_end(function(outcome)
       notify_end(outcome, event, o)

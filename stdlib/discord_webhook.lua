@@ -127,7 +127,7 @@ local function request(self, body, timeout_ms)
     url = self.url,
     headers = { ["content-type"] = "application/json", ["user-agent"] = USER_AGENT },
     body = body,
-    timeout = ("%dms"):format(math.ceil(timeout_ms)),
+    timeout = ("%dms"):format(math.floor(timeout_ms)),
     stream = function(chunk)
       if size < ANSWER_BYTES then
         kept[#kept + 1] = chunk
@@ -214,8 +214,8 @@ end
 --- the server up to `attempts` times. -> "sent" | "rejected" | "gone" | "failed" | "cancelled",
 --- {status, id, message, code}
 ---@param body string JSON
----@param patience_ms number? somebody waits: gives up after that time, and begins at once even if the
---- message before has failed
+---@param patience_ms number? somebody waits: gives up after that time, and begins at once even if
+---  the message before has failed
 function Webhook:deliver(body, patience_ms)
   local attempt, streak, last = 0, 0, nil
   local give_up_at = self.pacing.now_ms() + (patience_ms or math.huge)

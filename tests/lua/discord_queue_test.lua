@@ -10,48 +10,57 @@ local t = require "sipeat.luatest"
 local URL = "https://discord.com/api/webhooks/123/secret_Token-1"
 local OK = { status = 200, headers = {}, body = '{"id":"77"}' }
 
---- A server that answers with `answers` in turn (then OK), and a clock that only sleeping moves.
---- The sender's task runs when the test says so.
+--- Answers with `answers` in turn, then OK; keeps what it is asked.
+local function transport(w, answers)
+  return function(request)
+    w.requests[#w.requests + 1] = {
+      at = w.now,
+      url = request.url,
+      headers = request.headers,
+      message = json.decode(request.body),
+      body = request.body,
+    }
+    local answer = table.remove(answers, 1) or OK
+    if type(answer) == "function" then
+      answer = answer(w, request)
+    end
+    if answer.code then
+      return nil, answer.message, answer.code
+    elseif answer.streamed then
+      request.stream(answer.body)
+    end
+    local body = not answer.streamed and answer.body or ""
+    return { status = answer.status, headers = answer.headers or {}, body = body }
+  end
+end
+
+--- A server, and a clock that only sleeping moves. The sender's task runs when the test says so.
 local function world(answers, options)
   local w = { now = 1000, requests = {}, slept = {}, counts = {}, gone = nil }
   w.pacing = pacing.new(function()
     return w.now
   end)
-  local made, message = webhook.new {
-    url = URL, name = "DISCORD_WEBHOOK", pacing = w.pacing, counts = w.counts, timeout_ms = 10000,
-    attempts = 3, backoff_ms = { 1000, 60000 },
-    sleep = function(ms)
-      w.slept[#w.slept + 1] = ms
-      w.now = w.now + ms
-      if w.on_sleep then
-        return w.on_sleep(ms)
-      end
-      return true
-    end,
-    transport = function(request)
-      w.requests[#w.requests + 1] = { at = w.now, url = request.url, headers = request.headers,
-        message = json.decode(request.body), body = request.body }
-      local answer = table.remove(answers or {}, 1) or OK
-      if type(answer) == "function" then
-        answer = answer(w, request)
-      end
-      if answer.code then
-        return nil, answer.message, answer.code
-      elseif answer.body and answer.streamed then
-        request.stream(answer.body)
-        return { status = answer.status, headers = answer.headers or {} }
-      end
-      return { status = answer.status, headers = answer.headers or {}, body = answer.body or "" }
-    end,
+  local function sleep(ms)
+    w.slept[#w.slept + 1] = ms
+    w.now = math.ceil(w.now + ms)
+    if w.on_sleep then
+      return w.on_sleep(ms)
+    end
+    return true
+  end
+  local message
+  w.webhook, message = webhook.new {
+    url = URL, name = "DISCORD_WEBHOOK", pacing = w.pacing, counts = w.counts, sleep = sleep,
+    timeout_ms = 10000, attempts = 3, backoff_ms = { 1000, 60000 },
+    transport = transport(w, answers or {}),
   }
-  t.ok(made, message)
-  w.webhook = made
-  local o = { webhook = made, capacity = 1000, batch = 10, counts = w.counts }
-  o.spawn = function(f)
+  t.ok(w.webhook, message)
+  local o = { webhook = w.webhook, capacity = 1000, batch = 10, counts = w.counts }
+  function o.spawn(f)
     w.started = f
     return { join = function() end }
   end
-  o.on_gone = function(_, entries, omitted)
+  function o.on_gone(_, entries, omitted)
     w.gone = { entries = entries, omitted = omitted }
   end
   for key, given in pairs(options or {}) do

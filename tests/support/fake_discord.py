@@ -384,8 +384,9 @@ def main():
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     webhooks = dict(pair.split("/", 1) for pair in args.webhook) if args.webhook else None
+    log = (lambda line: print(line, file=sys.stderr)) if args.verbose else None
     fake = FakeDiscord(args.host, args.port, args.limit, args.window, args.random_429, args.random_500, args.seed,
-                       args.retry_after, webhooks, (lambda line: print(line, file=sys.stderr)) if args.verbose else None)
+                       args.retry_after, webhooks, log)
     fake.answer_always(args.always)
     with fake:
         for webhook_id in fake.webhooks:
