@@ -1,5 +1,6 @@
 --- What the program itself answers over HTTP: /ping, /ready, /version, /metrics, /admin/reload; and
 --- what it asks of Lua when it starts and stops. Loaded by `sipeat run` and `sipeat dev`.
+local flow = require "sipeat.core.flow"
 local host = require "sipeat.core.host"
 local log = require("sipeat.log").new "service"
 local opts = require "sipeat.opts"
@@ -28,8 +29,16 @@ function M.unready()
   elseif status.phase ~= "running" then
     reasons[#reasons + 1] = "draining: events in flight are finished, new ones are not taken"
   end
-  if not status.connected then
+  local flows = flow.status()
+  if #flows > 0 and not status.connected then
     reasons[#reasons + 1] = "no broker answers"
+  end
+  for _, one in ipairs(flows) do
+    if one.error then
+      reasons[#reasons + 1] = ("flow %s: %s"):format(one.group, one.error)
+    elseif not one.assigned then
+      reasons[#reasons + 1] = ("flow %s: joining its group"):format(one.group)
+    end
   end
   return reasons
 end
@@ -117,6 +126,40 @@ local function host_metrics(page)
   page:family("sipeat_reloads_refused", "counter", "Versions refused.", status.refused)
 end
 
+local FLOW_COUNTERS = {
+  { "taken", "Events taken from the broker." },
+  { "finished", "Events that came to their end." },
+  { "unfinished", "Events given back without an outcome." },
+  { "redelivered", "Events dispatched again after a crash or a failed output." },
+}
+local FLOW_GAUGES = {
+  { "partitions", "Partitions held." },
+  { "running", "Events being handled." },
+  { "waiting", "Events taken whose turn has not come." },
+}
+
+-- Numbers of a group: two flows may share one, with topics of their own.
+local function by_group(flows, name)
+  local sums, samples = {}, {}
+  for _, one in ipairs(flows) do
+    sums[one.group] = (sums[one.group] or 0) + one[name]
+  end
+  for _, group in ipairs(opts.names(sums)) do
+    samples[#samples + 1] = { { group = group }, sums[group] }
+  end
+  return #samples > 0 and samples or nil
+end
+
+local function flow_metrics(page)
+  local flows = flow.status()
+  for _, one in ipairs(FLOW_COUNTERS) do
+    page:family("sipeat_flow_" .. one[1], "counter", one[2], by_group(flows, one[1]))
+  end
+  for _, one in ipairs(FLOW_GAUGES) do
+    page:family("sipeat_flow_" .. one[1], "gauge", one[2], by_group(flows, one[1]))
+  end
+end
+
 local function discord_metrics(page)
   local stats = require("sipeat.discord").stats()
   page:family("sipeat_discord_queued", "gauge", "Notices that wait.", stats.queued)
@@ -130,6 +173,7 @@ end
 local function metrics()
   local page = setmetatable({}, Page)
   host_metrics(page)
+  flow_metrics(page)
   discord_metrics(page)
   page[#page + 1] = "# EOF\n"
   return {

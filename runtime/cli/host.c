@@ -22,6 +22,7 @@
 
 enum {
   FLUSH_MIN_MS = 500, /* for notices, when the drain took all the time there was */
+  SLICE_MS = 5000,    /* longest that a script may hold the loop, at load too */
   LEAVE_MS = 2000,    /* to commit and leave the groups after the drain's own limit */
 };
 
@@ -162,7 +163,8 @@ static int host_open_loop(struct sip_host *host, struct sip_err *err)
 
 static int host_open_vm(struct sip_host *host, struct sip_err *err)
 {
-  int rc = sip_vm_new(&host->vm, &host->loop, NULL, err);
+  static const struct sip_vm_options options = { .slice_limit_ms = SLICE_MS };
+  int rc = sip_vm_new(&host->vm, &host->loop, &options, err);
 
   if (rc == 0) {
     rc = sip_modules_start(host->vm, err);
