@@ -13,17 +13,30 @@ const KINDS = {
   inventory: ["📦", "Inventory"],
   dispense: ["🥤", "Dispenses"],
   machine: ["🏭", "Machines"],
+  confirmation: ["❓", "Confirmations"],
   notice: ["🔔", "Notices"],
 };
 const COMMANDS = [
   'sipeat publish contact.created --data \'{"name":"Ada Lovelace","email":"ada@example.com","message":"Hello"}\'',
-  'sipeat publish request.created --data \'{"customerName":"Jane Smith","drinkName":"Cola","machineId":"M1"}\'',
-  'sipeat publish machine.created --data \'{"machineId":"M7","machineName":"Lobby"}\'',
+  'sipeat publish request.created --data \'{"customerName":"Jane Smith","drinkName":"Coca-Cola",' +
+    '"machineId":"M12345"}\'',
+  'sipeat publish machine.created --data \'{"machineId":"M7","machineName":"Lobby","location":"1 Main Street",' +
+    '"slots":[{"slot":1,"drink":"Tea","stock":5}]}\'',
 ];
 const WORDS = { id: "ID", url: "URL", ip: "IP", crm: "CRM", sku: "SKU", vat: "VAT", uuid: "UUID" };
 
 const byId = (id) => document.getElementById(id);
-const state = { filter: "all", paused: false, held: [], entries: [], counts: {}, clears: null, instance: null, counted: 0, last: 0 };
+const state = {
+  filter: "all",
+  paused: false,
+  entries: [], // newest first
+  held: [], // what came while paused
+  counts: {}, // kind -> how many since the last clear
+  counted: 0, // entries up to this number are in counts
+  last: 0,
+  clears: null,
+  instance: null, // of the process whose numbers these are
+};
 
 // --- building elements ---
 
@@ -86,8 +99,8 @@ function chip(text, mood) {
   return el("span", "chip " + (mood || ""), text);
 }
 
-const GOOD = /^(succeeded|done|ok|dispensed|completed|reserved|sent|active|captured|processed|configured|scheduled)$/;
-const BAD = /^(failed|dead|error|declined|jam|jammed|empty|canceled|requires_payment_method|offline|not_done)$/;
+const GOOD = /^(succeeded|done|ok|dispensed|completed|reserved|sent|active|captured|processed|confirmed)$/;
+const BAD = /^(failed|dead|error|declined|jam|jammed|empty|canceled|requires_payment_method|refused|not_done|unknown)$/;
 
 function statusChip(status) {
   if (isNothing(status)) return null;
@@ -154,7 +167,8 @@ function discordTime(stamp) {
   const date = new Date(stamp);
   if (Number.isNaN(date.getTime())) return "";
   const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return date.toDateString() === new Date().toDateString() ? "Today at " + time : date.toLocaleDateString() + " " + time;
+  const today = date.toDateString() === new Date().toDateString();
+  return (today ? "Today at" : date.toLocaleDateString()) + " " + time;
 }
 
 function embedOf(embed) {
@@ -251,7 +265,7 @@ function reasonText(reason) {
 }
 
 function showCrm(entry) {
-  const row = entry.row && typeof entry.row === "object" ? { ...entry, ...entry.row, row: null } : entry;
+  const row = entry.row && typeof entry.row === "object" ? { ...entry.row, ...entry, row: null } : entry;
   const score = Number(row.score ?? row.lead_score);
   const reasons = reasonsOf(row.reasons ?? row.score_reasons ?? row.lead_reasons);
   const out = [el("div", "title", el("strong", "", row.name || row.email || "CRM row"),
@@ -267,22 +281,33 @@ function showCrm(entry) {
   return out;
 }
 
-function showDispense(entry) {
-  const drink = entry.drink || entry.drinkName || entry.drink_name || "Drink";
-  const place = [entry.machine || entry.machineId || entry.machine_id, entry.slot && "slot " + entry.slot]
+// What happened to which drink, where: dispenses, inventory, confirmations.
+function showDrink(entry) {
+  const drink = entry.drink || entry.drinkName || "Drink";
+  const place = [entry.machine_id || entry.machineId || entry.machine, entry.slot && "slot " + entry.slot]
     .filter(Boolean).join(", ");
-  return [el("div", "title", el("strong", "", scalar(drink)), place, statusChip(entry.status || entry.outcome)),
-    factsOf(entry, ["drink", "drinkName", "drink_name", "status", "outcome"])];
+  return [el("div", "title", el("strong", "", scalar(drink)), place, statusChip(entry.what || entry.status)),
+    factsOf(entry, ["drink", "drinkName", "what", "status", "machine_id", "machineId", "machine", "slot", "event_id"])];
 }
 
 function showFacts(entry) {
-  const name = entry.title || entry.command || entry.action || entry.event || entry.what;
-  const title = name || entry.status
-    ? el("div", "title", name ? el("strong", "", friendly(name)) : null, statusChip(entry.status)) : null;
-  return [title, factsOf(entry, ["title", "command", "action", "event", "what", "status"])];
+  const name = entry.title || entry.command || entry.action || entry.channel;
+  const status = entry.status || entry.what;
+  const title = name || status
+    ? el("div", "title", name ? el("strong", "", friendly(name)) : null, entry.machine_id || null, statusChip(status))
+    : null;
+  return [title, factsOf(entry, ["title", "command", "action", "channel", "what", "status", "machine_id"])];
 }
 
-const SHOW = { discord: showDiscord, mail: showMail, payment: showPayment, crm: showCrm, dispense: showDispense };
+const SHOW = {
+  discord: showDiscord,
+  mail: showMail,
+  payment: showPayment,
+  crm: showCrm,
+  dispense: showDrink,
+  inventory: showDrink,
+  confirmation: showDrink,
+};
 
 function entryNode(record) {
   const [icon, label] = KINDS[record.kind] || ["•", friendly(record.kind)];
@@ -426,7 +451,7 @@ function live(on, text) {
 function connect() {
   const source = new EventSource("/capture/events");
   source.addEventListener("open", () => live(true, "live"));
-  source.addEventListener("error", () => live(false, "not connected, trying again"));
+  source.addEventListener("error", () => live(false, "offline, retrying"));
   source.addEventListener("state", (event) => onState(JSON.parse(event.data)));
   source.addEventListener("message", (event) => arrive(JSON.parse(event.data)));
 }
@@ -453,7 +478,7 @@ function setUp() {
   });
   byId("clear").addEventListener("click", () => {
     fetch("/capture/clear", { method: "POST", headers: { "X-Sipeat": "capture" } })
-      .catch(() => live(false, "not connected"));
+      .catch(() => live(false, "offline"));
   });
   renderAll();
   connect();
