@@ -1,5 +1,5 @@
 ---@meta sipeat.sql
-error "sipeat.sql: this file describes the module to an editor; it is not run"
+error("type stubs: require \"sipeat.sql\" in a script instead")
 
 ---@class sipeat.sql
 local M = {}
