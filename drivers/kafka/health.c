@@ -145,7 +145,7 @@ void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t
 
 static bool health_is_said_elsewhere(const char *facility)
 {
-  static const char *const names[] = { "FAIL",    "ERROR",     "CONFWARN",
+  static const char *const names[] = { "FAIL",    "ERROR",     "FATAL",       "CONFWARN",
                                        "MAXPOLL", "SESSTMOUT", "BROKERUPDATE" };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

@@ -109,8 +109,8 @@ static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
   lane->pending--;
   lane->producer->pending--;
   if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    rc = sip_kafka_err(&err, message->err, rd_kafka_message_errstr(message), "send to %s",
-                       rd_kafka_topic_name(message->rkt));
+    /* Not rd_kafka_message_errstr, which takes a payload for text. */
+    rc = sip_kafka_err(&err, message->err, NULL, "send to %s", rd_kafka_topic_name(message->rkt));
   }
   report.fn(report.arg, rc, message->partition, message->offset, &err);
 }

@@ -136,8 +136,7 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
     if (message != NULL && message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
       sip_source_on_eof(source, message->partition);
     } else if (message != NULL) {
-      (void)sip_kafka_err(&err, message->err, rd_kafka_message_errstr(message), "group %s",
-                          source->group);
+      (void)sip_kafka_err(&err, message->err, NULL, "group %s", source->group);
       sip_source_tell(source, message->err,
                       message->rkt == NULL ? NULL : rd_kafka_topic_name(message->rkt), &err, false);
     }
