@@ -11,6 +11,8 @@ local M = {}
 
 local MAX_DEPTH = 128
 local EXACT = 10 ^ 14 -- cjson prints 14 significant digits
+local PRECISIONS = { "%.14g", "%.15g", "%.16g", "%.17g" } -- the last one holds every double
+local ROUNDED = 2 ^ 53 -- from here on not every integer is a double
 
 cjson.decode_max_depth(MAX_DEPTH)
 cjson.encode_max_depth(MAX_DEPTH)
@@ -63,73 +65,72 @@ local function exact_number(value, path, depth, slots)
   elseif value ~= value or value == math.huge or value == -math.huge then
     bad(path, depth, tostring(value) .. " is no JSON number")
   end
-  for digits = 14, 17 do
-    local text = ("%." .. digits .. "g"):format(value)
+  for i = 1, #PRECISIONS do
+    local text = PRECISIONS[i]:format(value)
     if tonumber(text) == value then
-      return digits == 14 and value or slot(slots, text)
+      return i == 1 and value or slot(slots, text)
     end
   end
 end
 
--- "array", "object" or "empty"; complains about what is neither.
-local function shape(t, path, depth)
-  local integers, others, largest = 0, 0, 0
-  for key in next, t do
-    if math.type(key) == "integer" then
-      integers = integers + 1
-      largest = math.max(largest, key)
-      if key < 1 then
-        bad(path, depth, ("key %d: keys are 1, 2, 3 … or strings"):format(key))
-      end
-    elseif type(key) == "string" then
-      others = others + 1
-    else
-      bad(path, depth, ("a key is a %s; keys are 1, 2, 3 … or strings"):format(type(key)))
-    end
-  end
+-- Complains about what is neither a list nor a table of named fields. `largest` is the largest of
+-- `integers` integer keys, `others` the number of other keys.
+local function check_shape(t, path, depth, integers, others, largest)
   if integers > 0 and others > 0 then
     bad(path, depth, "mixes list items with named fields")
   elseif largest > integers then
     local why = "a list with holes (%d of %d items); use json.null, or string keys"
     bad(path, depth, why:format(integers, largest))
-  elseif integers == 0 and others == 0 then
-    return "empty"
+  elseif others > 0 and getmetatable(t) == Array then
+    bad(path, depth, "named fields in an array")
   end
-  return integers > 0 and "array" or "object"
+end
+
+local function check_key(key, path, depth)
+  if math.type(key) ~= "integer" then
+    bad(path, depth, ("a key is a %s; keys are 1, 2, 3 … or strings"):format(type(key)))
+  elseif key < 1 then
+    bad(path, depth, ("key %d: keys are 1, 2, 3 … or strings"):format(key))
+  end
+  return key
 end
 
 local encodable
 
 local function encodable_table(t, path, depth, slots)
-  local meta = getmetatable(t)
-  if meta == "sipeat.secret" then
+  if getmetatable(t) == "sipeat.secret" then
     bad(path, depth, "a secret is not written into JSON")
   elseif depth >= MAX_DEPTH then
     bad(path, math.min(depth, 8), ("nested deeper than %d, or in a circle"):format(MAX_DEPTH))
   end
-  local kind = shape(t, path, depth)
-  if meta == Array then
-    if kind == "empty" then
-      return slot(slots, "[]")
-    elseif kind == "object" then
-      bad(path, depth, "named fields in an array")
-    end
-  end
-  local copy
+  local integers, others, largest, changes = 0, 0, 0, nil
   for key, value in next, t do
-    path[depth + 1] = key
-    local replaced = encodable(value, path, depth + 1, slots)
-    if not rawequal(replaced, value) then
-      if not copy then
-        copy = {}
-        for k, v in next, t do
-          copy[k] = v
-        end
+    if type(key) == "string" then
+      others = others + 1
+    else
+      integers, largest = integers + 1, math.max(largest, check_key(key, path, depth))
+    end
+    local kind = type(value)
+    if kind ~= "string" and kind ~= "boolean" then
+      path[depth + 1] = key
+      local replaced = encodable(value, path, depth + 1, slots)
+      if not rawequal(replaced, value) then
+        changes = changes or {}
+        changes[key] = replaced
       end
-      copy[key] = replaced
     end
   end
-  return copy or t
+  check_shape(t, path, depth, integers, others, largest)
+  if integers + others == 0 and getmetatable(t) == Array then
+    return slot(slots, "[]")
+  elseif changes then
+    for key, value in next, t do
+      if changes[key] == nil then
+        changes[key] = value
+      end
+    end
+  end
+  return changes or t
 end
 
 -- The value itself, or a copy with placeholders for what cjson would not print exactly.
@@ -192,23 +193,30 @@ function M.encode(value)
   return text
 end
 
--- Turns the floats that cjson makes of everything into integers where they are integral.
+-- Turns the floats that cjson makes of everything into integers where they are integral. True when
+-- one of them is so large that cjson may have rounded it.
 local function integers(t, path, depth)
+  local blurred = false
   for key, value in next, t do
     local kind = type(value)
     if kind == "table" then
       path[depth + 1] = key
-      integers(value, path, depth + 1)
+      blurred = integers(value, path, depth + 1) or blurred
     elseif kind == "number" then
       local integer = math.tointeger(value)
       if integer then
         t[key] = integer
-      elseif value == math.huge or value == -math.huge then
-        path[depth + 1] = key
-        bad(path, depth + 1, "a number beyond the range of a double")
+      end
+      if value >= ROUNDED or value <= -ROUNDED then
+        blurred = true
+        if value == math.huge or value == -math.huge then
+          path[depth + 1] = key
+          bad(path, depth + 1, "a number beyond the range of a double")
+        end
       end
     end
   end
+  return blurred
 end
 
 -- A reader for texts that cjson has accepted but would blur: empty arrays, long numbers.
@@ -280,34 +288,25 @@ function exact_value(text, at)
     return LITERALS[first][1], at + LITERALS[first][2]
   end
   local token = text:match("^[%d%.eE+-]+", at)
-  if token:find("%.%D") or token:find("%.$") then
-    bad({}, 0, ("the number %s at character %d ends in a point"):format(token, at))
-  end
   local number = tonumber(token)
   return math.tointeger(number) or number, at + #token
 end
 
-local SIXTEEN_DIGITS = ("%d"):rep(16)
-
--- Does the text hold (or seem to hold: it may be inside a string) what cjson reads inexactly?
-local function is_blurred(text)
-  return text:find("%[[ \t\r\n]*%]")
-    or text:find(SIXTEEN_DIGITS)
-    or text:find("%d%.%D")
-    or text:find("%d%.$")
-end
-
 local function decode(text)
   local value = cjson.decode(text)
-  if is_blurred(text) then
-    value = exact_value(text, skip(text, 1))
-  end
   local holder = { value }
-  integers(holder, {}, -1)
+  local blurred = integers(holder, {}, -1)
+  local bracket = text:find("[", 1, true)
+  if blurred or bracket and text:find("%[[ \t\r\n]*%]", bracket) then
+    value = exact_value(text, skip(text, 1))
+    holder[1] = value
+    integers(holder, {}, -1)
+  end
   return holder[1]
 end
 
---- The value of a text, or nil, message, "BAD_DATA". JSON's null is json.null. Of equal keys the
+--- The value of a text, or nil, message, "BAD_DATA". Stricter than cjson but for one thing: a number
+--- may end in its point, as in "1.". JSON's null is json.null. Of equal keys the
 --- last one counts.
 function M.decode(text)
   if type(text) ~= "string" then

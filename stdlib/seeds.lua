@@ -72,7 +72,8 @@ local MESSAGE = opts.spec("sipeat.producer.message", {
 })
 
 --- Writes the messages { key, value, headers, partition, timestamp } to a topic and waits for all.
---- A value that is no text is written as JSON. A list of reports, or nil, message, code.
+--- A value that is no text is written as JSON. A list of reports; or nil, message, code when one of
+--- them was not written.
 function Producer:send(options)
   local o = SEND(options)
   local records = {}
@@ -88,7 +89,16 @@ function Producer:send(options)
     end
     records[i] = record
   end
-  return self.producer:send_many(records)
+  local reports, why, code = self.producer:send_many(records)
+  if not reports then
+    return nil, why, code
+  end
+  for i, report in ipairs(reports) do
+    if report.code then
+      return nil, ("producer send: message %d: %s"):format(i, report.message), report.code
+    end
+  end
+  return reports
 end
 
 --- There is nothing to disconnect: the process has one producer, flushed when it ends.

@@ -31,7 +31,8 @@ local function fake_kafka()
   function producer:send_many(records)
     local reports = {}
     for i, record in ipairs(records) do
-      reports[i] = self:send(record)
+      local report, message, code = self:send(record)
+      reports[i] = report or { message = message, code = code }
     end
     return reports
   end
@@ -185,6 +186,9 @@ t.test("the producer of the guide takes a list of messages", function()
   code = seeds.get_producer():send { topic = "t", messages = { { value = { print } } } }
   t.has(message, "message 1")
   t.eq(code, "BAD_DATA")
+  kafka.broken = true
+  t.eq({ seeds.get_producer():send { topic = "t", messages = { { value = "x" } } } },
+    { nil, "producer send: message 1: no broker", "ECONNREFUSED" })
   t.fails(function()
     local reports_of = seeds.get_producer():send { topic = "t" }
     return reports_of
