@@ -377,6 +377,21 @@ t.test("a sender that is stopped gives back what it held", function()
   t.eq(embeds(w, 2), 4)
 end)
 
+t.test("a digest that could not be sent is told later, with the same count", function()
+  local w = world({ OK, { status = 500 } }, { capacity = 1 })
+  w.push(4)
+  w.on_sleep = function()
+    return nil
+  end
+  w.run()
+  t.eq(#w.requests, 2)
+  w.on_sleep = nil
+  w.push()
+  w.run()
+  t.eq(w.requests[4].message.embeds[1].title, "📋 3 notices left out")
+  t.eq(w.counts.left_out, 3)
+end)
+
 t.test("a sender that fails in itself can be started again", function()
   local w = world()
   w.webhook.transport = function()
