@@ -58,13 +58,16 @@ int sip_kafka_admin_groups(struct sip_kafka_admin *admin, const char *name,
                            struct sip_kafka_group_list **out, struct sip_err *err)
 {
   const struct rd_kafka_group_list *known = NULL;
-  rd_kafka_resp_err_t res = rd_kafka_list_groups(admin->rk, name, &known, admin->timeout_ms);
-  bool blind = res == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
+  bool blind = sip_kafka_is_embedded(admin->rk, admin->timeout_ms);
+  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
   struct sip_kafka_group_list *list;
   int rc = 0;
 
   if (blind && name == NULL) {
     return sip_kafka_err(err, res, "this broker cannot list them; name one", "list groups");
+  }
+  if (!blind) {
+    res = rd_kafka_list_groups(admin->rk, name, &known, admin->timeout_ms);
   }
   if (known == NULL && !blind) {
     return sip_admin_err(admin, err, res, NULL, "list groups", NULL);
@@ -279,18 +282,13 @@ static rd_kafka_resp_err_t group_commit_as_member(struct sip_kafka_admin *admin,
 }
 
 static rd_kafka_resp_err_t group_commit(struct sip_kafka_admin *admin, rd_kafka_t *rk,
-                                        const char *group, rd_kafka_topic_partition_list_t *list)
+                                        rd_kafka_topic_partition_list_t *list)
 {
-  const struct rd_kafka_group_list *known = NULL;
   rd_kafka_resp_err_t res = rd_kafka_commit(rk, list, 0);
 
   if (res == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID &&
-      rd_kafka_list_groups(admin->rk, group, &known, admin->timeout_ms) ==
-        RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) {
+      sip_kafka_is_embedded(admin->rk, admin->timeout_ms)) {
     res = group_commit_as_member(admin, rk, list);
-  }
-  if (known != NULL) {
-    rd_kafka_group_list_destroy(known);
   }
   return res;
 }
@@ -318,7 +316,7 @@ int sip_kafka_admin_reset_group(struct sip_kafka_admin *admin, const char *group
   if (rc < 0) {
     goto cleanup;
   }
-  res = group_commit(admin, rk, group, list);
+  res = group_commit(admin, rk, list);
   if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
     rc = sip_admin_err(admin, err, res, NULL, "reset group", group);
   } else if (out != NULL) {

@@ -147,13 +147,13 @@ int sip_kafka_admin_create_topic(struct sip_kafka_admin *admin,
   int rc;
 
   err = err == NULL ? &local : err;
-  rc = topic_request(admin, topic, err);
-  if (rc == UV_ENOTSUP) { /* librdkafka's mock cluster: it makes a topic that is asked for */
-    if (topic_exists(admin, topic->name)) {
-      return sip_admin_err(admin, err, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, NULL, "create topic",
-                           topic->name);
-    }
-    rc = 0;
+  if (!sip_kafka_is_embedded(admin->rk, admin->timeout_ms)) {
+    rc = topic_request(admin, topic, err);
+  } else if (topic_exists(admin, topic->name)) {
+    return sip_admin_err(admin, err, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, NULL, "create topic",
+                         topic->name);
+  } else {
+    rc = 0; /* it makes a topic that is asked for */
   }
   return rc < 0 ? rc : topic_await(admin, topic->name, partitions, err);
 }
@@ -170,6 +170,11 @@ int sip_kafka_admin_delete_topic(struct sip_kafka_admin *admin, const char *name
   int rc = 0;
 
   err = err == NULL ? &local : err;
+  if (sip_kafka_is_embedded(admin->rk, admin->timeout_ms)) {
+    return sip_kafka_err(err, RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, NULL, "delete topic %s",
+                         name);
+  }
+  request = rd_kafka_DeleteTopic_new(name);
   options = rd_kafka_AdminOptions_new(admin->rk, RD_KAFKA_ADMIN_OP_DELETETOPICS);
   (void)rd_kafka_AdminOptions_set_request_timeout(options, admin->timeout_ms, NULL, 0);
   (void)rd_kafka_AdminOptions_set_operation_timeout(options, admin->timeout_ms, NULL, 0);

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
   rd_kafka_resp_err_t res;
@@ -132,4 +133,15 @@ int sip_kafka_err_object(struct sip_err *err, rd_kafka_error_t *error, const cha
   va_end(args);
   rd_kafka_error_destroy(error);
   return rc;
+}
+
+bool sip_kafka_is_embedded(rd_kafka_t *rk, int timeout_ms)
+{
+  char *cluster = rd_kafka_clusterid(rk, timeout_ms);
+  bool embedded = cluster != NULL && strncmp(cluster, "mockCluster", 11) == 0;
+
+  if (cluster != NULL) {
+    rd_kafka_mem_free(rk, cluster);
+  }
+  return embedded;
 }

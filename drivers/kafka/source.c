@@ -117,6 +117,11 @@ static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
   const char *topic = about == NULL ? NULL : about->topic;
   struct sip_err err;
 
+  if (res == RD_KAFKA_RESP_ERR__PARTITION_EOF && about != NULL) {
+    sip_source_on_eof(source, about->partition);
+    rd_kafka_topic_partition_destroy(about);
+    return;
+  }
   (void)sip_kafka_err(&err, res, rd_kafka_event_error_string(event), "group %s%s%s", source->group,
                       topic == NULL ? "" : ", topic ", topic == NULL ? "" : topic);
   sip_source_tell(source, res, topic, &err, rd_kafka_event_error_is_fatal(event) != 0);
@@ -133,9 +138,7 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
   struct sip_err err;
 
   if (message == NULL || message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    if (message != NULL && message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-      sip_source_on_eof(source, message->partition);
-    } else if (message != NULL) {
+    if (message != NULL) {
       (void)sip_kafka_err(&err, message->err, NULL, "group %s", source->group);
       sip_source_tell(source, message->err,
                       message->rkt == NULL ? NULL : rd_kafka_topic_name(message->rkt), &err, false);

@@ -54,7 +54,8 @@ static void direct_run(struct sip_work *work)
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
 
   source->found_res = direct_partitions(source, list);
-  if (source->found_res == RD_KAFKA_RESP_ERR_NO_ERROR && source->start_at == SIP_START_TIME) {
+  if (source->found_res == RD_KAFKA_RESP_ERR_NO_ERROR && source->start_at == SIP_START_TIME &&
+      !sip_kafka_is_embedded(source->client.rk, DIRECT_TIMEOUT_MS)) {
     for (int i = 0; i < list->cnt; i++) {
       list->elems[i].offset = source->start_ms;
     }

@@ -102,20 +102,6 @@ static void rebalance_assign(struct sip_source *source)
   rebalance_done(source);
 }
 
-/* librdkafka's mock cluster, which the embedded broker is, knows no times and would answer every
- * lookup with the end. What it holds is younger than its process: its beginning serves better.
- * Blocks. */
-static bool lookup_is_embedded(struct sip_source *source)
-{
-  char *cluster = rd_kafka_clusterid(source->client.rk, LOOKUP_TIMEOUT_MS);
-  bool embedded = cluster != NULL && strncmp(cluster, "mockCluster", 11) == 0;
-
-  if (cluster != NULL) {
-    rd_kafka_mem_free(source->client.rk, cluster);
-  }
-  return embedded;
-}
-
 /* Puts the offsets of the start time into `list`, for its partitions that have none. Blocks. */
 static rd_kafka_resp_err_t lookup_times(struct sip_source *source,
                                         rd_kafka_topic_partition_list_t *list)
@@ -150,7 +136,9 @@ static void lookup_run(struct sip_work *work)
   rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(source->rebalance);
   rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
 
-  if (!lookup_is_embedded(source)) {
+  /* The embedded broker knows no times and would answer every lookup with the end. What it holds is
+   * younger than its process: its beginning serves better. */
+  if (!sip_kafka_is_embedded(source->client.rk, LOOKUP_TIMEOUT_MS)) {
     res = rd_kafka_committed(source->client.rk, list, LOOKUP_TIMEOUT_MS);
     if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
       res = lookup_times(source, list);

@@ -1,7 +1,11 @@
-/* luatest.c - runs one Lua test file in the whole runtime: luatest FILE. Exit 0 when every test passed.
+/* luatest.c - runs one Lua test file in the whole runtime: luatest FILE. Exit 0 when every test
+ * passed.
  *
- * require "sipeat.luatest" offers test, eq, ok, has, fails; each test runs as a part of the file's task and may wait. */
+ * require "sipeat.luatest" offers test, eq, ok, has, fails; each test runs as a part of the file's
+ * task and may wait. broker() starts an embedded Kafka broker for this file and gives its address.
+ */
 #include "core/log.h"
+#include "kafka/embedded.h"
 #include "modules.h"
 #include "vm/script.h"
 #include "vm/vm.h"
@@ -18,11 +22,13 @@ static const char LIBRARY[] =
   "  local keys, out = {}, {}\n"
   "  for k in pairs(v) do keys[#keys + 1] = k end\n"
   "  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)\n"
-  "  for _, k in ipairs(keys) do out[#out + 1] = tostring(k) .. ' = ' .. show(v[k], depth + 1) end\n"
+  "  for _, k in ipairs(keys) do out[#out + 1] = tostring(k) .. ' = ' .. show(v[k], depth + 1) "
+  "end\n"
   "  return '{ ' .. table.concat(out, ', ') .. ' }'\n"
   "end\n"
   "local function same(a, b)\n"
-  "  if type(a) == 'number' and type(b) == 'number' then return a == b and math.type(a) == math.type(b) end\n"
+  "  if type(a) == 'number' and type(b) == 'number' then return a == b and math.type(a) == "
+  "math.type(b) end\n"
   "  if type(a) ~= 'table' or type(b) ~= 'table' then return a == b end\n"
   "  for k, v in pairs(a) do if not same(v, b[k]) then return false end end\n"
   "  for k in pairs(b) do if a[k] == nil then return false end end\n"
@@ -30,10 +36,12 @@ static const char LIBRARY[] =
   "end\n"
   "function M.eq(actual, expected, what)\n"
   "  if not same(actual, expected) then\n"
-  "    error((what and what .. ': ' or '') .. 'got ' .. show(actual, 0) .. ', expected ' .. show(expected, 0), 2)\n"
+  "    error((what and what .. ': ' or '') .. 'got ' .. show(actual, 0) .. ', expected ' .. "
+  "show(expected, 0), 2)\n"
   "  end\n"
   "end\n"
-  "function M.ok(value, what) if not value then error(what or ('not true: ' .. tostring(value)), 2) end return value end\n"
+  "function M.ok(value, what) if not value then error(what or ('not true: ' .. tostring(value)), "
+  "2) end return value end\n"
   "function M.has(text, part)\n"
   "  if type(text) ~= 'string' or not text:find(part, 1, true) then\n"
   "    error('got ' .. show(text, 0) .. ', which lacks ' .. show(part, 0), 2)\n"
@@ -42,7 +50,8 @@ static const char LIBRARY[] =
   "function M.fails(f, part, ...)\n"
   "  local ok, err = pcall(f, ...)\n"
   "  if ok then error('did not raise', 2) end\n"
-  "  if part and not tostring(err):find(part, 1, true) then error('raised ' .. tostring(err) .. ', which lacks ' .. part, 2) end\n"
+  "  if part and not tostring(err):find(part, 1, true) then error('raised ' .. tostring(err) .. ', "
+  "which lacks ' .. part, 2) end\n"
   "  return err\n"
   "end\n"
   "function M.test(name, f)\n"
@@ -52,12 +61,40 @@ static const char LIBRARY[] =
   "end\n"
   "return M\n";
 
+static const char luatest_key; /* its address is the key of the broker's slot */
+
+static int luatest_broker(lua_State *L)
+{
+  struct sip_embedded_broker **broker = sip_vm_service(L, &luatest_key);
+  struct sip_kafka_settings *settings = NULL;
+  struct sip_err err = { 0 };
+  int rc = *broker != NULL ? 0 : sip_embedded_broker_start(broker, 0, &err);
+
+  if (rc == 0) {
+    rc = sip_kafka_settings_new(&settings, &err);
+  }
+  if (rc == 0) {
+    rc = sip_embedded_broker_settings(*broker, settings, &err);
+  }
+  if (rc == 0) {
+    rc = sip_modules_configure_kafka(sip_vm_of(L), settings, &err);
+  }
+  sip_kafka_settings_free(settings);
+  if (rc < 0) {
+    return luaL_error(L, "broker: %s", err.message);
+  }
+  lua_pushstring(L, sip_embedded_broker_address(*broker));
+  return 1;
+}
+
 static int luatest_open(lua_State *L)
 {
   if (luaL_loadbufferx(L, LIBRARY, sizeof LIBRARY - 1, "=luatest", "t") != LUA_OK) {
     return lua_error(L);
   }
   lua_call(L, 0, 1);
+  lua_pushcfunction(L, luatest_broker);
+  lua_setfield(L, -2, "broker");
   return 1;
 }
 
@@ -79,6 +116,7 @@ int main(int argc, char **argv)
   struct sip_script *script = NULL;
   struct sip_err err = { 0 };
   struct sip_vm *vm = NULL;
+  struct sip_embedded_broker *broker = NULL;
   long passed = 0, failed = 1;
   uv_loop_t loop;
 
@@ -89,7 +127,8 @@ int main(int argc, char **argv)
   (void)setvbuf(stdout, NULL, _IOLBF, 0);
   sip_log_setup(2, SIP_LOG_AUTO, getenv("LUATEST_DEBUG") != NULL ? SIP_LOG_DEBUG : SIP_LOG_WARN);
   if (uv_loop_init(&loop) < 0 || sip_vm_new(&vm, &loop, &options, &err) < 0 ||
-      sip_vm_provide(vm, "sipeat.luatest", luatest_open, &err) < 0 || sip_modules_start(vm, &err) < 0) {
+      sip_vm_provide(vm, "sipeat.luatest", luatest_open, &err) < 0 ||
+      sip_vm_set_service(vm, &luatest_key, &broker) < 0 || sip_modules_start(vm, &err) < 0) {
     (void)fprintf(stderr, "luatest: %s\n", err.message);
     return 1;
   }
@@ -105,6 +144,7 @@ int main(int argc, char **argv)
   sip_script_free(script);
   sip_modules_stop(vm);
   sip_vm_free(vm);
+  sip_embedded_broker_stop(broker);
   if (uv_loop_close(&loop) != 0) {
     (void)fprintf(stderr, "luatest: the loop does not close: a handle is left open\n");
     failed++;

@@ -1,0 +1,183 @@
+--- sipeat.kafka against the embedded broker: sending, consuming, committing, readers and admin.
+local kafka = require "sipeat.kafka"
+local t = require "sipeat.luatest"
+local task = require "sipeat.task"
+
+t.test("without a broker setting every use says what to set", function()
+  local sent, message, code = kafka.producer():send { topic = "t", value = "v" }
+  t.eq(sent, nil)
+  t.has(message, "KAFKA_BROKERS")
+  t.eq(code, "CONFIG")
+  t.eq(select(3, kafka.admin():topics()), "CONFIG")
+  t.eq(select(3, kafka.consumer { group = "g", topics = "t" }), "CONFIG")
+end)
+
+t.broker()
+
+t.test("a caller's mistake throws", function()
+  local p = kafka.producer()
+  t.fails(p.send, "topic is required", p, { value = "v" })
+  t.fails(p.send, "did you mean value?", p, { topic = "t", valeu = "v" })
+  t.fails(p.send, "headers", p, { topic = "t", headers = { [2] = "x" } })
+  t.fails(kafka.consumer, "from: expected", { group = "g", topics = "t", from = "yesterday" })
+  t.fails(kafka.consumer, "at least one topic", { group = "g", topics = {} })
+  t.fails(kafka.consumer, "group is required", { topics = "t" })
+end)
+
+t.test("a time is understood in its usual forms", function()
+  t.eq(kafka.time_ms "1970-01-02", 86400000)
+  t.eq(kafka.time_ms "2026-03-01T10:00:00Z", 1772359200000)
+  t.eq(kafka.time_ms "2026-03-01T10:00:00.250Z", 1772359200250)
+  t.eq(kafka.time_ms "2026-03-01T12:30:00+02:30", 1772359200000)
+  t.eq(kafka.time_ms "2026-03-01 10:00", 1772359200000)
+  t.eq(kafka.time_ms "2026-13-01", nil)
+  t.eq(kafka.time_ms "tomorrow", nil)
+end)
+
+t.test("what is sent is read with key, headers and bytes", function()
+  local sent = t.ok(kafka.producer():send {
+    topic = "bytes", key = "k", value = "a\0b\255", timestamp = 1700000000000,
+    headers = { { "x", "1" }, { "x" }, { "y", "\0" } },
+  })
+  t.eq(sent.topic, "bytes")
+  t.eq(sent.offset, 0)
+  local reader = t.ok(kafka.reader { topic = "bytes" })
+  local record = t.ok(reader:next "10s")
+  t.eq(record, {
+    topic = "bytes", partition = sent.partition, offset = 0, key = "k", value = "a\0b\255",
+    timestamp = 1700000000000, timestamp_type = "CreateTime",
+    headers = { { "x", "1" }, { "x" }, { "y", "\0" } },
+  })
+  t.eq(select(3, reader:next "10s"), "END")
+  t.eq(select(3, reader:next "10ms"), "ETIMEDOUT")
+  t.ok(reader:close())
+  t.eq(select(3, reader:next()), "CLOSED")
+end)
+
+t.test("a tombstone has no value and a map of headers is sorted", function()
+  t.ok(kafka.producer():send { topic = "tombs", key = "k", headers = { b = "2", a = "1" } })
+  local reader <close> = t.ok(kafka.reader { topic = "tombs" })
+  local record = t.ok(reader:next "10s")
+  t.eq(record.value, nil)
+  t.eq(record.headers, { { "a", "1" }, { "b", "2" } })
+end)
+
+t.test("a list is sent whole, and each failure has its place", function()
+  local list = {}
+  for i = 1, 500 do
+    list[i] = { topic = "many", key = "same", value = tostring(i) }
+  end
+  list[250].value = ("x"):rep(1100000)
+  local results = t.ok(kafka.producer():send_many(list))
+  t.eq(#results, 500)
+  t.eq(results[250].code, "MSG_SIZE_TOO_LARGE")
+  t.eq(results[249].partition, results[251].partition)
+  t.eq(results[251].offset, results[249].offset + 1)
+  t.eq(kafka.pending(), 0)
+end)
+
+t.test("a consumer goes on after what it committed", function()
+  for i = 1, 6 do
+    t.ok(kafka.producer():send { topic = "work", key = "k", value = tostring(i) })
+  end
+  local first = t.ok(kafka.consumer { group = "g", topics = "work" })
+  for i = 1, 4 do
+    local record = t.ok(first:next "15s")
+    t.eq(record.value, tostring(i))
+    if i == 3 then
+      first:commit(record)
+    end
+  end
+  t.ok(first:close())
+  local second = t.ok(kafka.consumer { group = "g", topics = { "work" } })
+  t.eq(t.ok(second:next "15s").value, "4")
+  t.ok(second:close())
+end)
+
+t.test("run hands over each record, and stops at a failure without committing it", function()
+  local seen = {}
+  local consumer = t.ok(kafka.consumer { group = "g", topics = "work" })
+  local ok, message, code = consumer:run(function(record)
+    seen[#seen + 1] = record.value
+    if record.value == "6" then
+      return nil, "no room", "FULL"
+    end
+  end)
+  t.eq({ ok, message, code }, { nil, "no room", "FULL" })
+  t.eq(seen, { "4", "5", "6" })
+  t.ok(consumer:close())
+  local again = t.ok(kafka.consumer { group = "g", topics = "work" })
+  t.eq(t.ok(again:next "15s").value, "6")
+  local runner = task.spawn(function()
+    return again:run(function() end)
+  end)
+  t.ok(again:close())
+  t.eq(runner:join(), true)
+end)
+
+t.test("a second waiter is refused, and a killed one leaves the consumer usable", function()
+  local reader = t.ok(kafka.reader { topic = "empty" })
+  local waiting = task.spawn(function()
+    local record, message, code = reader:next()
+    return { record, message, code }
+  end)
+  task.sleep "1ms"
+  t.eq(select(3, reader:next()), "EBUSY")
+  waiting:kill()
+  waiting:join()
+  local code
+  repeat
+    code = select(3, reader:next "10s")
+  until code ~= "EBUSY"
+  t.eq(code, "END")
+  t.ok(kafka.producer():send { topic = "empty", value = "now" })
+  t.eq(t.ok(reader:next "10s").value, "now")
+  t.ok(reader:close())
+  t.ok(reader:close())
+end)
+
+t.test("admin shows topics and groups, and moves a group", function()
+  local admin = kafka.admin()
+  local made = t.ok(admin:create_topic { name = "made", partitions = 4 })
+  t.eq(made, { name = "made", partitions = 4 })
+  t.eq(select(3, admin:create_topic "made"), "TOPIC_ALREADY_EXISTS")
+  local names = {}
+  for _, topic in ipairs(t.ok(admin:topics())) do
+    names[topic.name] = #topic.partitions
+  end
+  t.eq(names.made, 4)
+  local work, high = t.ok(admin:describe_topic "work"), 0
+  for _, partition in ipairs(work.partitions) do
+    high = high + partition.high
+  end
+  t.eq(high, 6)
+  t.eq(select(3, admin:describe_topic "nowhere"), "UNKNOWN_TOPIC_OR_PART")
+  local group, lag = t.ok(admin:describe_group "g"), 0
+  for _, at in ipairs(group.offsets) do
+    lag = lag + at.lag
+  end
+  t.eq(lag, 1)
+  local moved = t.ok(admin:reset_group { group = "fresh", topic = "work", to = "end" })
+  lag = 0
+  for _, at in ipairs(moved.offsets) do
+    lag = lag + at.lag
+  end
+  t.eq(lag, 0)
+  t.fails(admin.reset_group, "to is", admin, { group = "g", topic = "work", to = "never" })
+  t.ok(admin:reset_group { group = "g", topic = "work", to = "beginning" })
+  local consumer <close> = t.ok(kafka.consumer { group = "g", topics = "work" })
+  t.eq(t.ok(consumer:next "15s").value, "1")
+end)
+
+t.test("what the embedded broker cannot do says so", function()
+  local deleted, message, code = kafka.admin():delete_topic "made"
+  t.eq(deleted, nil)
+  t.eq(code, "_UNSUPPORTED_FEATURE")
+  t.has(message, "embedded broker")
+  t.eq(select(3, kafka.admin():groups()), "_UNSUPPORTED_FEATURE")
+end)
+
+t.test("what is open at the end is closed by the end", function()
+  t.ok(kafka.consumer { group = "left-open", topics = "work" })
+  t.ok(kafka.connected())
+end)
