@@ -27,10 +27,10 @@ class Start(harness.Case):
         self.assertIn("sipeat publish", "".join(lines))  # what to type next
 
         def shown():
-            page = get(url + "/capture/entries")[1].decode()
+            page = get(url + "/capture/entries.json")[1].decode()
             return all(f"{kind}.created" in page for kind in ("contact", "request", "machine"))
 
-        wait_for(shown, lambda: f"all three types: {get(url + '/capture/entries')}\n{''.join(lines)}", 60)
+        wait_for(shown, lambda: f"all three types: {get(url + '/capture/entries.json')}\n{''.join(lines)}", 60)
         os.killpg(process.pid, signal.SIGTERM)
         self.assertEqual(process.wait(30), 0, "".join(lines[-20:]))
 
