@@ -34,7 +34,8 @@ function M.customer(kind)
       return notices.publish({ channel = "sms", to = event.data.phone, text = text }, ctx)
     end,
     phone = function(event, ctx)
-      local letter = letters.team("Please call", event, scoring.score(event.data))
+      local score, reasons = scoring.score(event.data)
+      local letter = letters.team("Please call", event, score, reasons)
       return notices.publish({
         channel = "email", to = letter.to, text = letter.text,
         subject = ("Please call %s, %s"):format(event.data.name, event.data.phone),

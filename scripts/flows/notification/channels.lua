@@ -40,8 +40,9 @@ function M.discord(event)
   return { queued = true }
 end
 
-function M.slack(event)
-  local webhook = env.secret "SLACK_WEBHOOK"
+--- To SLACK_WEBHOOK, or to the given one.
+function M.slack(event, _, webhook)
+  webhook = webhook or env.secret "SLACK_WEBHOOK"
   if not webhook then
     local text = "SLACK_WEBHOOK is not set (put SLACK_WEBHOOK=https://… into .env.local)"
     return nil, failure.permanent(text, "NOT_CONFIGURED")
