@@ -33,12 +33,35 @@ static rd_kafka_resp_err_t client_on_broker_state(rd_kafka_t *rk, int32_t broker
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* librdkafka's thread. */
+static rd_kafka_resp_err_t client_on_response(rd_kafka_t *rk, int sockfd, const char *name,
+                                              int32_t broker_id, int16_t api_key,
+                                              int16_t api_version, int32_t corr_id, size_t size,
+                                              int64_t rtt, rd_kafka_resp_err_t res, void *opaque)
+{
+  (void)rk;
+  (void)sockfd;
+  (void)name;
+  (void)broker_id;
+  (void)api_key;
+  (void)api_version;
+  (void)corr_id;
+  (void)size;
+  (void)rtt;
+  if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    sip_kafka_health_answer(opaque);
+  }
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 static rd_kafka_resp_err_t client_on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
                                          char *why, size_t size)
 {
   (void)conf;
   (void)why;
   (void)size;
+  (void)rd_kafka_interceptor_add_on_response_received(rk, "sipeat", client_on_response,
+                                                      opaque); /* first of its name */
   return rd_kafka_interceptor_add_on_broker_state_change(rk, "sipeat", client_on_broker_state,
                                                          opaque);
 }

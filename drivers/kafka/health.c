@@ -27,7 +27,8 @@ enum health_state { HEALTH_NEW, HEALTH_UP, HEALTH_DOWN };
 struct sip_kafka_health {
   struct sip_wakeup *wakeup;
   uv_timer_t timer;
-  atomic_bool up; /* set by librdkafka's threads, taken by the loop */
+  atomic_bool up;    /* set by librdkafka's threads, taken by the loop */
+  atomic_bool doubt; /* set by the loop: the next answer of a broker is news */
   enum health_state state;
   rd_kafka_resp_err_t last; /* reason of the newest failure, for the message and its hint */
   char reason[256];
@@ -43,6 +44,7 @@ static void health_on_up(void *arg)
   if (!atomic_exchange(&health->up, false)) {
     return;
   }
+  atomic_store(&health->doubt, false);
   (void)uv_timer_stop(&health->timer); /* always 0 */
   if (health->state == HEALTH_DOWN) {
     sip_log(SIP_LOG_INFO, "kafka", NULL, "Kafka at %s answers again", health->brokers);
@@ -123,6 +125,14 @@ void sip_kafka_health_up(struct sip_kafka_health *health)
   }
 }
 
+void sip_kafka_health_answer(struct sip_kafka_health *health)
+{
+  if (atomic_load_explicit(&health->doubt,
+                           memory_order_relaxed)) { /* a late view costs one more answer */
+    sip_kafka_health_up(health);
+  }
+}
+
 void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t res,
                             const char *reason)
 {
@@ -137,16 +147,18 @@ void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t
     return; /* the grace runs already */
   }
   if (health->state != HEALTH_DOWN) {
-    /* An "up" from before this error must not cancel what it says. */
+    /* An "up" from before this error must not cancel what it says; one from after it is not lost,
+     * since the answers to come say the same. */
     atomic_store(&health->up, false);
+    atomic_store(&health->doubt, true);
     (void)uv_timer_start(&health->timer, health_on_timeout, HEALTH_GRACE_MS, 0);
   }
 }
 
 static bool health_is_said_elsewhere(const char *facility)
 {
-  static const char *const names[] = { "FAIL",    "ERROR",     "FATAL",       "CONFWARN",
-                                       "MAXPOLL", "SESSTMOUT", "BROKERUPDATE" };
+  static const char *const names[] = { "FAIL",     "GETPID",  "ERROR",     "FATAL",
+                                       "CONFWARN", "MAXPOLL", "SESSTMOUT", "BROKERUPDATE" };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     if (strcmp(facility, names[i]) == 0) {
@@ -163,7 +175,7 @@ void sip_kafka_health_log(struct sip_kafka_health *health, int level, const char
   uint64_t now = uv_now(health->timer.loop);
 
   if (health_is_said_elsewhere(facility)) {
-    ours = SIP_LOG_DEBUG; /* an error event comes with it */
+    ours = SIP_LOG_DEBUG; /* an error event comes with it, or it passes by itself */
   }
   if (!sip_log_on(ours)) {
     return;

@@ -4,7 +4,7 @@
  * log lines.
  *
  * A loss of all brokers is reported after a short grace (a second address of the same host may
- * answer), the return at once. Loop thread, except sip_kafka_health_up. */
+ * answer), the return at once. Loop thread, except sip_kafka_health_up and _answer. */
 #include "core/err.h"
 
 #include <librdkafka/rdkafka.h>
@@ -25,6 +25,10 @@ void sip_kafka_health_watch(struct sip_kafka_health *health);
 
 /** Any thread: a connection to a broker is up. */
 void sip_kafka_health_up(struct sip_kafka_health *health);
+
+/** Any thread: a broker has answered a request. Costs one atomic read unless the connection is in
+ * doubt. */
+void sip_kafka_health_answer(struct sip_kafka_health *health);
 
 /** A connection error (sip_kafka_err_is_connection) of a client, with librdkafka's words. */
 void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t res,

@@ -24,6 +24,9 @@ static const struct sip_client_property producer_properties[] = {
   { "queue.buffering.max.kbytes", "65536", false },
   /* A topic that was missing is looked for again that often. */
   { "topic.metadata.refresh.interval.ms", "10000", false },
+  /* How long a topic may be missing before its records fail; the stock 30 s is for clusters that
+     are slow to tell. */
+  { "topic.metadata.propagation.max.ms", "10000", false },
 };
 
 /* What one record's report needs; librdkafka carries the pointer. */

@@ -208,9 +208,10 @@ static void after_a_fatal_error_the_next_record_gets_a_new_client(void)
   CHECK_INT(reports.failed, 0);
   rd_kafka_mock_push_request_errors(cluster, 0 /* Produce */, 1,
                                     RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
-  CHECK_INT(send_text(&fixture, "t", "k", "v", &reports, NULL), 0);
+  CHECK_INT(send_text(&fixture, "t", "k", "the payload", &reports, NULL), 0);
   fixture_wait(&fixture, &reports.count, 2, 10000);
   CHECK_INT(reports.failed, 1);
+  CHECK(strstr(reports.err.message, "the payload") == NULL);
   CHECK_INT(send_text(&fixture, "t", "k", "v", &reports, NULL), 0);
   fixture_wait(&fixture, &reports.count, 3, 10000);
   CHECK_INT(reports.failed, 1);

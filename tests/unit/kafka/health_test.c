@@ -1,0 +1,109 @@
+/* health_test.c - the loss of all brokers is said once, with a hint, and so is their return. */
+#include "kafka_fixture.h"
+
+#include <fcntl.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <unistd.h>
+
+static size_t occurrences(const char *path, const char *part)
+{
+  FILE *file = fopen(path, "r");
+  char line[4096];
+  size_t count = 0;
+
+  CHECK(file != NULL);
+  while (fgets(line, sizeof line, file) != NULL) {
+    count += strstr(line, part) != NULL;
+  }
+  CHECK_INT(fclose(file), 0);
+  return count;
+}
+
+/* Turns the loop until the log has the line; fails after `limit_ms`. */
+static void wait_for_line(struct fixture *fixture, const char *path, const char *part,
+                          uint64_t limit_ms)
+{
+  uint64_t end = uv_hrtime() + limit_ms * 1000000;
+
+  while (occurrences(path, part) == 0 && uv_hrtime() < end) {
+    bool late = false, closed = false;
+    uv_timer_t timer;
+
+    CHECK_INT(uv_timer_init(&fixture->loop, &timer), 0);
+    timer.data = &late;
+    CHECK_INT(uv_timer_start(&timer, fixture_on_deadline, 20, 0), 0);
+    while (!late) {
+      (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    }
+    timer.data = &closed;
+    uv_close((uv_handle_t *)&timer, fixture_on_closed);
+    while (!closed) {
+      (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    }
+  }
+  if (occurrences(path, part) != 1) {
+    SIP_TEST_FAIL("the log has \"%s\" %zu times", part, occurrences(path, part));
+  }
+}
+
+static void on_report(void *arg, int status, int32_t partition, int64_t offset,
+                      const struct sip_err *err)
+{
+  (void)partition;
+  (void)offset;
+  (void)err;
+  CHECK_INT(status, 0);
+  ++*(size_t *)arg;
+}
+
+static void send_one(struct fixture *fixture, size_t *reports)
+{
+  struct sip_output output = { .topic = "t", .value = { "v", 1 }, .partition = -1 };
+  const struct sip_port *port = sip_kafka_port(fixture->kafka);
+
+  CHECK_INT(port->producer->send(port->driver, &output, on_report, reports, NULL), 0);
+}
+
+static void a_loss_and_a_return_are_said_once(const char *path)
+{
+  rd_kafka_conf_t *conf = rd_kafka_conf_new();
+  rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, NULL, 0);
+  rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(rk, 2);
+  struct fixture fixture;
+  size_t reports = 0;
+
+  fixture_init(&fixture, rd_kafka_mock_cluster_bootstraps(cluster));
+  sip_log_setup(open(path, O_WRONLY | O_APPEND), SIP_LOG_JSON, SIP_LOG_INFO);
+  fixture_engine(&fixture);
+  send_one(&fixture, &reports);
+  fixture_wait(&fixture, &reports, 1, 10000);
+  CHECK_INT(occurrences(path, "cannot reach"), 0);
+  CHECK(sip_kafka_connected(fixture.kafka));
+  CHECK_INT(rd_kafka_mock_broker_set_down(cluster, 1), 0);
+  CHECK_INT(rd_kafka_mock_broker_set_down(cluster, 2), 0);
+  send_one(&fixture, &reports);
+  wait_for_line(&fixture, path, "cannot reach Kafka at", 10000);
+  CHECK_INT(occurrences(path, "check KAFKA_BROKERS"), 1);
+  CHECK(!sip_kafka_connected(fixture.kafka));
+  CHECK_INT(rd_kafka_mock_broker_set_up(cluster, 1), 0);
+  CHECK_INT(rd_kafka_mock_broker_set_up(cluster, 2), 0);
+  wait_for_line(&fixture, path, "answers again", 20000);
+  fixture_wait(&fixture, &reports, 2, 20000);
+  CHECK_INT(occurrences(path, "cannot reach Kafka at"), 1);
+  CHECK(sip_kafka_connected(fixture.kafka));
+  fixture_deinit(&fixture);
+  rd_kafka_mock_cluster_destroy(cluster);
+  rd_kafka_destroy(rk);
+}
+
+int main(void)
+{
+  char path[] = "/tmp/sipeat-health-XXXXXX";
+  int fd = mkstemp(path);
+
+  CHECK(fd >= 0);
+  CHECK_INT(close(fd), 0);
+  a_loss_and_a_return_are_said_once(path);
+  CHECK_INT(unlink(path), 0);
+  return 0;
+}
