@@ -45,7 +45,8 @@ function M.secret(name)
   return value and M.conceal(value)
 end
 
---- The value of a variable that nothing works without: raises a permanent failure when it is not set.
+--- The value of a variable that nothing works without: raises a permanent failure when it is not
+--- set.
 function M.require(name, why)
   local value = lookup(name, "require")
   if not value then

@@ -305,8 +305,8 @@ local function decode(text)
   return holder[1]
 end
 
---- The value of a text, or nil, message, "BAD_DATA". JSON's null is json.null. Of equal keys the last
---- one counts. A number may end in its point, as in "1.": cjson allows it.
+--- The value of a text, or nil, message, "BAD_DATA". JSON's null is json.null. Of equal keys the
+--- last one counts. A number may end in its point, as in "1.": cjson allows it.
 function M.decode(text)
   if type(text) ~= "string" then
     return nil, ("json decode: expected text, got %s"):format(opts.show(text)), "BAD_DATA"
