@@ -1,0 +1,374 @@
+/* server.c - listening, driving libmicrohttpd from the loop, deadlines of connections, stopping.
+ * Loop thread only.
+ *
+ * libmicrohttpd waits on an epoll descriptor of its own, which libuv watches. Its own timeout
+ * restarts with each byte, so the deadlines that a slow client could stretch are kept here. */
+#include "http/server.h"
+
+#include "core/log.h"
+#include "http/server_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { SWEEP_MS = 500, BACKLOG = 1024, HEAD_BYTES = 64 * 1024 };
+
+void sip_server_options_init(struct sip_server_options *options)
+{
+  *options = (struct sip_server_options){
+    .host = "127.0.0.1",
+    .max_body_bytes = 8 * 1024 * 1024,
+    .header_timeout_ms = 10000,
+    .body_timeout_ms = 60000,
+    .idle_timeout_ms = 60000,
+    .max_connections = 1024,
+    .max_per_client = 512,
+  };
+}
+
+/* --- connections --- */
+
+static void connection_on_change(void *arg, struct MHD_Connection *mhd, void **context,
+                                 enum MHD_ConnectionNotificationCode what)
+{
+  struct sip_server *server = arg;
+  struct connection *connection = *context;
+
+  if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+    *context = NULL;
+    if (connection != NULL) {
+      sip_list_remove(&connection->link);
+      server->connection_count--;
+      free(connection);
+    }
+    return;
+  }
+  connection = calloc(1, sizeof *connection);
+  if (connection == NULL) {
+    return; /* sip_exchange_on_data finds none and closes it */
+  }
+  connection->server = server;
+  connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+  connection->deadline = uv_now(server->loop) + server->options.header_timeout_ms;
+  sip_list_push(&server->connections, &connection->link);
+  server->connection_count++;
+  *context = connection;
+}
+
+/* libmicrohttpd sees the end of the connection and does the rest. */
+static void connection_cut(struct connection *connection)
+{
+  connection->deadline = SIP_FOREVER;
+  (void)shutdown(connection->fd, SHUT_RDWR); /* fails when the client was faster */
+}
+
+/* --- driving --- */
+
+static void server_on_timer(uv_timer_t *timer);
+
+static void server_run(struct sip_server *server)
+{
+  MHD_UNSIGNED_LONG_LONG wait_ms;
+
+  if (server->daemon == NULL) {
+    return;
+  }
+  assert(!server->in_mhd);
+  server->in_mhd = true;
+  (void)MHD_run(server->daemon); /* fails only on a daemon of another kind */
+  server->in_mhd = false;
+  if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES) {
+    (void)uv_timer_start(&server->timer, server_on_timer, wait_ms,
+                         0); /* fails only while closing */
+  } else {
+    (void)uv_timer_stop(&server->timer); /* always 0 */
+  }
+}
+
+static void server_on_timer(uv_timer_t *timer)
+{
+  server_run(timer->data);
+}
+
+static void server_on_poll(uv_poll_t *poll, int status, int events)
+{
+  (void)status;
+  (void)events;
+  server_run(poll->data);
+}
+
+static void server_finish_stop(struct sip_server *server)
+{
+  sip_server_stopped_fn on_stopped = server->on_stopped;
+  void *arg = server->stopped_arg;
+
+  sip_server_free(server);
+  if (on_stopped != NULL) {
+    on_stopped(arg);
+  }
+}
+
+static void server_on_sweep(uv_timer_t *timer)
+{
+  struct sip_server *server = timer->data;
+  uint64_t now = uv_now(server->loop);
+  struct sip_list *node;
+  bool busy = false;
+
+  for (node = server->connections.next; node != &server->connections; node = node->next) {
+    struct connection *connection = SIP_CONTAINER(node, struct connection, link);
+
+    busy = busy || connection->busy;
+    if (connection->deadline < now || (server->stopping && !connection->busy)) {
+      connection_cut(connection);
+    }
+  }
+  if (server->stopping && (!busy || server->stop_at <= now)) {
+    server_finish_stop(server);
+  }
+}
+
+static void server_log(void *arg, const char *format, va_list args)
+{
+  char text[300];
+
+  (void)arg;
+  if (sip_log_on(SIP_LOG_DEBUG)) {
+    (void)vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\r\n")] = '\0';
+    sip_log(SIP_LOG_DEBUG, "http", NULL, "%s", text);
+  }
+}
+
+/* --- listening --- */
+
+static int parse_address(const struct sip_server_options *options, struct sockaddr_storage *out,
+                         struct sip_err *err)
+{
+  const char *host = strcmp(options->host, "localhost") == 0 ? "127.0.0.1" : options->host;
+
+  memset(out, 0, sizeof *out);
+  if (uv_ip4_addr(host, options->port, (struct sockaddr_in *)out) == 0 ||
+      uv_ip6_addr(host, options->port, (struct sockaddr_in6 *)out) == 0) {
+    return 0;
+  }
+  return sip_err_set(err, UV_EINVAL,
+                     "listen on %s: not an IP address (127.0.0.1 for this machine, 0.0.0.0 or :: "
+                     "for everybody)",
+                     options->host);
+}
+
+static const char *listen_hint(int errnum)
+{
+  switch (errnum) {
+  case EADDRINUSE:
+    return " (another program listens there; choose another port, or 0 for a free one)";
+  case EACCES:
+    return " (ports below 1024 need the right to bind them; use a higher one)";
+  case EADDRNOTAVAIL:
+    return " (this machine does not have that address)";
+  default:
+    return "";
+  }
+}
+
+static int open_socket(const struct sip_server_options *options, struct sip_err *err)
+{
+  struct sockaddr_storage address;
+  int fd, yes = 1, errnum, rc = parse_address(options, &address, err);
+  socklen_t len =
+    address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+  if (rc < 0) {
+    return rc;
+  }
+  fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    return sip_err_errno(err, errno, "listen on %s:%u", options->host, options->port);
+  }
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0 ||
+      bind(fd, (struct sockaddr *)&address, len) < 0 || listen(fd, BACKLOG) < 0) {
+    errnum = errno;
+    (void)close(fd);
+    return sip_err_errno(err, errnum, "listen on %s:%u%s", options->host, options->port,
+                         listen_hint(errnum));
+  }
+  return fd;
+}
+
+static void describe(struct sip_server *server, int fd)
+{
+  struct sockaddr_storage address;
+  socklen_t len = sizeof address;
+  char host[48];
+
+  if (getsockname(fd, (struct sockaddr *)&address, &len) < 0 ||
+      uv_ip_name((struct sockaddr *)&address, host, sizeof host) < 0) {
+    (void)snprintf(server->address, sizeof server->address, "?"); /* cannot be on a bound socket */
+    return;
+  }
+  server->port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                     : ((struct sockaddr_in *)&address)->sin_port);
+  (void)snprintf(server->address, sizeof server->address,
+                 address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, server->port);
+}
+
+static struct MHD_Daemon *start_daemon(struct sip_server *server, int fd)
+{
+  unsigned idle_s = (unsigned)((server->options.idle_timeout_ms + 999) / 1000);
+
+  return MHD_start_daemon(
+    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+    sip_exchange_on_data, server, MHD_OPTION_EXTERNAL_LOGGER, server_log, server,
+    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, server->options.max_connections,
+    MHD_OPTION_PER_IP_CONNECTION_LIMIT, server->options.max_per_client,
+    MHD_OPTION_CONNECTION_TIMEOUT, idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
+    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, sip_exchange_on_target, server,
+    MHD_OPTION_NOTIFY_COMPLETED, sip_exchange_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+    connection_on_change, server, MHD_OPTION_END);
+}
+
+static void server_on_close(uv_handle_t *handle)
+{
+  struct sip_server *server = handle->data;
+
+  if (--server->handles == 0) {
+    free(server);
+  }
+}
+
+static int watch_daemon(struct sip_server *server)
+{
+  const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+  int rc = info == NULL ? UV_ENOTSUP : uv_poll_init(server->loop, &server->poll, info->epoll_fd);
+
+  if (rc < 0) {
+    return rc;
+  }
+  (void)uv_timer_init(server->loop, &server->timer); /* always 0, as is the next */
+  (void)uv_timer_init(server->loop, &server->sweep);
+  server->poll.data = server;
+  server->timer.data = server;
+  server->sweep.data = server;
+  server->handles = 3;
+  rc = uv_poll_start(&server->poll, UV_READABLE, server_on_poll);
+  (void)uv_timer_start(&server->sweep, server_on_sweep, SWEEP_MS, SWEEP_MS);
+  return rc;
+}
+
+int sip_server_start(struct sip_server **out, uv_loop_t *loop,
+                     const struct sip_server_options *options, sip_server_request_fn on_request,
+                     void *arg, struct sip_err *err)
+{
+  struct sip_server *server;
+  int rc, fd = open_socket(options, err);
+
+  if (fd < 0) {
+    return fd;
+  }
+  server = calloc(1, sizeof *server);
+  if (server == NULL) {
+    (void)close(fd);
+    return sip_err_set(err, UV_ENOMEM, "listen on %s: no memory", options->host);
+  }
+  server->loop = loop;
+  server->options = *options;
+  server->options.host = NULL; /* borrowed for this call only */
+  server->on_request = on_request;
+  server->arg = arg;
+  sip_list_init(&server->connections);
+  sip_list_init(&server->exchanges);
+  describe(server, fd);
+  uv_update_time(loop);
+  server->daemon = start_daemon(server, fd);
+  if (server->daemon == NULL) {
+    (void)close(fd);
+    free(server);
+    return sip_err_set(err, UV_ENOMEM, "listen on %s: the server does not start", options->host);
+  }
+  rc = watch_daemon(server);
+  if (rc < 0) {
+    sip_server_free(server);
+    return sip_err_set(err, rc, "listen on %s: the loop cannot watch the server", options->host);
+  }
+  server_run(server);
+  *out = server;
+  return 0;
+}
+
+const char *sip_server_address(const struct sip_server *server)
+{
+  return server->address;
+}
+
+uint16_t sip_server_port(const struct sip_server *server)
+{
+  return server->port;
+}
+
+size_t sip_server_connections(const struct sip_server *server)
+{
+  return server->connection_count;
+}
+
+/* --- stopping --- */
+
+void sip_server_stop(struct sip_server *server, uint64_t grace_ms, sip_server_stopped_fn on_stopped,
+                     void *arg)
+{
+  struct sip_list *node, *next;
+  int fd;
+
+  assert(!server->in_mhd && !server->stopping);
+  server->stopping = true;
+  server->stop_at = uv_now(server->loop) + grace_ms;
+  server->on_stopped = on_stopped;
+  server->stopped_arg = arg;
+  fd = MHD_quiesce_daemon(server->daemon);
+  if (fd >= 0) {
+    (void)close(fd);
+  }
+  for (node = server->exchanges.next; node != &server->exchanges; node = next) {
+    struct sip_exchange *exchange = SIP_CONTAINER(node, struct sip_exchange, link);
+
+    next = node->next;
+    if (exchange->streaming) { /* these have no end of their own */
+      sip_exchange_abort(exchange);
+    }
+  }
+  (void)uv_timer_start(&server->sweep, server_on_sweep, 0,
+                       20); /* cuts idle connections, ends the stop */
+}
+
+void sip_server_free(struct sip_server *server)
+{
+  struct sip_list *node, *next;
+  struct MHD_Daemon *daemon;
+
+  if (server == NULL || server->daemon == NULL) {
+    return;
+  }
+  assert(!server->in_mhd);
+  for (node = server->exchanges.next; node != &server->exchanges; node = next) {
+    next = node->next;
+    sip_exchange_abort(
+      SIP_CONTAINER(node, struct sip_exchange, link)); /* none may be suspended below */
+  }
+  if (server->handles > 0) {
+    uv_close((uv_handle_t *)&server->poll, server_on_close); /* before its descriptor is closed */
+    uv_close((uv_handle_t *)&server->timer, server_on_close);
+    uv_close((uv_handle_t *)&server->sweep, server_on_close);
+  }
+  daemon = server->daemon;
+  server->daemon = NULL;
+  MHD_stop_daemon(daemon); /* completes every request and closes every connection */
+  if (server->handles == 0) {
+    free(server);
+  }
+}
