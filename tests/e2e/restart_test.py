@@ -32,7 +32,7 @@ sipeat.flow {
 class Restart(harness.Case):
     @classmethod
     def setUpClass(cls):
-        cls.kafka = cls.enterClassContext(Kafka())
+        cls.kafka = cls.enterClassContext(Kafka({"group.min.session.timeout.ms": 500}))
 
     def setUp(self):
         super().setUp()
@@ -47,7 +47,9 @@ class Restart(harness.Case):
             {"id": f"e{n}", "type": "work.do", "data": {"n": n, "key": f"k{n % 101}"}})) for n in range(EVENTS)])
 
     def begin(self):
-        return self.start("run", self.path, env={"KAFKA_BROKERS": self.kafka.address})
+        # A killed member is missed after 1 s instead of 45 s.
+        return self.start("run", self.path, "-X", "session.timeout.ms=1000", "-X", "heartbeat.interval.ms=300",
+                          env={"KAFKA_BROKERS": self.kafka.address})
 
     def interrupt(self, sig):
         """Starts, and ends it in the middle, again and again; then lets it finish. The ids as they came out."""

@@ -43,7 +43,7 @@ def environment(cwd, extra=None):
     """A clean environment: nothing of the machine's own settings reaches the program under test, and what it leaves
     for other processes is found only by those of the same directory."""
     env = {name: os.environ[name] for name in KEPT if name in os.environ}
-    env.update(XDG_RUNTIME_DIR=str(cwd), SIPEAT_HTTP="127.0.0.1:0")
+    env.update(XDG_RUNTIME_DIR=str(cwd), SIPEAT_HTTP=os.environ.get("SIPEAT_HTTP_OVERRIDE") or "127.0.0.1:0")
     env.update({name: str(value) for name, value in (extra or {}).items() if value is not None})
     return env
 
