@@ -242,7 +242,7 @@ class Dev(Cli):
         lines[3] = "no JSON"
         lines[7] = '{"type": "said.hello"}'
         lines[9] = '{"topic": "file", "key": "raw", "value": "as it is", "headers": {"a": "b"}}'
-        lines[11] = '{"tpye": "x"}'
+        lines[11] = '{"typ": "x"}'
         (self.dir / "events.jsonl").write_text("\n".join(lines))
         process = self.sipeat("publish", "--file", "events.jsonl")
         self.expect(process, FAILED, "events.jsonl:4:", "events.jsonl:8:", "--topic", "events.jsonl:12:",
