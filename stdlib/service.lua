@@ -206,7 +206,7 @@ local function listen(address, next_free)
   for try = port, last do
     found, message, code = http.listen(("%s:%d"):format(name, try))
     if found and try ~= port then
-      log:warn(("port %d is taken: using %s"):format(port, found))
+      log:warn(("port %d is taken: using %s"):format(port, found.address))
     end
     if found or code ~= "EADDRINUSE" then
       return found, message, code
@@ -225,12 +225,12 @@ function M.open(options)
   if o.dev then
     require("sipeat.capture").enable()
   end
-  local address, message, code = listen(o.http, o.dev)
-  if not address then
+  local server, message, code = listen(o.http, o.dev)
+  if not server then
     return nil, message, code
   end
-  host.set_http(address)
-  log:info("listening on http://" .. address)
+  host.set_http(server.address)
+  log:info("listening on http://" .. server.address)
   return true
 end
 
