@@ -85,9 +85,10 @@ local function drop_oldest()
   first = first + 1
 end
 
---- Keeps an entry. Returns at once; a no-op unless capture is enabled.
+--- Keeps an entry. Returns at once; a no-op unless capture is enabled. `event_id` is the event that
+--- it is about: by default the entry's own event_id, or the event that the task works on.
 ---@return integer? number of the entry
-function M.record(kind, entry)
+function M.record(kind, entry, event_id)
   if type(kind) ~= "string" or not kind:find("^[%l_]+$") then
     error("capture.record: a kind is a word in small letters, got " .. opts.show(kind), 2)
   elseif type(entry) ~= "table" then
@@ -100,7 +101,7 @@ function M.record(kind, entry)
     number = last,
     kind = kind,
     time = sys.iso_time(),
-    event_id = core.event_id(),
+    event_id = text_of(tostring(event_id or entry.event_id or core.event_id())),
     entry = plain(entry, 0),
   }
   kept[last] = { kind = kind, text = text }

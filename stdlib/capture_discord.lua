@@ -46,7 +46,7 @@ local function execute(req)
   if not ok then
     return refuse(errors)
   end
-  capture.record("discord", { webhook = req.params.id, message = message })
+  capture.record("discord", { webhook = req.params.id, message = message }, "")
   if req.query.wait ~= "true" then
     return { status = 204 }
   end

@@ -24,7 +24,6 @@ local function headers(kind, policy)
   return {
     ["content-type"] = kind,
     ["content-security-policy"] = policy or "default-src 'none'",
-    ["x-content-type-options"] = "nosniff",
     ["referrer-policy"] = "no-referrer",
     ["cache-control"] = "no-store",
   }

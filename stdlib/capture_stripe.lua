@@ -127,7 +127,7 @@ local function show(intent, what, extra)
   for key, value in next, extra or {} do
     entry[key] = value
   end
-  capture.record("payment", entry)
+  capture.record("payment", entry, intent.metadata.event_id or "")
 end
 
 local function decline(intent, reason)

@@ -88,7 +88,7 @@ function valueOf(value) {
 function factsOf(object, hidden = []) {
   const list = el("dl", "facts");
   for (const [key, value] of Object.entries(object)) {
-    if (!hidden.includes(key) && !isNothing(value)) {
+    if (key !== "event_id" && !hidden.includes(key) && !isNothing(value)) {
       list.append(el("dt", "", friendly(key)), el("dd", "", valueOf(value)));
     }
   }
@@ -287,7 +287,7 @@ function showDrink(entry) {
   const place = [entry.machine_id || entry.machineId || entry.machine, entry.slot && "slot " + entry.slot]
     .filter(Boolean).join(", ");
   return [el("div", "title", el("strong", "", scalar(drink)), place, statusChip(entry.what || entry.status)),
-    factsOf(entry, ["drink", "drinkName", "what", "status", "machine_id", "machineId", "machine", "slot", "event_id"])];
+    factsOf(entry, ["drink", "drinkName", "what", "status", "machine_id", "machineId", "machine", "slot"])];
 }
 
 function showFacts(entry) {

@@ -29,8 +29,9 @@ function M.enabled() end
 --- inventory, dispense, machine, notice. Secrets in it are shown as ***.
 ---@param kind string a word in small letters
 ---@param entry table
+---@param event_id string? default: the entry's event_id, or the event that the task works on
 ---@return integer? number nil when capture is not enabled
-function M.record(kind, entry) end
+function M.record(kind, entry, event_id) end
 
 --- What is kept, newest first.
 ---@param kind string? only these

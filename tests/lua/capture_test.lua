@@ -75,6 +75,10 @@ t.test("entries come newest first, with number, kind, time and event", function(
   t.eq({ list[1].number, list[1].kind, list[1].entry }, { 2, "crm", { b = 2 } })
   t.eq(list[2].event_id, "e-1")
   t.ok(list[2].time:find("^%d%d%d%d%-"))
+  capture.record("notice", { event_id = "e-2" })
+  t.eq(capture.entries()[1].event_id, "e-2")
+  capture.record("notice", { event_id = "e-2" }, "e-3")
+  t.eq(capture.entries()[1].event_id, "e-3")
   t.eq(#capture.entries("crm"), 1)
 end)
 
@@ -140,7 +144,6 @@ t.test("the page and what it is made of, with a policy that allows no foreign co
   local policy = page.headers["content-security-policy"]
   t.has(policy, "default-src 'none'")
   t.ok(not policy:find("unsafe", 1, true))
-  t.eq(page.headers["x-content-type-options"], "nosniff")
   t.has(request("GET", "/capture/capture.js").headers["content-type"], "text/javascript")
   t.has(request("GET", "/capture/capture.css").body, "prefers-color-scheme: dark")
 end)
