@@ -119,7 +119,7 @@ function Webhook:reason(response)
   return self:redact((sys.utf8_clean(text:sub(1, 400)):gsub("%c", " ")))
 end
 
---- The answer is read to its end, but only its beginning is kept.
+--- Of an answer only the beginning is read: what follows, or never comes, changes nothing.
 local function request(self, body, timeout_ms)
   local kept, size = {}, 0
   local response, message, code = self.transport {
@@ -129,10 +129,9 @@ local function request(self, body, timeout_ms)
     body = body,
     timeout = ("%dms"):format(math.floor(timeout_ms)),
     stream = function(chunk)
-      if size < ANSWER_BYTES then
-        kept[#kept + 1] = chunk
-      end
+      kept[#kept + 1] = chunk
       size = size + #chunk
+      return size < ANSWER_BYTES -- false: enough
     end,
   }
   if not response then
