@@ -11,30 +11,47 @@
 
 #include <lauxlib.h>
 
-/* Protected: calls one of the functions of stdlib/background.lua that follow a script's versions.
+/* Lua modules that keep something for each version of a script: each has begin, commit, rollback.
  */
-static int call_background(lua_State *L)
+static const char *const versioned[] = { "sipeat.background", "sipeat.http_routes" };
+
+/* Protected: calls a function without arguments. Stack: module and name, as light userdata. */
+static int call_function(lua_State *L)
 {
-  const char *function = lua_touserdata(L, 1);
+  const char *module = lua_touserdata(L, 1), *function = lua_touserdata(L, 2);
 
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "sipeat.background");
+  lua_pushstring(L, module);
   lua_call(L, 1, 1);
   lua_getfield(L, -1, function);
   lua_call(L, 0, 0);
   return 0;
 }
 
-static int background(struct sip_vm *vm, const char *function, struct sip_err *err)
+static int call(struct sip_vm *vm, const char *module, const char *function, struct sip_err *err)
 {
   lua_State *L = sip_vm_state(vm);
 
-  if (!lua_checkstack(L, 3)) {
-    return sip_err_set(err, UV_ENOMEM, "background %s: no memory for the stack", function);
+  if (!lua_checkstack(L, 4)) {
+    return sip_err_set(err, UV_ENOMEM, "%s %s: no memory for the stack", module, function);
   }
-  lua_pushcfunction(L, call_background);
-  lua_pushlightuserdata(L, (void *)function); /* a string would need memory, which may throw */
-  return sip_vm_call(vm, 1, 0, err);
+  lua_pushcfunction(L, call_function);
+  lua_pushlightuserdata(L, (void *)module); /* a string would need memory, which may throw */
+  lua_pushlightuserdata(L, (void *)function);
+  return sip_vm_call(vm, 2, 0, err);
+}
+
+/** Calls it in each of them, also after a failure. @return 0, or the first failure */
+static int call_versioned(struct sip_vm *vm, const char *function, struct sip_err *err)
+{
+  int rc = 0;
+
+  for (size_t i = 0; i < sizeof versioned / sizeof versioned[0]; i++) {
+    int one = call(vm, versioned[i], function, rc < 0 ? NULL : err);
+
+    rc = rc < 0 ? rc : one;
+  }
+  return rc;
 }
 
 int sip_modules_start(struct sip_vm *vm, struct sip_err *err)
@@ -79,7 +96,7 @@ int sip_modules_begin(struct sip_vm *vm, struct sip_err *err)
   int rc = sip_flow_lua_engine(&engine, vm, err);
 
   if (rc == 0) {
-    rc = background(vm, "begin", err);
+    rc = call_versioned(vm, "begin", err);
   }
   if (rc == 0) {
     sip_engine_begin(engine);
@@ -97,7 +114,8 @@ int sip_modules_commit(struct sip_vm *vm, struct sip_err *err)
     return rc;
   }
   rc = sip_engine_commit(engine, err);
-  started = background(vm, "commit", rc < 0 ? NULL : err); /* the first failure is the one told */
+  started =
+    call_versioned(vm, "commit", rc < 0 ? NULL : err); /* the first failure is the one told */
   return rc < 0 ? rc : started;
 }
 
@@ -105,7 +123,7 @@ void sip_modules_rollback(struct sip_vm *vm)
 {
   struct sip_engine *engine = NULL;
 
-  (void)background(vm, "rollback", NULL);            /* sets one variable */
+  (void)call_versioned(vm, "rollback", NULL);        /* forgets; needs no memory */
   if (sip_flow_lua_engine(&engine, vm, NULL) == 0) { /* fails only before the first load */
     sip_engine_rollback(engine);
   }
@@ -118,7 +136,8 @@ int sip_modules_drain(struct sip_vm *vm, uint64_t limit_ms, void (*on_done)(void
   int rc = sip_flow_lua_engine(&engine, vm, err);
 
   if (rc == 0) {
-    (void)background(vm, "stop", NULL); /* what it cannot stop is stopped with the state */
+    (void)call(vm, "sipeat.background", "stop",
+               NULL); /* what it cannot stop is stopped with the state */
     sip_engine_drain(engine, limit_ms, on_done, arg);
   }
   return rc;

@@ -196,15 +196,14 @@ end
 -- Listens on `address`; in dev on the next free port when that one is taken.
 local function listen(address, next_free)
   local http = require "sipeat.http"
-  local name, port = address:match "^(.*):(%d+)$"
-  port = tonumber(port)
-  if not port or port > 65535 then
+  local name, port = require("sipeat.http_server").parse_address(address)
+  if not port then
     return nil, ("--http takes HOST:PORT or off, got %s"):format(opts.show(address)), "EINVAL"
   end
   local last = next_free and port ~= 0 and math.min(port + PORTS_TRIED, 65535) or port
   local found, message, code
   for try = port, last do
-    found, message, code = http.listen(("%s:%d"):format(name, try))
+    found, message, code = http.listen((name:find ":" and "[%s]:%d" or "%s:%d"):format(name, try))
     if found and try ~= port then
       log:warn(("port %d is taken: using %s"):format(port, found.address))
     end
@@ -214,6 +213,8 @@ local function listen(address, next_free)
   end
   return nil, message .. " (choose another one with --http HOST:PORT, or --http off)", code
 end
+
+local server -- the one that open started
 
 --- Opens the HTTP server with the program's own routes. nil, message, code when it cannot.
 function M.open(options)
@@ -225,18 +226,25 @@ function M.open(options)
   if o.dev then
     require("sipeat.capture").enable()
   end
-  local server, message, code = listen(o.http, o.dev)
+  local message, code
+  server, message, code = listen(o.http, o.dev)
   if not server then
     return nil, message, code
   end
-  host.set_http(server.address)
-  log:info("listening on http://" .. server.address)
+  -- where others on this machine find it when it listens everywhere
+  local address = server.address:gsub("^0%.0%.0%.0:", "127.0.0.1:"):gsub("^%[::%]:", "[::1]:")
+  host.set_http(address)
+  log:info("listening on http://" .. address)
   return true
 end
 
---- What scripts left in queues is sent, within `left_ms`.
+--- What scripts left in queues is sent, within `left_ms`, and requests under way are answered.
 function M.flush(left_ms)
-  return require("sipeat.discord").flush(left_ms .. "ms")
+  local ok, message, code = require("sipeat.discord").flush(left_ms .. "ms")
+  if server then
+    server:stop "1s"
+  end
+  return ok, message, code
 end
 
 return M
