@@ -5,6 +5,7 @@
 -- its topic leaves a pointer there, and its body in a local file.
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
+local kafka = require "sipeat.kafka"
 local log = require "sipeat.log"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
@@ -12,20 +13,24 @@ local task = require "sipeat.task"
 local M = {}
 
 local SUFFIX = "-dlt"
-local TRACE_BYTES = 8000
-local MESSAGE_BYTES = 2000
+local TRACE_BYTES, MESSAGE_BYTES = 8000, 2000
+local KEY_BYTES, HEADER_BYTES = 1000, 16384 -- what a pointer still carries of the original
 local FIRST_PAUSE_MS, LAST_PAUSE_MS = 200, 30000
-local TOO_LARGE = { MSG_SIZE_TOO_LARGE = true, RECORD_LIST_TOO_LARGE = true, INVALID_MSG_SIZE = true, TOO_BIG = true }
-local NO_TOPIC = { UNKNOWN_TOPIC_OR_PART = true, UNKNOWN_TOPIC = true, _UNKNOWN_TOPIC = true }
-local NO_PARTITION = { UNKNOWN_PARTITION = true, _UNKNOWN_PARTITION = true }
+local SENDS_PER_TRY = 5
+local TOO_LARGE = { MSG_SIZE_TOO_LARGE = true, RECORD_LIST_TOO_LARGE = true }
+local NO_PARTITION = { _UNKNOWN_PARTITION = true, UNKNOWN_TOPIC_OR_PART = true }
+local NO_TOPIC = { _UNKNOWN_TOPIC = true, UNKNOWN_TOPIC_OR_PART = true }
 
 local logger = log.new "deadletter"
+
+local there = {} -- dead-letter topics that exist, as far as this process knows
 
 --- The dead-letter topic of a topic.
 function M.topic_of(topic, dead_letter)
   return type(dead_letter) == "string" and dead_letter or topic .. SUFFIX
 end
 
+-- Text for a header: valid UTF-8, at most `limit` bytes.
 local function cut(text, limit)
   text = sys.utf8_clean(text)
   if #text <= limit then
@@ -67,118 +72,178 @@ function M.headers(letter)
   return out
 end
 
-local function directory()
-  return sys.getenv "SIPEAT_PARK_DIR" or "."
-end
+-- --- too large ---
 
--- The body goes to a file of its own name, so that writing it again changes nothing. Its path, or
--- nil, message, code.
-local function park(letter)
-  local record = letter.record
-  local name = ("%s/sipeat-parked-%s-%d-%d.bin"):format(
-    directory(), record.topic:gsub("[^%w._-]", "_"), record.partition, record.offset)
-  local ok, message, code = sys.write_file(name, record.value or "")
+-- Writes bytes to a file that is named by them, so that writing it again changes nothing. Its path
+-- and checksum, or nil, message, code.
+local function park(bytes, suffix)
+  local sum = sys.sha256(bytes)
+  local directory = sys.getenv "SIPEAT_PARK_DIR" or "sipeat-parked"
+  local path = ("%s/%s%s"):format(directory, sum, suffix)
+  local ok, message, code = sys.write_file(path, bytes)
   if not ok then
     return nil, message, code
   end
-  return name
+  return path, sum
 end
 
+-- Headers in a file: name and value, each as a 4-byte big-endian length and its bytes; the length
+-- of a null value is 0xffffffff.
+local function pack_headers(headers)
+  local out = {}
+  for i, header in ipairs(headers) do
+    local value = header[2]
+    out[i] = (">s4"):pack(header[1]) .. (value and (">s4"):pack(value) or (">I4"):pack(0xffffffff))
+  end
+  return table.concat(out)
+end
+
+local function size_of(headers)
+  local bytes = 0
+  for _, header in ipairs(headers) do
+    bytes = bytes + #header[1] + #(header[2] or "")
+  end
+  return bytes
+end
+
+-- The letter with its body in a file, and key and headers too when they are large themselves.
 local function pointer(letter, topic)
-  local path, message, code = park(letter)
-  if not path then
-    return nil, message, code
-  end
   local record = letter.record
-  logger:warn(("the event is too large for %s: its body is in %s"):format(topic, path))
-  local headers = M.headers { -- original headers may be what is too large
-    record = { topic = record.topic, partition = record.partition, offset = record.offset,
-      timestamp = record.timestamp, timestamp_type = record.timestamp_type },
-    flow = letter.flow, event = letter.event, failure = letter.failure, attempts = letter.attempts,
-  }
-  headers[#headers + 1] = { "sipeat-pointer", path }
-  headers[#headers + 1] = { "sipeat-body-sha256", sys.sha256(record.value or "") }
-  headers[#headers + 1] = { "sipeat-body-bytes", tostring(#(record.value or "")) }
-  local key = record.key
-  if key and #key > 1000 then
-    key = nil
+  local body = record.value or ""
+  local path, sum, code = park(body, ".bin")
+  if not path then
+    return nil, sum, code
   end
+  local key, small = record.key, setmetatable({}, { __index = record })
+  local extra = {
+    { "sipeat-pointer", path },
+    { "sipeat-body-sha256", sum },
+    { "sipeat-body-bytes", tostring(#body) },
+  }
+  if #(record.key or "") > KEY_BYTES then
+    local at, message
+    at, message, code = park(record.key, ".key")
+    if not at then
+      return nil, message, code
+    end
+    key, extra[#extra + 1] = nil, { "sipeat-key-pointer", at }
+  end
+  if size_of(record.headers or {}) > HEADER_BYTES then
+    local at, message
+    at, message, code = park(pack_headers(record.headers), ".headers")
+    if not at then
+      return nil, message, code
+    end
+    small.headers, extra[#extra + 1] = {}, { "sipeat-headers-pointer", at }
+  end
+  logger:warn(("the event is too large for %s: its body is in %s"):format(topic, path))
+  local headers = M.headers(setmetatable({ record = small }, { __index = letter }))
+  table.move(extra, 1, #extra, #headers + 1, headers)
   return {
-    topic = topic, key = key, headers = headers, timestamp = record.timestamp,
-    value = json.encode { pointer = path, bytes = #(record.value or ""), sha256 = sys.sha256(record.value or "") },
+    topic = topic,
+    key = key,
+    value = json.encode { pointer = path, bytes = #body, sha256 = sum },
+    headers = headers,
   }
 end
+
+-- --- writing ---
 
 local function full(letter, topic)
   local record = letter.record
   return {
-    topic = topic, key = record.key, value = record.value, headers = M.headers(letter),
-    partition = record.partition, timestamp = record.timestamp,
+    topic = topic,
+    key = record.key,
+    value = record.value,
+    headers = M.headers(letter),
   }
 end
 
-local function create(topic)
-  local kafka = require "sipeat.kafka"
-  local ok, message = kafka.admin():create_topic { name = topic, partitions = 1 }
-  if ok then
-    logger:info(("created the topic %s"):format(topic))
-  else
-    logger:warn(("cannot create the topic %s: %s"):format(topic, tostring(message)))
-  end
-end
-
--- One try. true, or nil, failure; the message to send next is kept in `state`.
-local function try(letter, state)
-  local kafka = require "sipeat.kafka"
-  local message, code
-  if not state.message then
-    state.message, message, code = pointer(letter, state.topic)
-    if not state.message then
-      return nil, failure.of(message, code)
-    end
-  end
-  local ok
-  ok, message, code = kafka.producer():send(state.message)
-  if ok then
+-- The topic is made with as many partitions as the original one. nil and a failure only when the
+-- task was stopped: a topic that cannot be made may be there all the same.
+local function ensure(letter, topic)
+  if there[topic] then
     return true
-  elseif TOO_LARGE[code] and not state.pointed then
-    state.message, state.pointed, state.at_once = nil, true, true
-  elseif NO_PARTITION[code] and state.message.partition then
-    state.message.partition, state.at_once = nil, true
-  elseif NO_TOPIC[code] then
-    if state.message.partition then -- the topic may be there with fewer partitions
-      state.message.partition = nil
-    end
-    if not state.created then
-      state.created, state.at_once = true, true
-      create(state.topic)
-    end
   end
-  return nil, failure.of(message, code)
+  local admin = kafka.admin()
+  local original = admin:describe_topic(letter.record.topic)
+  local partitions = original and #original.partitions or letter.record.partition + 1
+  local ok, message, code = admin:create_topic { name = topic, partitions = partitions }
+  if code == "ECANCELED" then
+    return nil, failure.of(message, code)
+  elseif ok then
+    logger:info(("created the topic %s"):format(topic))
+  elseif code ~= "TOPIC_ALREADY_EXISTS" then
+    logger:warn(("cannot create the topic %s: %s"):format(topic, message), { code = code })
+    return true
+  end
+  there[topic] = true
+  return true
 end
 
---- Writes the dead letter, and tries until it is written: the event is not finished before that.
---- true; false when the task was stopped meanwhile. `letter`: record, event, failure, attempts,
---- flow (the group), topic (true, or a name).
-function M.write(letter)
+-- What can be changed so that the next send may succeed; false when nothing can.
+local function adapt(letter, topic, code)
+  if TOO_LARGE[code] and not letter.pointed then
+    letter.pointed = true
+  elseif NO_PARTITION[code] and not letter.anywhere then
+    letter.anywhere = true
+  elseif NO_TOPIC[code] and not letter.remade then
+    there[topic], letter.remade = nil, true
+  else
+    return false
+  end
+  return true
+end
+
+local function send(letter, topic)
+  local message, text, code
+  if letter.pointed then
+    message, text, code = pointer(letter, topic)
+    if not message then
+      return nil, text, code
+    end
+  else
+    message = full(letter, topic)
+  end
+  local record = letter.record
+  message.partition = not letter.anywhere and record.partition or nil
+  message.timestamp = (record.timestamp or -1) >= 0 and record.timestamp or nil
+  return kafka.producer():send(message)
+end
+
+--- Tries once to write a dead letter. { topic, partition, offset }, or nil and a failure.
+function M.try(letter)
   local topic = M.topic_of(letter.record.topic, letter.topic)
-  local state = { topic = topic, message = full(letter, topic) }
+  for n = 1, SENDS_PER_TRY do
+    local ok, stopped = ensure(letter, topic)
+    if not ok then
+      return nil, stopped
+    end
+    local report, message, code = send(letter, topic)
+    if report then
+      return report
+    elseif n == SENDS_PER_TRY or not adapt(letter, topic, code) then
+      letter.remade = nil
+      return nil, failure.of(("dead letter to %s: %s"):format(topic, message), code)
+    end
+  end
+end
+
+--- Writes a dead letter, and tries until it is written. True; false when the task was stopped.
+function M.write(letter)
   local pause_ms = FIRST_PAUSE_MS
   while true do
-    local ok, why = try(letter, state)
-    if ok then
+    local report, why = M.try(letter)
+    if report then
       return true
     elseif why.kind == "cancelled" then
       return false
-    elseif state.at_once then
-      state.at_once = nil
-    else
-      logger:error(("cannot write the dead letter to %s, trying again: %s"):format(topic, why.message))
-      if not task.sleep(pause_ms .. "ms") then
-        return false
-      end
-      pause_ms = math.min(pause_ms * 2, LAST_PAUSE_MS)
     end
+    logger:error(("%s; trying again"):format(why.message), { code = why.code })
+    if not task.sleep(pause_ms .. "ms") then
+      return false
+    end
+    pause_ms = math.min(pause_ms * 2, LAST_PAUSE_MS)
   end
 end
 

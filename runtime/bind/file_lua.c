@@ -1,7 +1,8 @@
 /* file_lua.c - whole files, read and written on the work pool.
  *
  * write_file is atomic and durable: a file beside it is written and fsynced, then renamed, then the directory is
- * fsynced. A killed task leaves the job to finish alone; the job is freed by its `done`. */
+ * fsynced. A missing directory is made, one level deep. A killed task leaves the job to finish alone; the job is freed
+ * by its `done`. */
 #include "bind/file_lua.h"
 
 #include "core/buf.h"
@@ -128,16 +129,36 @@ static int sync_directory(struct job *job)
   return rc;
 }
 
+/* Opens a file beside the one to be written; makes its directory when only that is missing. */
+static int open_beside(struct job *job, char *beside, size_t size)
+{
+  for (int n = 0;; n++) {
+    char copy[4096];
+    int fd;
+
+    (void)snprintf(beside, size, "%s.XXXXXX", job->path); /* the length was checked */
+    fd = mkostemp(beside, O_CLOEXEC);
+    if (fd >= 0) {
+      return fd;
+    }
+    if (errno != ENOENT || n > 0) {
+      return sip_err_errno(&job->err, errno, "create %s", beside);
+    }
+    (void)snprintf(copy, sizeof copy, "%s", job->path);
+    if (mkdir(dirname(copy), 0777) < 0 && errno != EEXIST) {
+      return sip_err_errno(&job->err, errno, "make the directory of %s", job->path);
+    }
+  }
+}
+
 static void job_write(struct sip_work *work)
 {
   struct job *job = SIP_CONTAINER(work, struct job, work);
   char beside[4096];
-  int fd;
+  int fd = open_beside(job, beside, sizeof beside);
 
-  (void)snprintf(beside, sizeof beside, "%s.XXXXXX", job->path); /* its length was checked by l_write_file */
-  fd = mkostemp(beside, O_CLOEXEC);
   if (fd < 0) {
-    job->rc = sip_err_errno(&job->err, errno, "create %s", beside);
+    job->rc = fd;
     return;
   }
   job->rc = write_all(fd, job);

@@ -4,12 +4,18 @@
 #include "core/err.h"
 
 struct sip_engine;
+struct sip_flow_binding;
 struct sip_vm;
 
-/** The engine of this state, made at the first call and owned by the state's bindings until sip_flow_lua_stop. */
+/** The engine of this state, made at the first call and owned by the state's bindings until
+ * sip_flow_lua_stop. */
 int sip_flow_lua_engine(struct sip_engine **out, struct sip_vm *vm, struct sip_err *err);
 
-/** Drains at once (turning the loop until the flows are closed) and frees the engine. Before the drivers stop. */
+/** Drains at once (turning the loop until the flows are closed) and frees the engine. Before the
+ * drivers stop. */
 void sip_flow_lua_stop(struct sip_vm *vm);
+
+/** What the engine calls to show an event to the script: flow_ticket_lua.c. Static storage. */
+const struct sip_flow_binding *sip_flow_ticket_binding(void);
 
 #endif

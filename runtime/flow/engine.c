@@ -14,7 +14,11 @@ int sip_engine_new(struct sip_engine **out, struct sip_vm *vm, struct sip_err *e
 {
   struct sip_engine *engine = calloc(1, sizeof *engine);
 
-  if (engine == NULL) {
+  if (engine != NULL) {
+    engine->notifier = calloc(1, sizeof *engine->notifier); /* now: a drain must not fail */
+  }
+  if (engine == NULL || engine->notifier == NULL) {
+    free(engine);
     return sip_err_set(err, UV_ENOMEM, "no memory for the flow engine");
   }
   engine->vm = vm;
@@ -31,7 +35,8 @@ void sip_engine_free(struct sip_engine *engine)
     return;
   }
   sip_engine_rollback(engine);
-  assert(sip_list_empty(&engine->flows));
+  assert(sip_list_empty(&engine->flows) && !engine->notifier_open);
+  free(engine->notifier);
   free(engine);
 }
 
@@ -63,27 +68,26 @@ void sip_engine_begin(struct sip_engine *engine)
   engine->loading = true;
 }
 
-int sip_engine_register(struct sip_engine *engine, const struct sip_flow_spec *spec, struct sip_err *err)
+int sip_engine_register(struct sip_engine *engine, const struct sip_flow_spec *spec,
+                        struct sip_err *err)
 {
-  struct sip_flow_spec kept = *spec;
   struct sip_flow *flow = NULL;
   int rc;
 
   if (!engine->loading) {
-    return sip_err_set(err, SIP_ECONFIG, "flow %s: flows are declared while the script loads, not later",
+    return sip_err_set(err, SIP_ECONFIG,
+                       "flow %s: flows are declared while the script loads, not later",
                        spec->source.group);
   }
-  rc = sip_flow_new(&flow, engine, &kept, err);
+  rc = sip_flow_new(&flow, engine, spec, err);
   if (rc < 0) {
     return rc;
   }
   if (find_same(&engine->pending, flow) != NULL) {
-    flow->spec.dispatch_ref = LUA_NOREF; /* still the caller's */
-    flow->spec.keyer_ref = LUA_NOREF;
-    sip_flow_free(flow);
+    sip_flow_release(flow);
     return sip_err_set(err, SIP_EEXISTS,
-                       "flow %s: a flow of this group and these topics is there already (put its handlers into one "
-                       "`on`, or give it a group of its own)",
+                       "flow %s: a flow of this group and these topics is there already (put its "
+                       "handlers into one `on`, or give it a group of its own)",
                        spec->source.group);
   }
   sip_list_push(&engine->pending, &flow->link);
@@ -110,55 +114,73 @@ void sip_engine_rollback(struct sip_engine *engine)
   }
 }
 
-static int open_new(struct sip_engine *engine, struct sip_flow *flow, struct sip_err *err)
+/* Opens every pending flow that has no older twin, and moves them to the end of `flows`. */
+static int engine_open_new(struct sip_engine *engine, struct sip_list *opened, struct sip_err *err)
 {
-  int rc = engine->port == NULL
-             ? sip_err_set(err, SIP_ECONFIG, "flow %s: there is no broker to take events from", flow->group)
-             : sip_flow_open(flow, err);
+  struct sip_list *next;
 
-  if (rc < 0) {
-    sip_flow_free(flow);
-    return rc;
+  for (struct sip_list *node = engine->pending.next; node != &engine->pending; node = next) {
+    struct sip_flow *flow = SIP_CONTAINER(node, struct sip_flow, link);
+    int rc;
+
+    next = node->next;
+    if (find_same(&engine->flows, flow) != NULL) {
+      continue;
+    }
+    rc = engine->port == NULL
+           ? sip_err_set(err, SIP_ECONFIG, "flow %s: there is no broker to take events from",
+                         flow->group)
+           : sip_flow_open(flow, err);
+    if (rc < 0) {
+      return rc;
+    }
+    sip_list_remove(node);
+    sip_list_push(opened, node);
   }
-  sip_list_push(&engine->flows, &flow->link);
   return 0;
+}
+
+static void engine_drain_all(struct sip_list *flows, uint64_t limit_ms)
+{
+  struct sip_list *next;
+
+  for (struct sip_list *node = flows->next; node != flows; node = next) {
+    next = node->next;
+    sip_flow_drain(SIP_CONTAINER(node, struct sip_flow, link), limit_ms);
+  }
 }
 
 int sip_engine_commit(struct sip_engine *engine, struct sip_err *err)
 {
   enum { GONE_WITHIN_MS = 10000 };
-  struct sip_list *node, *next;
-  int rc = 0;
+  struct sip_list opened, *next;
+  int rc;
 
-  engine->loading = false;
-  for (node = engine->flows.next; node != &engine->flows; node = next) {
+  sip_list_init(&opened);
+  rc = engine_open_new(engine, &opened, err);
+  if (rc < 0) {
+    engine_drain_all(&opened, 0); /* nothing was taken yet */
+    sip_list_move(&engine->flows, &opened);
+    sip_engine_rollback(engine);
+    return rc;
+  }
+  for (struct sip_list *node = engine->flows.next; node != &engine->flows; node = next) {
     struct sip_flow *flow = SIP_CONTAINER(node, struct sip_flow, link);
-    struct sip_flow *newer = find_same(&engine->pending, flow);
+    struct sip_flow *newer = flow->draining ? NULL : find_same(&engine->pending, flow);
 
     next = node->next;
-    if (flow->draining) {
-      continue;
-    }
-    if (newer == NULL) {
-      sip_log(SIP_LOG_INFO, "flow", NULL, "%s is no longer in the script: finishing it", flow->group);
-      sip_flow_drain(flow, GONE_WITHIN_MS);
-    } else {
+    if (newer != NULL) {
       sip_flow_replace(flow, newer);
       sip_flow_free(newer);
+    } else if (!flow->draining) {
+      sip_log(SIP_LOG_INFO, "flow", NULL, "%s is no longer in the script: finishing it",
+              flow->group);
+      sip_flow_drain(flow, GONE_WITHIN_MS);
     }
   }
-  while ((node = sip_list_shift(&engine->pending)) != NULL) {
-    struct sip_err one;
-    int opened = open_new(engine, SIP_CONTAINER(node, struct sip_flow, link), &one);
-
-    if (opened < 0 && rc == 0) {
-      rc = opened;
-      if (err != NULL) {
-        *err = one;
-      }
-    }
-  }
-  return rc;
+  sip_list_move(&engine->flows, &opened);
+  engine->loading = false;
+  return 0;
 }
 
 /* --- draining --- */
@@ -166,12 +188,10 @@ int sip_engine_commit(struct sip_engine *engine, struct sip_err *err)
 static void notifier_on_close(uv_handle_t *handle)
 {
   struct sip_engine *engine = handle->data;
-  void (*on_drained)(void *) = engine->on_drained;
 
-  free(engine->notifier);
-  engine->notifier = NULL;
+  engine->notifier_open = false;
   engine->draining = false;
-  on_drained(engine->drained_arg);
+  engine->on_drained(engine->drained_arg); /* may free the engine */
 }
 
 static void notifier_on_idle(uv_idle_t *idle)
@@ -196,34 +216,25 @@ void sip_engine_on_flow_closed(struct sip_flow *flow)
   engine_look_at_drain(engine);
 }
 
-void sip_engine_drain(struct sip_engine *engine, uint64_t limit_ms, void (*on_done)(void *arg), void *arg)
+void sip_engine_drain(struct sip_engine *engine, uint64_t limit_ms, void (*on_done)(void *arg),
+                      void *arg)
 {
-  struct sip_list *next;
-
   if (!engine->draining) {
-    engine->notifier = calloc(1, sizeof *engine->notifier);
-    if (engine->notifier == NULL) {
-      sip_log(SIP_LOG_ERROR, "flow", NULL, "no memory to drain; what runs is not committed");
-      on_done(arg); /* the one case in which it is called at once */
-      return;
-    }
     (void)uv_idle_init(sip_vm_loop(sip_vm_state(engine->vm)), engine->notifier); /* always 0 */
     engine->notifier->data = engine;
+    engine->notifier_open = true;
     engine->draining = true;
     engine->on_drained = on_done;
     engine->drained_arg = arg;
   }
-  for (struct sip_list *node = engine->flows.next; node != &engine->flows; node = next) {
-    next = node->next;
-    sip_flow_drain(SIP_CONTAINER(node, struct sip_flow, link), limit_ms);
-  }
+  engine_drain_all(&engine->flows, limit_ms);
   engine_look_at_drain(engine);
 }
 
 void sip_engine_on_room(struct sip_engine *engine)
 {
   if (!sip_list_empty(&engine->room_waiters)) {
-    engine->wake_room(&engine->room_waiters);
+    engine->binding->wake_room(&engine->room_waiters);
   }
 }
 
@@ -233,7 +244,8 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
 {
   size_t count = 0;
 
-  for (struct sip_list *node = engine->flows.next; node != &engine->flows; node = node->next, count++) {
+  for (struct sip_list *node = engine->flows.next; node != &engine->flows;
+       node = node->next, count++) {
     const struct sip_flow *flow = SIP_CONTAINER(node, struct sip_flow, link);
 
     if (count < max) {
@@ -246,6 +258,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .waiting = flow->taken_events - flow->running,
         .taken = flow->taken,
         .finished = flow->finished,
+        .dead = flow->dead,
         .unfinished = flow->unfinished,
         .redelivered = flow->redelivered,
       };
@@ -260,9 +273,9 @@ bool sip_engine_ready(const struct sip_engine *engine)
   for (struct sip_list *node = engine->flows.next; node != &engine->flows; node = node->next) {
     const struct sip_flow *flow = SIP_CONTAINER(node, struct sip_flow, link);
 
-    if (!flow->assigned || flow->draining || flow->error[0] != '\0') {
+    if (!flow->assigned && !flow->draining) { /* one that is gone from the script may drain */
       return false;
     }
   }
-  return true;
+  return !engine->draining;
 }

@@ -2,8 +2,9 @@
 #define SIP_FLOW_ENGINE_H
 /* engine.h - a worker's flows: which there are, starting, replacing and draining them.
  *
- * A flow takes events from one consumer group, keeps their order per key, runs the script's dispatch function for each
- * in a task, and lets the committed offset follow the lowest event that is not terminal. Loop thread only. */
+ * A flow takes events from one consumer group, keeps their order per key, runs the script's
+ * dispatch function for each in a task, and lets the committed offset follow the lowest event that
+ * is not terminal. Loop thread only. */
 #include "flow/port.h"
 
 #include <stdbool.h>
@@ -15,25 +16,29 @@ struct sip_vm;
 
 enum sip_order { SIP_ORDER_KEY, SIP_ORDER_PARTITION, SIP_ORDER_NONE };
 
-/* A flow as a script declares it; copied by sip_engine_register, except for the references, which are handed over. */
+/* A flow as a script declares it; copied by sip_engine_register, except for the references, which
+ * are handed over. bind/flow_lua.c says what the functions get and answer. */
 struct sip_flow_spec {
   struct sip_source_spec source;
   enum sip_order order;
-  uint32_t concurrency;  /* keys that run at once, at least 1 */
-  uint32_t max_events;   /* taken and not finished, at least concurrency */
-  size_t max_bytes;      /* of keys and values taken and not finished */
-  int dispatch_ref;      /* registry: dispatch(record, ticket) -> true when the event is terminal */
-  int keyer_ref;         /* registry: key_of(record) -> string or nil; LUA_NOREF: the record's key */
+  uint32_t concurrency;   /* events that run at once, at least 1 */
+  uint32_t max_events;    /* taken and not finished, at least concurrency */
+  size_t max_bytes;       /* of keys and values taken and not finished */
+  const char *key_header; /* the header that holds the key; NULL: none does */
+  int dispatch_ref;       /* registry: runs an event */
+  int finish_ref;         /* registry: told of the terminal state; LUA_NOREF: nobody is */
+  int keyer_ref;          /* registry: key of a record; LUA_NOREF: the record's own */
 };
 
 struct sip_flow_status {
   const char *group; /* borrowed until the next change */
-  bool assigned;     /* the group has answered at least once */
+  bool assigned;     /* the group has answered since the source was opened */
   bool draining;
-  size_t partitions, running, waiting; /* waiting: taken, its turn has not come */
-  uint64_t taken, finished, unfinished; /* unfinished: given back without an outcome */
-  uint64_t redelivered;                 /* dispatched again after its task or an output failed */
-  char error[256];                      /* the last error of the source, "" when it recovered or never failed */
+  size_t partitions, running, waiting; /* waiting: taken and not running */
+  uint64_t taken, finished, dead;      /* finished counts the dead ones too */
+  uint64_t unfinished;                 /* given back without an outcome: they come again */
+  uint64_t redelivered;                /* dispatched again, for any reason */
+  char error[256];                     /* the source's last error, "" since events came again */
 };
 
 /** @return 0 or a negative code */
@@ -49,13 +54,15 @@ const struct sip_port *sip_engine_port(const struct sip_engine *engine);
 /** A load begins: what is registered from now on belongs to it. */
 void sip_engine_begin(struct sip_engine *engine);
 
-/** Called by sipeat.core.flow while a script loads. Two flows with one group and the same topics are an error.
- *  @return 0 or a negative code: nothing was taken over then */
-int sip_engine_register(struct sip_engine *engine, const struct sip_flow_spec *spec, struct sip_err *err);
+/** Called by sipeat.core.flow while a script loads. Two flows with one group and the same topics
+ *  are an error. @return 0 or a negative code: nothing was taken over then */
+int sip_engine_register(struct sip_engine *engine, const struct sip_flow_spec *spec,
+                        struct sip_err *err);
 
-/** The load succeeded: flows of the same group and topics go on with the new functions (what runs ends on the old
- *  ones), new ones open, and those that are gone drain and close.
- *  @return 0; or a negative code when one could not be opened: the others are as they should be */
+/** The load succeeded: new flows open, those of the same group and topics go on with the new
+ *  functions (what runs ends on the old ones), and those that are gone drain and close.
+ *  @return 0; or a negative code when one could not be opened: then all is as it was before, and
+ *  what was registered is forgotten */
 int sip_engine_commit(struct sip_engine *engine, struct sip_err *err);
 
 /** The load failed: what it registered is forgotten. */
@@ -64,14 +71,16 @@ void sip_engine_rollback(struct sip_engine *engine);
 /** Flows that were registered since begin. */
 size_t sip_engine_pending(const struct sip_engine *engine);
 
-/** Stops taking, lets what runs finish for at most `limit_ms`, stops the rest (uncommitted: it comes again), commits,
- *  leaves the groups. `on_done` follows, not from inside of this call. Called again, it shortens the limit. */
-void sip_engine_drain(struct sip_engine *engine, uint64_t limit_ms, void (*on_done)(void *arg), void *arg);
+/** Stops taking, lets what runs finish for at most `limit_ms`, stops the rest (uncommitted: it
+ *  comes again), commits, leaves the groups. `on_done` follows, not from inside of this call.
+ *  Called again, it shortens the limit (0: stop at once), and the first `on_done` counts. */
+void sip_engine_drain(struct sip_engine *engine, uint64_t limit_ms, void (*on_done)(void *arg),
+                      void *arg);
 
 /** Fills up to `max` entries. @return how many flows there are */
 size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status *out, size_t max);
 
-/** Every flow has its assignment and no error stands. */
+/** Every flow has an assignment (which may be empty), and no drain is under way. */
 bool sip_engine_ready(const struct sip_engine *engine);
 
 #endif

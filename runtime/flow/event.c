@@ -1,8 +1,9 @@
 /* event.c - one event: its lane, its task, its outputs, its end. Loop thread only.
  *
- * taken -> (waits in its lane) -> running -> settled -> outputs acknowledged -> terminal: the watermark may pass it.
- * A task that dies is dispatched again with what killed it, so that the script's side can write the dead letter; a
- * task that ends unsettled (stopped) leaves the event unfinished. */
+ * taken -> (waits in its lane) -> running -> outputs acknowledged -> terminal: the watermark may
+ * pass it. On the way it may be dispatched again: because the script wants another attempt later
+ * (it keeps its lane, and no task), because an output was not written, or because its task died.
+ * A task that was stopped leaves the event unfinished: it is not committed and comes again. */
 #include "core/log.h"
 #include "flow/flow.h"
 #include "vm/task.h"
@@ -18,15 +19,21 @@ enum { REDELIVER_AFTER_MS = 1000 };
 static struct sip_event *event_take(struct sip_flow *flow)
 {
   struct sip_list *node = sip_list_shift(&flow->spare);
-  struct sip_event *event = node == NULL ? malloc(sizeof *event) : SIP_CONTAINER(node, struct sip_event, all);
+  struct sip_event *event =
+    node == NULL ? malloc(sizeof *event) : SIP_CONTAINER(node, struct sip_event, all);
 
-  if (event != NULL) {
-    memset(event, 0, sizeof *event);
-    event->flow = flow;
-    event->kept_ref = LUA_NOREF;
-    sip_list_init(&event->ready);
-    sip_list_init(&event->all);
-    sip_list_init(&event->member.link);
+  if (event == NULL) {
+    return NULL;
+  }
+  memset(event, 0, sizeof *event);
+  event->flow = flow;
+  event->kept_ref = LUA_NOREF;
+  sip_list_init(&event->ready);
+  sip_list_init(&event->all);
+  sip_list_init(&event->member.link);
+  sip_list_init(&event->mark.link);
+  for (size_t i = 0; i < SIP_OUTPUT_SLOTS; i++) {
+    event->slots[i].event = event;
   }
   return event;
 }
@@ -36,49 +43,75 @@ static size_t record_bytes(const struct sip_record *record)
   return record->key.len + record->value.len;
 }
 
-static const struct sip_source_ops *source_ops(const struct sip_flow *flow)
+static void event_forget_trouble(struct sip_event *event)
 {
-  return flow->engine->port->source;
+  free(event->why);
+  event->why = NULL;
+  event->trouble = SIP_NO_TROUBLE;
+  event->failed_outputs = 0;
 }
 
-/* Leaves its lane, lets the next of the lane run, gives the record back. */
-static void event_free(struct sip_event *event)
+/* Lets the next of its lane run and gives the record back; its memory is the caller's. */
+static void event_leave(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   struct sip_lane_member *next = sip_lane_remove(&flow->lanes, &event->member);
 
+  assert(event->task == NULL);
   if (next != NULL) {
     sip_list_push(&flow->runnable, &SIP_CONTAINER(next, struct sip_event, member)->ready);
+  }
+  if (!sip_list_empty(&event->mark.link)) {
+    sip_watermark_give_up(&event->partition->mark, &event->mark);
+    flow->unfinished++;
   }
   sip_list_remove(&event->ready);
   sip_list_remove(&event->all);
   flow->taken_events--;
   flow->taken_bytes -= record_bytes(&event->record);
-  source_ops(flow)->release(&event->record);
+  sip_flow_ops(flow)->release(&event->record);
   event->partition->events--;
   sip_flow_partition_unref(event->partition);
+  event->partition = NULL;
   luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
-  free(event->failure);
-  event->failure = NULL;
-  sip_list_push(&flow->spare, &event->all);
+  event->kept_ref = LUA_NOREF;
+  event_forget_trouble(event);
 }
 
-/* Its outputs are still on their way when the time to drain is up: the reports find no flow. */
-static void event_abandon(struct sip_event *event)
+static void event_free(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
 
-  flow->unfinished++;
-  event_free(event);
-  sip_list_remove(&event->all); /* not spare: the last report frees it */
+  event_leave(event);
+  sip_list_push(&flow->spare, &event->all);
+}
+
+/* Its outputs are still on their way when the time to drain is up: the last report frees it. */
+static void event_abandon(struct sip_event *event)
+{
+  event_leave(event);
   event->flow = NULL;
 }
 
 void sip_event_drop(struct sip_event *event)
 {
-  assert(event->task == NULL && event->outputs == 0);
-  event->flow->unfinished++;
+  assert(event->outputs == 0);
   event_free(event);
+}
+
+static void event_notify(struct sip_event *event)
+{
+  struct sip_flow *flow = event->flow;
+
+  if (!event->notify || flow->spec.finish_ref == LUA_NOREF) {
+    return;
+  }
+  if (sip_task_start(flow->vm, flow->spec.finish_ref, flow->engine->binding->push_kept, NULL, event,
+                     NULL) < 0) {
+    sip_log(SIP_LOG_ERROR, "flow", NULL,
+            "%s: no memory to tell the script how an event of %s ended", flow->group,
+            event->record.topic);
+  }
 }
 
 static void event_terminal(struct sip_event *event)
@@ -87,22 +120,15 @@ static void event_terminal(struct sip_event *event)
   struct sip_flow_partition *partition = event->partition;
 
   flow->finished++;
-  if (sip_watermark_finish(&partition->mark, event->sequence) && partition->phase != SIP_PARTITION_GONE) {
+  flow->dead += event->verdict == SIP_VERDICT_DEAD;
+  if (sip_watermark_finish(&partition->mark, &event->mark) &&
+      partition->phase != SIP_PARTITION_GONE) {
     struct sip_partition name = { partition->topic, partition->partition };
 
-    source_ops(flow)->store(flow->source, &name, partition->mark.next_offset);
+    sip_flow_ops(flow)->store(flow->source, &name, partition->mark.next_offset);
   }
+  event_notify(event);
   event_free(event);
-  sip_flow_after_event(flow);
-}
-
-static void event_unfinished(struct sip_event *event)
-{
-  struct sip_flow *flow = event->flow;
-
-  flow->unfinished++;
-  event_free(event);
-  sip_flow_after_event(flow);
 }
 
 static bool event_is_leaving(const struct sip_event *event)
@@ -111,78 +137,95 @@ static bool event_is_leaving(const struct sip_event *event)
 }
 
 /* Runs again after a while; keeps its place in the lane. */
-static void event_redeliver(struct sip_event *event, enum sip_redelivery why)
+static void event_delay(struct sip_event *event, uint64_t delay_ms)
 {
   struct sip_flow *flow = event->flow;
 
-  event->redelivery = why;
-  event->redeliveries++;
-  flow->redelivered++;
-  event->settled = false;
-  event->due_ms = uv_now(sip_vm_loop(sip_vm_state(flow->vm))) + (event->redeliveries > 1 ? REDELIVER_AFTER_MS : 0);
+  if (delay_ms == 0) {
+    sip_list_push(&flow->runnable, &event->ready);
+    return;
+  }
+  event->due_ms = sip_flow_now_ms(flow) + delay_ms;
   sip_list_push(&flow->delayed, &event->ready);
   sip_flow_set_timer(flow);
 }
 
-/* Its task has ended and no output is on its way. */
+/* Looks at an event whose task has ended or whose output was reported. */
 static void event_conclude(struct sip_event *event)
 {
+  struct sip_flow *flow = event->flow;
+  bool finished = event->verdict >= SIP_VERDICT_FINISHED;
+
   if (event->task != NULL || event->outputs > 0) {
     return;
   }
-  if (event->settled && event->failure == NULL) {
+  if (finished && event->trouble == SIP_NO_TROUBLE) {
     event_terminal(event);
   } else if (event_is_leaving(event)) {
-    event_unfinished(event);
+    event_free(event);
   } else {
-    event_redeliver(event, event->settled ? SIP_AFTER_OUTPUT
-                           : event->failure != NULL ? SIP_AFTER_CRASH
-                                                    : event->redelivery);
-    sip_flow_after_event(event->flow);
+    flow->redelivered++;
+    event_delay(event, event->verdict == SIP_VERDICT_AGAIN ? event->delay_ms : REDELIVER_AFTER_MS);
+  }
+  sip_flow_after_event(flow);
+}
+
+static void event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
+                           const char *name, const char *message)
+{
+  event->trouble = trouble;
+  if (event->why == NULL) {
+    event->why = calloc(1, sizeof *event->why);
+  }
+  if (event->why != NULL) {
+    (void)sip_err_named(event->why, code, name, "%s", message);
   }
 }
 
-static void event_remember(struct sip_event *event, const char *name, const char *message)
+static void event_on_crash(struct sip_event *event, lua_State *L)
 {
-  if (event->failure == NULL) {
-    event->failure = calloc(1, sizeof *event->failure);
-  }
-  if (event->failure != NULL) {
-    (void)sip_err_named(event->failure, SIP_ESCRIPT, name, "%s", message);
-  } else {
-    event->settled = false; /* no memory to say why: it is dispatched again all the same */
-  }
+  const char *text =
+    lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory to say why";
+
+  sip_log(SIP_LOG_ERROR, "flow", NULL, "the handler of %s partition %d offset %lld died: %s",
+          event->record.topic, (int)event->record.partition, (long long)event->record.offset, text);
+  event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, "CRASH", text);
 }
 
 static void event_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
 {
   struct sip_event *event = arg;
+  bool killed = sip_task_killed(task);
 
-  (void)task;
   event->task = NULL;
   event->flow->running--;
   if (event->ticket != NULL) {
     *event->ticket = NULL;
     event->ticket = NULL;
   }
+  event->verdict = SIP_VERDICT_NONE;
   if (status == LUA_OK) {
-    event->settled = nresults > 0 && lua_toboolean(L, -nresults);
-  } else if (!event_is_leaving(event)) {
-    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory";
-
-    sip_log(SIP_LOG_ERROR, "flow", NULL, "the handler's task died on %s partition %d offset %lld: %s",
-            event->record.topic, (int)event->record.partition, (long long)event->record.offset, text);
-    event_remember(event, "CRASH", text);
+    event->flow->engine->binding->read_verdict(L, nresults, event);
+  } else if (!killed) {
+    event_on_crash(event, L);
   }
   event_conclude(event);
 }
 
-void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offset, const struct sip_err *err)
+struct sip_output_slot *sip_event_slot(struct sip_event *event, uint64_t index)
 {
-  struct sip_event *event = arg;
+  return &event->slots[index < SIP_OUTPUT_SLOTS ? index : SIP_OUTPUT_SLOTS - 1];
+}
+
+void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offset,
+                         const struct sip_err *err)
+{
+  struct sip_output_slot *slot = arg;
+  struct sip_event *event = slot->event;
 
   (void)partition;
   (void)offset;
+  assert(event->outputs > 0);
   event->outputs--;
   if (event->flow == NULL) {
     if (event->outputs == 0) {
@@ -190,9 +233,13 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
     }
     return;
   }
-  if (status < 0 && event->failure == NULL) {
-    event_remember(event, err == NULL ? sip_err_name(status) : err->name,
-                   err == NULL ? "an output was not written" : err->message);
+  if (status < 0) {
+    event->failed_outputs |= 1u << (slot - event->slots);
+    if (event->trouble == SIP_NO_TROUBLE) {
+      event_remember(event, SIP_TROUBLE_OUTPUT, status,
+                     err == NULL ? sip_err_name(status) : err->name,
+                     err == NULL ? "an output was not written" : err->message);
+    }
   }
   sip_engine_on_room(event->flow->engine);
   event_conclude(event);
@@ -201,21 +248,16 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
 static void event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
-  int rc;
+  int rc = sip_task_start(flow->vm, flow->spec.dispatch_ref, flow->engine->binding->push_event,
+                          event_on_end, event, &event->task);
 
-  rc = sip_task_start(flow->vm, flow->spec.dispatch_ref, flow->engine->push_event, event_on_end, event, &event->task);
-  if (event->redelivery != SIP_FIRST_TIME && rc == 0) {
-    free(event->failure); /* push_event has told it */
-    event->failure = NULL;
-  }
   if (rc < 0) {
-    sip_log(SIP_LOG_ERROR, "flow", NULL, "no memory to run an event of %s; trying again", event->record.topic);
-    event->redeliveries++;
-    event->due_ms = uv_now(sip_vm_loop(sip_vm_state(flow->vm))) + REDELIVER_AFTER_MS;
-    sip_list_push(&flow->delayed, &event->ready);
-    sip_flow_set_timer(flow);
+    sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory to run an event of %s; trying again",
+            flow->group, event->record.topic);
+    event_delay(event, REDELIVER_AFTER_MS);
     return;
   }
+  event_forget_trouble(event); /* push_event has told it */
   flow->running++;
 }
 
@@ -245,75 +287,81 @@ void sip_flow_kill_running(struct sip_flow *flow)
   }
 }
 
-static struct sip_flow_partition *find_partition(struct sip_flow *flow, const struct sip_record *record)
-{
-  for (struct sip_list *node = flow->partitions.next; node != &flow->partitions; node = node->next) {
-    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
+/* --- taking --- */
 
-    if (partition->partition == record->partition && strcmp(partition->topic, record->topic) == 0) {
-      return partition;
+static struct sip_slice header_key(const struct sip_flow *flow, const struct sip_record *record)
+{
+  const struct sip_source_ops *ops = sip_flow_ops(flow);
+
+  for (size_t i = ops->header_count(record); i > 0; i--) { /* the last one counts */
+    struct sip_header header = ops->header(record, i - 1);
+
+    if (strcmp(header.name, flow->spec.key_header) == 0) {
+      return header.value.data == NULL ? record->key : header.value;
     }
   }
-  return NULL;
+  return record->key;
 }
 
-/* @return 1: may run now; 0: waits for its turn; negative: no memory */
+/* @return 1: may run now; 0: waits for its turn; UV_ENOMEM */
 static int event_enter_lane(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   struct sip_slice key = event->record.key;
   bool from_script = false;
-  int rc;
+  int rc = 1;
 
   if (flow->spec.order == SIP_ORDER_NONE) {
     return 1;
   }
   if (flow->spec.order == SIP_ORDER_PARTITION) {
     key = (struct sip_slice){ "", 0 };
+  } else if (flow->spec.key_header != NULL) {
+    key = header_key(flow, &event->record);
   } else if (flow->spec.keyer_ref != LUA_NOREF) {
-    from_script = flow->engine->key_of(flow, &event->record, &key);
+    from_script = flow->engine->binding->key_of(flow, event, &key);
   }
-  if (key.data == NULL) {
-    return 1; /* no key, no order */
+  if (key.data != NULL) { /* without a key there is no order */
+    rc = sip_lane_push(&flow->lanes, event->partition->log, &key, &event->member);
   }
-  rc = sip_lane_push(&flow->lanes, event->record.partition, &key, &event->member);
   if (from_script) {
     lua_pop(sip_vm_state(flow->vm), 1);
   }
   return rc;
 }
 
-void sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
+int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
 {
-  struct sip_flow_partition *partition = find_partition(flow, record);
+  struct sip_flow_partition *partition = sip_flow_partition_of(flow, record);
   struct sip_record copy = *record;
-  struct sip_event *event = partition == NULL || flow->draining ? NULL : event_take(flow);
+  struct sip_event *event;
   int rc;
 
-  if (event == NULL || sip_watermark_take(&partition->mark, record->offset, &event->sequence) < 0) {
-    /* Not ours any more; or no memory: then the watermark stops here, and a restart takes it again. */
-    if (partition != NULL && !flow->draining) {
-      partition->phase = SIP_PARTITION_GONE;
-      sip_log(SIP_LOG_ERROR, "flow", NULL, "no memory to take an event of %s partition %d; nothing of it is committed "
-              "until a restart", record->topic, (int)record->partition);
-    }
-    free(event);
-    source_ops(flow)->release(&copy);
-    return;
+  if (partition == NULL || flow->draining) {
+    sip_flow_ops(flow)->release(&copy);
+    return 0;
+  }
+  event = event_take(flow);
+  if (event == NULL) {
+    return UV_ENOMEM;
   }
   event->record = copy;
   event->partition = partition;
+  rc = event_enter_lane(event);
+  if (rc < 0) {
+    luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
+    sip_list_push(&flow->spare, &event->all);
+    return rc;
+  }
+  sip_watermark_take(&partition->mark, &event->mark, record->offset);
   partition->events++;
   flow->taken++;
   flow->taken_events++;
   flow->taken_bytes += record_bytes(record);
+  flow->mean_bytes = (flow->mean_bytes * 7 + record_bytes(record)) / 8;
   sip_list_push(&flow->events, &event->all);
-  rc = event_enter_lane(event);
-  if (rc < 0) {
-    rc = 1; /* without memory for a lane it runs out of order rather than not at all */
-    sip_log(SIP_LOG_ERROR, "flow", NULL, "no memory for the order of a key of %s", record->topic);
-  }
   if (rc == 1) {
     sip_list_push(&flow->runnable, &event->ready);
   }
+  return 0;
 }

@@ -1,7 +1,9 @@
-/* flow.c - one flow: its partitions, its bounds, revokes and draining. Loop thread only.
+/* flow.c - one flow: taking, its bounds, draining, and opening again. Loop thread only.
  *
- * Bounds: a flow takes no more than max_events and max_bytes. When it is full it leaves the rest in the source; when
- * that lasts, it pauses the partitions and goes on polling, so that the group does not take it for dead. */
+ * Bounds: a flow takes no more than max_events and max_bytes. When it is full it leaves the rest in
+ * the source; when that lasts, it pauses the partitions and goes on polling, so that the group does
+ * not take it for dead. What cannot be taken for want of memory stays in `batch` and is tried
+ * again. */
 #include "flow/flow.h"
 
 #include "core/log.h"
@@ -9,36 +11,37 @@
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-  TAKE_BATCH = 128,
-  HOLD_AFTER_MS = 1000, /* full for so long: pause */
-  LEAVE_WITHIN_MS = 5000 /* what runs on a revoked partition may take so long */
+  HOLD_AFTER_MS = 1000,  /* full for so long: pause, which costs what was fetched ahead */
+  RETRY_TAKE_MS = 1000,  /* after a lack of memory */
+  REOPEN_AFTER_MS = 2000 /* after a source that cannot go on */
 };
 
-static const struct sip_source_ops *ops(const struct sip_flow *flow)
+const struct sip_source_ops *sip_flow_ops(const struct sip_flow *flow)
 {
   return flow->engine->port->source;
 }
 
-static uint64_t now_ms(const struct sip_flow *flow)
+uint64_t sip_flow_now_ms(const struct sip_flow *flow)
 {
   return uv_now(sip_vm_loop(sip_vm_state(flow->vm)));
 }
 
 /* --- making, replacing, freeing --- */
 
-static int flow_copy_names(struct sip_flow *flow, const struct sip_source_spec *source)
+static int flow_copy_names(struct sip_flow *flow, const struct sip_flow_spec *spec)
 {
-  flow->group = strdup(source->group);
-  flow->topics = calloc(source->topic_count + 1, sizeof *flow->topics);
+  flow->group = strdup(spec->source.group);
+  flow->topics = calloc(spec->source.topic_count + 1, sizeof *flow->topics);
   if (flow->group == NULL || flow->topics == NULL) {
     return UV_ENOMEM;
   }
-  for (size_t i = 0; i < source->topic_count; i++) {
-    flow->topics[i] = strdup(source->topics[i]);
+  for (size_t i = 0; i < spec->source.topic_count; i++) {
+    flow->topics[i] = strdup(spec->source.topics[i]);
     if (flow->topics[i] == NULL) {
       return UV_ENOMEM;
     }
@@ -46,7 +49,18 @@ static int flow_copy_names(struct sip_flow *flow, const struct sip_source_spec *
   }
   flow->spec.source.group = flow->group;
   flow->spec.source.topics = (const char *const *)flow->topics;
-  return 0;
+  if (spec->key_header != NULL) {
+    flow->key_header = strdup(spec->key_header);
+    flow->spec.key_header = flow->key_header;
+  }
+  return spec->key_header != NULL && flow->key_header == NULL ? UV_ENOMEM : 0;
+}
+
+static void flow_forget_functions(struct sip_flow *flow)
+{
+  flow->spec.dispatch_ref = LUA_NOREF;
+  flow->spec.finish_ref = LUA_NOREF;
+  flow->spec.keyer_ref = LUA_NOREF;
 }
 
 int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct sip_flow_spec *spec,
@@ -60,6 +74,7 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
   flow->engine = engine;
   flow->vm = engine->vm;
   flow->spec = *spec;
+  flow->spec.key_header = NULL;
   sip_list_init(&flow->link);
   sip_list_init(&flow->partitions);
   sip_list_init(&flow->leaving);
@@ -67,9 +82,8 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
   sip_list_init(&flow->runnable);
   sip_list_init(&flow->delayed);
   sip_list_init(&flow->spare);
-  if (flow_copy_names(flow, &spec->source) < 0 || sip_lanes_init(&flow->lanes) < 0) {
-    flow->spec.dispatch_ref = LUA_NOREF; /* still the caller's */
-    flow->spec.keyer_ref = LUA_NOREF;
+  if (flow_copy_names(flow, spec) < 0 || sip_lanes_init(&flow->lanes) < 0) {
+    flow_forget_functions(flow); /* still the caller's */
     sip_flow_free(flow);
     return sip_err_set(err, UV_ENOMEM, "flow %s: not enough memory", spec->source.group);
   }
@@ -77,24 +91,28 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
   return 0;
 }
 
+void sip_flow_release(struct sip_flow *flow)
+{
+  flow_forget_functions(flow);
+  sip_flow_free(flow);
+}
+
 static void flow_unref_functions(struct sip_flow *flow)
 {
-  luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, flow->spec.dispatch_ref);
-  luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, flow->spec.keyer_ref);
+  lua_State *L = sip_vm_state(flow->vm);
+
+  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.dispatch_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.finish_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);
 }
 
 void sip_flow_free(struct sip_flow *flow)
 {
   struct sip_list *node;
 
-  assert(flow->taken_events == 0 && !flow->timer_open);
+  assert(flow->taken_events == 0 && !flow->timer_open && flow->source == NULL);
+  assert(sip_list_empty(&flow->partitions) && sip_list_empty(&flow->leaving));
   sip_list_remove(&flow->link);
-  while ((node = sip_list_shift(&flow->partitions)) != NULL) {
-    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
-
-    partition->phase = SIP_PARTITION_GONE;
-    sip_flow_partition_unref(partition);
-  }
   while ((node = sip_list_shift(&flow->spare)) != NULL) {
     free(SIP_CONTAINER(node, struct sip_event, all));
   }
@@ -105,7 +123,18 @@ void sip_flow_free(struct sip_flow *flow)
   }
   free(flow->topics);
   free(flow->group);
+  free(flow->key_header);
   free(flow);
+}
+
+static bool flow_has_topic(const struct sip_flow *flow, const char *topic)
+{
+  for (size_t i = 0; i < flow->topic_count; i++) {
+    if (strcmp(flow->topics[i], topic) == 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b)
@@ -114,12 +143,7 @@ bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b)
     return false;
   }
   for (size_t i = 0; i < a->topic_count; i++) {
-    bool found = false;
-
-    for (size_t j = 0; j < b->topic_count && !found; j++) {
-      found = strcmp(a->topics[i], b->topics[j]) == 0;
-    }
-    if (!found) {
+    if (!flow_has_topic(b, a->topics[i])) {
       return false;
     }
   }
@@ -129,143 +153,15 @@ bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b)
 void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from)
 {
   struct sip_source_spec source = flow->spec.source;
+  char *key_header = flow->key_header;
 
   flow_unref_functions(flow);
   flow->spec = from->spec;
   flow->spec.source = source;
-  from->spec.dispatch_ref = LUA_NOREF; /* handed over */
-  from->spec.keyer_ref = LUA_NOREF;
-  sip_flow_pump(flow);
-}
-
-/* --- partitions --- */
-
-void sip_flow_partition_unref(struct sip_flow_partition *partition)
-{
-  if (partition->phase == SIP_PARTITION_GONE && partition->events == 0 && sip_list_empty(&partition->link)) {
-    sip_watermark_deinit(&partition->mark);
-    free(partition->topic);
-    free(partition);
-  }
-}
-
-static struct sip_flow_partition *partition_find(struct sip_list *list, const struct sip_partition *name)
-{
-  for (struct sip_list *node = list->next; node != list; node = node->next) {
-    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
-
-    if (partition->partition == name->partition && strcmp(partition->topic, name->topic) == 0) {
-      return partition;
-    }
-  }
-  return NULL;
-}
-
-static void flow_on_assigned(void *owner, const struct sip_partition *partitions, size_t count)
-{
-  struct sip_flow *flow = owner;
-
-  flow->assigned = true;
-  flow->error[0] = '\0';
-  for (size_t i = 0; i < count; i++) {
-    struct sip_flow_partition *partition = calloc(1, sizeof *partition);
-
-    if (partition == NULL || (partition->topic = strdup(partitions[i].topic)) == NULL) {
-      free(partition);
-      sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory for %s partition %d; it is not consumed", flow->group,
-              partitions[i].topic, (int)partitions[i].partition);
-      ops(flow)->pause(flow->source, &partitions[i]);
-      continue;
-    }
-    partition->partition = partitions[i].partition;
-    sip_watermark_init(&partition->mark);
-    sip_list_push(&flow->partitions, &partition->link);
-    flow->partition_count++;
-    if (flow->held) {
-      ops(flow)->pause(flow->source, &partitions[i]);
-      partition->paused = true;
-    }
-  }
-}
-
-/* Frees what waits on this partition; what runs goes on. */
-static void partition_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition)
-{
-  struct sip_list *next;
-
-  for (struct sip_list *node = flow->events.prev; node != &flow->events; node = next) {
-    struct sip_event *event = SIP_CONTAINER(node, struct sip_event, all);
-
-    next = node->prev; /* from the last one on: a lane's next member never becomes runnable only to be dropped */
-    if ((partition == NULL || event->partition == partition) && event->task == NULL && event->outputs == 0) {
-      sip_event_drop(event);
-    }
-  }
-}
-
-static void partition_gone(struct sip_flow_partition *partition)
-{
-  sip_list_remove(&partition->link);
-  partition->phase = SIP_PARTITION_GONE;
-  sip_flow_partition_unref(partition);
-}
-
-/* Gives revoked partitions back once nothing runs on them, or when their time is up. */
-static void flow_look_at_leaving(struct sip_flow *flow)
-{
-  struct sip_list *node, *next;
-
-  if (sip_list_empty(&flow->leaving)) {
-    return;
-  }
-  for (node = flow->leaving.next; node != &flow->leaving; node = next) {
-    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
-
-    next = node->next;
-    if (partition->events > 0 && now_ms(flow) < flow->leave_by_ms) {
-      return;
-    }
-  }
-  flow->leave_by_ms = 0;
-  while (!sip_list_empty(&flow->leaving)) {
-    partition_gone(SIP_CONTAINER(flow->leaving.next, struct sip_flow_partition, link));
-  }
-  ops(flow)->give_back(flow->source);
-}
-
-static void flow_on_revoked(void *owner, const struct sip_partition *partitions, size_t count, bool lost)
-{
-  struct sip_flow *flow = owner;
-
-  for (size_t i = 0; i < count; i++) {
-    struct sip_flow_partition *partition = partition_find(&flow->partitions, &partitions[i]);
-
-    if (partition == NULL) {
-      continue;
-    }
-    flow->partition_count--;
-    sip_list_remove(&partition->link);
-    sip_list_push(&flow->leaving, &partition->link);
-    partition->phase = SIP_PARTITION_LEAVING;
-    partition->events++; /* keeps it through the drop */
-    partition_drop_waiting(flow, partition);
-    partition->events--;
-    if (lost) {
-      partition_gone(partition);
-    }
-  }
-  if (lost) {
-    ops(flow)->give_back(flow->source);
-    return;
-  }
-  flow->leave_by_ms = now_ms(flow) + LEAVE_WITHIN_MS;
-  if (sip_list_empty(&flow->leaving)) {
-    flow->leave_by_ms = 0;
-    ops(flow)->give_back(flow->source);
-    return;
-  }
-  flow_look_at_leaving(flow);
-  sip_flow_set_timer(flow);
+  flow->key_header = from->key_header;
+  from->key_header = key_header; /* freed with it */
+  flow_forget_functions(from);   /* handed over */
+  sip_flow_after_event(flow);    /* the limits may be others */
 }
 
 /* --- taking --- */
@@ -275,101 +171,91 @@ static bool flow_is_full(const struct sip_flow *flow)
   return flow->taken_events >= flow->spec.max_events || flow->taken_bytes >= flow->spec.max_bytes;
 }
 
-static void flow_hold(struct sip_flow *flow, bool hold)
+/* How many records to take: no more than there is room for, the bytes by what came last. */
+static size_t batch_room(const struct sip_flow *flow)
 {
-  flow->held = hold;
-  for (struct sip_list *node = flow->partitions.next; node != &flow->partitions; node = node->next) {
-    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
-    struct sip_partition name = { partition->topic, partition->partition };
+  size_t events = flow->spec.max_events - flow->taken_events;
+  size_t bytes = flow->spec.max_bytes - flow->taken_bytes;
+  size_t room = SIP_TAKE_BATCH;
 
-    if (partition->paused != hold) {
-      (hold ? ops(flow)->pause : ops(flow)->resume)(flow->source, &name);
-      partition->paused = hold;
-    }
+  if (flow->held) {
+    return room;
   }
+  if (events < room) {
+    room = events;
+  }
+  if (bytes / (flow->mean_bytes + 1) < room) {
+    room = bytes / (flow->mean_bytes + 1) + 1;
+  }
+  return room;
 }
 
-static void flow_take(struct sip_flow *flow)
+/* Gets the next records when those of the last time are all accepted.
+ * @return whether there are any */
+static bool batch_fill(struct sip_flow *flow)
 {
-  struct sip_record records[TAKE_BATCH];
-  size_t count;
+  size_t max;
 
-  if (flow->source == NULL || flow->closing) {
-    return;
+  if (flow->batch_at < flow->batch_count) {
+    return true;
   }
-  while (!flow_is_full(flow) || flow->held) { /* held: keep polling; what still comes is taken over the bound */
-    size_t room = flow->held || flow->taken_events >= flow->spec.max_events
-                    ? 1
-                    : flow->spec.max_events - flow->taken_events;
-
-    count = ops(flow)->take(flow->source, records, room < TAKE_BATCH ? room : TAKE_BATCH);
-    for (size_t i = 0; i < count; i++) {
-      sip_flow_accept(flow, &records[i]);
-    }
-    if (count == 0) {
-      sip_flow_pump(flow);
-      return;
-    }
+  max = batch_room(flow);
+  flow->batch_at = 0;
+  flow->batch_count = sip_flow_ops(flow)->take(flow->source, flow->batch, max);
+  if (flow->batch_count > 0) {
     flow->error[0] = '\0'; /* whatever it was, events come */
   }
-  sip_flow_pump(flow);
-  if (flow->full_since_ms == 0) {
-    flow->full_since_ms = now_ms(flow);
+  return flow->batch_count > 0;
+}
+
+/* While partitions are held, what still comes is taken over the bound: it is what was fetched
+ * before, and the source stops polling unless somebody takes. */
+static void flow_take(struct sip_flow *flow)
+{
+  while (flow->state == SIP_SOURCE_OPEN && (flow->held || !flow_is_full(flow))) {
+    if (!batch_fill(flow)) {
+      return;
+    }
+    if (sip_flow_accept(flow, &flow->batch[flow->batch_at]) < 0) {
+      sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory for another event; trying again",
+              flow->group);
+      flow->retry_take_at_ms = sip_flow_now_ms(flow) + RETRY_TAKE_MS;
+      sip_flow_set_timer(flow);
+      return;
+    }
+    flow->batch_at++;
+  }
+  if (flow->state == SIP_SOURCE_OPEN && flow->full_since_ms == 0) {
+    flow->full_since_ms = sip_flow_now_ms(flow);
     sip_flow_set_timer(flow);
   }
 }
 
 static void flow_on_readable(void *owner)
 {
-  flow_take(owner);
+  struct sip_flow *flow = owner;
+
+  if (flow->retry_take_at_ms == 0) {
+    flow_take(flow);
+    sip_flow_pump(flow);
+  }
 }
 
 static void flow_make_room(struct sip_flow *flow)
 {
-  if (flow->full_since_ms == 0 || flow->taken_events > flow->spec.max_events / 2 ||
+  if (flow->full_since_ms == 0 || flow->state != SIP_SOURCE_OPEN ||
+      flow->taken_events > flow->spec.max_events / 2 ||
       flow->taken_bytes > flow->spec.max_bytes / 2) {
     return;
   }
   flow->full_since_ms = 0;
   if (flow->held) {
-    flow_hold(flow, false);
+    sip_flow_hold(flow, false);
   }
   flow_take(flow);
 }
 
-/* --- draining and closing --- */
-
-static void flow_look_at_drain(struct sip_flow *flow)
-{
-  if (!flow->draining || flow->closing || flow->taken_events > 0 || flow->source == NULL) {
-    return;
-  }
-  flow->closing = true;
-  ops(flow)->close(flow->source); /* commits what was stored */
-}
-
-void sip_flow_drain(struct sip_flow *flow, uint64_t limit_ms)
-{
-  uint64_t by_ms = now_ms(flow) + limit_ms;
-
-  if (!flow->draining || by_ms < flow->drain_by_ms) {
-    flow->drain_by_ms = by_ms == 0 ? 1 : by_ms;
-  }
-  if (!flow->draining) {
-    flow->draining = true;
-    partition_drop_waiting(flow, NULL);
-  }
-  sip_flow_set_timer(flow);
-  flow_look_at_drain(flow);
-}
-
-void sip_flow_after_event(struct sip_flow *flow)
-{
-  flow_look_at_leaving(flow);
-  flow_make_room(flow);
-  sip_flow_pump(flow);
-  flow_look_at_drain(flow);
-}
+/* --- closing, draining, opening again --- */
 
 static void flow_on_timer_close(uv_handle_t *handle)
 {
@@ -379,15 +265,79 @@ static void flow_on_timer_close(uv_handle_t *handle)
   sip_engine_on_flow_closed(flow);
 }
 
+/* Nothing is left to wait for. */
+static void flow_end(struct sip_flow *flow)
+{
+  if (!uv_is_closing((uv_handle_t *)&flow->timer)) {
+    uv_close((uv_handle_t *)&flow->timer, flow_on_timer_close);
+  }
+}
+
+static void flow_close(struct sip_flow *flow)
+{
+  if (flow->state == SIP_SOURCE_OPEN) {
+    flow->state = SIP_SOURCE_CLOSING;
+    flow->full_since_ms = 0;
+    flow->retry_take_at_ms = 0;
+    flow->leave_by_ms = 0;
+    sip_flow_ops(flow)->close(flow->source); /* commits what was stored */
+  } else if (flow->state == SIP_SOURCE_NONE) {
+    flow_end(flow);
+  }
+}
+
+void sip_flow_fail(struct sip_flow *flow)
+{
+  flow->fail_at_ms = sip_flow_now_ms(flow) + 1; /* not inside of the source's own callback */
+  sip_flow_set_timer(flow);
+}
+
 static void flow_on_closed(void *owner)
 {
   struct sip_flow *flow = owner;
 
   flow->source = NULL;
-  while (!sip_list_empty(&flow->leaving)) {
-    partition_gone(SIP_CONTAINER(flow->leaving.next, struct sip_flow_partition, link));
+  flow->state = SIP_SOURCE_NONE;
+  flow->assigned = false;
+  flow->held = false;
+  flow->full_since_ms = 0;
+  sip_flow_forget_partitions(flow);
+  if (!flow->draining) {
+    flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
+    sip_flow_set_timer(flow);
+  } else if (flow->taken_events == 0) {
+    flow_end(flow);
   }
-  uv_close((uv_handle_t *)&flow->timer, flow_on_timer_close);
+}
+
+static void flow_look_at_drain(struct sip_flow *flow)
+{
+  if (flow->draining && flow->taken_events == 0) {
+    flow_close(flow);
+  }
+}
+
+void sip_flow_drain(struct sip_flow *flow, uint64_t limit_ms)
+{
+  uint64_t by_ms = sip_flow_now_ms(flow) + limit_ms;
+
+  if (!flow->draining || by_ms < flow->drain_by_ms) {
+    flow->drain_by_ms = by_ms == 0 ? 1 : by_ms;
+  }
+  if (!flow->draining) {
+    flow->draining = true;
+    sip_flow_drop_waiting(flow, NULL);
+  }
+  sip_flow_set_timer(flow);
+  flow_look_at_drain(flow);
+}
+
+void sip_flow_after_event(struct sip_flow *flow)
+{
+  sip_flow_look_at_leaving(flow);
+  flow_make_room(flow);
+  sip_flow_pump(flow);
+  flow_look_at_drain(flow);
 }
 
 static void flow_on_error(void *owner, const struct sip_err *err, bool fatal)
@@ -395,73 +345,34 @@ static void flow_on_error(void *owner, const struct sip_err *err, bool fatal)
   struct sip_flow *flow = owner;
 
   (void)snprintf(flow->error, sizeof flow->error, "%s", err->message);
-  sip_log(fatal ? SIP_LOG_ERROR : SIP_LOG_WARN, "flow", NULL, "%s: %s", flow->group, err->message);
-}
-
-/* --- the timer --- */
-
-static void flow_on_timer(uv_timer_t *timer)
-{
-  struct sip_flow *flow = timer->data;
-  uint64_t now = now_ms(flow);
-  struct sip_list *node, *next;
-
-  for (node = flow->delayed.next; node != &flow->delayed; node = next) {
-    struct sip_event *event = SIP_CONTAINER(node, struct sip_event, ready);
-
-    next = node->next;
-    if (event->due_ms <= now) {
-      sip_list_remove(&event->ready);
-      sip_list_push(&flow->runnable, &event->ready);
-    }
-  }
-  if (flow->full_since_ms != 0 && !flow->held && now - flow->full_since_ms >= HOLD_AFTER_MS) {
-    flow_hold(flow, true);
-    flow_take(flow);
-  }
-  if (flow->drain_by_ms != 0 && now >= flow->drain_by_ms) {
-    sip_flow_kill_running(flow);
-  }
-  sip_flow_after_event(flow);
-  if (!flow->closing) {
-    sip_flow_set_timer(flow);
+  sip_log(fatal ? SIP_LOG_ERROR : SIP_LOG_WARN, "flow", NULL, "%s: %s%s", flow->group, err->message,
+          fatal ? "; joining the group again" : "");
+  if (fatal) {
+    sip_flow_fail(flow);
   }
 }
 
-static void earliest(uint64_t *at, uint64_t candidate)
+static int flow_open_source(struct sip_flow *flow, struct sip_err *err)
 {
-  if (candidate < *at) {
-    *at = candidate;
-  }
-}
+  static const struct sip_source_sink sink = {
+    .on_readable = flow_on_readable,
+    .on_assigned = sip_flow_on_assigned,
+    .on_revoked = sip_flow_on_revoked,
+    .on_error = flow_on_error,
+    .on_closed = flow_on_closed,
+  };
+  const struct sip_port *port = flow->engine->port;
+  int rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
 
-void sip_flow_set_timer(struct sip_flow *flow)
-{
-  uint64_t now = now_ms(flow), at = UINT64_MAX;
-
-  for (struct sip_list *node = flow->delayed.next; node != &flow->delayed; node = node->next) {
-    earliest(&at, SIP_CONTAINER(node, struct sip_event, ready)->due_ms);
+  if (rc == 0) {
+    flow->state = SIP_SOURCE_OPEN;
   }
-  if (flow->full_since_ms != 0 && !flow->held) {
-    earliest(&at, flow->full_since_ms + HOLD_AFTER_MS);
-  }
-  if (flow->leave_by_ms != 0) {
-    earliest(&at, flow->leave_by_ms);
-  }
-  if (flow->drain_by_ms != 0) { /* after the limit again and again: an unwinding task may have begun something */
-    earliest(&at, flow->drain_by_ms > now ? flow->drain_by_ms : now + 100);
-  }
-  if (at != UINT64_MAX && flow->timer_open) {
-    (void)uv_timer_start(&flow->timer, flow_on_timer, at > now ? at - now : 0, 0);
-  }
+  return rc;
 }
 
 int sip_flow_open(struct sip_flow *flow, struct sip_err *err)
 {
-  static const struct sip_source_sink sink = { flow_on_readable, flow_on_assigned, flow_on_revoked,
-                                               flow_on_error,    flow_on_closed };
-  const struct sip_port *port = flow->engine->port;
-  int rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
+  int rc = flow_open_source(flow, err);
 
   if (rc < 0) {
     return rc;
@@ -470,4 +381,103 @@ int sip_flow_open(struct sip_flow *flow, struct sip_err *err)
   flow->timer.data = flow;
   flow->timer_open = true;
   return 0;
+}
+
+/* --- the timer --- */
+
+static bool is_due(uint64_t *at_ms, uint64_t now)
+{
+  if (*at_ms == 0 || now < *at_ms) {
+    return false;
+  }
+  *at_ms = 0;
+  return true;
+}
+
+static void flow_reopen(struct sip_flow *flow)
+{
+  struct sip_err err = { 0 };
+
+  if (!flow->draining && flow_open_source(flow, &err) < 0) {
+    flow_on_error(flow, &err, false);
+    flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
+  }
+}
+
+static void flow_wake_delayed(struct sip_flow *flow, uint64_t now)
+{
+  struct sip_list *next;
+
+  for (struct sip_list *node = flow->delayed.next; node != &flow->delayed; node = next) {
+    struct sip_event *event = SIP_CONTAINER(node, struct sip_event, ready);
+
+    next = node->next;
+    if (event->due_ms <= now) {
+      sip_list_remove(&event->ready);
+      sip_list_push(&flow->runnable, &event->ready);
+    }
+  }
+}
+
+static void flow_on_timer(uv_timer_t *timer)
+{
+  struct sip_flow *flow = timer->data;
+  uint64_t now = sip_flow_now_ms(flow);
+
+  flow_wake_delayed(flow, now);
+  if (flow->full_since_ms != 0 && !flow->held && flow->state == SIP_SOURCE_OPEN &&
+      now - flow->full_since_ms >= HOLD_AFTER_MS) {
+    sip_flow_hold(flow, true);
+    flow_take(flow);
+  }
+  if (is_due(&flow->retry_take_at_ms, now)) {
+    flow_take(flow);
+  }
+  if (is_due(&flow->fail_at_ms, now) && flow->state == SIP_SOURCE_OPEN) {
+    sip_flow_drop_waiting(flow, NULL);
+    flow_close(flow);
+  }
+  if (is_due(&flow->reopen_at_ms, now)) {
+    flow_reopen(flow);
+  }
+  if (flow->drain_by_ms != 0 && now >= flow->drain_by_ms) {
+    sip_flow_kill_running(flow);
+  }
+  sip_flow_after_event(flow);
+  sip_flow_set_timer(flow);
+}
+
+static void earliest(uint64_t *at, uint64_t candidate)
+{
+  if (candidate != 0 && candidate < *at) {
+    *at = candidate;
+  }
+}
+
+void sip_flow_set_timer(struct sip_flow *flow)
+{
+  enum { KILL_AGAIN_MS = 100 }; /* a task that unwinds may have begun something */
+  uint64_t now = sip_flow_now_ms(flow), at = UINT64_MAX;
+
+  if (!flow->timer_open || uv_is_closing((uv_handle_t *)&flow->timer)) {
+    return;
+  }
+  for (struct sip_list *node = flow->delayed.next; node != &flow->delayed; node = node->next) {
+    earliest(&at, SIP_CONTAINER(node, struct sip_event, ready)->due_ms);
+  }
+  if (flow->full_since_ms != 0 && !flow->held) {
+    earliest(&at, flow->full_since_ms + HOLD_AFTER_MS);
+  }
+  earliest(&at, flow->retry_take_at_ms);
+  earliest(&at, flow->fail_at_ms);
+  earliest(&at, flow->reopen_at_ms);
+  earliest(&at, flow->leave_by_ms);
+  if (flow->drain_by_ms != 0) {
+    earliest(&at, flow->drain_by_ms > now ? flow->drain_by_ms : now + KILL_AGAIN_MS);
+  }
+  if (at == UINT64_MAX) {
+    (void)uv_timer_stop(&flow->timer); /* always 0 */
+  } else {
+    (void)uv_timer_start(&flow->timer, flow_on_timer, at > now ? at - now : 0, 0);
+  }
 }

@@ -11,6 +11,8 @@
 
 struct sip_task;
 
+enum { SIP_TAKE_BATCH = 128, SIP_OUTPUT_SLOTS = 8 };
+
 enum sip_partition_phase {
   SIP_PARTITION_OURS,
   SIP_PARTITION_LEAVING, /* revoked: what runs may finish and still be stored */
@@ -18,62 +20,101 @@ enum sip_partition_phase {
 };
 
 struct sip_flow_partition {
-  struct sip_list link; /* in the flow's partitions; alone once gone */
+  struct sip_list link; /* in the flow's partitions or leaving; alone once gone */
   char *topic;          /* owned */
   int32_t partition;
+  uint64_t log; /* a number for both, for the lanes */
   enum sip_partition_phase phase;
   struct sip_watermark mark;
   size_t events; /* taken and not freed: the last one frees a partition that is gone */
   bool paused;
 };
 
-enum sip_redelivery { SIP_FIRST_TIME, SIP_AFTER_CRASH, SIP_AFTER_OUTPUT };
+/* Why an event is dispatched again, besides a retry that the script asked for. */
+enum sip_trouble { SIP_NO_TROUBLE, SIP_TROUBLE_OUTPUT, SIP_TROUBLE_CRASH };
+
+/* What the script's dispatch function said when its task ended. */
+enum sip_verdict {
+  SIP_VERDICT_NONE,     /* nothing: stopped, or dead */
+  SIP_VERDICT_AGAIN,    /* dispatch it again after delay_ms */
+  SIP_VERDICT_FINISHED, /* terminal once its outputs are written */
+  SIP_VERDICT_DEAD      /* as finished, and counted as a dead letter */
+};
+
+/* The argument of a report: which output it was, without an allocation for each. The last slot
+ * stands for all outputs from there on. */
+struct sip_output_slot {
+  struct sip_event *event; /* borrowed: the event that it is part of */
+};
 
 /* One event from its taking to its end. */
 struct sip_event {
   struct sip_lane_member member;
-  struct sip_list ready; /* in runnable or delayed, or alone */
-  struct sip_list all;   /* in the flow's events */
-  struct sip_flow *flow; /* borrowed: outlives its events */
+  struct sip_watermark_member mark;
+  struct sip_list ready;                /* in runnable or delayed, or alone */
+  struct sip_list all;                  /* in the flow's events, or spare */
+  struct sip_flow *flow;                /* borrowed: outlives its events; NULL once abandoned */
   struct sip_flow_partition *partition; /* counted */
   struct sip_record record;             /* released with the event */
-  uint64_t sequence;
-  struct sip_task *task;     /* borrowed; NULL unless running */
+  struct sip_task *task;                /* borrowed; NULL unless running */
   struct sip_event **ticket; /* borrowed: the script's box, emptied when the task has ended */
-  size_t outputs;            /* emitted and not reported */
-  bool settled;          /* the task said that it is terminal */
-  int kept_ref;          /* registry: what the script wants back when an output fails; LUA_NOREF */
-  enum sip_redelivery redelivery;
-  uint32_t redeliveries;
-  uint64_t due_ms;         /* when delayed */
-  struct sip_err *failure; /* owned: why it is redelivered, or of a failed output */
+  int kept_ref;              /* registry: what the script keeps of this event; LUA_NOREF: nothing */
+  enum sip_verdict verdict;
+  bool notify; /* the script's finish function is to be called at the end */
+  enum sip_trouble trouble;
+  struct sip_err *why;     /* owned: the trouble's; NULL without one, or without memory for it */
+  size_t outputs;          /* emitted and not reported */
+  uint64_t emitted;        /* outputs so far: the index of the next one */
+  unsigned failed_outputs; /* a bit for each slot */
+  uint64_t delay_ms;       /* with SIP_VERDICT_AGAIN */
+  uint64_t due_ms;         /* when it is delayed */
+  struct sip_output_slot slots[SIP_OUTPUT_SLOTS];
+};
+
+enum sip_source_state {
+  SIP_SOURCE_NONE, /* not opened, or to be opened again */
+  SIP_SOURCE_OPEN,
+  SIP_SOURCE_CLOSING, /* until on_closed */
 };
 
 struct sip_flow {
   struct sip_list link; /* in the engine's flows */
   struct sip_engine *engine;
   struct sip_vm *vm;
-  char *group, **topics; /* owned */
+  char *group, **topics, *key_header; /* owned; no header: NULL */
   size_t topic_count;
   struct sip_flow_spec spec; /* source.group and topics point at the two above */
   struct sip_source *source; /* owned by the driver; NULL before open and after on_closed */
+  enum sip_source_state state;
   struct sip_lanes lanes;
   struct sip_list partitions, events, runnable, delayed, spare;
-  struct sip_list leaving; /* partitions that were revoked and still run */
+  struct sip_list leaving;                 /* partitions that were revoked and still run */
+  struct sip_flow_partition *last;         /* borrowed: of the last record taken, or NULL */
+  struct sip_record batch[SIP_TAKE_BATCH]; /* taken and, for want of memory, not accepted yet */
+  size_t batch_at, batch_count;
   size_t partition_count, running, taken_events, taken_bytes;
-  uv_timer_t timer;        /* delayed events, pausing, limits; one per flow */
-  uint64_t full_since_ms;  /* 0: there is room */
+  size_t mean_bytes;                 /* of the last records, roughly */
+  uv_timer_t timer;                  /* one for everything below; open while the flow lives */
+  uint64_t full_since_ms;            /* 0: there is room */
   uint64_t drain_by_ms, leave_by_ms; /* 0: no such limit runs */
-  bool held;               /* partitions are paused */
-  bool assigned, draining, closing, registered, timer_open;
-  uint64_t taken, finished, unfinished, redelivered;
+  uint64_t fail_at_ms, reopen_at_ms, retry_take_at_ms; /* 0: not wanted */
+  bool held;                                           /* partitions are paused */
+  bool assigned, draining, timer_open;
+  uint64_t taken, finished, dead, unfinished, redelivered;
   char error[256];
 };
+
+/* --- flow.c --- */
 
 /** A flow that is not open yet; takes over the references in `spec`. */
 int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct sip_flow_spec *spec,
                  struct sip_err *err);
-void sip_flow_free(struct sip_flow *flow); /* never opened, or closed */
+
+/** Never opened, or closed. */
+void sip_flow_free(struct sip_flow *flow);
+
+/** As free, but the references stay the caller's. */
+void sip_flow_release(struct sip_flow *flow);
 int sip_flow_open(struct sip_flow *flow, struct sip_err *err);
 bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b);
 
@@ -81,10 +122,50 @@ bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b);
 void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from);
 void sip_flow_drain(struct sip_flow *flow, uint64_t limit_ms);
 
+/** Something ended: room, leaving partitions and the drain are looked at again. */
+void sip_flow_after_event(struct sip_flow *flow);
+
+/** A moment was set at which something is due. */
+void sip_flow_set_timer(struct sip_flow *flow);
+
+/** Closes the source; what waited is dropped, and what runs is no longer stored. Without a drain,
+ *  the source is opened again after a while. */
+void sip_flow_fail(struct sip_flow *flow);
+
+const struct sip_source_ops *sip_flow_ops(const struct sip_flow *flow);
+
+uint64_t sip_flow_now_ms(const struct sip_flow *flow);
+
+/* --- partition.c --- */
+
+void sip_flow_on_assigned(void *flow, const struct sip_partition *partitions, size_t count);
+void sip_flow_on_revoked(void *flow, const struct sip_partition *partitions, size_t count,
+                         bool lost);
+
+/** The partition of a record, or NULL when it is not ours. */
+struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow,
+                                                 const struct sip_record *record);
+
+/** Frees it if it is gone and none of its events is left. */
+void sip_flow_partition_unref(struct sip_flow_partition *partition);
+
+/** Pauses or resumes all partitions. */
+void sip_flow_hold(struct sip_flow *flow, bool hold);
+
+/** Gives revoked partitions back once nothing runs on them, or when their time is up. */
+void sip_flow_look_at_leaving(struct sip_flow *flow);
+
+/** Drops what does not run: of one partition, or of all (NULL). */
+void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition);
+
+/** The source is gone, and with it all partitions. */
+void sip_flow_forget_partitions(struct sip_flow *flow);
+
 /* --- event.c --- */
 
-/** A record from the source; takes it over in any case. */
-void sip_flow_accept(struct sip_flow *flow, const struct sip_record *record);
+/** A record from the source. @return 0: it was taken over (or released, when it is not ours);
+ *  UV_ENOMEM: it was not, and has to be offered again */
+int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record);
 
 /** Starts what may run. */
 void sip_flow_pump(struct sip_flow *flow);
@@ -92,45 +173,46 @@ void sip_flow_pump(struct sip_flow *flow);
 /** Frees an event that does not run, without an outcome. */
 void sip_event_drop(struct sip_event *event);
 
-/** The report of an output of this event. */
-void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offset, const struct sip_err *err);
+/** The slot that stands for the output of that index. */
+struct sip_output_slot *sip_event_slot(struct sip_event *event, uint64_t index);
+
+/** The report of an output; `arg` is its slot. */
+void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offset,
+                         const struct sip_err *err);
 
 /** Stops every running task of the flow, and no longer waits for outputs on their way. */
 void sip_flow_kill_running(struct sip_flow *flow);
-
-/** Something ended: room, leaving partitions and the drain are looked at again. (flow.c) */
-void sip_flow_after_event(struct sip_flow *flow);
-
-/** An event was delayed: the timer is set. (flow.c) */
-void sip_flow_set_timer(struct sip_flow *flow);
-
-void sip_flow_partition_unref(struct sip_flow_partition *partition);
 
 /* --- engine.c --- */
 void sip_engine_on_flow_closed(struct sip_flow *flow);
 void sip_engine_on_room(struct sip_engine *engine);
 
-/* --- ticket, filled in by bind/flow_lua.c --- */
+/* --- filled in by bind/flow_lua.c --- */
 
-/** Pushes dispatch's arguments for an event: record table and ticket. Runs protected. */
-typedef int (*sip_push_event_fn)(lua_State *L, void *event);
+/** Key of a record by the script's key function. @return true when `key` was set; then one value is
+ *  left on the vm's main state, which the caller pops when it is done with the key */
+typedef bool (*sip_key_of_fn)(struct sip_flow *flow, struct sip_event *event,
+                              struct sip_slice *key);
 
-/** Key of a record by the script's keyer. Protected by itself. @return true when `key` was set (valid until the
- *  stack is popped by the caller: one value is left on the vm's main state then) */
-typedef bool (*sip_key_of_fn)(struct sip_flow *flow, const struct sip_record *record, struct sip_slice *key);
+struct sip_flow_binding {
+  int (*push_event)(lua_State *L, void *event); /* dispatch's arguments; runs protected */
+  int (*push_kept)(lua_State *L, void *event);  /* finish's argument; runs protected */
+  void (*read_verdict)(lua_State *L, int nresults, struct sip_event *event); /* must not throw */
+  sip_key_of_fn key_of;
+  void (*wake_room)(struct sip_list *waiters); /* the producer may have room again */
+};
 
 struct sip_engine {
-  struct sip_vm *vm;           /* borrowed */
-  const struct sip_port *port; /* borrowed; NULL until it is set */
+  struct sip_vm *vm;                      /* borrowed */
+  const struct sip_port *port;            /* borrowed; NULL until it is set */
+  const struct sip_flow_binding *binding; /* borrowed: static */
   struct sip_list flows, pending;
-  struct sip_list room_waiters; /* bind: emits that wait for the producer's queue */
-  sip_push_event_fn push_event;
-  sip_key_of_fn key_of;
-  void (*wake_room)(struct sip_list *waiters);
+  struct sip_list room_waiters; /* the binding's: emits that wait for the producer's queue */
   bool loading, draining;
   void (*on_drained)(void *arg);
   void *drained_arg;
   uv_idle_t *notifier; /* owned: calls on_drained from a later turn */
+  bool notifier_open;
 };
 
 #endif

@@ -1,4 +1,5 @@
-/* lane.c - lanes in a hash table of fixed size: a flow's events in flight are bounded, so the chains stay short. */
+/* lane.c - lanes in a hash table of fixed size: a flow's events in flight are bounded, so the
+ * chains stay short. */
 #include "flow/lane.h"
 
 #include <assert.h>
@@ -12,9 +13,9 @@ struct sip_lane {
   struct sip_list link;    /* in its bucket, or among the spare ones */
   struct sip_list members; /* the first one runs */
   uint64_t hash;
-  int32_t partition;
+  uint64_t log;
   size_t len;
-  char *key;              /* owned when longer than `inlined`, else points there */
+  char *key; /* owned when longer than `inlined`, else points there */
   char inlined[INLINE_KEY_BYTES];
 };
 
@@ -47,9 +48,9 @@ void sip_lanes_deinit(struct sip_lanes *lanes)
   lanes->buckets = NULL;
 }
 
-static uint64_t lane_hash(int32_t partition, const struct sip_slice *key)
+static uint64_t lane_hash(uint64_t log, const struct sip_slice *key)
 {
-  uint64_t hash = 0xcbf29ce484222325u ^ (uint32_t)partition; /* FNV-1a */
+  uint64_t hash = 0xcbf29ce484222325u ^ log; /* FNV-1a */
 
   for (size_t i = 0; i < key->len; i++) {
     hash = (hash ^ (unsigned char)key->data[i]) * 0x100000001b3u;
@@ -57,7 +58,7 @@ static uint64_t lane_hash(int32_t partition, const struct sip_slice *key)
   return hash ^ hash >> 32;
 }
 
-static struct sip_lane *lane_find(struct sip_lanes *lanes, uint64_t hash, int32_t partition,
+static struct sip_lane *lane_find(struct sip_lanes *lanes, uint64_t hash, uint64_t log,
                                   const struct sip_slice *key)
 {
   struct sip_list *head = &lanes->buckets[hash & (SIP_LANE_BUCKETS - 1)];
@@ -65,7 +66,7 @@ static struct sip_lane *lane_find(struct sip_lanes *lanes, uint64_t hash, int32_
   for (struct sip_list *node = head->next; node != head; node = node->next) {
     struct sip_lane *lane = SIP_CONTAINER(node, struct sip_lane, link);
 
-    if (lane->hash == hash && lane->partition == partition && lane->len == key->len &&
+    if (lane->hash == hash && lane->log == log && lane->len == key->len &&
         memcmp(lane->key, key->data, key->len) == 0) {
       return lane;
     }
@@ -73,11 +74,12 @@ static struct sip_lane *lane_find(struct sip_lanes *lanes, uint64_t hash, int32_
   return NULL;
 }
 
-static struct sip_lane *lane_new(struct sip_lanes *lanes, uint64_t hash, int32_t partition,
+static struct sip_lane *lane_new(struct sip_lanes *lanes, uint64_t hash, uint64_t log,
                                  const struct sip_slice *key)
 {
   struct sip_list *node = sip_list_shift(&lanes->spare);
-  struct sip_lane *lane = node == NULL ? malloc(sizeof *lane) : SIP_CONTAINER(node, struct sip_lane, link);
+  struct sip_lane *lane =
+    node == NULL ? malloc(sizeof *lane) : SIP_CONTAINER(node, struct sip_lane, link);
 
   if (lane == NULL) {
     return NULL;
@@ -90,22 +92,22 @@ static struct sip_lane *lane_new(struct sip_lanes *lanes, uint64_t hash, int32_t
   memcpy(lane->key, key->data, key->len);
   lane->len = key->len;
   lane->hash = hash;
-  lane->partition = partition;
+  lane->log = log;
   sip_list_init(&lane->members);
   sip_list_push(&lanes->buckets[hash & (SIP_LANE_BUCKETS - 1)], &lane->link);
   lanes->count++;
   return lane;
 }
 
-int sip_lane_push(struct sip_lanes *lanes, int32_t partition, const struct sip_slice *key,
+int sip_lane_push(struct sip_lanes *lanes, uint64_t log, const struct sip_slice *key,
                   struct sip_lane_member *member)
 {
-  uint64_t hash = lane_hash(partition, key);
-  struct sip_lane *lane = lane_find(lanes, hash, partition, key);
+  uint64_t hash = lane_hash(log, key);
+  struct sip_lane *lane = lane_find(lanes, hash, log, key);
   int first = lane == NULL;
 
   if (lane == NULL) {
-    lane = lane_new(lanes, hash, partition, key);
+    lane = lane_new(lanes, hash, log, key);
     if (lane == NULL) {
       return UV_ENOMEM;
     }

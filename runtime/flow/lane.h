@@ -27,12 +27,14 @@ int sip_lanes_init(struct sip_lanes *lanes);
 /** All lanes must be empty. */
 void sip_lanes_deinit(struct sip_lanes *lanes);
 
-/** Puts `member` at the end of the lane of (partition, key), whose bytes are copied.
+/** Puts `member` at the end of the lane of (log, key), whose bytes are copied; `log` is
+ *  a number for the topic's partition.
  *  @return 1 when it is the first and may run, 0 when it waits, or UV_ENOMEM */
-int sip_lane_push(struct sip_lanes *lanes, int32_t partition, const struct sip_slice *key,
+int sip_lane_push(struct sip_lanes *lanes, uint64_t log, const struct sip_slice *key,
                   struct sip_lane_member *member);
 
-/** Takes a member out, wherever it is. @return the member that became first and may run now, or NULL */
+/** Takes a member out, wherever it is. @return the member that became first and may run now, or
+ * NULL */
 struct sip_lane_member *sip_lane_remove(struct sip_lanes *lanes, struct sip_lane_member *member);
 
 #endif

@@ -1,8 +1,10 @@
 #ifndef SIP_FLOW_PORT_H
 #define SIP_FLOW_PORT_H
-/* port.h - what the flow engine needs of a log of events; the Kafka driver fills it in and modules.c connects the two.
+/* port.h - what the flow engine needs of a log of events; the Kafka driver fills it in and
+ * modules.c connects the two.
  *
- * All calls and callbacks are on the loop thread, none blocks. A source is one member of one consumer group. */
+ * All calls and callbacks are on the loop thread, none blocks. A source is one member of one
+ * consumer group. */
 #include "core/base.h"
 #include "core/err.h"
 
@@ -17,8 +19,8 @@ struct sip_record {
   const char *topic; /* NUL-terminated */
   int32_t partition;
   int64_t offset;
-  int64_t timestamp_ms; /* since 1970-01-01 UTC; -1 when the broker gave none */
-  bool log_append_time; /* the broker's time of writing instead of the producer's */
+  int64_t timestamp_ms;   /* since 1970-01-01 UTC; -1 when the broker gave none */
+  bool log_append_time;   /* the broker's time of writing instead of the producer's */
   struct sip_slice key;   /* data NULL: no key */
   struct sip_slice value; /* data NULL: tombstone */
   void *message;          /* the driver's handle */
@@ -48,36 +50,42 @@ struct sip_source_spec {
 struct sip_source_sink {
   void (*on_readable)(void *owner); /* records wait: call take until it gives 0 */
   void (*on_assigned)(void *owner, const struct sip_partition *partitions, size_t count);
-  /* The partitions are about to go. Unless `lost`, they stay ours until the owner calls ops->give_back: first store
-   * what is finished. Several revokes never overlap. */
+  /* The partitions are about to go. Unless `lost`, they stay ours until the owner calls
+   * ops->give_back: first store what is finished. Several revokes never overlap. */
   void (*on_revoked)(void *owner, const struct sip_partition *partitions, size_t count, bool lost);
-  /* `fatal`: this source delivers nothing more and must be closed. Otherwise the driver goes on trying by itself. */
+  /* `fatal`: this source delivers nothing more and must be closed. Otherwise the driver goes on
+   * trying by itself. */
   void (*on_error)(void *owner, const struct sip_err *err, bool fatal);
   void (*on_closed)(void *owner); /* after ops->close: the source is gone */
 };
 
 struct sip_source_ops {
   /** @return 0, or a negative code with `err`: nothing was opened */
-  int (*open)(void *driver, const struct sip_source_spec *spec, const struct sip_source_sink *sink, void *owner,
-              struct sip_source **out, struct sip_err *err);
-  /** Takes up to `max` records, which the owner releases one by one, in any order. @return how many */
+  int (*open)(void *driver, const struct sip_source_spec *spec, const struct sip_source_sink *sink,
+              void *owner, struct sip_source **out, struct sip_err *err);
+  /** Takes up to `max` records, which the owner releases one by one, in any order. @return how many
+   */
   size_t (*take)(struct sip_source *source, struct sip_record *records, size_t max);
   void (*release)(struct sip_record *record);
   size_t (*header_count)(const struct sip_record *record);
   struct sip_header (*header)(const struct sip_record *record, size_t index);
   void (*pause)(struct sip_source *source, const struct sip_partition *partition);
   void (*resume)(struct sip_source *source, const struct sip_partition *partition);
-  /** `next_offset` is the first one not finished; committed in the background. Stale partitions are ignored. */
-  void (*store)(struct sip_source *source, const struct sip_partition *partition, int64_t next_offset);
+  /** `next_offset` is the first one not finished; committed in the background. Stale partitions are
+   * ignored. */
+  void (*store)(struct sip_source *source, const struct sip_partition *partition,
+                int64_t next_offset);
   /** Answer to on_revoked: commits what was stored, then lets the partitions go. */
   void (*give_back)(struct sip_source *source);
-  /** Commits what was stored, leaves the group; on_closed follows. No other callback comes in between, except
-   *  on_revoked, which need not be answered then. */
+  /** Commits what was stored, leaves the group; on_closed follows. No other callback comes in
+   * between, except on_revoked, which need not be answered then. */
   void (*close)(struct sip_source *source);
 };
 
-/** How one output ended: `status` 0 or negative with `err`; partition and offset of the written record. */
-typedef void (*sip_report_fn)(void *arg, int status, int32_t partition, int64_t offset, const struct sip_err *err);
+/** How one output ended: `status` 0 or negative with `err`; partition and offset of the written
+ * record. */
+typedef void (*sip_report_fn)(void *arg, int status, int32_t partition, int64_t offset,
+                              const struct sip_err *err);
 
 struct sip_output {
   const char *topic;
@@ -90,8 +98,10 @@ struct sip_output {
 
 struct sip_producer_ops {
   /** Queues one record; `on_report` follows exactly once, on the loop thread, later than this call.
-   *  @return 0; SIP_EQUEUEFULL: wait for a report, then repeat; another negative code with `err`: refused for good */
-  int (*send)(void *driver, const struct sip_output *output, sip_report_fn on_report, void *arg, struct sip_err *err);
+   *  @return 0; SIP_EQUEUEFULL: wait for a report, then repeat; another negative code with `err`:
+   * refused for good */
+  int (*send)(void *driver, const struct sip_output *output, sip_report_fn on_report, void *arg,
+              struct sip_err *err);
 };
 
 /* What modules.c hands to the engine. */

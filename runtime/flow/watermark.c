@@ -1,73 +1,54 @@
-/* watermark.c - a ring of taken offsets; the watermark passes those at its front that are finished. */
+/* watermark.c - a list of what is open; the watermark is its head. */
 #include "flow/watermark.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <uv.h>
+#include "core/base.h"
 
-enum { FIRST_SLOTS = 64 };
+#include <assert.h>
 
 void sip_watermark_init(struct sip_watermark *mark)
 {
-  *mark = (struct sip_watermark){ .next_offset = -1 };
+  sip_list_init(&mark->open);
+  mark->after = -1;
+  mark->barrier = -1;
+  mark->next_offset = -1;
 }
 
-void sip_watermark_deinit(struct sip_watermark *mark)
+void sip_watermark_take(struct sip_watermark *mark, struct sip_watermark_member *member,
+                        int64_t offset)
 {
-  free(mark->slots);
-  sip_watermark_init(mark);
-}
-
-static int watermark_grow(struct sip_watermark *mark)
-{
-  size_t size = mark->size == 0 ? FIRST_SLOTS : mark->size * 2;
-  struct sip_watermark_slot *slots = calloc(size, sizeof *slots);
-
-  if (slots == NULL) {
-    return UV_ENOMEM;
+  assert(offset >= 0);
+  if (mark->next_offset < 0) {
+    mark->next_offset = offset;
   }
-  for (uint64_t s = mark->first; s < mark->next; s++) {
-    slots[s & (size - 1)] = mark->slots[s & (mark->size - 1)];
-  }
-  free(mark->slots);
-  mark->slots = slots;
-  mark->size = size;
-  return 0;
+  member->offset = offset;
+  mark->after = offset + 1;
+  sip_list_push(&mark->open, &member->link);
 }
 
-int sip_watermark_take(struct sip_watermark *mark, int64_t offset, uint64_t *sequence)
+bool sip_watermark_finish(struct sip_watermark *mark, struct sip_watermark_member *member)
 {
-  struct sip_watermark_slot *slot;
+  int64_t next;
 
-  if (sip_watermark_span(mark) == mark->size) {
-    int rc = watermark_grow(mark);
-
-    if (rc < 0) {
-      return rc;
-    }
+  assert(!sip_list_empty(&member->link));
+  sip_list_remove(&member->link);
+  next = sip_list_empty(&mark->open)
+           ? mark->after
+           : SIP_CONTAINER(mark->open.next, struct sip_watermark_member, link)->offset;
+  if (mark->barrier >= 0 && next > mark->barrier) {
+    next = mark->barrier;
   }
-  slot = &mark->slots[mark->next & (mark->size - 1)];
-  slot->offset = offset;
-  slot->finished = false;
-  *sequence = mark->next++;
-  return 0;
+  if (next == mark->next_offset) {
+    return false;
+  }
+  mark->next_offset = next;
+  return true;
 }
 
-bool sip_watermark_finish(struct sip_watermark *mark, uint64_t sequence)
+void sip_watermark_give_up(struct sip_watermark *mark, struct sip_watermark_member *member)
 {
-  bool moved = false;
-
-  assert(sequence >= mark->first && sequence < mark->next);
-  mark->slots[sequence & (mark->size - 1)].finished = true;
-  while (mark->first < mark->next && mark->slots[mark->first & (mark->size - 1)].finished) {
-    mark->next_offset = mark->slots[mark->first & (mark->size - 1)].offset + 1;
-    mark->first++;
-    moved = true;
+  assert(!sip_list_empty(&member->link));
+  sip_list_remove(&member->link);
+  if (mark->barrier < 0 || member->offset < mark->barrier) {
+    mark->barrier = member->offset;
   }
-  return moved;
-}
-
-size_t sip_watermark_span(const struct sip_watermark *mark)
-{
-  return (size_t)(mark->next - mark->first);
 }

@@ -1,32 +1,39 @@
 #ifndef SIP_FLOW_WATERMARK_H
 #define SIP_FLOW_WATERMARK_H
-/* watermark.h - the lowest offset of a partition that is not finished yet, while events finish in any order.
+/* watermark.h - the lowest offset of a partition that is not finished yet, while events finish in
+ * any order.
  *
- * Offsets are taken in ascending order, with gaps where the log has some. Loop thread. */
+ * What is open stands in a list in the order of the log, so the first one is the watermark: each
+ * step costs the same, nothing is allocated, and however far the log runs ahead of a slow event, it
+ * holds no more than what is in flight. Loop thread. */
+#include "core/list.h"
+
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
+/* Part of an event. */
+struct sip_watermark_member {
+  struct sip_list link; /* in `open`, or alone */
+  int64_t offset;
+};
+
 struct sip_watermark {
-  struct sip_watermark_slot {
-    int64_t offset;
-    bool finished;
-  } *slots;              /* owned: a ring of `size` */
-  size_t size;           /* 0 or a power of two */
-  uint64_t first, next;  /* sequence numbers: taken and not passed are first <= s < next */
-  int64_t next_offset;   /* to be committed; -1 before anything was passed */
+  struct sip_list open; /* taken and not finished, as they were taken */
+  int64_t after;        /* the offset behind the last one taken */
+  int64_t barrier;      /* the lowest one that was given up, or -1 */
+  int64_t next_offset;  /* to be committed; -1 before anything was taken */
 };
 
 void sip_watermark_init(struct sip_watermark *mark);
-void sip_watermark_deinit(struct sip_watermark *mark);
 
-/** Takes an offset. `sequence` is what finish wants back. @return 0 or UV_ENOMEM */
-int sip_watermark_take(struct sip_watermark *mark, int64_t offset, uint64_t *sequence);
+/** Takes an offset. They ascend, with gaps; lower ones follow only when the log began anew. */
+void sip_watermark_take(struct sip_watermark *mark, struct sip_watermark_member *member,
+                        int64_t offset);
 
 /** The event is terminal. @return true when the watermark moved: next_offset is to be stored */
-bool sip_watermark_finish(struct sip_watermark *mark, uint64_t sequence);
+bool sip_watermark_finish(struct sip_watermark *mark, struct sip_watermark_member *member);
 
-/** Taken and not yet passed by the watermark. */
-size_t sip_watermark_span(const struct sip_watermark *mark);
+/** The event is given up without an outcome: the watermark never passes it. */
+void sip_watermark_give_up(struct sip_watermark *mark, struct sip_watermark_member *member);
 
 #endif

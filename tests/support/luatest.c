@@ -1,7 +1,7 @@
 /* luatest.c - runs one Lua test file in the whole runtime: luatest FILE. Exit 0 when every test
  * passed.
  *
- * require "sipeat.luatest" offers test, eq, ok, has, fails; each test runs as a part of the file's
+ * require "sipeat.luatest" offers test, eq, ok, has, fails, broker, flows; each test runs as a part of the file's
  * task and may wait. broker() starts an embedded Kafka broker for this file and gives its address.
  */
 #include "core/log.h"
@@ -87,6 +87,27 @@ static int luatest_broker(lua_State *L)
   return 1;
 }
 
+/* flows(f): what f declares replaces the flows that run, as a saved script does. */
+static int luatest_flows(lua_State *L)
+{
+  struct sip_vm *vm = sip_vm_of(L);
+  struct sip_err err = { 0 };
+
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  if (sip_modules_begin(vm, &err) < 0) {
+    return luaL_error(L, "flows: %s", err.message);
+  }
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
+    sip_modules_rollback(vm);
+    return lua_error(L);
+  }
+  if (sip_modules_commit(vm, &err) < 0) {
+    return luaL_error(L, "flows: %s", err.message);
+  }
+  return 0;
+}
+
 static int luatest_open(lua_State *L)
 {
   if (luaL_loadbufferx(L, LIBRARY, sizeof LIBRARY - 1, "=luatest", "t") != LUA_OK) {
@@ -95,6 +116,8 @@ static int luatest_open(lua_State *L)
   lua_call(L, 0, 1);
   lua_pushcfunction(L, luatest_broker);
   lua_setfield(L, -2, "broker");
+  lua_pushcfunction(L, luatest_flows);
+  lua_setfield(L, -2, "flows");
   return 1;
 }
 

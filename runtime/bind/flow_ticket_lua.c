@@ -1,0 +1,365 @@
+/* flow_ticket_lua.c - what an event looks like to the script's side: record, ticket, verdict.
+ *
+ * dispatch(record, ticket, kept, trouble) runs in a task of its own. record = {topic, partition,
+ * offset, timestamp, timestamp_type, key?, value?, headers = {{name, value?}…}}; once something is
+ * kept, it is nil and `kept` is what was kept. trouble (when its task died, or an output was not
+ * written) = {kind = "crash" | "output", code, message, outputs = bits}. It answers
+ *   true, dead, notify   the event is terminal once its outputs are acknowledged; then, with
+ *                        `notify`, finish(kept) is called in a task of its own
+ *   milliseconds         it wants to be dispatched again after them; others of its key wait
+ *   anything else        it was stopped: the event stays uncommitted
+ *
+ * ticket:emit(topic, key?, value?, headers?, partition?, timestamp?, again?) -> true | nil,
+ * message, code. Waits while the producer's queue is full. Outputs count from 1 on; `again` is the
+ * number of the one that is repeated. Bit n of `outputs` stands for output n + 1, bit 7 for all
+ * from 8 on. ticket:keep(value), ticket:stopped() -> was the task asked to stop. Loop thread. */
+#include "bind/flow_lua.h"
+#include "core/log.h"
+#include "flow/flow.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+enum { HEADER_LIMIT = 1024, STACK_HEADERS = 32 };
+static const char TICKET[] = "sipeat.flow.ticket";
+
+/* --- from an event to Lua --- */
+
+static void push_slice(lua_State *L, const struct sip_slice *slice)
+{
+  if (slice->data == NULL) {
+    lua_pushnil(L);
+  } else {
+    lua_pushlstring(L, slice->data, slice->len);
+  }
+}
+
+static void push_headers(lua_State *L, const struct sip_source_ops *ops,
+                         const struct sip_record *record)
+{
+  size_t count = ops->header_count(record);
+
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    struct sip_header header = ops->header(record, i);
+
+    lua_createtable(L, 2, 0);
+    lua_pushstring(L, header.name);
+    lua_rawseti(L, -2, 1);
+    push_slice(L, &header.value);
+    lua_rawseti(L, -2, 2);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
+static void push_record(lua_State *L, const struct sip_source_ops *ops,
+                        const struct sip_record *record)
+{
+  lua_createtable(L, 0, 8);
+  lua_pushstring(L, record->topic);
+  lua_setfield(L, -2, "topic");
+  lua_pushinteger(L, record->partition);
+  lua_setfield(L, -2, "partition");
+  lua_pushinteger(L, record->offset);
+  lua_setfield(L, -2, "offset");
+  lua_pushinteger(L, record->timestamp_ms);
+  lua_setfield(L, -2, "timestamp");
+  lua_pushstring(L, record->log_append_time ? "LogAppendTime" : "CreateTime");
+  lua_setfield(L, -2, "timestamp_type");
+  push_slice(L, &record->key);
+  lua_setfield(L, -2, "key");
+  push_slice(L, &record->value);
+  lua_setfield(L, -2, "value");
+  push_headers(L, ops, record);
+  lua_setfield(L, -2, "headers");
+}
+
+static void push_trouble(lua_State *L, const struct sip_event *event)
+{
+  if (event->trouble == SIP_NO_TROUBLE) {
+    lua_pushnil(L);
+    return;
+  }
+  lua_createtable(L, 0, 4);
+  lua_pushstring(L, event->trouble == SIP_TROUBLE_CRASH ? "crash" : "output");
+  lua_setfield(L, -2, "kind");
+  lua_pushstring(L, event->why == NULL ? "UNKNOWN" : event->why->name);
+  lua_setfield(L, -2, "code");
+  lua_pushstring(L, event->why == NULL ? "no memory to say why" : event->why->message);
+  lua_setfield(L, -2, "message");
+  lua_pushinteger(L, event->failed_outputs);
+  lua_setfield(L, -2, "outputs");
+}
+
+static int ticket_gc(lua_State *L)
+{
+  struct sip_event **box = luaL_checkudata(L, 1, TICKET);
+
+  if (*box != NULL) {
+    (*box)->ticket = NULL;
+    *box = NULL;
+  }
+  return 0;
+}
+
+static struct sip_event *check_event(lua_State *L)
+{
+  struct sip_event **box = luaL_checkudata(L, 1, TICKET);
+
+  if (*box == NULL) {
+    luaL_error(L, "the event has ended: emit while its handler runs");
+  }
+  return *box;
+}
+
+/* --- emit --- */
+
+enum emit_argument { TOPIC = 2, KEY, VALUE, HEADERS, PARTITION, TIMESTAMP, AGAIN };
+
+/* The headers of the table, in `few` or in a block that stays on the stack. */
+static const struct sip_header *read_headers(lua_State *L, struct sip_header *few, size_t *count)
+{
+  struct sip_header *headers = few;
+
+  *count = 0;
+  if (lua_isnil(L, HEADERS)) {
+    return NULL;
+  }
+  luaL_checktype(L, HEADERS, LUA_TTABLE);
+  *count = (size_t)lua_rawlen(L, HEADERS);
+  luaL_argcheck(L, *count <= HEADER_LIMIT, HEADERS, "more than 1024 headers");
+  if (*count > STACK_HEADERS) {
+    headers = lua_newuserdatauv(L, *count * sizeof *headers, 0);
+  }
+  for (size_t i = 0; i < *count; i++) {
+    luaL_argcheck(L, lua_rawgeti(L, HEADERS, (lua_Integer)i + 1) == LUA_TTABLE, HEADERS,
+                  "a header is {name, value}");
+    luaL_argcheck(L, lua_rawgeti(L, -1, 1) == LUA_TSTRING, HEADERS, "a header's name is text");
+    headers[i].name = lua_tostring(L, -1); /* the table holds it */
+    headers[i].value = (struct sip_slice){ NULL, 0 };
+    if (lua_rawgeti(L, -2, 2) != LUA_TNIL) {
+      luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, HEADERS, "a header's value is text or nil");
+      headers[i].value.data = lua_tolstring(L, -1, &headers[i].value.len);
+    }
+    lua_pop(L, 3);
+  }
+  return headers;
+}
+
+struct room {
+  struct sip_wait wait;
+  struct sip_list link;
+};
+
+static int l_emit(lua_State *L);
+
+static void room_cancel(struct sip_wait *wait)
+{
+  sip_list_remove(&SIP_CONTAINER(wait, struct room, wait)->link);
+}
+
+static int room_finish(lua_State *L, struct sip_wait *wait)
+{
+  if (wait->status < 0 && wait->status != UV_ETIMEDOUT) {
+    return sip_push_error(L, wait->status, "emit");
+  }
+  lua_settop(L, AGAIN);
+  return l_emit(L); /* once more: may wait again */
+}
+
+static void wake_room(struct sip_list *waiters)
+{
+  struct sip_list *node;
+
+  while ((node = sip_list_shift(waiters)) != NULL) {
+    sip_wake(&SIP_CONTAINER(node, struct room, link)->wait, 0);
+  }
+}
+
+static int wait_for_room(lua_State *L, struct sip_engine *engine)
+{
+  enum { LOOK_AGAIN_MS = 100 }; /* reports of others' records make room too */
+  struct room *room;
+
+  lua_settop(L, AGAIN);
+  room = lua_newuserdatauv(L, sizeof *room, 0); /* the suspended stack keeps it */
+  sip_wait_init(&room->wait, room_cancel, room_finish);
+  sip_list_init(&room->link);
+  sip_list_push(&engine->room_waiters, &room->link);
+  return sip_await(L, &room->wait, LOOK_AGAIN_MS);
+}
+
+static void read_slice(lua_State *L, int arg, struct sip_slice *out)
+{
+  if (!lua_isnil(L, arg)) {
+    out->data = luaL_checklstring(L, arg, &out->len);
+  }
+}
+
+static int l_emit(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+  const struct sip_port *port = event->flow->engine->port;
+  struct sip_header few[STACK_HEADERS];
+  struct sip_output output = { 0 };
+  struct sip_err err = { 0 };
+  lua_Integer again;
+  int rc;
+
+  lua_settop(L, AGAIN);
+  output.topic = luaL_checkstring(L, TOPIC);
+  read_slice(L, KEY, &output.key);
+  read_slice(L, VALUE, &output.value);
+  output.headers = read_headers(L, few, &output.header_count);
+  output.partition = (int32_t)luaL_optinteger(L, PARTITION, -1);
+  output.timestamp_ms = luaL_optinteger(L, TIMESTAMP, 0);
+  again = luaL_optinteger(L, AGAIN, 0);
+  luaL_argcheck(L, again >= 0 && (uint64_t)again <= event->emitted, AGAIN, "no such output");
+  rc = port->producer->send(
+    port->driver, &output, sip_event_on_report,
+    sip_event_slot(event, again == 0 ? event->emitted : (uint64_t)again - 1), &err);
+  if (rc == SIP_EQUEUEFULL) {
+    return wait_for_room(L, event->flow->engine);
+  }
+  if (rc < 0) {
+    return sip_push_err(L, &err);
+  }
+  event->outputs++;
+  event->emitted += again == 0;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* --- the other methods --- */
+
+static int l_keep(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  luaL_unref(L, LUA_REGISTRYINDEX, event->kept_ref);
+  event->kept_ref = LUA_NOREF; /* luaL_ref may throw */
+  event->kept_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  return 0;
+}
+
+static int l_stopped(lua_State *L)
+{
+  struct sip_event **box = luaL_checkudata(L, 1, TICKET);
+
+  lua_pushboolean(L, *box == NULL || (*box)->task == NULL || sip_task_killed((*box)->task));
+  return 1;
+}
+
+/* --- what the engine calls --- */
+
+static int push_kept(lua_State *L, void *arg)
+{
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ((struct sip_event *)arg)->kept_ref);
+  return 1;
+}
+
+/* Runs protected, on the new task's coroutine. */
+static int push_event(lua_State *L, void *arg)
+{
+  static const luaL_Reg methods[] = {
+    { "emit", l_emit }, { "keep", l_keep }, { "stopped", l_stopped }, { NULL, NULL }
+  };
+  struct sip_event *event = arg;
+  struct sip_event **box;
+
+  if (event->kept_ref == LUA_NOREF) {
+    push_record(L, sip_flow_ops(event->flow), &event->record);
+  } else {
+    lua_pushnil(L);
+  }
+  box = sip_box_class(L, TICKET, ticket_gc, methods);
+  if (event->ticket != NULL) {
+    *event->ticket = NULL; /* of a start that failed */
+  }
+  *box = event;
+  event->ticket = box;
+  (void)push_kept(L, event); /* nil when nothing is kept: no table has LUA_NOREF */
+  push_trouble(L, event);
+  return 4;
+}
+
+static void read_verdict(lua_State *L, int nresults, struct sip_event *event)
+{
+  int first = -nresults;
+
+  event->verdict = SIP_VERDICT_NONE;
+  if (nresults < 1) {
+    return;
+  }
+  if (lua_type(L, first) == LUA_TNUMBER) {
+    lua_Number ms = lua_tonumber(L, first);
+
+    event->verdict = SIP_VERDICT_AGAIN;
+    event->delay_ms = ms > 0 && ms < 1e12 ? (uint64_t)ms : 0;
+  } else if (lua_toboolean(L, first)) {
+    event->verdict =
+      nresults > 1 && lua_toboolean(L, first + 1) ? SIP_VERDICT_DEAD : SIP_VERDICT_FINISHED;
+    event->notify = nresults > 2 && lua_toboolean(L, first + 2);
+  }
+}
+
+/* Protected: the script's key function and a record to a string or nil. What it gives beside the
+ * key is kept, so that it need not be made twice. */
+static int call_keyer(lua_State *L)
+{
+  struct sip_flow *flow = lua_touserdata(L, 1);
+  struct sip_event *event = lua_touserdata(L, 2);
+
+  lua_rawgeti(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);
+  push_record(L, sip_flow_ops(flow), &event->record);
+  lua_call(L, 1, 2);
+  if (!lua_isnil(L, -1)) {
+    lua_pushvalue(L, -1);
+    event->kept_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
+  lua_pop(L, 1);
+  return 1;
+}
+
+static bool key_of(struct sip_flow *flow, struct sip_event *event, struct sip_slice *key)
+{
+  lua_State *L = sip_vm_state(flow->vm);
+  struct sip_err err;
+
+  if (!lua_checkstack(L, LUA_MINSTACK)) {
+    return false;
+  }
+  lua_pushcfunction(L, call_keyer);
+  lua_pushlightuserdata(L, flow);
+  lua_pushlightuserdata(L, event);
+  if (sip_vm_call(flow->vm, 2, 1, &err) < 0) {
+    sip_log(SIP_LOG_WARN, "flow", NULL,
+            "%s partition %d offset %lld: no key, so the record's own is taken: %s",
+            event->record.topic, (int)event->record.partition, (long long)event->record.offset,
+            err.message);
+    return false;
+  }
+  if (lua_type(L, -1) != LUA_TSTRING) {
+    lua_pop(L, 1);
+    return false;
+  }
+  key->data = lua_tolstring(L, -1, &key->len);
+  return true;
+}
+
+const struct sip_flow_binding *sip_flow_ticket_binding(void)
+{
+  static const struct sip_flow_binding binding = {
+    .push_event = push_event,
+    .push_kept = push_kept,
+    .read_verdict = read_verdict,
+    .key_of = key_of,
+    .wake_room = wake_room,
+  };
+
+  return &binding;
+}

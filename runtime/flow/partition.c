@@ -1,0 +1,225 @@
+/* partition.c - partitions of a flow that come and go with rebalances. Loop thread only.
+ *
+ * A partition that is revoked drops what waits; what runs may finish within LEAVE_WITHIN_MS and is
+ * still stored. One that is gone is kept only until its last event has ended, and stores nothing:
+ * when it comes back it is another one. */
+#include "core/log.h"
+#include "flow/flow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAVE_WITHIN_MS = 5000 };
+
+void sip_flow_partition_unref(struct sip_flow_partition *partition)
+{
+  if (partition->phase == SIP_PARTITION_GONE && partition->events == 0) {
+    free(partition->topic);
+    free(partition);
+  }
+}
+
+static struct sip_flow_partition *partition_find(const struct sip_list *list, const char *topic,
+                                                 int32_t number)
+{
+  for (struct sip_list *node = list->next; node != list; node = node->next) {
+    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
+
+    if (partition->partition == number && strcmp(partition->topic, topic) == 0) {
+      return partition;
+    }
+  }
+  return NULL;
+}
+
+struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow,
+                                                 const struct sip_record *record)
+{
+  struct sip_flow_partition *last = flow->last; /* records come in runs of one partition */
+
+  if (last == NULL || last->partition != record->partition ||
+      strcmp(last->topic, record->topic) != 0) {
+    last = partition_find(&flow->partitions, record->topic, record->partition);
+    flow->last = last;
+  }
+  return last;
+}
+
+/* A partition that is lost and comes back has the same number: what still runs on it keeps its
+ * place before what comes again. */
+static uint64_t partition_log(const struct sip_partition *name)
+{
+  uint64_t log = (uint32_t)name->partition;
+
+  for (const char *at = name->topic; *at != '\0'; at++) {
+    log = log * 31 + (unsigned char)*at;
+  }
+  return log;
+}
+
+static struct sip_flow_partition *partition_new(const struct sip_partition *name)
+{
+  struct sip_flow_partition *partition = calloc(1, sizeof *partition);
+
+  if (partition == NULL) {
+    return NULL;
+  }
+  partition->topic = strdup(name->topic);
+  if (partition->topic == NULL) {
+    free(partition);
+    return NULL;
+  }
+  partition->partition = name->partition;
+  partition->log = partition_log(name);
+  sip_watermark_init(&partition->mark);
+  return partition;
+}
+
+void sip_flow_on_assigned(void *owner, const struct sip_partition *partitions, size_t count)
+{
+  struct sip_flow *flow = owner;
+
+  flow->assigned = true;
+  flow->error[0] = '\0';
+  for (size_t i = 0; i < count; i++) {
+    struct sip_flow_partition *partition = partition_new(&partitions[i]);
+
+    if (partition == NULL) {
+      sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory for %s partition %d; joining again",
+              flow->group, partitions[i].topic, (int)partitions[i].partition);
+      sip_flow_fail(flow);
+      return;
+    }
+    sip_list_push(&flow->partitions, &partition->link);
+    flow->partition_count++;
+    if (flow->held) {
+      sip_flow_ops(flow)->pause(flow->source, &partitions[i]);
+      partition->paused = true;
+    }
+  }
+}
+
+/* Drops what was taken from the source and not accepted yet. */
+static void batch_drop(struct sip_flow *flow, const struct sip_flow_partition *partition)
+{
+  size_t kept = 0;
+
+  for (size_t i = flow->batch_at; i < flow->batch_count; i++) {
+    struct sip_record *record = &flow->batch[i];
+
+    if (partition == NULL || (partition->partition == record->partition &&
+                              strcmp(partition->topic, record->topic) == 0)) {
+      sip_flow_ops(flow)->release(record);
+    } else {
+      flow->batch[kept++] = *record;
+    }
+  }
+  flow->batch_at = 0;
+  flow->batch_count = kept;
+}
+
+void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition)
+{
+  struct sip_list *next;
+
+  batch_drop(flow, partition);
+  /* From the last one on: so the next member of a lane never gets its turn only to be dropped. */
+  for (struct sip_list *node = flow->events.prev; node != &flow->events; node = next) {
+    struct sip_event *event = SIP_CONTAINER(node, struct sip_event, all);
+
+    next = node->prev;
+    if ((partition == NULL || event->partition == partition) && event->task == NULL &&
+        event->outputs == 0) {
+      sip_event_drop(event);
+    }
+  }
+}
+
+static void partition_gone(struct sip_flow_partition *partition)
+{
+  sip_list_remove(&partition->link);
+  partition->phase = SIP_PARTITION_GONE;
+  sip_flow_partition_unref(partition);
+}
+
+static void leaving_gone(struct sip_flow *flow)
+{
+  flow->leave_by_ms = 0;
+  while (!sip_list_empty(&flow->leaving)) {
+    partition_gone(SIP_CONTAINER(flow->leaving.next, struct sip_flow_partition, link));
+  }
+}
+
+void sip_flow_look_at_leaving(struct sip_flow *flow)
+{
+  if (flow->leave_by_ms == 0 || flow->state != SIP_SOURCE_OPEN) {
+    return;
+  }
+  for (struct sip_list *node = flow->leaving.next; node != &flow->leaving; node = node->next) {
+    if (SIP_CONTAINER(node, struct sip_flow_partition, link)->events > 0 &&
+        sip_flow_now_ms(flow) < flow->leave_by_ms) {
+      return;
+    }
+  }
+  leaving_gone(flow);
+  sip_flow_ops(flow)->give_back(flow->source);
+}
+
+/* Moves a partition to the leaving ones, with what runs on it. */
+static void partition_leave(struct sip_flow *flow, struct sip_flow_partition *partition)
+{
+  flow->last = NULL;
+  flow->partition_count--;
+  sip_list_remove(&partition->link);
+  sip_list_push(&flow->leaving, &partition->link);
+  partition->phase = SIP_PARTITION_LEAVING;
+  sip_flow_drop_waiting(flow, partition);
+}
+
+void sip_flow_on_revoked(void *owner, const struct sip_partition *partitions, size_t count,
+                         bool lost)
+{
+  struct sip_flow *flow = owner;
+
+  for (size_t i = 0; i < count; i++) {
+    struct sip_flow_partition *partition =
+      partition_find(&flow->partitions, partitions[i].topic, partitions[i].partition);
+
+    if (partition != NULL) {
+      partition_leave(flow, partition);
+    }
+  }
+  if (lost) {
+    leaving_gone(flow);
+  } else if (flow->state == SIP_SOURCE_OPEN) {
+    flow->leave_by_ms = sip_flow_now_ms(flow) + LEAVE_WITHIN_MS;
+    sip_flow_look_at_leaving(flow);
+    sip_flow_set_timer(flow);
+  }
+  sip_flow_after_event(flow); /* the drop made room */
+}
+
+void sip_flow_hold(struct sip_flow *flow, bool hold)
+{
+  const struct sip_source_ops *ops = sip_flow_ops(flow);
+
+  flow->held = hold;
+  for (struct sip_list *node = flow->partitions.next; node != &flow->partitions;
+       node = node->next) {
+    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
+    struct sip_partition name = { partition->topic, partition->partition };
+
+    if (partition->paused != hold) {
+      (hold ? ops->pause : ops->resume)(flow->source, &name);
+      partition->paused = hold;
+    }
+  }
+}
+
+void sip_flow_forget_partitions(struct sip_flow *flow)
+{
+  while (!sip_list_empty(&flow->partitions)) {
+    partition_leave(flow, SIP_CONTAINER(flow->partitions.next, struct sip_flow_partition, link));
+  }
+  leaving_gone(flow);
+}

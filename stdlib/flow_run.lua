@@ -1,0 +1,306 @@
+--- What happens to one event: reading, routing, attempts with pauses between them, the dead letter.
+--
+-- The engine calls dispatch in a task, once for each step of an event's way, and keeps the job in
+-- between: { flow, record, event, ctx, phase, attempt, outputs, ends, result, failure }. Phases:
+-- "work" (the handler is to run), "done" (it has succeeded; outputs are on their way), "dying" (it
+-- goes to the dead letters), "dead" (it is there). dispatch answers true when the event is
+-- terminal, milliseconds when it wants to be dispatched again after them (the event keeps its place
+-- among those of its key, but no task), and false when it was stopped.
+local attempt = require "sipeat.attempt"
+local context = require "sipeat.flow_context"
+local deadletter = require "sipeat.deadletter"
+local events = require "sipeat.event"
+local failure = require "sipeat.failure"
+local log = require "sipeat.log"
+local opts = require "sipeat.opts"
+local sys = require "sipeat.core.sys"
+local task = require "sipeat.task"
+
+local M = {}
+
+local logger = log.new "flow"
+
+-- Codes of an output that will be refused again.
+local REFUSED_FOR_GOOD = {
+  INVALID_MSG = true,
+  INVALID_MSG_SIZE = true,
+  INVALID_RECORD = true,
+  MSG_SIZE_TOO_LARGE = true,
+  TOPIC_AUTHORIZATION_FAILED = true,
+  TOPIC_EXCEPTION = true,
+  _INVALID_ARG = true,
+  _UNKNOWN_PARTITION = true,
+}
+
+-- Pauses between tries of a dead letter.
+local LETTER = { pause = opts.backoff { backoff = { "200ms", "30s" } } }
+
+local LAST_OUTPUT_BIT = 7 -- of trouble.outputs: stands for all outputs from the eighth on
+
+-- What can be said of a record that is no event.
+local function partial(record)
+  local headers = {}
+  for _, header in ipairs(record.headers) do
+    headers[header[1]] = header[2]
+  end
+  local function text(...)
+    for _, name in ipairs { ... } do
+      if headers[name] and sys.valid_utf8(headers[name]) then
+        return headers[name]
+      end
+    end
+  end
+  local place = ("%s:%d:%d"):format(record.topic, record.partition, record.offset)
+  return {
+    id = text("ce_id", "event-id") or place,
+    type = text("ce_type", "event-type"),
+    topic = record.topic,
+    partition = record.partition,
+    offset = record.offset,
+    key = record.key,
+    value = record.value,
+    headers = headers,
+    broken = true,
+  }
+end
+
+--- The job of a record, which no flow has begun yet.
+function M.job(record)
+  local event, message, code = events.from_record(record)
+  return {
+    record = record,
+    event = event or partial(record),
+    broken = not event and failure.permanent(message, code) or nil,
+    phase = "work",
+    attempt = 0,
+  }
+end
+
+-- Full jitter: anything up to the pause, so that what failed together does not come back together.
+local function jitter(ms)
+  return math.random(1, math.max(1, ms))
+end
+
+local function handle(flow, event, ctx)
+  local route = flow.routes[event.type] or flow.routes["*"]
+  if not route then
+    local why = event.type and ("no handler for the type %s"):format(opts.show(event.type))
+      or "the event has no type (headers ce_type or event-type, or type in its body)"
+    return nil, failure.permanent(why, "UNKNOWN_TYPE")
+  end
+  if route.definition then
+    local ok, message, code = route.definition:accept(event)
+    if not ok then
+      return nil, failure.permanent(message, code)
+    end
+  end
+  return route.handler(event, ctx)
+end
+
+local function die(job, why)
+  job.phase, job.failure = "dying", why
+  local flow, event = job.flow, job.event
+  logger:error(("%s: %s"):format(flow.dead_letter and "dead letter" or "dropped", why.message), {
+    group = flow.group,
+    topic = job.record.topic,
+    partition = job.record.partition,
+    offset = job.record.offset,
+    type = event.type,
+    code = why.code,
+    attempts = job.attempt,
+    traceback = why.traceback,
+  })
+end
+
+-- One attempt of the handler. Milliseconds to wait before the next one, false when the task was
+-- stopped, nil when there is a verdict.
+local function work(job)
+  local flow, ctx = job.flow, job.ctx
+  local n = job.attempt + 1
+  job.attempt, job.ends = n, nil
+  ctx.attempt, ctx.final = n, n >= flow.plan.attempts
+  ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
+  local ok, result = attempt.once(flow.timeout, handle, flow, job.event, ctx)
+  if ok then
+    job.phase, job.result = "done", result
+    return nil
+  end
+  if result.kind == "cancelled" then
+    if job.ticket:stopped() then
+      return false
+    end
+    result = failure.transient(result.message, result.code) -- of something else that was stopped
+  end
+  if result.kind == "permanent" or ctx.final then
+    die(job, result)
+    return nil
+  end
+  local pause_ms = jitter(flow.plan.pause(n))
+  logger:warn(("attempt %d of %d failed, the next in %d ms: %s"):format(
+    n, flow.plan.attempts, pause_ms, result.message
+  ), {
+    group = flow.group,
+    type = job.event.type,
+    code = result.code,
+    traceback = result.traceback,
+  })
+  return pause_ms
+end
+
+-- One try of the dead letter; answers as work does.
+local function bury(job)
+  local flow = job.flow
+  if not flow.dead_letter then
+    job.phase = "dead"
+    return nil
+  end
+  local letter = job.letter
+  if not letter then
+    letter = {
+      flow = flow.group,
+      topic = flow.dead_letter,
+      record = job.record,
+      event = job.event,
+      failure = job.failure,
+      attempts = job.attempt,
+    }
+    job.letter, job.tries = letter, 0
+  end
+  local ok, why = deadletter.try(letter)
+  if ok then
+    job.phase = "dead"
+    return nil
+  elseif why.kind == "cancelled" and job.ticket:stopped() then
+    return false
+  end
+  job.tries = job.tries + 1
+  local pause_ms = LETTER.pause(math.min(job.tries, 20))
+  logger:error(("the dead letter cannot be written, the next try in %d ms: %s"):format(
+    pause_ms, why.message
+  ), { group = flow.group, code = why.code })
+  return pause_ms
+end
+
+-- Outputs of this event were not written: they are emitted again, and the handler is not run again.
+-- true, or nil and a failure.
+local function emit_again(job, trouble)
+  job.output_tries = (job.output_tries or 0) + 1
+  if REFUSED_FOR_GOOD[trouble.code] or job.output_tries >= job.flow.plan.attempts then
+    local text = "an output was not written: " .. trouble.message
+    return nil, failure.new(text, trouble.code, "permanent")
+  end
+  logger:warn("an output was not written and is emitted again: " .. trouble.message, {
+    group = job.flow.group, type = job.event.type, code = trouble.code,
+  })
+  for i, output in ipairs(job.outputs) do
+    if trouble.outputs >> math.min(i - 1, LAST_OUTPUT_BIT) & 1 == 1 then
+      local ok, message, code =
+        job.ticket:emit(output[1], output[2], output[3], output[4], nil, nil, i)
+      if not ok then
+        return nil, failure.of(message, code)
+      end
+    end
+  end
+  return true
+end
+
+-- Takes note of what went wrong since the last dispatch; false when the task was stopped.
+local function recover(job, trouble)
+  if job.phase == "dead" or job.phase == "dying" then
+    return true -- what failed beside it is told with the event's own failure
+  elseif trouble.kind == "crash" then
+    die(job, failure.new(trouble.message, trouble.code, "bug"))
+    return true
+  end
+  local ok, why = emit_again(job, trouble)
+  if not ok then
+    if why.kind == "cancelled" and job.ticket:stopped() then
+      return false
+    end
+    die(job, why)
+  end
+  return true
+end
+
+-- A task that died before it kept its job may die of reading the record: it is not read again.
+local function unread(record, trouble)
+  return {
+    record = record,
+    event = partial(record),
+    broken = failure.new(trouble.message, trouble.code, "bug"),
+    phase = "work",
+    attempt = 0,
+  }
+end
+
+local function begin(flow, record, ticket, job, trouble)
+  job = job or trouble and unread(record, trouble) or M.job(record)
+  job.flow = flow -- to the end, whatever is loaded meanwhile
+  job.started_at_ms = task.monotonic_ms()
+  job.ctx = context.new(job, flow)
+  job.ticket = ticket
+  ticket:keep(job)
+  task.set_event_id(job.event.id)
+  if job.broken then
+    die(job, job.broken)
+  end
+  return job
+end
+
+--- See runtime/bind/flow_ticket_lua.c for what the engine gives and wants.
+function M.dispatch(flow, record, ticket, job, trouble)
+  if not job or not job.flow then
+    job = begin(flow, record, ticket, job, trouble)
+  else
+    job.ticket = ticket
+    task.set_event_id(job.event.id)
+    if trouble and not recover(job, trouble) then
+      return false
+    end
+  end
+  if job.phase == "work" then
+    local wait = work(job)
+    if wait ~= nil then
+      return wait
+    end
+  end
+  if job.phase == "dying" then
+    local wait = bury(job)
+    if wait ~= nil then
+      return wait
+    end
+  end
+  local dead = job.phase == "dead"
+  return true, dead, job.ends ~= nil or dead and job.flow.on_dead ~= nil
+end
+
+local function call_back(job, what, f, ...)
+  local ok, why = failure.catch(f, ...)
+  if not ok and why.kind ~= "cancelled" then
+    logger:warn(("%s failed: %s"):format(what, why.message), {
+      group = job.flow.group, type = job.event.type, traceback = why.traceback,
+    })
+  end
+end
+
+--- Called in a task of its own after the terminal state; never holds an event up.
+function M.finish(job)
+  task.set_event_id(job.event.id)
+  local outcome = {
+    status = job.phase,
+    event = job.event,
+    result = job.result,
+    failure = job.failure,
+    attempts = job.attempt,
+    duration_ms = task.monotonic_ms() - job.started_at_ms,
+  }
+  if job.ends then
+    for _, f in ipairs(job.ends) do
+      call_back(job, "an on_end callback", f, outcome)
+    end
+  else
+    call_back(job, "on_dead", job.flow.on_dead, job.event, job.failure, job.ctx)
+  end
+end
+
+return M
