@@ -49,7 +49,8 @@ static void exchange_resume(struct sip_exchange *exchange)
 {
   if (exchange->suspended) {
     exchange->suspended = false;
-    MHD_resume_connection(exchange->mhd); /* wakes the server through its epoll descriptor */
+    MHD_resume_connection(exchange->mhd);
+    sip_server_kick(exchange->server);
   }
 }
 

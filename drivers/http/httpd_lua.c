@@ -189,6 +189,18 @@ static int l_stream(lua_State *L)
   return push_outcome(L, rc, &err);
 }
 
+static int l_abort(lua_State *L)
+{
+  sip_exchange_abort(check_request(L)->exchange);
+  return 0;
+}
+
+static int l_gone(lua_State *L)
+{
+  lua_pushboolean(L, sip_exchange_is_gone(check_request(L)->exchange));
+  return 1;
+}
+
 static void write_cancel(struct sip_wait *wait)
 {
   SIP_CONTAINER(wait, struct request, wait)->waiting = false;
@@ -247,7 +259,8 @@ static int push_request(lua_State *L, void *arg)
   static const luaL_Reg methods[] = { { "head", l_head },     { "headers", l_headers },
                                       { "body", l_body },     { "respond", l_respond },
                                       { "stream", l_stream }, { "write", l_write },
-                                      { "finish", l_finish }, { NULL, NULL } };
+                                      { "finish", l_finish }, { "abort", l_abort },
+                                      { "gone", l_gone },     { NULL, NULL } };
   struct request **box = sip_box_class(L, EXCHANGE, request_gc, methods);
 
   *box = arg;

@@ -80,10 +80,13 @@ static void server_run(struct sip_server *server)
     return;
   }
   assert(!server->in_mhd);
+  server->kicked = false;
   server->in_mhd = true;
   (void)MHD_run(server->daemon); /* fails only on a daemon of another kind */
   server->in_mhd = false;
-  if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES) {
+  if (server->kicked) {
+    sip_server_kick(server);
+  } else if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES) {
     (void)uv_timer_start(&server->timer, server_on_timer, wait_ms,
                          0); /* fails only while closing */
   } else {
@@ -94,6 +97,12 @@ static void server_run(struct sip_server *server)
 static void server_on_timer(uv_timer_t *timer)
 {
   server_run(timer->data);
+}
+
+void sip_server_kick(struct sip_server *server)
+{
+  server->kicked = true;
+  (void)uv_timer_start(&server->timer, server_on_timer, 0, 0); /* fails only while closing */
 }
 
 static void server_on_poll(uv_poll_t *poll, int status, int events)

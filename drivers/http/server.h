@@ -83,6 +83,10 @@ int sip_exchange_stream(struct sip_exchange *exchange, unsigned status,
 int sip_exchange_write(struct sip_exchange *exchange, const void *data, size_t len);
 void sip_exchange_end(struct sip_exchange *exchange);
 
+/** Gives up: the connection is cut, so that the client does not take half an answer for a whole
+ * one. */
+void sip_exchange_abort(struct sip_exchange *exchange);
+
 /** The client hung up (seen while streaming), or its connection broke, or the answer is finished.
  */
 bool sip_exchange_is_gone(const struct sip_exchange *exchange);

@@ -24,6 +24,7 @@ struct sip_server {
   sip_server_request_fn on_request;
   void *arg;        /* borrowed: the starter's */
   bool in_mhd;      /* below MHD_run */
+  bool kicked;      /* a connection was resumed: MHD_run has to look at it */
   bool stopping;    /* sip_server_stop was called */
   uint64_t stop_at; /* when it has waited long enough */
   sip_server_stopped_fn on_stopped;
@@ -68,6 +69,10 @@ struct sip_exchange {
   void *arg; /* borrowed: the receiver's */
 };
 
+/** Runs libmicrohttpd in the next turn of the loop: a resumed connection does not wake its epoll
+ * descriptor. */
+void sip_server_kick(struct sip_server *server);
+
 /** libmicrohttpd's callbacks that deal with requests. */
 void *sip_exchange_on_target(void *arg, const char *target, struct MHD_Connection *mhd);
 enum MHD_Result sip_exchange_on_data(void *arg, struct MHD_Connection *mhd, const char *url,
@@ -75,8 +80,5 @@ enum MHD_Result sip_exchange_on_data(void *arg, struct MHD_Connection *mhd, cons
                                      size_t *len, void **context);
 void sip_exchange_on_completed(void *arg, struct MHD_Connection *mhd, void **context,
                                enum MHD_RequestTerminationCode how);
-
-/** Gives up on an exchange: its stream ends, its connection closes. */
-void sip_exchange_abort(struct sip_exchange *exchange);
 
 #endif

@@ -18,7 +18,10 @@
 #include <string.h>
 
 static const char JOB[] = "sipeat.mail.job";
-enum { MAX_ADDRESSES = 100 };
+enum {
+  MAX_ADDRESSES = 100,
+  QUEUE_GRACE_MS = 500 /* so that a transfer which runs says by itself where it stands */
+};
 
 /* --- reading a mail; everything is borrowed from the table at index 1 --- */
 
@@ -245,7 +248,7 @@ static int l_send(lua_State *L)
   if (job_start(L, job, &request, &mail, &err) < 0) {
     return sip_push_err(L, &err);
   }
-  return sip_await(L, &job->wait, SIP_FOREVER); /* the job has a deadline of its own */
+  return sip_await(L, &job->wait, request.transfer.timeout_ms + QUEUE_GRACE_MS);
 }
 
 /* --- without a server --- */
