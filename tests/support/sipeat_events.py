@@ -98,7 +98,7 @@ def broken(event, way):
         ("not JSON", f"{event.id}: hello, this is a log line", "JSON"),
         ("truncated", whole[:-20], "JSON"),
         ("1 MB", whole[:-2].ljust(1_000_000, "x"), "JSON"),
-        ("too deep", deep, "128"),
+        ("too deep", deep, "nested"),
         ("NUL", whole.replace('"data"', '"data\0"'), ""),
         ("broken UTF-8", whole.encode().replace(b'"1.0"', b'"1.\xc3\x28\xff"'), "UTF-8"),
         ("wrong type", event.plain(data={**event.data, field: {"not": ["a", "text"]}}), field),
