@@ -8,7 +8,7 @@ local M = {}
 
 M.GREEN, M.RED, M.BLUE, M.GREY = 0x2ECC71, 0xE74C3C, 0x3498DB, 0x95A5A6
 
-local INLINE_LENGTH = 40 -- values up to this length stand side by side
+local INLINE_LENGTH = 30 -- values up to this length stand side by side
 local LIST_LIMIT = 1024
 local SHORTEST_VALUE = 80 -- what fields are shortened to before whole fields are left out
 local OTHER = { icon = "📦" }
@@ -125,7 +125,7 @@ local function last_fields(notice)
   add("Topic", notice.topic)
   add("Partition", notice.partition)
   add("Offset", notice.offset)
-  add("Event ID", notice.event_id, true)
+  add("Event ID", notice.event_id)
   if (notice.attempts or 1) > 1 then
     add("Attempts", notice.attempts)
   end

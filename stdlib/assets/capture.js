@@ -25,6 +25,8 @@ const COMMANDS = [
 ];
 const WORDS = { id: "ID", url: "URL", ip: "IP", crm: "CRM", sku: "SKU", vat: "VAT", uuid: "UUID" };
 
+const FIRST = ["id", "name", "from", "to", "email", "phone", "slot", "drink", "stock", "capacity", "mode", "address"];
+
 const byId = (id) => document.getElementById(id);
 const state = {
   filter: "all",
@@ -72,7 +74,7 @@ function scalar(value) {
 }
 
 function tableOf(rows) {
-  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const columns = [...new Set(rows.flatMap(keysOf))].filter((key) => key !== "event_id");
   const head = el("tr", "", ...columns.map((name) => el("th", "", friendly(name))));
   const body = rows.map((row) => el("tr", "", ...columns.map((name) => el("td", "", valueOf(row[name])))));
   return el("div", "tabular", el("table", "", head, ...body));
@@ -85,9 +87,16 @@ function valueOf(value) {
   return el("ul", "list", ...value.map((item) => el("li", "", valueOf(item))));
 }
 
+// The keys of an object in an order that stays: the server's tables have none.
+function keysOf(object) {
+  const rank = (key) => (FIRST.includes(key) ? FIRST.indexOf(key) : FIRST.length);
+  return Object.keys(object).sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+}
+
 function factsOf(object, hidden = []) {
   const list = el("dl", "facts");
-  for (const [key, value] of Object.entries(object)) {
+  for (const key of keysOf(object)) {
+    const value = object[key];
     if (key !== "event_id" && !hidden.includes(key) && !isNothing(value)) {
       list.append(el("dt", "", friendly(key)), el("dd", "", valueOf(value)));
     }
@@ -313,8 +322,9 @@ function entryNode(record) {
   const [icon, label] = KINDS[record.kind] || ["•", friendly(record.kind)];
   const time = el("time", "", new Date(record.time).toLocaleTimeString());
   time.dateTime = record.time;
-  const head = el("div", "head", el("span", "", icon), el("span", "kind", label),
-    record.event_id ? el("span", "", "event " + record.event_id) : null, time);
+  const event = record.event_id ? el("span", "", "event " + record.event_id.slice(0, 8)) : null;
+  if (event) event.title = record.event_id;
+  const head = el("div", "head", el("span", "", icon), el("span", "kind", label), event, time);
   let parts;
   try {
     parts = (SHOW[record.kind] || showFacts)(record.entry, record);
@@ -363,7 +373,7 @@ function renderFilters() {
 
 function renderEmpty() {
   const shown = byId("feed").children.length;
-  byId("empty").hidden = shown > 0;
+  byId("empty").hidden = shown > 0 || state.instance === null; // null: not known yet
   const filtered = state.filter !== "all" && state.entries.length > 0;
   byId("empty").querySelector("h2").textContent = filtered
     ? "Nothing of this kind yet" : "Nothing has left the machine yet";

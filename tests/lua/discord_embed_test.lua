@@ -45,7 +45,7 @@ t.test("a processed contact looks as the seed shows it", function()
       { name = "Email", value = "john@example.com", inline = true },
       { name = "Phone", value = "+1234567890", inline = true },
       { name = "Company Name", value = "Acme Inc", inline = true },
-      { name = "Message", value = "I'd like to inquire about your services", inline = true },
+      { name = "Message", value = "I'd like to inquire about your services", inline = false },
     },
     footer = { text = "✅ Successfully processed" },
     timestamp = "2023-07-15T14:30:45Z",
