@@ -37,17 +37,18 @@ local function emit(ctx, level, topic, key, value, headers)
   elseif key ~= nil and type(key) ~= "string" then
     error("ctx:emit: the key is a text or nil, got " .. opts.show(key), level + 1)
   end
-  local list, message, code = header_list(headers, level + 1)
+  local list = header_list(headers, level + 1)
   if type(value) == "table" then
-    value, message, code = json.encode(value)
-    if not value then
+    local text, message, code = json.encode(value)
+    if not text then
       return nil, message, code
     end
+    value = text
   elseif value ~= nil and type(value) ~= "string" then
     error("ctx:emit: the value is a text, a table or nil, got " .. opts.show(value), level + 1)
   end
-  local job, ok = ctx[JOB], nil
-  ok, message, code = job.ticket:emit(topic, key, value, list)
+  local job = ctx[JOB]
+  local ok, message, code = job.ticket:emit(topic, key, value, list)
   if not ok then
     return nil, message, code
   end

@@ -1,9 +1,9 @@
 /* luatest.c - runs one Lua test file in the whole runtime: luatest FILE. Exit 0 when every test
  * passed.
  *
- * require "sipeat.luatest" offers test, eq, ok, has, fails, broker, flows; each test runs as a part of the file's
- * task and may wait. broker() starts an embedded Kafka broker for this file and gives its address.
- */
+ * require "sipeat.luatest" offers test, eq, ok, has, fails, broker, flows; each test runs as a part
+ * of the file's task and may wait. broker() starts an embedded Kafka broker for this file and gives
+ * its address; flows(f) runs the flows that f declares, instead of those before. */
 #include "core/log.h"
 #include "kafka/embedded.h"
 #include "modules.h"

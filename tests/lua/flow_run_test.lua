@@ -1,0 +1,193 @@
+--- sipeat.flow_run step by step, with a ticket of the test's own: what the engine is answered.
+local attempt = require "sipeat.attempt"
+local failure = require "sipeat.failure"
+local log = require "sipeat.log"
+local run = require "sipeat.flow_run"
+local t = require "sipeat.luatest"
+
+local Ticket = {}
+Ticket.__index = Ticket
+
+function Ticket:emit(...)
+  self.sent[#self.sent + 1] = table.pack(...)
+  if self.refuse then
+    return nil, "refused", self.refuse
+  end
+  return true
+end
+
+function Ticket:keep(job)
+  self.kept = job
+end
+
+function Ticket:stopped()
+  return self.killed
+end
+
+local function ticket(fields)
+  local made = setmetatable(fields or {}, Ticket)
+  made.sent = {}
+  return made
+end
+
+local function flow(handler, fields)
+  local made = {
+    group = "g", routes = { ["*"] = { handler = handler } }, dead_letter = false,
+    plan = attempt.plan({ attempts = 3, backoff = { "100ms", "1s" } }, "test"),
+    logger = log.new "g",
+  }
+  for name, value in pairs(fields or {}) do
+    made[name] = value
+  end
+  return made
+end
+
+local RECORD = {
+  topic = "t", partition = 1, offset = 7, value = '{"n":1}', headers = { { "event-type", "x" } },
+}
+
+t.test("a success is terminal, and its end is told when somebody asked", function()
+  local k = ticket()
+  t.eq({ run.dispatch(flow(function() end), RECORD, k) }, { true, false, false })
+  local got
+  local f = flow(function(_, ctx)
+    ctx:on_end(function(outcome)
+      got = outcome
+      error "is logged only"
+    end)
+    return "fine"
+  end)
+  t.eq({ run.dispatch(f, RECORD, k) }, { true, false, true })
+  run.finish(k.kept)
+  t.eq({ got.status, got.result, got.attempts, got.event.id }, { "done", "fine", 1, "t:1:7" })
+end)
+
+t.test("an attempt that failed waits with jitter, and goes on with the same job", function()
+  local pauses, calls = {}, 0
+  local f = flow(function()
+    calls = calls + 1
+    error "no"
+  end)
+  for _ = 1, 200 do
+    local k = ticket()
+    local first = run.dispatch(f, RECORD, k)
+    local second = run.dispatch(f, nil, ticket(), k.kept)
+    t.ok(first >= 1 and first <= 100 and second >= 1 and second <= 200)
+    pauses[first] = true
+    t.eq({ run.dispatch(f, nil, ticket(), k.kept) }, { true, true, false })
+    t.eq(k.kept.failure.kind, "bug")
+  end
+  t.eq(calls, 600)
+  local different = 0
+  for _ in pairs(pauses) do
+    different = different + 1
+  end
+  t.ok(different > 20, "pauses hardly differ: " .. different)
+end)
+
+t.test("a job ends on the flow that it began with", function()
+  local k, seen = ticket(), {}
+  local function named(name)
+    return flow(function(_, ctx)
+      seen[#seen + 1] = name
+      return ctx.attempt == 2 or nil, "again"
+    end)
+  end
+  t.ok(run.dispatch(named "old", RECORD, k) >= 1)
+  t.eq(run.dispatch(named "new", nil, ticket(), k.kept), true)
+  t.eq(seen, { "old", "old" })
+  t.eq(run.dispatch(named "newest", nil, ticket(), run.job(RECORD)) >= 1, true)
+  t.eq(seen[3], "newest") -- read for its key only, it had not begun
+end)
+
+t.test("a task that was stopped gives no verdict", function()
+  local f = flow(function()
+    return nil, "stopped", "ECANCELED"
+  end)
+  local k = ticket { killed = true }
+  t.eq({ run.dispatch(f, RECORD, k) }, { false })
+  t.ok(run.dispatch(f, RECORD, ticket()) >= 1) -- something else was stopped
+end)
+
+local function emitting(count)
+  return flow(function(_, ctx)
+    for n = 1, count do
+      t.ok(ctx:emit("out", nil, tostring(n)))
+    end
+  end)
+end
+
+local function sent(k)
+  local out = {}
+  for i, call in ipairs(k.sent) do
+    out[i] = { call[3], call[7] }
+  end
+  return out
+end
+
+t.test("outputs that were not written are emitted again, without the handler", function()
+  local k, again = ticket(), ticket()
+  t.eq(run.dispatch(emitting(3), RECORD, k), true)
+  local trouble = { kind = "output", code = "_TIMED_OUT", message = "m", outputs = 5 }
+  t.eq(run.dispatch(nil, nil, again, k.kept, trouble), true)
+  t.eq(sent(again), { { "1", 1 }, { "3", 3 } })
+  again = ticket()
+  trouble.outputs = 4
+  t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, false, false })
+  t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
+  t.eq(k.kept.failure.message, "an output was not written: m")
+  t.eq(k.kept.failure.kind, "permanent")
+end)
+
+t.test("the last bit stands for all outputs from the eighth on", function()
+  local k, again = ticket(), ticket()
+  t.eq(run.dispatch(emitting(10), RECORD, k), true)
+  local trouble = { kind = "output", code = "_TIMED_OUT", message = "m", outputs = 0x81 }
+  t.eq(run.dispatch(nil, nil, again, k.kept, trouble), true)
+  t.eq(sent(again), { { "1", 1 }, { "8", 8 }, { "9", 9 }, { "10", 10 } })
+end)
+
+t.test("an output that will be refused again makes a dead letter at once", function()
+  local k, again = ticket(), ticket()
+  t.eq(run.dispatch(emitting(1), RECORD, k), true)
+  local trouble = { kind = "output", code = "MSG_SIZE_TOO_LARGE", message = "m", outputs = 1 }
+  t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
+  t.eq(again.sent, {})
+  trouble.outputs = 1 -- of a letter that is there already
+  t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
+  t.eq(k.kept.phase, "dead")
+end)
+
+t.test("a crash makes a dead letter, even one before the record was read", function()
+  local trouble = { kind = "crash", code = "CRASH", message = "over its time", outputs = 0 }
+  local told
+  local f = flow(error, {
+    on_dead = function(event, why, ctx)
+      told = { event.id, event.broken, why.code, why.kind, ctx.id }
+    end,
+  })
+  local k = ticket()
+  t.eq({ run.dispatch(f, RECORD, k, nil, trouble) }, { true, true, true })
+  run.finish(k.kept)
+  t.eq(told, { "t:1:7", true, "CRASH", "bug", "t:1:7" })
+  k = ticket()
+  t.ok(run.dispatch(f, RECORD, k) >= 1)
+  t.eq({ run.dispatch(nil, nil, ticket(), k.kept, trouble) }, { true, true, true })
+  t.eq(k.kept.attempt, 1)
+end)
+
+t.test("callbacks of an earlier attempt are forgotten", function()
+  local calls = {}
+  local f = flow(function(_, ctx)
+    local n = ctx.attempt
+    ctx:on_end(function()
+      calls[#calls + 1] = n
+    end)
+    return n == 2 or nil, failure.transient "again"
+  end)
+  local k = ticket()
+  t.ok(run.dispatch(f, RECORD, k) >= 1)
+  t.eq({ run.dispatch(f, nil, ticket(), k.kept) }, { true, false, true })
+  run.finish(k.kept)
+  t.eq(calls, { 2 })
+end)
