@@ -50,10 +50,10 @@ t.test("slack answers decide whether it is tried again", function()
   local channels = require "flows.notification.channels"
   local status
   http.route("POST /slack", function(req)
-    t.eq(req.json(), { text = "*Hi*\nThere" })
+    t.eq(req:json(), { text = "*Hi*\nThere" })
     return { status = status, body = "ok" }
   end)
-  local url = "http://" .. t.ok(http.listen "127.0.0.1:0") .. "/slack"
+  local url = "http://" .. t.ok(http.listen "127.0.0.1:0").address .. "/slack"
   local event = t.ok(events.Notification:new { channel = "slack", subject = "Hi", text = "There" })
   for code, kind in pairs { [200] = "sent", [429] = "transient", [500] = "transient",
     [404] = "permanent" } do

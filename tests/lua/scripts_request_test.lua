@@ -20,7 +20,7 @@ local vending = require "sipeat.vending"
 store.use(t.ok(require("flows.store.sqlite").open(":memory:")))
 capture.enable() -- with it comes a card network of Stripe's shape
 confirmation.routes()
-local base = "http://" .. t.ok(http.listen "127.0.0.1:0")
+local base = "http://" .. t.ok(http.listen "127.0.0.1:0").address
 stripe.configure { url = base .. "/capture/stripe", key = "sk_test_1" }
 
 local mails, published = {}, {}

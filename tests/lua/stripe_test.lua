@@ -29,7 +29,7 @@ for _, route in ipairs {
   http.route(route, take)
 end
 
-local address = t.ok(http.listen "127.0.0.1:0")
+local address = t.ok(http.listen "127.0.0.1:0").address
 stripe.configure { url = "http://" .. address .. "/s/", key = "sk_test_secret" }
 
 local function expect(...)

@@ -25,7 +25,7 @@ for _, method in ipairs { "GET", "POST", "PATCH", "DELETE" } do
 end
 http.route("POST /sb/rest/v1/rpc/:name", take)
 
-local address = t.ok(http.listen "127.0.0.1:0")
+local address = t.ok(http.listen "127.0.0.1:0").address
 local client = t.ok(supabase.client { url = "http://" .. address .. "/sb/", key = "anon" })
 
 t.test("select asks with filters, order and limit, and takes nulls away", function()

@@ -158,7 +158,7 @@ local function show_question(req)
 end
 
 local function take_answer(req)
-  local form = req.form() or {}
+  local form = req:form() or {}
   local row, refusal = row_of(req, form.token)
   if not row then
     return refusal
