@@ -244,7 +244,7 @@ static int add_address(struct sip_buf *out, const struct sip_address *address)
     rc = is_plain(&address->name) && address->name.len < 200 ? add_quoted(out, &address->name)
                                                              : add_encoded(out, &address->name);
     if (rc == 0) {
-      rc = sip_buf_adds(out, "\r\n ");
+      rc = sip_buf_adds(out, address->name.len > 30 ? "\r\n " : " ");
     }
   }
   return rc == 0 ? sip_buf_addf(out, "<%.*s>", (int)address->email.len, address->email.data) : rc;

@@ -59,8 +59,13 @@ static bool starts_with(const char *data, size_t len, const char *word)
 
 static void job_saw_command(struct sip_smtp_job *job, const char *data, size_t len)
 {
+  if (starts_with(data, len, "QUIT")) {
+    job->quit = true; /* said after a failure too: the reply before it is the one that counts */
+    return;
+  }
   job->status = 0;
   job->reply[0] = '\0';
+  job->quit = false;
   if (starts_with(data, len, "MAIL FROM")) {
     job->stage = SMTP_STAGE_MAIL;
     job->rcpt = NULL;
@@ -96,7 +101,7 @@ static void job_saw_reply(struct sip_smtp_job *job, const char *data, size_t len
 {
   size_t used = 0;
 
-  if (len < 3 || data[0] < '2' || data[0] > '5') {
+  if (job->quit || len < 3 || data[0] < '2' || data[0] > '5') {
     return;
   }
   for (size_t i = 0; i < len && used + 1 < sizeof job->reply; i++) {

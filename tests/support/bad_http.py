@@ -8,15 +8,15 @@ With the argument "tls" it speaks TLS with a certificate that nobody signed; its
 
 import gzip
 import json
-import os
 import socket
 import socketserver
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from http_certificate import self_signed
 
 connections = 0
 
@@ -171,16 +171,6 @@ class Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request, client_address):
         print("bad_http:", sys.exc_info()[1], file=sys.stderr)
-
-
-def self_signed(directory):
-    cert, key = os.path.join(directory, "cert.pem"), os.path.join(directory, "key.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )
-    return cert, key
 
 
 def main():

@@ -1,7 +1,7 @@
 #ifndef SIP_PROCESS_H
 #define SIP_PROCESS_H
-/* process.h - a helper program of a test, such as a small server in Python: it prints one line when it is ready, and
- * ends when the test closes its standard input or dies. */
+/* process.h - a helper program of a test, such as a small server in Python: it prints one line when
+ * it is ready, and ends when the test closes its standard input or dies. */
 #include "support/test.h"
 
 #include <signal.h>
@@ -14,9 +14,10 @@ struct sip_process {
   char line[256]; /* what it printed first, without the line's end */
 };
 
-/** Starts tests/support/<script> with Python and waits for its first line. `file` is the caller's __FILE__. */
-static inline void sip_process_start(struct sip_process *process, const char *file, const char *script,
-                                     const char *argument)
+/** Starts tests/support/<script> with Python and up to two arguments (NULL: none), and waits for
+ *  its first line. `file` is the caller's __FILE__. */
+static inline void sip_process_start(struct sip_process *process, const char *file,
+                                     const char *script, const char *first, const char *second)
 {
   const char *tests = strstr(file, "/tests/");
   int in[2], out[2];
@@ -33,7 +34,7 @@ static inline void sip_process_start(struct sip_process *process, const char *fi
     for (int fd = 3; fd < 64; fd++) {
       (void)close(fd);
     }
-    (void)execlp("python3", "python3", "-u", path, argument, (char *)NULL);
+    (void)execlp("python3", "python3", "-u", path, first, second, (char *)NULL);
     _exit(127);
   }
   (void)close(in[0]);

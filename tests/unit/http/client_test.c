@@ -436,7 +436,7 @@ int main(void)
   struct sip_err err = { 0 };
 
   (void)signal(SIGPIPE, SIG_IGN);
-  sip_process_start(&server, __FILE__, "bad_http.py", NULL);
+  sip_process_start(&server, __FILE__, "bad_http.py", NULL, NULL);
   CHECK_INT(uv_loop_init(&loop), 0);
   CHECK_INT(sip_multi_new(&multi, &loop, &err), 0);
   answers_of_every_status_are_successes();

@@ -44,7 +44,7 @@ int main(void)
   (void)signal(SIGPIPE, SIG_IGN);
   (void)unsetenv("SSL_CERT_FILE");
   (void)unsetenv("SSL_CERT_DIR");
-  sip_process_start(&server, __FILE__, "bad_http.py", "tls");
+  sip_process_start(&server, __FILE__, "bad_http.py", "tls", NULL);
   cert = strchr(server.line, ' ');
   CHECK(cert != NULL);
   *cert++ = '\0';
