@@ -5,12 +5,12 @@ error("type stubs: require \"sipeat.deadletter\" in a script instead")
 local M = {}
 
 ---@class sipeat.Letter
----@field record table as the flow engine gives it: topic, partition, offset, key, value, headers, timestamp
----@field event sipeat.Event? as far as it could be read
+---@field record sipeat.Record
+---@field event? sipeat.Event as far as it could be read
 ---@field failure sipeat.Failure
----@field attempts integer?
+---@field attempts? integer
 ---@field flow string consumer group
----@field topic boolean|string? true: "<topic>-dlt"
+---@field topic? boolean|string true: "<topic>-dlt"
 
 --- The dead-letter topic of a topic.
 ---@param topic string
@@ -22,6 +22,12 @@ function M.topic_of(topic, dead_letter) end
 ---@param letter sipeat.Letter
 ---@return {[1]: string, [2]: string?}[]
 function M.headers(letter) end
+
+--- Tries once to write a dead letter; what was learned for the next try is kept in the letter.
+---@param letter sipeat.Letter
+---@return {topic: string, partition: integer, offset: integer}? report
+---@return sipeat.Failure? why
+function M.try(letter) end
 
 --- Writes the dead letter and tries until it is written. False when the task was stopped meanwhile.
 ---@param letter sipeat.Letter

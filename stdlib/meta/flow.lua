@@ -7,30 +7,31 @@ local M = {}
 
 ---@alias sipeat.Handler fun(event: sipeat.Event, ctx: sipeat.Context): any, any, string?
 
----@class sipeat.Retry
----@field attempts integer? in all, the first one included; default 3, for a flow 5
----@field backoff string[]? first and longest pause, as in { "200ms", "30s" }; it doubles in between
+---@class sipeat.flow.RetryOptions
+---@field attempts? integer in all, the first one included; default 5
+---@field backoff? string[] first and longest pause; doubles in between; default { "200ms", "30s" }
 
 ---@class sipeat.FlowOptions
----@field topic string? a name, or a pattern that begins with ^
----@field topics string[]? several of them
+---@field topic? string a name, or a pattern that begins with ^
+---@field topics? string[] several of them
 ---@field group string consumer group
----@field from string? where a new group begins: "beginning" (default), "end" or a time (RFC 3339)
----@field key string? what keeps its order: the record's key (default), "header:NAME" or "data.path"
----@field order "key"|"partition"|"none"? default "key"
----@field concurrency integer? keys that run at once; default 64
----@field max_in_flight integer? events taken and not finished; default 4,096
----@field max_bytes string|integer? keys and values taken and not finished; default "64mb"
----@field retry sipeat.Retry?
----@field dead_letter boolean|string? true (default): "<topic>-dlt"; a name; false: log and drop
+---@field from? string where a new group begins: "beginning", "end" or RFC 3339; default "beginning"
+---@field key? string what keeps its order: "header:NAME" or "data.path"; without it the record's key
+---@field order? "key"|"partition"|"none" default "key"
+---@field concurrency? integer events that run at once; default 64
+---@field max_in_flight? integer events taken and not finished; default 4096
+---@field max_bytes? string|integer keys and values taken and not finished; default "64mb"
+---@field timeout? string longest time of an attempt; without it as long as it takes
+---@field retry? sipeat.flow.RetryOptions default { attempts = 5, backoff = { "200ms", "30s" } }
+---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
----@field on_dead fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table)? after a dead letter
+---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
 
 ---@class sipeat.Outcome
 ---@field status "done"|"dead"
 ---@field event sipeat.Event
 ---@field result any of the handler, when done
----@field failure sipeat.Failure? when dead
+---@field failure? sipeat.Failure when dead
 ---@field attempts integer
 ---@field duration_ms number from the first attempt on
 
@@ -40,16 +41,18 @@ local M = {}
 ---@field attempt integer 1 for the first
 ---@field final boolean nobody tries again after this attempt
 ---@field memory table lives across the attempts of this event
----@field results table<string, any>? of earlier steps, in a chain
----@field trace string? W3C traceparent
+---@field results table<string, any> of earlier steps, in a chain
+---@field deadline? number when this attempt ends by the flow's timeout, on task.monotonic_ms
+---@field trace? string W3C traceparent
 ---@field log sipeat.Logger
 ---@field flow string the consumer group
 local Context = {}
 
---- Queues one output; the event is not finished before it is acknowledged.
+--- Queues one output; the event is not finished before it is acknowledged. Waits while the
+--- producer's queue is full.
 ---@param topic string
 ---@param key string?
----@param value string?
+---@param value string|table|nil a table is written as JSON
 ---@param headers table<string, string>|{[1]: string, [2]: string?}[]?
 ---@return true? ok
 ---@return string? message
@@ -69,7 +72,8 @@ function Context:publish(event) end
 ---@return string? code "ECANCELED"
 function Context:sleep(duration) end
 
---- Calls f(outcome) once, in a task of its own, when the event is done or dead.
+--- Calls f(outcome) once, in a task of its own, when the event is done or dead. What an earlier
+--- attempt registered is forgotten.
 ---@param f fun(outcome: sipeat.Outcome)
 function Context:on_end(f) end
 
@@ -84,10 +88,11 @@ function M.flow(options) end
 ---@field running integer
 ---@field waiting integer
 ---@field taken integer
----@field finished integer
+---@field finished integer done or dead
+---@field dead integer
 ---@field unfinished integer
----@field redelivered integer
----@field error string?
+---@field redelivered integer attempts after the first, and outputs that were emitted again
+---@field error? string
 
 --- What the engine says of each flow, and whether all of them are ready.
 ---@return sipeat.FlowStatus[] flows
