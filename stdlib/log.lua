@@ -1,4 +1,5 @@
---- Structured log lines on standard error. The id of the event that the task works on is on each line.
+--- Structured log lines on standard error. The id of the event that the task works on is on each
+--- line.
 local core = require "sipeat.core.log"
 
 local M = {}

@@ -72,8 +72,8 @@ function Task:done()
   return self.handle:ended()
 end
 
---- Runs the functions side by side. An array with the first result of each, in order; or, as soon as one raises or
---- returns nil and a message, that message and code, and the others are stopped.
+--- Runs the functions side by side. An array with the first result of each, in order; or, as soon
+--- as one raises or returns nil and a message, that message and code, and the others are stopped.
 ---@param functions function[]
 function M.gather(functions)
   local changed, tasks, results, taken = core.signal(), {}, {}, {}
@@ -108,8 +108,8 @@ function M.gather(functions)
   return results
 end
 
---- Runs f(...) for at most that long: its results, or nil, message, "ETIMEDOUT". What f raises is raised here.
---- When the time is up f is stopped, and this call returns once it has unwound.
+--- Runs f(...) for at most that long: its results, or nil, message, "ETIMEDOUT". What f raises is
+--- raised here. When the time is up f is stopped, and this call returns once it has unwound.
 ---@param timeout string duration, as in "5s"
 ---@param f function
 function M.with_timeout(timeout, f, ...)
@@ -118,7 +118,8 @@ function M.with_timeout(timeout, f, ...)
   if not task:done() then
     task:kill()
     task:join()
-    return nil, "did not finish within " .. timeout, results[3] == "ECANCELED" and "ECANCELED" or "ETIMEDOUT"
+    local code = results[3] == "ECANCELED" and "ECANCELED" or "ETIMEDOUT"
+    return nil, "did not finish within " .. timeout, code
   end
   if not task.results or not task.results[1] then
     error(results[2], 0)

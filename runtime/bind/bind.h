@@ -1,6 +1,7 @@
 #ifndef SIP_BIND_BIND_H
 #define SIP_BIND_BIND_H
-/* bind.h - the Lua modules over core, vm and flow: sipeat.core.task, .log, .sys, .flow. Loop thread. */
+/* bind.h - the Lua modules over core, vm and flow: sipeat.core.task, .log, .sys, .flow. Loop
+ * thread. */
 #include "core/err.h"
 
 #include <lua.h>

@@ -1,8 +1,8 @@
 /* file_lua.c - whole files, read and written on the work pool.
  *
- * write_file is atomic and durable: a file beside it is written and fsynced, then renamed, then the directory is
- * fsynced. A missing directory is made, one level deep. A killed task leaves the job to finish alone; the job is freed
- * by its `done`. */
+ * write_file is atomic and durable: a file beside it is written and fsynced, then renamed, then the
+ * directory is fsynced. A missing directory is made, one level deep. A killed task leaves the job
+ * to finish alone; the job is freed by its `done`. */
 #include "bind/file_lua.h"
 
 #include "core/buf.h"
@@ -209,7 +209,8 @@ static int job_finish(lua_State *L, struct sip_wait *wait)
   return 1;
 }
 
-static int job_start(lua_State *L, const char *path, const char *data, size_t len, sip_work_run_fn run)
+static int job_start(lua_State *L, const char *path, const char *data, size_t len,
+                     sip_work_run_fn run)
 {
   struct job **box = sip_box_new(L, JOB, job_gc);
   struct job *job = calloc(1, sizeof *job);

@@ -1,6 +1,7 @@
 /* log_lua.c - module sipeat.core.log: write(level, module, text, fields?), enabled(level).
  *
- * Levels are "debug", "info", "warn", "error". `fields` is a table of names to values, shown by tostring. */
+ * Levels are "debug", "info", "warn", "error". `fields` is a table of names to values, shown by
+ * tostring. */
 #include "bind/bind.h"
 #include "core/log.h"
 #include "vm/task.h"
@@ -58,7 +59,9 @@ static int l_write(lua_State *L)
 
 int sip_open_log(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "write", l_write }, { "enabled", l_enabled }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "write", l_write },
+                                        { "enabled", l_enabled },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

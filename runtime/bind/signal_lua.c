@@ -1,10 +1,11 @@
-/* signal_lua.c - what tasks of one script wait on for each other; channel, semaphore and join are made of it.
+/* signal_lua.c - what tasks of one script wait on for each other; channel, semaphore and join are
+ * made of it.
  *
  * signal() -> object with
  *   wait(timeout?) -> true | nil, message, "ETIMEDOUT" or "ECANCELED"
  *   wake(n?)       -> wakes the n longest waiting tasks (default all), returns how many
- * Loop thread only. A waiter lives in a userdata on its task's stack; the signal is reached from there, so it cannot
- * be collected while somebody waits. */
+ * Loop thread only. A waiter lives in a userdata on its task's stack; the signal is reached from
+ * there, so it cannot be collected while somebody waits. */
 #include "bind/sleep_lua.h"
 #include "core/list.h"
 #include "vm/task.h"

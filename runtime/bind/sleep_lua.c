@@ -1,7 +1,8 @@
 /* sleep_lua.c - task.sleep: suspend the calling task.
  *
  * sleep(duration) -> true | nil, message, "ECANCELED"
- * Loop thread only. The wait's own deadline is the alarm, so there is no handle and nothing to free. */
+ * Loop thread only. The wait's own deadline is the alarm, so there is no handle and nothing to
+ * free. */
 #include "bind/sleep_lua.h"
 
 #include "vm/task.h"

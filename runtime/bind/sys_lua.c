@@ -1,8 +1,10 @@
-/* sys_lua.c - module sipeat.core.sys: clocks, random ids, hashes, text checks, files, what is compiled in.
+/* sys_lua.c - module sipeat.core.sys: clocks, random ids, hashes, text checks, files, what is
+ * compiled in.
  *
- * uuid() random(n) now_ms() monotonic_ms() iso_time(ms?) parse_time(text) sha256(text) hmac_sha256(key, text)
- * equal(a, b) valid_utf8(text) utf8_clean(text) utf8_length(text) getenv(name) asset(name) read_file write_file
- * version, pid. Hashes are lower-case hex. Loop thread. */
+ * uuid() random(n) now_ms() monotonic_ms() iso_time(ms?) parse_time(text) sha256(text)
+ * hmac_sha256(key, text) equal(a, b) valid_utf8(text) utf8_clean(text) utf8_length(text)
+ * getenv(name) asset(name) read_file write_file version, pid. Hashes are lower-case hex. Loop
+ * thread. */
 #include "bind/bind.h"
 #include "bind/file_lua.h"
 #include "vm/embed.h"
@@ -33,8 +35,9 @@ static int l_uuid(lua_State *L)
   random_bytes(L, b, sizeof b);
   b[6] = (unsigned char)((b[6] & 0x0f) | 0x40); /* RFC 9562: version 4 */
   b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-  (void)snprintf(text, sizeof text, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-                 b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+  (void)snprintf(
+    text, sizeof text, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+    b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
   lua_pushstring(L, text);
   return 1;
 }
@@ -78,7 +81,8 @@ static int l_iso_time(lua_State *L)
   struct tm parts;
   char text[64], all[80];
 
-  if (gmtime_r(&seconds, &parts) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0) {
+  if (gmtime_r(&seconds, &parts) == NULL ||
+      strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts) == 0) {
     return luaL_argerror(L, 1, "milliseconds since 1970");
   }
   (void)snprintf(all, sizeof all, "%s.%03dZ", text, fraction);
@@ -95,8 +99,9 @@ static int l_parse_time(lua_State *L)
   double fraction = 0;
   char *end;
 
-  if (sscanf(text, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &year, &month, &parts.tm_mday, &parts.tm_hour, &parts.tm_min,
-             &parts.tm_sec, &read) != 6 || read != 19) {
+  if (sscanf(text, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &year, &month, &parts.tm_mday,
+             &parts.tm_hour, &parts.tm_min, &parts.tm_sec, &read) != 6 ||
+      read != 19) {
     return 0;
   }
   text += read;
@@ -116,14 +121,15 @@ static int l_parse_time(lua_State *L)
   } else {
     return 0;
   }
-  if (*text != '\0' || month < 1 || month > 12 || parts.tm_mday < 1 || parts.tm_mday > 31 || parts.tm_hour > 23 ||
-      parts.tm_min > 59 || parts.tm_sec > 60 || hours > 23 || minutes > 59) {
+  if (*text != '\0' || month < 1 || month > 12 || parts.tm_mday < 1 || parts.tm_mday > 31 ||
+      parts.tm_hour > 23 || parts.tm_min > 59 || parts.tm_sec > 60 || hours > 23 || minutes > 59) {
     return 0;
   }
   parts.tm_year = year - 1900;
   parts.tm_mon = month - 1;
-  lua_pushinteger(L, ((lua_Integer)timegm(&parts) - (lua_Integer)sign * (hours * 3600 + minutes * 60)) * 1000 +
-                       (lua_Integer)(fraction * 1000 + 0.5));
+  lua_pushinteger(
+    L, ((lua_Integer)timegm(&parts) - (lua_Integer)sign * (hours * 3600 + minutes * 60)) * 1000 +
+         (lua_Integer)(fraction * 1000 + 0.5));
   return 1;
 }
 
@@ -153,7 +159,8 @@ static int l_hmac_sha256(lua_State *L)
   size_t key_len, len;
   const char *key = luaL_checklstring(L, 1, &key_len), *text = luaL_checklstring(L, 2, &len);
 
-  (void)crypto_auth_hmacsha256_init(&state, (const unsigned char *)key, key_len); /* always 0, all three */
+  (void)crypto_auth_hmacsha256_init(&state, (const unsigned char *)key,
+                                    key_len); /* always 0, all three */
   (void)crypto_auth_hmacsha256_update(&state, (const unsigned char *)text, len);
   (void)crypto_auth_hmacsha256_final(&state, hash);
   return push_hex(L, hash, sizeof hash);
@@ -171,7 +178,12 @@ static int l_equal(lua_State *L)
 /* Length of the well-formed sequence at `s` (Unicode table 3-7), or 0. */
 static size_t utf8_sequence(const unsigned char *s, size_t left)
 {
-  size_t need = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+  size_t need = s[0] < 0x80   ? 1
+                : s[0] < 0xc2 ? 0
+                : s[0] < 0xe0 ? 2
+                : s[0] < 0xf0 ? 3
+                : s[0] < 0xf5 ? 4
+                              : 0;
 
   if (need == 0 || need > left) {
     return 0;
@@ -181,8 +193,8 @@ static size_t utf8_sequence(const unsigned char *s, size_t left)
       return 0;
     }
   }
-  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-      (s[0] == 0xf4 && s[1] > 0x8f)) {
+  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+      (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) {
     return 0;
   }
   return need;

@@ -1,8 +1,8 @@
 /* task_lua.c - module sipeat.core.task: the primitives under sipeat.task (stdlib/task.lua).
  *
- * spawn(signal, f, ...) -> handle with kill(), ended() and error(); the signal's waiters wake when f has ended
- * sleep(duration), signal(), set_event_id(text), event_id() -> text, parse_duration(text) -> ms or nil
- * Loop thread only. */
+ * spawn(signal, f, ...) -> handle with kill(), ended() and error(); the signal's waiters wake when
+ * f has ended sleep(duration), signal(), set_event_id(text), event_id() -> text,
+ * parse_duration(text) -> ms or nil Loop thread only. */
 #include "bind/bind.h"
 #include "bind/sleep_lua.h"
 #include "core/log.h"

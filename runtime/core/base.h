@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /** The struct of type `type` whose member `member` is at `pointer`. */
-#define SIP_CONTAINER(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define SIP_CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 /** Borrowed bytes; `data` may be NULL, which is not the same as empty (a null key, a tombstone). */
 struct sip_slice {

@@ -1,4 +1,5 @@
-/* err.c - texts and names of failures. Any thread; no allocation, so that it works when memory is out. */
+/* err.c - texts and names of failures. Any thread; no allocation, so that it works when memory is
+ * out. */
 #include "core/err.h"
 
 #include <errno.h>
@@ -10,11 +11,21 @@ static const struct {
   int code;
   const char *name;
 } err_names[] = {
-  { SIP_EQUEUEFULL, "QUEUE_FULL" }, { SIP_ETOOBIG, "TOO_BIG" },     { SIP_EDATA, "BAD_DATA" },
-  { SIP_ESCRIPT, "SCRIPT" },        { SIP_EBUDGET, "BUDGET" },      { SIP_EKAFKA, "KAFKA" },
-  { SIP_EHTTP, "HTTP" },            { SIP_ESMTP, "SMTP" },          { SIP_ESQL, "SQL" },
-  { SIP_ECONFIG, "CONFIG" },        { SIP_EAUTH, "AUTH" },          { SIP_EEXISTS, "EXISTS" },
-  { SIP_ENOTFOUND, "NOT_FOUND" },   { SIP_EBUSY, "EBUSY" },         { SIP_ECLOSED, "CLOSED" },
+  { SIP_EQUEUEFULL, "QUEUE_FULL" },
+  { SIP_ETOOBIG, "TOO_BIG" },
+  { SIP_EDATA, "BAD_DATA" },
+  { SIP_ESCRIPT, "SCRIPT" },
+  { SIP_EBUDGET, "BUDGET" },
+  { SIP_EKAFKA, "KAFKA" },
+  { SIP_EHTTP, "HTTP" },
+  { SIP_ESMTP, "SMTP" },
+  { SIP_ESQL, "SQL" },
+  { SIP_ECONFIG, "CONFIG" },
+  { SIP_EAUTH, "AUTH" },
+  { SIP_EEXISTS, "EXISTS" },
+  { SIP_ENOTFOUND, "NOT_FOUND" },
+  { SIP_EBUSY, "EBUSY" },
+  { SIP_ECLOSED, "CLOSED" },
 };
 
 const char *sip_err_name(int code)
@@ -26,8 +37,8 @@ const char *sip_err_name(int code)
   }
   if (code < 0 && code > -5000) {
     switch (code) { /* uv_err_name allocates for a code that it does not know */
-#define ERR_CASE(name, text)                                                                                           \
-  case UV_##name:                                                                                                      \
+#define ERR_CASE(name, text)                                                                       \
+  case UV_##name:                                                                                  \
     return #name;
       UV_ERRNO_MAP(ERR_CASE)
 #undef ERR_CASE
@@ -38,7 +49,8 @@ const char *sip_err_name(int code)
   return "UNKNOWN";
 }
 
-static void err_vfill(struct sip_err *err, int code, const char *name, const char *format, va_list args)
+static void err_vfill(struct sip_err *err, int code, const char *name, const char *format,
+                      va_list args)
 {
   err->code = code;
   (void)snprintf(err->name, sizeof err->name, "%s", name); /* cutting a long name is fine */

@@ -2,9 +2,9 @@
 #define SIP_CORE_ERR_H
 /* err.h - how a failure of the world is described in C.
  *
- * A function that can fail returns 0 or a count on success and a negative code on failure: a libuv code (UV_ENOENT)
- * where the system failed, one of ours (SIP_E…) elsewhere. The text travels in a struct sip_err of the caller's;
- * passing NULL for it is allowed everywhere. Any thread. */
+ * A function that can fail returns 0 or a count on success and a negative code on failure: a libuv
+ * code (UV_ENOENT) where the system failed, one of ours (SIP_E…) elsewhere. The text travels in a
+ * struct sip_err of the caller's; passing NULL for it is allowed everywhere. Any thread. */
 #include <uv.h>
 
 enum {
@@ -26,8 +26,9 @@ enum {
 };
 
 struct sip_err {
-  int code;          /* negative; 0 when nothing failed */
-  char name[48];     /* stable name, never changed once released: "ENOENT", "QUEUE_FULL", "UNKNOWN_TOPIC_OR_PART" */
+  int code;           /* negative; 0 when nothing failed */
+  char name[48];      /* stable name, never changed once released: "ENOENT", "QUEUE_FULL",
+                         "UNKNOWN_TOPIC_OR_PART" */
   char message[2000]; /* what was tried, on what, why it failed, what to do; never a secret */
 };
 
@@ -35,16 +36,20 @@ struct sip_err {
 const char *sip_err_name(int code);
 
 /** Fills `err` (when not NULL) and returns `code`. The name is sip_err_name(code). */
-int sip_err_set(struct sip_err *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int sip_err_set(struct sip_err *err, int code, const char *format, ...)
+  __attribute__((format(printf, 3, 4)));
 
 /** As sip_err_set, with a name of the caller's choice (for libraries with names of their own). */
 int sip_err_named(struct sip_err *err, int code, const char *name, const char *format, ...)
   __attribute__((format(printf, 4, 5)));
 
-/** As sip_err_set for an errno value; appends ": <strerror>". Returns -errnum, which is libuv's code on POSIX. */
-int sip_err_errno(struct sip_err *err, int errnum, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/** As sip_err_set for an errno value; appends ": <strerror>". Returns -errnum, which is libuv's
+ * code on POSIX. */
+int sip_err_errno(struct sip_err *err, int errnum, const char *format, ...)
+  __attribute__((format(printf, 3, 4)));
 
 /** Puts "<text>: " before the message that is there. */
-void sip_err_context(struct sip_err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sip_err_context(struct sip_err *err, const char *format, ...)
+  __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -1,6 +1,7 @@
 #ifndef SIP_CORE_LIST_H
 #define SIP_CORE_LIST_H
-/* list.h - intrusive doubly linked list. A head and a member are both a struct sip_list; a lone node points at itself. */
+/* list.h - intrusive doubly linked list. A head and a member are both a struct sip_list; a lone
+ * node points at itself. */
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -1,7 +1,8 @@
 /* log.c - the one writer of log lines.
  *
- * Standard error belongs to the process, and so does what is set up here: it is written once before any thread starts
- * and only read afterwards. A line is built on the stack, so logging works when memory is out. */
+ * Standard error belongs to the process, and so does what is set up here: it is written once before
+ * any thread starts and only read afterwards. A line is built on the stack, so logging works when
+ * memory is out. */
 #include "core/log.h"
 
 #include <stdarg.h>
@@ -11,13 +12,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 8192, STRUCTURE_BYTES = 1024 /* kept for quotes, keys and the end, so that a cut line still parses */ };
+enum {
+  LINE_BYTES = 8192,
+  STRUCTURE_BYTES = 1024 /* kept for quotes, keys and the end, so that a cut line still parses */
+};
 
 static struct {
   int fd;
   bool json, colour;
   enum sip_log_level level;
-} sink = { STDERR_FILENO, false, false, SIP_LOG_INFO }; /* written before threads start, read-only afterwards */
+} sink = { STDERR_FILENO, false, false,
+           SIP_LOG_INFO }; /* written before threads start, read-only afterwards */
 
 struct line {
   char text[LINE_BYTES];
@@ -106,7 +111,8 @@ static size_t utf8_length(const unsigned char *s, size_t left)
   return need;
 }
 
-/* Text from anywhere: JSON escapes in both styles (a newline of a traceback stays one for people). */
+/* Text from anywhere: JSON escapes in both styles (a newline of a traceback stays one for people).
+ */
 static void line_escape(struct line *line, const char *text, bool json)
 {
   const unsigned char *s = (const unsigned char *)text;
@@ -169,8 +175,9 @@ static void line_pair(struct line *line, const char *key, const char *value)
   line_adds(line, "\"");
 }
 
-static void write_json(struct line *line, enum sip_log_level level, const char *module, const char *event_id,
-                       const struct sip_log_field *fields, size_t count, const char *text)
+static void write_json(struct line *line, enum sip_log_level level, const char *module,
+                       const char *event_id, const struct sip_log_field *fields, size_t count,
+                       const char *text)
 {
   line_adds(line, "{\"time\":\"");
   line_time(line, true);
@@ -187,8 +194,9 @@ static void write_json(struct line *line, enum sip_log_level level, const char *
   line_adds(line, line->cut ? ",\"cut\":\"true\"}" : "}");
 }
 
-static void write_human(struct line *line, enum sip_log_level level, const char *module, const char *event_id,
-                        const struct sip_log_field *fields, size_t count, const char *text)
+static void write_human(struct line *line, enum sip_log_level level, const char *module,
+                        const char *event_id, const struct sip_log_field *fields, size_t count,
+                        const char *text)
 {
   line_time(line, false);
   line_adds(line, " ");
@@ -240,7 +248,8 @@ void sip_log_fields(enum sip_log_level level, const char *module, const char *ev
   }
 }
 
-void sip_log(enum sip_log_level level, const char *module, const char *event_id, const char *format, ...)
+void sip_log(enum sip_log_level level, const char *module, const char *event_id, const char *format,
+             ...)
 {
   char text[LINE_BYTES / 2];
   va_list args;

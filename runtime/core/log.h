@@ -2,8 +2,8 @@
 #define SIP_CORE_LOG_H
 /* log.h - structured log lines on standard error: for people on a terminal, JSON lines otherwise.
  *
- * Any thread. One line is one write(2), so lines of several threads never mix. A line longer than 8 KiB is cut and
- * marked. Text from outside is escaped: no control byte reaches a terminal. */
+ * Any thread. One line is one write(2), so lines of several threads never mix. A line longer than 8
+ * KiB is cut and marked. Text from outside is escaped: no control byte reaches a terminal. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,8 +22,8 @@ void sip_log_setup(int fd, enum sip_log_style style, enum sip_log_level level);
 bool sip_log_on(enum sip_log_level level);
 
 /** One line. `module` is a word such as "kafka"; `event_id` is NULL outside of an event. */
-void sip_log(enum sip_log_level level, const char *module, const char *event_id, const char *format, ...)
-  __attribute__((format(printf, 4, 5)));
+void sip_log(enum sip_log_level level, const char *module, const char *event_id, const char *format,
+             ...) __attribute__((format(printf, 4, 5)));
 
 /** As sip_log, with a ready text and fields. */
 void sip_log_fields(enum sip_log_level level, const char *module, const char *event_id,

@@ -45,7 +45,8 @@ int sip_wakeup_new(struct sip_wakeup **out, uv_loop_t *loop, sip_wakeup_fn fn, v
 
 void sip_wakeup_send(struct sip_wakeup *wakeup)
 {
-  (void)uv_async_send(&wakeup->async); /* fails only on a closed handle, which the contract excludes */
+  (void)uv_async_send(
+    &wakeup->async); /* fails only on a closed handle, which the contract excludes */
 }
 
 void sip_wakeup_close(struct sip_wakeup *wakeup)

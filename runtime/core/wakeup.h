@@ -1,9 +1,10 @@
 #ifndef SIP_CORE_WAKEUP_H
 #define SIP_CORE_WAKEUP_H
-/* wakeup.h - lets another thread, or a library that writes to a file descriptor, call back on the loop thread.
+/* wakeup.h - lets another thread, or a library that writes to a file descriptor, call back on the
+ * loop thread.
  *
- * Sends merge: the receiver drains its whole queue each time. The wakeup lives in a heap block of its own, which its
- * close callback frees. */
+ * Sends merge: the receiver drains its whole queue each time. The wakeup lives in a heap block of
+ * its own, which its close callback frees. */
 #include <uv.h>
 
 struct sip_wakeup;
@@ -15,7 +16,8 @@ int sip_wakeup_new(struct sip_wakeup **out, uv_loop_t *loop, sip_wakeup_fn fn, v
 /** Any thread, until sip_wakeup_close. */
 void sip_wakeup_send(struct sip_wakeup *wakeup);
 
-/** Loop thread; NULL is fine. `fn` is not called afterwards; the memory goes in the loop's next turn. */
+/** Loop thread; NULL is fine. `fn` is not called afterwards; the memory goes in the loop's next
+ * turn. */
 void sip_wakeup_close(struct sip_wakeup *wakeup);
 
 #endif

@@ -17,7 +17,8 @@ static void work_on_done(uv_work_t *req, int status)
   work->done(work, status);
 }
 
-int sip_work_start(uv_loop_t *loop, struct sip_work *work, sip_work_run_fn run, sip_work_done_fn done)
+int sip_work_start(uv_loop_t *loop, struct sip_work *work, sip_work_run_fn run,
+                   sip_work_done_fn done)
 {
   work->run = run;
   work->done = done;
@@ -26,5 +27,6 @@ int sip_work_start(uv_loop_t *loop, struct sip_work *work, sip_work_run_fn run, 
 
 void sip_work_cancel(struct sip_work *work)
 {
-  (void)uv_cancel((uv_req_t *)&work->req); /* UV_EBUSY: it runs already, and its result is ignored by the owner */
+  (void)uv_cancel(
+    (uv_req_t *)&work->req); /* UV_EBUSY: it runs already, and its result is ignored by the owner */
 }

@@ -4,7 +4,8 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
-void *sip_box_class(lua_State *L, const char *name, lua_CFunction gc, const struct luaL_Reg *methods)
+void *sip_box_class(lua_State *L, const char *name, lua_CFunction gc,
+                    const struct luaL_Reg *methods)
 {
   void **box = lua_newuserdatauv(L, sizeof *box, 1);
 

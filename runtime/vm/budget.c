@@ -1,4 +1,5 @@
-/* budget.c - the watchdog of slices. The watchdog thread reads atomics and sends signals; it never sees Lua. */
+/* budget.c - the watchdog of slices. The watchdog thread reads atomics and sends signals; it never
+ * sees Lua. */
 #include "vm/budget.h"
 
 #include <errno.h>
@@ -9,7 +10,8 @@
 
 enum { TICK_MS = 50, REST_AFTER_TICKS = 20 };
 
-/* The signal handler has no argument to find its budget by: one pointer per loop thread, set at init. */
+/* The signal handler has no argument to find its budget by: one pointer per loop thread, set at
+ * init. */
 static _Thread_local struct sip_budget *thread_budget;
 
 static int budget_signal(void)
@@ -28,7 +30,8 @@ static uint64_t monotonic_ms(void)
 static void budget_hook(lua_State *L, lua_Debug *ar)
 {
   (void)ar;
-  luaL_error(L, "the script ran for too long without waiting (endless loop? call task.sleep or split the work)");
+  luaL_error(L, "the script ran for too long without waiting (endless loop? call task.sleep or "
+                "split the work)");
 }
 
 static void budget_on_signal(int number)
@@ -55,7 +58,8 @@ static void watchdog_look(struct sip_budget *budget)
     return;
   }
   atomic_store(&budget->tripped, serial);
-  if (atomic_load(&budget->serial) == serial) { /* sent at each tick: the coroutine may have changed */
+  if (atomic_load(&budget->serial) ==
+      serial) { /* sent at each tick: the coroutine may have changed */
     (void)pthread_kill(budget->loop_thread, budget_signal());
   }
 }
@@ -79,8 +83,8 @@ static void *watchdog_main(void *arg)
     }
     idle_ticks = 0;
     atomic_store(&budget->resting, true);
-    while (atomic_load(&budget->serial) == seen && !atomic_load(&budget->stopping) && sem_wait(&budget->rested) < 0 &&
-           errno == EINTR) {
+    while (atomic_load(&budget->serial) == seen && !atomic_load(&budget->stopping) &&
+           sem_wait(&budget->rested) < 0 && errno == EINTR) {
     }
     atomic_store(&budget->resting, false);
   }
@@ -135,7 +139,8 @@ bool sip_budget_enter(struct sip_budget *budget, lua_State *L, uint64_t limit_ms
     return false;
   }
   atomic_store_explicit(&budget->executing, L, memory_order_relaxed);
-  atomic_store_explicit(&budget->slice_limit_ms, limit_ms == 0 ? budget->limit_ms : limit_ms, memory_order_relaxed);
+  atomic_store_explicit(&budget->slice_limit_ms, limit_ms == 0 ? budget->limit_ms : limit_ms,
+                        memory_order_relaxed);
   atomic_fetch_add(&budget->serial, 1);
   atomic_store(&budget->started_at_ms, monotonic_ms());
   if (atomic_load(&budget->resting)) {

@@ -2,10 +2,11 @@
 #define SIP_VM_BUDGET_H
 /* budget.h - stops a script that runs for too long without yielding.
  *
- * A count hook costs a call for each instruction, so none is installed while all is well. A watchdog thread looks at
- * the clock; when a slice is over its limit it signals the loop thread, and the handler installs a hook that raises at
- * each instruction until the coroutine has unwound, through loops around pcall too. The same use of lua_sethook in a
- * signal handler is made by the stand-alone interpreter (lua.c). */
+ * A count hook costs a call for each instruction, so none is installed while all is well. A
+ * watchdog thread looks at the clock; when a slice is over its limit it signals the loop thread,
+ * and the handler installs a hook that raises at each instruction until the coroutine has unwound,
+ * through loops around pcall too. The same use of lua_sethook in a signal handler is made by the
+ * stand-alone interpreter (lua.c). */
 #include <lua.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -22,7 +23,7 @@ struct sip_budget {
   _Atomic uint64_t serial;         /* counts slices */
   _Atomic uint64_t tripped;        /* serial of the slice that is over its limit */
   _Atomic bool resting, stopping;  /* resting: the watchdog waits on `rested` */
-  _Atomic(lua_State *) executing;  /* what runs now; read by the signal handler on the same thread */
+  _Atomic(lua_State *) executing; /* what runs now; read by the signal handler on the same thread */
   bool started;
 };
 

@@ -8,7 +8,8 @@
 static const struct {
   const char *unit;
   double ms;
-} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 } };
+} units[] = { { "ms", 1 },      { "s", 1000 },     { "m", 60000 },
+              { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 } };
 
 bool sip_parse_duration_ms(const char *text, size_t len, uint64_t *out_ms)
 {
@@ -51,8 +52,9 @@ uint64_t sip_check_duration_ms(lua_State *L, int arg)
   }
   text = luaL_checklstring(L, arg, &len);
   if (!sip_parse_duration_ms(text, len, &ms)) {
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "\"%s\" is no duration; use ms, s, m, h, d or w, as in \"200ms\"", text));
+    luaL_argerror(
+      L, arg,
+      lua_pushfstring(L, "\"%s\" is no duration; use ms, s, m, h, d or w, as in \"200ms\"", text));
   }
   return ms;
 }

@@ -1,7 +1,9 @@
-/* lib.c - the globals that scripts see: Lua's own libraries less what blocks, escapes or crashes, and `require`.
+/* lib.c - the globals that scripts see: Lua's own libraries less what blocks, escapes or crashes,
+ * and `require`.
  *
- * Left out: io, dofile, loadfile, package, most of os and debug, string.dump, binary chunks. Changed: setmetatable
- * refuses __gc (no budget holds there), coroutine.resume and wrap tell the watchdog what runs. */
+ * Left out: io, dofile, loadfile, package, most of os and debug, string.dump, binary chunks.
+ * Changed: setmetatable refuses __gc (no budget holds there), coroutine.resume and wrap tell the
+ * watchdog what runs. */
 #include "vm/embed.h"
 #include "vm/script_files.h"
 #include "vm/state.h"
@@ -31,7 +33,8 @@ static int l_setmetatable(lua_State *L)
   return 1;
 }
 
-/* coroutine.resume and wrap: upvalue 1 is Lua's own resume, upvalue 2 (of a wrapped one) the coroutine. */
+/* coroutine.resume and wrap: upvalue 1 is Lua's own resume, upvalue 2 (of a wrapped one) the
+ * coroutine. */
 static int switched_resume(lua_State *L, lua_State *co, int nargs)
 {
   struct sip_budget *budget = &sip_vm_of(L)->budget;
@@ -135,9 +138,15 @@ static const char *const debug_names[] = { "traceback", "getinfo", NULL };
 void sip_open_libraries(lua_State *L)
 {
   static const luaL_Reg libraries[] = {
-    { LUA_GNAME, luaopen_base },      { LUA_COLIBNAME, luaopen_coroutine }, { LUA_TABLIBNAME, luaopen_table },
-    { LUA_OSLIBNAME, luaopen_os },    { LUA_STRLIBNAME, luaopen_string },   { LUA_MATHLIBNAME, luaopen_math },
-    { LUA_UTF8LIBNAME, luaopen_utf8 }, { LUA_DBLIBNAME, luaopen_debug },    { NULL, NULL },
+    { LUA_GNAME, luaopen_base },
+    { LUA_COLIBNAME, luaopen_coroutine },
+    { LUA_TABLIBNAME, luaopen_table },
+    { LUA_OSLIBNAME, luaopen_os },
+    { LUA_STRLIBNAME, luaopen_string },
+    { LUA_MATHLIBNAME, luaopen_math },
+    { LUA_UTF8LIBNAME, luaopen_utf8 },
+    { LUA_DBLIBNAME, luaopen_debug },
+    { NULL, NULL },
   };
 
   for (const luaL_Reg *library = libraries; library->func != NULL; library++) {
@@ -167,7 +176,8 @@ void sip_open_libraries(lua_State *L)
   lua_pushcfunction(L, luaopen_cjson);
   lua_setfield(L, -2, "sipeat.core.cjson");
   lua_pop(L, 1);
-  /* Incremental with a longer pause: measured best with many suspended coroutines, where generational was worst. */
+  /* Incremental with a longer pause: measured best with many suspended coroutines, where
+   * generational was worst. */
   (void)lua_gc(L, LUA_GCINC, 200, 200, 13);
 }
 
@@ -208,7 +218,8 @@ static bool require_find(lua_State *L, const char *name)
     return false;
   }
   if (lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
-    luaL_error(L, "module '%s' requires itself, directly or through others, or failed to load before", name);
+    luaL_error(
+      L, "module '%s' requires itself, directly or through others, or failed to load before", name);
   }
   return true;
 }

@@ -1,7 +1,9 @@
-/* script.c - generations of a user's script: loading one, beside another that runs. Loop thread only.
+/* script.c - generations of a user's script: loading one, beside another that runs. Loop thread
+ * only.
  *
- * In Lua a generation is a table {env, loaded, directory, script}, upvalue of its own `require`; its functions keep it
- * alive. The C side is freed by its owner; the box "script" is emptied then, so that late requires fail cleanly. */
+ * In Lua a generation is a table {env, loaded, directory, script}, upvalue of its own `require`;
+ * its functions keep it alive. The C side is freed by its owner; the box "script" is emptied then,
+ * so that late requires fail cleanly. */
 #include "vm/script.h"
 
 #include "vm/script_files.h"
@@ -73,7 +75,8 @@ int sip_script_add_file(struct sip_script *script, const char *path, const struc
   for (size_t i = 0; i < text->len; i++) { /* FNV-1a */
     script->hash = (script->hash ^ (unsigned char)text->data[i]) * 0x100000001b3u;
   }
-  (void)snprintf(script->version, sizeof script->version, "%016llx", (unsigned long long)script->hash);
+  (void)snprintf(script->version, sizeof script->version, "%016llx",
+                 (unsigned long long)script->hash);
   return 0;
 }
 
@@ -170,7 +173,8 @@ static int script_run(lua_State *L)
 {
   lua_settop(L, 0);
   lua_getfield(L, lua_upvalueindex(1), "script");
-  if (sip_script_load_main(L, lua_upvalueindex(1), *(struct sip_script **)lua_touserdata(L, 1)) < 0) {
+  if (sip_script_load_main(L, lua_upvalueindex(1), *(struct sip_script **)lua_touserdata(L, 1)) <
+      0) {
     return lua_error(L);
   }
   lua_callk(L, 0, 0, 0, script_run_after);
@@ -188,7 +192,8 @@ static int script_spawn(lua_State *L)
   return 0;
 }
 
-/* The first "path:12:" of one of the script's files in `text`: its line, and the path in `file`; or 0. */
+/* The first "path:12:" of one of the script's files in `text`: its line, and the path in `file`; or
+ * 0. */
 static long script_find_line(const struct sip_script *script, const char *text, const char **file)
 {
   const char *first = NULL;
@@ -198,7 +203,8 @@ static long script_find_line(const struct sip_script *script, const char *text, 
     const char *at = strstr(text, script->files[i]);
     size_t n = strlen(script->files[i]);
 
-    if (at != NULL && at[n] == ':' && (first == NULL || at < first) && strtol(at + n + 1, NULL, 10) > 0) {
+    if (at != NULL && at[n] == ':' && (first == NULL || at < first) &&
+        strtol(at + n + 1, NULL, 10) > 0) {
       first = at;
       line = strtol(at + n + 1, NULL, 10);
       *file = script->files[i];
@@ -250,10 +256,11 @@ static void script_on_end(struct sip_task *task, lua_State *L, int status, int n
   (void)nresults;
   script->task = NULL;
   if (script->timed_out) {
-    sip_err_set(&script->err, UV_ETIMEDOUT, "%s: did not finish loading in time (does it wait or loop at load?)",
-                script->path);
+    sip_err_set(&script->err, UV_ETIMEDOUT,
+                "%s: did not finish loading in time (does it wait or loop at load?)", script->path);
   } else if (status != LUA_OK) {
-    script_describe(script, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory");
+    script_describe(script,
+                    lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory");
   }
   script_finish(script);
 }
@@ -276,7 +283,8 @@ static int script_start_limit(struct sip_script *script, uint64_t limit_ms)
   }
   (void)uv_timer_init(script->vm->loop, script->timer); /* always 0 */
   script->timer->data = script;
-  (void)uv_timer_start(script->timer, script_on_limit, limit_ms, 0); /* fails only without a callback */
+  (void)uv_timer_start(script->timer, script_on_limit, limit_ms,
+                       0); /* fails only without a callback */
   return 0;
 }
 
@@ -290,8 +298,8 @@ static int script_call(struct sip_script *script, lua_CFunction function, sip_ta
   return sip_vm_call(script->vm, 2, 0, &script->err);
 }
 
-int sip_script_load_start(struct sip_vm *vm, const char *path, uint64_t limit_ms, sip_script_done_fn on_done, void *arg,
-                          struct sip_err *err)
+int sip_script_load_start(struct sip_vm *vm, const char *path, uint64_t limit_ms,
+                          sip_script_done_fn on_done, void *arg, struct sip_err *err)
 {
   sip_task_end_fn on_end = script_on_end;
   struct sip_script *script;
@@ -322,7 +330,8 @@ int sip_script_load_start(struct sip_vm *vm, const char *path, uint64_t limit_ms
     rc = script_call(script, script_spawn, &on_end);
   }
   if (rc < 0) {
-    sip_err_set(err, rc, "%s: %s", path, script->err.code != 0 ? script->err.message : "not enough memory");
+    sip_err_set(err, rc, "%s: %s", path,
+                script->err.code != 0 ? script->err.message : "not enough memory");
     goto cleanup;
   }
   script->number = ++vm->generations;

@@ -2,9 +2,9 @@
 #define SIP_VM_SCRIPT_H
 /* script.h - loading a user's script, and loading it again beside the one that runs.
  *
- * A generation is one loaded version: its globals, and the modules beside the script that it required. What is in
- * flight keeps its generation alive by holding its functions; the compiled-in modules are shared by all generations.
- * Loop thread only. */
+ * A generation is one loaded version: its globals, and the modules beside the script that it
+ * required. What is in flight keeps its generation alive by holding its functions; the compiled-in
+ * modules are shared by all generations. Loop thread only. */
 #include "core/err.h"
 
 #include <stddef.h>
@@ -13,20 +13,22 @@
 struct sip_vm;
 struct sip_script;
 
-/** Loads and runs `path` in a new generation, at most `limit_ms` long (0: 5,000). `require` finds compiled-in modules
- *  first, then NAME.lua and NAME/init.lua beside the script. While it runs, sip_script_current(vm) is this generation.
- *  On failure `err` has file, line, an excerpt of the source and the traceback. A script may await at load time: it
- *  runs as a task, and this function turns the loop until it ends; so never call it from a callback of the loop. */
+/** Loads and runs `path` in a new generation, at most `limit_ms` long (0: 5,000). `require` finds
+ * compiled-in modules first, then NAME.lua and NAME/init.lua beside the script. While it runs,
+ * sip_script_current(vm) is this generation. On failure `err` has file, line, an excerpt of the
+ * source and the traceback. A script may await at load time: it runs as a task, and this function
+ * turns the loop until it ends; so never call it from a callback of the loop. */
 int sip_script_load(struct sip_script **out, struct sip_vm *vm, const char *path, uint64_t limit_ms,
                     struct sip_err *err);
 
 /** How a load ended: `script` is owned by the receiver and NULL on failure, with `err` filled. */
 typedef void (*sip_script_done_fn)(struct sip_script *script, const struct sip_err *err, void *arg);
 
-/** As sip_script_load for use inside of callbacks (a reload): returns at once; `on_done` follows from a later turn of
- *  the loop, exactly once. One load at a time. @return 0; SIP_EBUSY while another load runs; UV_ENOMEM */
-int sip_script_load_start(struct sip_vm *vm, const char *path, uint64_t limit_ms, sip_script_done_fn on_done, void *arg,
-                          struct sip_err *err);
+/** As sip_script_load for use inside of callbacks (a reload): returns at once; `on_done` follows
+ * from a later turn of the loop, exactly once. One load at a time. @return 0; SIP_EBUSY while
+ * another load runs; UV_ENOMEM */
+int sip_script_load_start(struct sip_vm *vm, const char *path, uint64_t limit_ms,
+                          sip_script_done_fn on_done, void *arg, struct sip_err *err);
 
 /** Forgets the generation; functions of it that are still referenced live on. Accepts NULL. */
 void sip_script_free(struct sip_script *script);
@@ -34,7 +36,8 @@ void sip_script_free(struct sip_script *script);
 /** Files that the script is made of, absolute paths, the script first. Borrowed until free. */
 size_t sip_script_files(const struct sip_script *script, const char *const **out);
 
-/** SHA-256-free identity of the content: FNV-1a over all files, 16 hex digits. Borrowed until free. */
+/** SHA-256-free identity of the content: FNV-1a over all files, 16 hex digits. Borrowed until free.
+ */
 const char *sip_script_version(const struct sip_script *script);
 
 /** The generation that is loading now, or NULL. */

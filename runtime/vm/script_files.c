@@ -1,6 +1,7 @@
 /* script_files.c - finding and compiling the files of a script. Loop thread.
  *
- * Reading a script blocks the loop for the time of a small local file, at start and at a reload only. */
+ * Reading a script blocks the loop for the time of a small local file, at start and at a reload
+ * only. */
 #include "vm/script_files.h"
 
 #include "vm/script_state.h"
@@ -109,8 +110,8 @@ static int load_file(lua_State *L, int generation, const char *path, struct sip_
     return rc;
   }
   lua_pushfstring(L, "@%s", path);
-  if (luaL_loadbufferx(L, box->text.data == NULL ? "" : box->text.data, box->text.len, lua_tostring(L, -1), "t") !=
-      LUA_OK) {
+  if (luaL_loadbufferx(L, box->text.data == NULL ? "" : box->text.data, box->text.len,
+                       lua_tostring(L, -1), "t") != LUA_OK) {
     lua_replace(L, -3);
     lua_pop(L, 1);
     return SIP_ESCRIPT;
@@ -161,6 +162,6 @@ void sip_script_load_module(lua_State *L, int generation, const char *name)
     }
     lua_pop(L, 1);
   }
-  luaL_error(L, "module '%s' not found: neither compiled in, nor at %s%s.lua, nor at %s%s/init.lua", name, directory,
-             relative, directory, relative);
+  luaL_error(L, "module '%s' not found: neither compiled in, nor at %s%s.lua, nor at %s%s/init.lua",
+             name, directory, relative, directory, relative);
 }

@@ -6,8 +6,8 @@
 
 #include <lua.h>
 
-/** Pushes the chunk of module `name` beside the script of the generation whose table is at `generation`, with the
- *  generation's environment. Raises with the paths that were tried. */
+/** Pushes the chunk of module `name` beside the script of the generation whose table is at
+ * `generation`, with the generation's environment. Raises with the paths that were tried. */
 void sip_script_load_module(lua_State *L, int generation, const char *name);
 
 /** Reads a whole file of at most 16 MiB. @return 0 or a negative code with `err` */

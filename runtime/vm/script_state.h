@@ -1,6 +1,7 @@
 #ifndef SIP_VM_SCRIPT_STATE_H
 #define SIP_VM_SCRIPT_STATE_H
-/* script_state.h - what script.c and script_files.c share about a generation. Nobody else includes it. */
+/* script_state.h - what script.c and script_files.c share about a generation. Nobody else includes
+ * it. */
 #include "core/buf.h"
 #include "vm/script.h"
 

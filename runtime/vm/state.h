@@ -10,12 +10,12 @@ enum { SIP_VM_SERVICES = 24 };
 struct sip_task;
 
 struct sip_scheduler {
-  uv_idle_t idle;         /* runs the drain while `ready` is not empty */
-  struct sip_list ready;  /* tasks to resume */
-  struct sip_list all;    /* every task that has not ended */
-  struct sip_list pool;   /* ended tasks, kept with their coroutines */
-  size_t count, pooled;   /* lengths of `all` and `pool` */
-  size_t handles;         /* open handles: the idle watcher and one timer per task */
+  uv_idle_t idle;           /* runs the drain while `ready` is not empty */
+  struct sip_list ready;    /* tasks to resume */
+  struct sip_list all;      /* every task that has not ended */
+  struct sip_list pool;     /* ended tasks, kept with their coroutines */
+  size_t count, pooled;     /* lengths of `all` and `pool` */
+  size_t handles;           /* open handles: the idle watcher and one timer per task */
   struct sip_task *running; /* borrowed; NULL outside of a resume */
   bool closing;
 };

@@ -1,7 +1,7 @@
 /* task.c - the scheduler: who is ready, who waits, and the one place that resumes a coroutine.
  *
- * Loop thread only. Callbacks put tasks on the ready list; the idle watcher drains it, and is stopped while it is
- * empty. Ended tasks keep their coroutine and timer in a pool. */
+ * Loop thread only. Callbacks put tasks on the ready list; the idle watcher drains it, and is
+ * stopped while it is empty. Ended tasks keep their coroutine and timer in a pool. */
 #include "vm/task.h"
 
 #include "core/log.h"
@@ -13,22 +13,22 @@
 #include <string.h>
 
 enum {
-  POOL_LIMIT = 1024,        /* ended tasks that are kept */
-  AWAITS_AFTER_KILL = 16,   /* answers of ECANCELED before an await throws */
+  POOL_LIMIT = 1024,      /* ended tasks that are kept */
+  AWAITS_AFTER_KILL = 16, /* answers of ECANCELED before an await throws */
   EVENT_ID_BYTES = 64
 };
 
 struct sip_task {
-  struct sip_vm *vm;         /* borrowed: outlives every task */
-  lua_State *L;              /* the coroutine, anchored in the registry by `ref` */
+  struct sip_vm *vm; /* borrowed: outlives every task */
+  lua_State *L;      /* the coroutine, anchored in the registry by `ref` */
   int ref;
-  int nargs;                 /* of the first resume */
-  struct sip_wait *wait;     /* borrowed: what it is suspended on */
-  struct sip_list link;      /* in all or pool */
-  struct sip_list ready;     /* in the ready list, or alone */
-  uv_timer_t timer;          /* the deadline of `wait` */
+  int nargs;             /* of the first resume */
+  struct sip_wait *wait; /* borrowed: what it is suspended on */
+  struct sip_list link;  /* in all or pool */
+  struct sip_list ready; /* in the ready list, or alone */
+  uv_timer_t timer;      /* the deadline of `wait` */
   sip_task_end_fn on_end;
-  void *arg;                 /* borrowed: on_end's */
+  void *arg; /* borrowed: on_end's */
   int awaits_after_kill;
   bool killed;
   char event_id[EVENT_ID_BYTES];
@@ -104,10 +104,12 @@ int sip_await(lua_State *L, struct sip_wait *wait, uint64_t timeout_ms)
 
   if (task == NULL || task->L != L || !lua_isyieldable(L)) {
     wait_cancel(wait, UV_ECANCELED);
-    return luaL_error(L, task == NULL || task->L != L
-                           ? "this call waits, and so needs a task: use it in a handler or in task.spawn, and not "
-                             "inside of coroutine.create or coroutine.wrap"
-                           : "this call waits, and cannot do so inside of a metamethod, an iterator in C or a sort");
+    return luaL_error(
+      L,
+      task == NULL || task->L != L
+        ? "this call waits, and so needs a task: use it in a handler or in task.spawn, and not "
+          "inside of coroutine.create or coroutine.wrap"
+        : "this call waits, and cannot do so inside of a metamethod, an iterator in C or a sort");
   }
   if (task->killed) {
     wait_cancel(wait, UV_ECANCELED);
@@ -269,8 +271,8 @@ static int task_push_start(lua_State *L)
   return start->nargs + 1;
 }
 
-int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push, sip_task_end_fn on_end, void *arg,
-                   struct sip_task **out)
+int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push,
+                   sip_task_end_fn on_end, void *arg, struct sip_task **out)
 {
   struct task_start start = { push, arg, function_ref, 0 };
   struct sip_task *task = task_take(vm);
@@ -332,7 +334,8 @@ size_t sip_task_count(struct sip_vm *vm)
 
 /* --- the drain --- */
 
-/* Protected, on the main state: index 1 is the dead coroutine's task. Returns message and traceback as a string. */
+/* Protected, on the main state: index 1 is the dead coroutine's task. Returns message and traceback
+ * as a string. */
 static int task_describe_error(lua_State *L)
 {
   struct sip_task *task = lua_touserdata(L, 1);
@@ -347,7 +350,8 @@ static int task_describe_error(lua_State *L)
   return 1;
 }
 
-/* Leaves the description, or the bare error value when there is no memory for it, on top of the task's stack. */
+/* Leaves the description, or the bare error value when there is no memory for it, on top of the
+ * task's stack. */
 static void task_fail(struct sip_task *task)
 {
   lua_State *L = task->vm->L;
@@ -376,12 +380,14 @@ static void task_end(struct sip_task *task, int status, int nresults)
   if (task->on_end != NULL) {
     task->on_end(task, task->L, status, nresults, task->arg);
   } else if (status != LUA_OK && !task->killed) {
-    const char *text = lua_type(task->L, -1) == LUA_TSTRING ? lua_tostring(task->L, -1) : "no memory for the message";
+    const char *text = lua_type(task->L, -1) == LUA_TSTRING ? lua_tostring(task->L, -1)
+                                                            : "no memory for the message";
 
     sip_log(SIP_LOG_ERROR, "task", task->event_id, "%s", text);
   }
   if (status != LUA_OK) {
-    (void)lua_resetthread(task->L); /* closes <close> variables; what they raise was told or is of no use any more */
+    (void)lua_resetthread(
+      task->L); /* closes <close> variables; what they raise was told or is of no use any more */
   }
   task_recycle(task);
 }
@@ -413,7 +419,8 @@ static void task_on_drain(uv_idle_t *idle)
   struct sip_list batch, *node;
 
   sip_list_init(&batch);
-  sip_list_move(&batch, &vm->tasks.ready); /* what becomes ready meanwhile is for the next turn, after I/O */
+  sip_list_move(
+    &batch, &vm->tasks.ready); /* what becomes ready meanwhile is for the next turn, after I/O */
   while ((node = sip_list_shift(&batch)) != NULL) {
     task_resume(SIP_CONTAINER(node, struct sip_task, ready));
   }

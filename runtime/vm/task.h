@@ -2,13 +2,15 @@
 #define SIP_VM_TASK_H
 /* task.h - coroutines that wait without blocking the loop.
  *
- * A task is a pooled coroutine; a wait is what it is suspended on. There is one lua_resume in the program, in the idle
- * drain of task.c. Loop thread only. See STYLE.md section 7 for how an awaitable is added.
+ * A task is a pooled coroutine; a wait is what it is suspended on. There is one lua_resume in the
+ * program, in the idle drain of task.c. Loop thread only. See STYLE.md section 7 for how an
+ * awaitable is added.
  *
  *   sip_wake    from any callback on the loop's thread; never touches Lua; the first call wins
- *   cancel(w)   stop the source; called at most once, on timeout or kill; must not wake and must not push
- *   finish(L,w) push results, return their number; runs inside the resume, where throwing is legal; `w` is not used
- *               afterwards. w->status is what sip_wake gave, UV_ETIMEDOUT or UV_ECANCELED */
+ *   cancel(w)   stop the source; called at most once, on timeout or kill; must not wake and must
+ * not push finish(L,w) push results, return their number; runs inside the resume, where throwing is
+ * legal; `w` is not used afterwards. w->status is what sip_wake gave, UV_ETIMEDOUT or UV_ECANCELED
+ */
 #include "core/base.h"
 #include "core/list.h"
 
@@ -35,38 +37,44 @@ struct sip_wait {
 
 void sip_wait_init(struct sip_wait *wait, sip_wait_cancel_fn cancel, sip_wait_finish_fn finish);
 
-/** Last thing a C function does: `return sip_await(L, &x->wait, ms)`. Throws outside of a task. A wait that was woken
- *  already does not suspend. At `timeout_ms` (SIP_FOREVER: never): cancel, then finish with UV_ETIMEDOUT.
- *  The stack of the C function stays as it is for finish: index 1 is still its first argument. */
+/** Last thing a C function does: `return sip_await(L, &x->wait, ms)`. Throws outside of a task. A
+ * wait that was woken already does not suspend. At `timeout_ms` (SIP_FOREVER: never): cancel, then
+ * finish with UV_ETIMEDOUT. The stack of the C function stays as it is for finish: index 1 is still
+ * its first argument. */
 int sip_await(lua_State *L, struct sip_wait *wait, uint64_t timeout_ms);
 
 /** Any callback on the loop thread. Ignored unless the wait is pending. */
 void sip_wake(struct sip_wait *wait, int status);
 
-/** How a task ended, called in the drain once its coroutine is dead. LUA_OK: `nresults` values are on top of `L`.
- *  Otherwise the error message with traceback is the string on top. Must not throw: only functions marked '-' in the
- *  Lua manual, such as lua_toboolean, and lua_tolstring on strings. */
-typedef void (*sip_task_end_fn)(struct sip_task *task, lua_State *L, int status, int nresults, void *arg);
+/** How a task ended, called in the drain once its coroutine is dead. LUA_OK: `nresults` values are
+ * on top of `L`. Otherwise the error message with traceback is the string on top. Must not throw:
+ * only functions marked '-' in the Lua manual, such as lua_toboolean, and lua_tolstring on strings.
+ */
+typedef void (*sip_task_end_fn)(struct sip_task *task, lua_State *L, int status, int nresults,
+                                void *arg);
 
-/** Takes a function and `nargs` arguments off the stack of `L` (the vm's main state or any coroutine) and makes a task
- *  of them, which first runs in the next drain. `on_end` may be NULL: an error is then logged. The event id and the
- *  deadline are inherited from the task that runs now, if any. Throws when memory is out, so: inside a protected call,
- *  or use sip_task_start. The task is owned by the scheduler until it has ended. */
+/** Takes a function and `nargs` arguments off the stack of `L` (the vm's main state or any
+ * coroutine) and makes a task of them, which first runs in the next drain. `on_end` may be NULL: an
+ * error is then logged. The event id and the deadline are inherited from the task that runs now, if
+ * any. Throws when memory is out, so: inside a protected call, or use sip_task_start. The task is
+ * owned by the scheduler until it has ended. */
 struct sip_task *sip_task_spawn(lua_State *L, int nargs, sip_task_end_fn on_end, void *arg);
 
-/** As sip_task_spawn for callbacks: never throws; the function is at registry reference `function_ref`, and `push`
- *  (may be NULL) pushes its arguments in protected mode and returns their number.
+/** As sip_task_spawn for callbacks: never throws; the function is at registry reference
+ * `function_ref`, and `push` (may be NULL) pushes its arguments in protected mode and returns their
+ * number.
  *  @return 0 or UV_ENOMEM, with `err` filled; `on_end` is not called then */
 typedef int (*sip_task_push_fn)(lua_State *L, void *arg);
-int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push, sip_task_end_fn on_end, void *arg,
-                   struct sip_task **out);
+int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push,
+                   sip_task_end_fn on_end, void *arg, struct sip_task **out);
 
-/** Cancels what the task waits on and wakes it with UV_ECANCELED; it unwinds by itself, so its <close> variables run.
- *  Every later await answers UV_ECANCELED at once, and after a few of them throws, so that a loop that ignores the
- *  answer ends too. Harmless on a task that is ending. */
+/** Cancels what the task waits on and wakes it with UV_ECANCELED; it unwinds by itself, so its
+ * <close> variables run. Every later await answers UV_ECANCELED at once, and after a few of them
+ * throws, so that a loop that ignores the answer ends too. Harmless on a task that is ending. */
 void sip_task_kill(struct sip_task *task);
 
-/** Whether it was asked to stop: a binding then starts nothing, and awaits to get its UV_ECANCELED. */
+/** Whether it was asked to stop: a binding then starts nothing, and awaits to get its UV_ECANCELED.
+ */
 bool sip_task_killed(const struct sip_task *task);
 
 /** The task that is running on `L`, or NULL on the main state. */

@@ -1,4 +1,5 @@
-/* vm.c - one worker's Lua state: the capped allocator, set-up and tear-down, protected calls. Loop thread only. */
+/* vm.c - one worker's Lua state: the capped allocator, set-up and tear-down, protected calls. Loop
+ * thread only. */
 #include "vm/vm.h"
 
 #include "core/log.h"
@@ -37,7 +38,8 @@ static int vm_on_panic(lua_State *L)
 {
   const char *text = lua_tostring(L, -1);
 
-  sip_log(SIP_LOG_ERROR, "vm", NULL, "an error outside of a protected call: %s", text == NULL ? "?" : text);
+  sip_log(SIP_LOG_ERROR, "vm", NULL, "an error outside of a protected call: %s",
+          text == NULL ? "?" : text);
   return 0; /* Lua aborts: a bug of ours, and what was in flight is not committed */
 }
 
@@ -56,7 +58,8 @@ static int vm_set_up(lua_State *L)
   return 0;
 }
 
-int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options *options, struct sip_err *err)
+int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options *options,
+               struct sip_err *err)
 {
   struct sip_vm *vm = calloc(1, sizeof *vm);
   int rc;
@@ -65,10 +68,12 @@ int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options
     return sip_err_set(err, UV_ENOMEM, "no memory for the script engine");
   }
   vm->loop = loop;
-  vm->memory_limit_bytes = options != NULL && options->memory_limit_bytes != 0 ? options->memory_limit_bytes
-                                                                              : DEFAULT_MEMORY_BYTES;
-  rc = sip_budget_init(&vm->budget, options != NULL && options->slice_limit_ms != 0 ? options->slice_limit_ms
-                                                                                    : DEFAULT_SLICE_MS);
+  vm->memory_limit_bytes = options != NULL && options->memory_limit_bytes != 0
+                             ? options->memory_limit_bytes
+                             : DEFAULT_MEMORY_BYTES;
+  rc = sip_budget_init(&vm->budget, options != NULL && options->slice_limit_ms != 0
+                                      ? options->slice_limit_ms
+                                      : DEFAULT_SLICE_MS);
   if (rc < 0) {
     sip_err_errno(err, -rc, "cannot start the watchdog thread");
     goto cleanup;
@@ -205,7 +210,8 @@ int sip_vm_call(struct sip_vm *vm, int nargs, int nresults, struct sip_err *err)
   if (status == LUA_ERRMEM) {
     status = sip_err_set(err, UV_ENOMEM, "not enough memory for the script engine");
   } else {
-    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error value that is no text";
+    const char *text =
+      lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error value that is no text";
 
     status = sip_err_set(err, SIP_ESCRIPT, "%s", text);
   }

@@ -1,8 +1,10 @@
 #ifndef SIP_VM_VM_H
 #define SIP_VM_VM_H
-/* vm.h - one worker's Lua state: capped allocator, libraries, modules compiled in, and the loop that it runs on.
+/* vm.h - one worker's Lua state: capped allocator, libraries, modules compiled in, and the loop
+ * that it runs on.
  *
- * Loop thread only. Everything that a worker owns hangs on struct sip_vm; there is no other mutable state. */
+ * Loop thread only. Everything that a worker owns hangs on struct sip_vm; there is no other mutable
+ * state. */
 #include "core/err.h"
 
 #include <lua.h>
@@ -19,41 +21,49 @@ struct sip_vm_options {
   uint64_t slice_limit_ms;   /* longest stretch a script may run without yielding; 0: 10,000 */
 };
 
-/** A state with the safe standard libraries and every module that sip_vm_provide and the embedded stdlib offer. */
-int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options *options, struct sip_err *err);
+/** A state with the safe standard libraries and every module that sip_vm_provide and the embedded
+ * stdlib offer. */
+int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options *options,
+               struct sip_err *err);
 
-/** Kills the tasks and runs the loop until they have unwound, closes the state, and lets the loop run empty.
- *  Drivers must have been stopped before. Accepts NULL. */
+/** Kills the tasks and runs the loop until they have unwound, closes the state, and lets the loop
+ * run empty. Drivers must have been stopped before. Accepts NULL. */
 void sip_vm_free(struct sip_vm *vm);
 
-/** The main state: for set-up and for calls that do not yield. Functions that throw only inside of a protected call. */
+/** The main state: for set-up and for calls that do not yield. Functions that throw only inside of
+ * a protected call. */
 lua_State *sip_vm_state(struct sip_vm *vm);
 
 struct sip_vm *sip_vm_of(lua_State *L);
 uv_loop_t *sip_vm_loop(lua_State *L);
 size_t sip_vm_memory_bytes(const struct sip_vm *vm);
 
-/** Makes `require(name)` call `open` (a C module, name such as "sipeat.core.http"). `name` is static storage. */
+/** Makes `require(name)` call `open` (a C module, name such as "sipeat.core.http"). `name` is
+ * static storage. */
 int sip_vm_provide(struct sip_vm *vm, const char *name, lua_CFunction open, struct sip_err *err);
 
-/** A slot for an engine that a binding needs to find again from a lua_State: `key` is the address of a static object
- *  of the binding, `value` is borrowed. NULL value removes. Get returns NULL when it was never set. */
+/** A slot for an engine that a binding needs to find again from a lua_State: `key` is the address
+ * of a static object of the binding, `value` is borrowed. NULL value removes. Get returns NULL when
+ * it was never set. */
 int sip_vm_set_service(struct sip_vm *vm, const void *key, void *value);
 void *sip_vm_service(lua_State *L, const void *key);
 
-/** lua_pcall of the function and `nargs` arguments on top of the main state, with traceback and within the slice
- *  limit. On failure nothing is left on the stack and `err` has the message with file, line and traceback. */
+/** lua_pcall of the function and `nargs` arguments on top of the main state, with traceback and
+ * within the slice limit. On failure nothing is left on the stack and `err` has the message with
+ * file, line and traceback. */
 int sip_vm_call(struct sip_vm *vm, int nargs, int nresults, struct sip_err *err);
 
-/* --- boxes (STYLE.md section 6): a full userdata holding one pointer, metatable set before anything is acquired --- */
+/* --- boxes (STYLE.md section 6): a full userdata holding one pointer, metatable set before
+ * anything is acquired --- */
 
-/** Pushes a box with one pointer (NULL) and one user value, whose metatable `name` has `gc` as __gc and __close.
- *  The metatable is made at first use; its __index is itself, so methods can be put into it with
- *  luaL_getmetatable + luaL_setfuncs. */
+/** Pushes a box with one pointer (NULL) and one user value, whose metatable `name` has `gc` as __gc
+ * and __close. The metatable is made at first use; its __index is itself, so methods can be put
+ * into it with luaL_getmetatable + luaL_setfuncs. */
 void *sip_box_new(lua_State *L, const char *name, lua_CFunction gc);
 
 /** As sip_box_new for a class with methods (set once, when the metatable is made). */
-void *sip_box_class(lua_State *L, const char *name, lua_CFunction gc, const struct luaL_Reg *methods);
+void *sip_box_class(lua_State *L, const char *name, lua_CFunction gc,
+                    const struct luaL_Reg *methods);
 
 /* --- results and arguments --- */
 
@@ -63,8 +73,8 @@ int sip_push_err(lua_State *L, const struct sip_err *err);
 /** As sip_push_err for a bare code: message "<what>: <text of code>". Returns 3. */
 int sip_push_error(lua_State *L, int code, const char *what);
 
-/** A duration argument, a string with a unit: "200ms", "1.5s", "5m", "3d". Throws naming the argument, with a hint
- *  on a bare number. */
+/** A duration argument, a string with a unit: "200ms", "1.5s", "5m", "3d". Throws naming the
+ * argument, with a hint on a bare number. */
 uint64_t sip_check_duration_ms(lua_State *L, int arg);
 uint64_t sip_opt_duration_ms(lua_State *L, int arg, uint64_t fallback_ms);
 

@@ -1,7 +1,8 @@
 ---@meta sipeat.log
 error("type stubs: require \"sipeat.log\" in a script instead")
 
---- Structured log lines on standard error. The id of the event that the task works on is on each line.
+--- Structured log lines on standard error. The id of the event that the task works on is on each
+--- line.
 local M = {}
 
 ---@class sipeat.Logger

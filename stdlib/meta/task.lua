@@ -7,8 +7,9 @@ local M = {}
 ---@class sipeat.Task
 local Task = {}
 
---- Waits until the task has ended: the results of its function; or nil, error, "SCRIPT" when it raised; or nil,
---- message, "ETIMEDOUT" | "ECANCELED" when the wait itself ended early (the task goes on).
+--- Waits until the task has ended: the results of its function; or nil, error, "SCRIPT" when it
+--- raised; or nil, message, "ETIMEDOUT" | "ECANCELED" when the wait itself ended early (the task
+--- goes on).
 ---@param timeout string? duration, as in "5s"
 ---@return any ...
 function Task:join(timeout) end
@@ -62,8 +63,8 @@ function Semaphore:with(f, ...) end
 ---@return sipeat.Task
 function M.spawn(f, ...) end
 
---- Runs the functions side by side: an array with the first result of each; or, as soon as one raises or returns nil
---- and a message, that message and code, and the others are stopped.
+--- Runs the functions side by side: an array with the first result of each; or, as soon as one
+--- raises or returns nil and a message, that message and code, and the others are stopped.
 ---@param functions function[]
 ---@return any[]? results
 ---@return any message
@@ -76,7 +77,8 @@ function M.gather(functions) end
 ---@return string? code "ECANCELED"
 function M.sleep(duration) end
 
---- Runs f(...) for at most that long: its results, or nil, message, "ETIMEDOUT". What f raises is raised here.
+--- Runs f(...) for at most that long: its results, or nil, message, "ETIMEDOUT". What f raises is
+--- raised here.
 ---@param timeout string
 ---@param f function
 ---@param ... any

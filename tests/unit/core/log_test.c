@@ -31,7 +31,8 @@ int main(void)
   CHECK(!sip_log_on(SIP_LOG_DEBUG));
   sip_log_fields(SIP_LOG_WARN, "kafka", "ev-1", fields, 2, "line 1\nline \x01 \xff end\\");
   (void)read_line(ends[0]);
-  CHECK_HAS(text, "\"level\":\"warn\",\"module\":\"kafka\",\"event_id\":\"ev-1\",\"topic\":\"a\\\"b\",\"offset\":\"7\"");
+  CHECK_HAS(text, "\"level\":\"warn\",\"module\":\"kafka\",\"event_id\":\"ev-1\",\"topic\":"
+                  "\"a\\\"b\",\"offset\":\"7\"");
   CHECK_HAS(text, "\"message\":\"line 1\\nline \\u0001 \xef\xbf\xbd end\\\\\"}\n");
   memset(big, '"', sizeof big - 1);
   sip_log(SIP_LOG_ERROR, "test", "", "%s", big);

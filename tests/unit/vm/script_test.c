@@ -1,4 +1,5 @@
-/* script_test.c - loading scripts: what a failure says, generations side by side, the limit at load. */
+/* script_test.c - loading scripts: what a failure says, generations side by side, the limit at
+ * load. */
 #include "vm/script.h"
 
 #include "support/test.h"
@@ -50,7 +51,8 @@ static void failures_name_file_line_and_excerpt(struct sip_vm *vm)
   CHECK(load(vm, "error({})", &err) == NULL);
   CHECK(load(vm, "\033Lua", &err) == NULL);
   CHECK_HAS(err.message, "attempt to load a binary chunk");
-#ifndef __SANITIZE_THREAD__ /* TSan holds signals back until the next library call, which this loop never makes */
+#ifndef __SANITIZE_THREAD__ /* TSan holds signals back until the next library call, which this     \
+                               loop never makes */
   CHECK(load(vm, "while true do end", &err) == NULL);
   CHECK_HAS(err.message, "too long without waiting");
 #endif
@@ -92,7 +94,10 @@ static void generations_do_not_share_globals_or_modules(struct sip_vm *vm)
   one = load(vm, "shared_value = require('part').version; assert(shared_value == 1)", &err);
   CHECK(one != NULL);
   write_file(module_path, "return { version = 2 }");
-  two = load(vm, "assert(shared_value == nil); shared_value = require('part').version; assert(shared_value == 2)", &err);
+  two = load(vm,
+             "assert(shared_value == nil); shared_value = require('part').version; "
+             "assert(shared_value == 2)",
+             &err);
   CHECK_STR(err.message, "");
   CHECK(two != NULL);
   CHECK(strcmp(sip_script_version(one), sip_script_version(two)) != 0);
@@ -114,7 +119,8 @@ static void memory_returns_after_many_loads(struct sip_vm *vm)
   size_t before = 0;
 
   for (int i = 0; i < 200; i++) {
-    struct sip_script *script = load(vm, "local t = {} for i = 1, 1000 do t[i] = { i } end kept = t", &err);
+    struct sip_script *script =
+      load(vm, "local t = {} for i = 1, 1000 do t[i] = { i } end kept = t", &err);
 
     CHECK(script != NULL);
     sip_script_free(script);
