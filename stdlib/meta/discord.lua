@@ -18,7 +18,7 @@ local M = {}
 ---@field only string[]? event types that are told, "*" stands for anything; default: all
 ---@field except string[]? event types that are not told; default {}
 ---@field outcomes ("done"|"dead"|"info")[]? what is told; default {"done", "dead", "info"}
----@field min_priority "low"|"normal"|"high"|nil default "low"
+---@field min_priority ("low"|"normal"|"high")? default "low"
 ---@field events table<string, sipeat.discord.Look>? how events are shown, by type
 ---@field transport function? in the place of sipeat.http.request
 
@@ -28,7 +28,7 @@ local M = {}
 ---@field order string[]? keys of the data that come first
 ---@field names table<string, string>? names of keys; default: "machineId" is "Machine ID"
 
----@class sipeat.discord.Notice
+---@class sipeat.discord.NotifyOptions
 ---@field type string? event type
 ---@field ok boolean? true: green, false: red, nil: blue, neither
 ---@field error any? shown in the field "Error"
@@ -44,11 +44,11 @@ local M = {}
 ---@field topic string?
 ---@field partition integer?
 ---@field offset integer?
----@field priority "low"|"normal"|"high"|nil default: "high" when ok is false, else "normal"
+---@field priority ("low"|"normal"|"high")? default: "high" when ok is false, else "normal"
 ---@field webhook (string|sipeat.Secret)? its own webhook
 
 ---@class sipeat.discord.NotifiedOptions
----@field priority "low"|"normal"|"high"|nil
+---@field priority ("low"|"normal"|"high")?
 ---@field outcomes ("done"|"dead")[]? default {"done", "dead"}
 ---@field webhook (string|sipeat.Secret)?
 
@@ -74,7 +74,7 @@ function M.notified(handler, options) end
 function M.on_dead(event, failure, ctx) end
 
 --- Queues a notice and returns at once.
----@param notice sipeat.discord.Notice
+---@param notice sipeat.discord.NotifyOptions
 ---@return boolean taken false: filtered out, no webhook, or left out because the queue is full
 function M.notify(notice) end
 
