@@ -9,7 +9,18 @@
 #include "kafka/errors.h"
 #include "kafka/settings_conf.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { API_JOIN_GROUP = 11 }; /* Kafka protocol guide, API keys */
+
+struct sip_client_link {
+  pthread_mutex_t mu;
+  struct sip_kafka_health *health; /* guarded by mu; NULL once the client was abandoned */
+  atomic_bool joining;             /* set by librdkafka's threads */
+};
 
 /* librdkafka's thread, with the queue's lock held. */
 static void client_on_signal(rd_kafka_t *rk, void *opaque)
@@ -19,25 +30,55 @@ static void client_on_signal(rd_kafka_t *rk, void *opaque)
 }
 
 /* librdkafka's thread. */
-static rd_kafka_resp_err_t client_on_broker_state(rd_kafka_t *rk, int32_t broker_id,
-                                                  const char *secproto, const char *name, int port,
-                                                  const char *state, void *opaque)
+static void link_tell(struct sip_client_link *link, void (*tell)(struct sip_kafka_health *health))
+{
+  (void)pthread_mutex_lock(&link->mu); /* held for a few instructions, by nobody who waits */
+  if (link->health != NULL) {
+    tell(link->health);
+  }
+  (void)pthread_mutex_unlock(&link->mu);
+}
+
+/* librdkafka's thread. */
+static rd_kafka_resp_err_t link_on_broker_state(rd_kafka_t *rk, int32_t broker_id,
+                                                const char *secproto, const char *name, int port,
+                                                const char *state, void *opaque)
 {
   (void)rk;
   (void)broker_id;
   (void)secproto;
   (void)port;
   if (name[0] != '\0' && strcmp(state, "UP") == 0) { /* "" is librdkafka's internal broker */
-    sip_kafka_health_up(opaque);
+    link_tell(opaque, sip_kafka_health_up);
   }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 /* librdkafka's thread. */
-static rd_kafka_resp_err_t client_on_response(rd_kafka_t *rk, int sockfd, const char *name,
-                                              int32_t broker_id, int16_t api_key,
-                                              int16_t api_version, int32_t corr_id, size_t size,
-                                              int64_t rtt, rd_kafka_resp_err_t res, void *opaque)
+static rd_kafka_resp_err_t link_on_request(rd_kafka_t *rk, int sockfd, const char *name,
+                                           int32_t broker_id, int16_t api_key, int16_t api_version,
+                                           int32_t corr_id, size_t size, void *opaque)
+{
+  struct sip_client_link *link = opaque;
+
+  (void)rk;
+  (void)sockfd;
+  (void)name;
+  (void)broker_id;
+  (void)api_version;
+  (void)corr_id;
+  (void)size;
+  if (api_key == API_JOIN_GROUP) {
+    atomic_store(&link->joining, true);
+  }
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* librdkafka's thread. */
+static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const char *name,
+                                            int32_t broker_id, int16_t api_key, int16_t api_version,
+                                            int32_t corr_id, size_t size, int64_t rtt,
+                                            rd_kafka_resp_err_t res, void *opaque)
 {
   (void)rk;
   (void)sockfd;
@@ -49,21 +90,44 @@ static rd_kafka_resp_err_t client_on_response(rd_kafka_t *rk, int sockfd, const 
   (void)size;
   (void)rtt;
   if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    sip_kafka_health_answer(opaque);
+    link_tell(opaque, sip_kafka_health_answer);
   }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static rd_kafka_resp_err_t client_on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
-                                         char *why, size_t size)
+static rd_kafka_resp_err_t link_on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
+                                       char *why, size_t size)
 {
   (void)conf;
   (void)why;
   (void)size;
-  (void)rd_kafka_interceptor_add_on_response_received(rk, "sipeat", client_on_response,
-                                                      opaque); /* first of its name */
-  return rd_kafka_interceptor_add_on_broker_state_change(rk, "sipeat", client_on_broker_state,
+  /* They fail only when they are there already. */
+  (void)rd_kafka_interceptor_add_on_request_sent(rk, "sipeat", link_on_request, opaque);
+  (void)rd_kafka_interceptor_add_on_response_received(rk, "sipeat", link_on_response, opaque);
+  return rd_kafka_interceptor_add_on_broker_state_change(rk, "sipeat", link_on_broker_state,
                                                          opaque);
+}
+
+static void link_free(struct sip_client_link *link)
+{
+  if (link != NULL) {
+    (void)pthread_mutex_destroy(&link->mu);
+    free(link);
+  }
+}
+
+static struct sip_client_link *link_new(struct sip_kafka_health *health)
+{
+  struct sip_client_link *link = calloc(1, sizeof *link);
+
+  if (link != NULL && pthread_mutex_init(&link->mu, NULL) != 0) {
+    free(link);
+    return NULL;
+  }
+  if (link != NULL) {
+    link->health = health;
+  }
+  return link;
 }
 
 static int client_set(rd_kafka_conf_t *conf, const char *name, const char *value,
@@ -78,7 +142,7 @@ static int client_set(rd_kafka_conf_t *conf, const char *name, const char *value
 }
 
 /* Defaults of the role, then the user's settings, then what must hold. */
-static int client_configure(rd_kafka_conf_t *conf, struct sip_kafka *kafka,
+static int client_configure(rd_kafka_conf_t *conf, struct sip_client *client,
                             const struct sip_client_spec *spec, struct sip_err *err)
 {
   int rc = client_set(conf, "client.id", "sipeat", err);
@@ -89,7 +153,7 @@ static int client_configure(rd_kafka_conf_t *conf, struct sip_kafka *kafka,
     }
   }
   if (rc == 0) {
-    rc = sip_kafka_settings_apply(sip_kafka_settings(kafka), conf, err);
+    rc = sip_kafka_settings_apply(sip_kafka_settings(client->kafka), conf, err);
   }
   for (size_t i = 0; rc == 0 && i < spec->property_count; i++) {
     if (spec->properties[i].fixed) {
@@ -106,9 +170,8 @@ static int client_configure(rd_kafka_conf_t *conf, struct sip_kafka *kafka,
     rc = client_set(conf, "log.thread.name", "false", err);
   }
   rd_kafka_conf_set_events(conf, spec->events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
-  if (rc == 0 &&
-      rd_kafka_conf_interceptor_add_on_new(conf, "sipeat", client_on_new,
-                                           sip_kafka_health(kafka)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+  if (rc == 0 && rd_kafka_conf_interceptor_add_on_new(conf, "sipeat", link_on_new, client->link) !=
+                   RD_KAFKA_RESP_ERR_NO_ERROR) {
     rc = sip_err_set(err, SIP_EKAFKA, "kafka: cannot watch the connections");
   }
   return rc;
@@ -137,8 +200,14 @@ int sip_client_open(struct sip_client *client, struct sip_kafka *kafka,
   if (rc < 0) {
     return sip_err_set(err, rc, "kafka: %s", uv_strerror(rc));
   }
+  client->link = link_new(sip_kafka_health(kafka));
+  if (client->link == NULL) {
+    sip_wakeup_close(client->wakeup);
+    client->wakeup = NULL;
+    return sip_err_set(err, UV_ENOMEM, "kafka: out of memory");
+  }
   conf = rd_kafka_conf_new();
-  rc = client_configure(conf, kafka, spec, err);
+  rc = client_configure(conf, client, spec, err);
   if (rc == 0) {
     client->rk = rd_kafka_new(spec->type, conf, why, sizeof why);
     if (client->rk == NULL) {
@@ -147,6 +216,8 @@ int sip_client_open(struct sip_client *client, struct sip_kafka *kafka,
   }
   if (rc < 0) {
     rd_kafka_conf_destroy(conf);
+    link_free(client->link);
+    client->link = NULL;
     sip_wakeup_close(client->wakeup);
     client->wakeup = NULL;
     return rc;
@@ -212,7 +283,9 @@ static void client_run_destroy(struct sip_work *work)
 {
   struct sip_client *client = SIP_CONTAINER(work, struct sip_client, work);
 
-  rd_kafka_destroy_flags(client->rk, client->destroy_flags);
+  if (!client->abandoned) {
+    rd_kafka_destroy_flags(client->rk, client->destroy_flags);
+  }
 }
 
 static void client_on_destroyed(struct sip_work *work, int status)
@@ -221,12 +294,17 @@ static void client_on_destroyed(struct sip_work *work, int status)
   struct sip_kafka *kafka = client->kafka;
 
   (void)status; /* nobody cancels it */
+  if (!client->abandoned) {
+    link_free(client->link); /* otherwise librdkafka's threads still have it */
+  }
+  client->link = NULL;
   client->rk = NULL;
   client->on_destroyed(client);
   sip_kafka_unref(kafka);
 }
 
-void sip_client_destroy(struct sip_client *client, int flags, sip_client_fn on_destroyed)
+/* From here on nothing of the client's is called by librdkafka's threads but its link. */
+static void client_end(struct sip_client *client, sip_client_fn on_destroyed)
 {
   rd_kafka_queue_cb_event_enable(client->queue, NULL,
                                  NULL); /* takes the queue's lock: no signal runs afterwards */
@@ -234,7 +312,6 @@ void sip_client_destroy(struct sip_client *client, int flags, sip_client_fn on_d
   client->queue = NULL;
   sip_wakeup_close(client->wakeup);
   client->wakeup = NULL;
-  client->destroy_flags = flags;
   client->on_destroyed = on_destroyed;
   if (sip_work_start(sip_kafka_loop(client->kafka), &client->work, client_run_destroy,
                      client_on_destroyed) < 0) {
@@ -242,4 +319,24 @@ void sip_client_destroy(struct sip_client *client, int flags, sip_client_fn on_d
       &client->work); /* a loop that takes no work is about to end: waiting is all that is left */
     client_on_destroyed(&client->work, 0);
   }
+}
+
+void sip_client_destroy(struct sip_client *client, int flags, sip_client_fn on_destroyed)
+{
+  client->destroy_flags = flags;
+  client_end(client, on_destroyed);
+}
+
+void sip_client_abandon(struct sip_client *client, sip_client_fn on_destroyed)
+{
+  (void)pthread_mutex_lock(&client->link->mu);
+  client->link->health = NULL;
+  (void)pthread_mutex_unlock(&client->link->mu);
+  client->abandoned = true;
+  client_end(client, on_destroyed);
+}
+
+bool sip_client_joining(const struct sip_client *client)
+{
+  return atomic_load(&client->link->joining);
 }

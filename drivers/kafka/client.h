@@ -28,13 +28,17 @@ struct sip_client_spec {
   sip_client_fn on_events; /* poll sip_client_poll until it gives NULL, or call sip_client_again */
 };
 
+struct sip_client_link; /* what librdkafka's threads may reach */
+
 struct sip_client {
   rd_kafka_t *rk;          /* NULL: not open */
   rd_kafka_queue_t *queue; /* where its events come */
   struct sip_wakeup *wakeup;
   struct sip_kafka *kafka; /* borrowed: lives as long as a client is open */
+  struct sip_client_link *link;
   struct sip_work work;
   int destroy_flags;
+  bool abandoned;
   sip_client_fn on_events, on_destroyed;
 };
 
@@ -49,6 +53,13 @@ rd_kafka_event_t *sip_client_poll(struct sip_client *client);
 
 /** Lets on_events be called once more. */
 void sip_client_again(struct sip_client *client);
+
+/** Whether the client has asked to join its group. Any answer may come since. */
+bool sip_client_joining(const struct sip_client *client);
+
+/** As sip_client_destroy for a handle that must not be destroyed: it is left as it is, with its
+ * threads, and reaches nothing of ours any more. */
+void sip_client_abandon(struct sip_client *client, sip_client_fn on_destroyed);
 
 /** Ends it on the work pool; `on_destroyed` follows on the loop, and may free the block. All
  * messages must have been destroyed. `flags` as rd_kafka_destroy_flags has them. */

@@ -206,28 +206,12 @@ static void source_poll(struct sip_source *source)
   }
 }
 
-static void source_poll_close(struct sip_source *source)
-{
-  rd_kafka_event_t *event;
-
-  while (source->close_queue != NULL &&
-         (event = rd_kafka_queue_poll(source->close_queue, 0)) != NULL) {
-    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
-      source->rebalance = event;
-      sip_source_settle(source);
-    } else {
-      rd_kafka_event_destroy(event);
-    }
-  }
-  sip_source_advance_close(source);
-}
-
 static void source_on_events(struct sip_client *client)
 {
   struct sip_source *source = SIP_CONTAINER(client, struct sip_source, client);
 
   if (source->closing) {
-    source_poll_close(source);
+    sip_source_advance_close(source);
   } else {
     source_poll(source);
   }
@@ -245,82 +229,10 @@ static void source_on_tick(uv_timer_t *tick)
   source_on_events(&source->client);
 }
 
-static void source_on_freed(uv_handle_t *tick)
-{
-  struct sip_source *source = SIP_CONTAINER((uv_timer_t *)tick, struct sip_source, tick);
-
-  source->sink.on_closed(source->owner);
-  sip_source_free(source);
-}
-
-static void source_on_destroyed(struct sip_client *client)
-{
-  struct sip_source *source = SIP_CONTAINER(client, struct sip_source, client);
-
-  uv_close((uv_handle_t *)&source->tick, source_on_freed);
-}
-
-static void source_on_signal(rd_kafka_t *rk, void *opaque)
-{
-  (void)rk;
-  sip_wakeup_send(opaque); /* librdkafka's thread */
-}
-
-void sip_source_advance_close(struct sip_source *source)
-{
-  bool left = rd_kafka_consumer_closed(source->client.rk) != 0;
-  bool late = uv_now(source->tick.loop) >= source->close_by_ms;
-
-  if (source->destroying || source->looking_up || source->outstanding > 0 || (!left && !late)) {
-    return;
-  }
-  source->destroying = true;
-  (void)uv_timer_stop(&source->tick); /* always 0 */
-  if (source->close_queue != NULL) {
-    rd_kafka_queue_cb_event_enable(source->close_queue, NULL, NULL);
-    rd_kafka_queue_destroy(source->close_queue);
-    source->close_queue = NULL;
-    if (!left) {
-      sip_log(SIP_LOG_WARN, "kafka", NULL,
-              "group %s: no answer while leaving; what was not committed comes again",
-              source->group);
-    }
-  }
-  sip_client_destroy(&source->client, left ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE,
-                     source_on_destroyed);
-}
-
-static void source_close(struct sip_source *source)
-{
-  rd_kafka_error_t *error;
-
-  if (source->closing) {
-    return;
-  }
-  source->closing = true;
-  source->close_by_ms = uv_now(source->tick.loop) + SOURCE_CLOSE_MS;
-  sip_list_remove(&source->node);
-  sip_source_settle(source);
-  source->close_queue = rd_kafka_queue_new(source->client.rk);
-  rd_kafka_queue_cb_event_enable(source->close_queue, source_on_signal, source->client.wakeup);
-  /* The queue of the group is forwarded to this one, so it has to be another than the one that was
-   * polled so far. */
-  error = rd_kafka_consumer_close_queue(source->client.rk, source->close_queue);
-  if (error != NULL) { /* after a fatal error there is no group to leave */
-    rd_kafka_error_destroy(error);
-    rd_kafka_queue_cb_event_enable(source->close_queue, NULL, NULL);
-    rd_kafka_queue_destroy(source->close_queue);
-    source->close_queue = NULL;
-    source->close_by_ms = 0;
-  }
-  sip_source_drop_ready(source, NULL);
-  sip_client_again(&source->client);
-}
-
 void sip_source_close_all(struct sip_list *sources)
 {
   while (!sip_list_empty(sources)) {
-    source_close(SIP_CONTAINER(sources->next, struct sip_source, node));
+    sip_source_close(SIP_CONTAINER(sources->next, struct sip_source, node));
   }
 }
 
@@ -553,7 +465,7 @@ const struct sip_source_ops *sip_source_operations(void)
     .resume = source_resume,
     .store = source_store,
     .give_back = sip_source_give_back,
-    .close = source_close,
+    .close = sip_source_close,
   };
 
   return &operations;

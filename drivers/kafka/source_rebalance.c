@@ -84,6 +84,7 @@ static void rebalance_assign(struct sip_source *source)
     return; /* the tick tries again */
   }
   source->rebalance_begun = true;
+  source->assigned_once = true;
   if (rebalance_is_cooperative(source)) {
     error = rd_kafka_incremental_assign(source->client.rk, list);
   } else {
@@ -157,7 +158,6 @@ static void lookup_done(struct sip_work *work, int status)
   (void)status; /* nobody cancels it */
   source->looking_up = false;
   if (source->closing) {
-    sip_source_settle(source);
     sip_source_advance_close(source);
   } else if (source->lookup_rc < 0) {
     sip_source_tell(source, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, &source->lookup_err, false);
@@ -245,15 +245,38 @@ void sip_source_give_back(struct sip_source *source)
   }
 }
 
+/* Takes partitions only to let them go: an assignment that is not answered by taking them leaves
+ * librdkafka 2.0.2 waiting for ever (issue 4527, fixed in 2.4.0). The end of the subscription
+ * revokes them; only with the eager protocol it does not, once it is under way. */
+static void rebalance_pass(struct sip_source *source)
+{
+  const rd_kafka_topic_partition_list_t *list =
+    rd_kafka_event_topic_partition_list(source->rebalance);
+  rd_kafka_error_t *error;
+
+  source->assigned_once = true;
+  if (rebalance_is_cooperative(source)) {
+    error = rd_kafka_incremental_assign(source->client.rk, list);
+    if (error != NULL) {
+      rd_kafka_error_destroy(error); /* nothing is owned then, which is what is wanted */
+    }
+    return;
+  }
+  (void)rd_kafka_assign(source->client.rk, list);
+  if (source->close_step != CLOSE_JOINING) {
+    (void)rd_kafka_assign(source->client.rk, NULL);
+  }
+}
+
 void sip_source_settle(struct sip_source *source)
 {
   if (source->rebalance == NULL || source->looking_up) {
     return;
   }
-  if (rd_kafka_event_error(source->rebalance) == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
-    sip_source_unassign(source, rd_kafka_event_topic_partition_list(source->rebalance));
+  if (rd_kafka_event_error(source->rebalance) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    rebalance_pass(source);
   } else {
-    (void)rd_kafka_assign(source->client.rk, NULL); /* not taken: the group is being left */
+    sip_source_unassign(source, rd_kafka_event_topic_partition_list(source->rebalance));
   }
   rebalance_done(source);
 }

@@ -15,6 +15,9 @@ struct source_notice {
 
 enum { SOURCE_NOTICES = 8 };
 
+/* A close goes through these in order; source_close.c says why. */
+enum source_close { CLOSE_NOT, CLOSE_JOINING, CLOSE_UNSUBSCRIBED, CLOSE_LEAVING, CLOSE_ENDED };
+
 struct sip_source {
   struct sip_client client;
   struct sip_list node; /* in sip_kafka_sources */
@@ -49,7 +52,9 @@ struct sip_source {
 
   uv_timer_t tick;               /* keeps polling while nothing comes, and limits the close */
   rd_kafka_queue_t *close_queue; /* where the group's last events come */
-  uint64_t close_by_ms;
+  uint64_t close_by_ms;          /* when the step of the close that runs now gives up */
+  enum source_close close_step;
+  bool assigned_once; /* librdkafka has had an assignment */
   bool closing, destroying;
   struct source_notice notices[SOURCE_NOTICES];
 };
@@ -59,6 +64,9 @@ void sip_source_on_rebalance(struct sip_source *source, rd_kafka_event_t *event)
 
 /** Answers what is not answered, whatever it is: the source is closing. */
 void sip_source_settle(struct sip_source *source);
+
+/** source_close.c: struct sip_source_ops.close, and its going on at each event and tick. */
+void sip_source_close(struct sip_source *source);
 
 /** Tries again what failed for want of memory or of an answer. */
 void sip_source_continue_rebalance(struct sip_source *source);
@@ -89,7 +97,7 @@ void sip_source_on_record(struct sip_source *source, int32_t partition);
 void sip_source_tell(struct sip_source *source, rd_kafka_resp_err_t res, const char *topic,
                      const struct sip_err *err, bool fatal);
 
-/** Goes on with a close that waited for something. */
+/** source_close.c: goes on with a close that waited for something. */
 void sip_source_advance_close(struct sip_source *source);
 
 #endif

@@ -367,8 +367,29 @@ static void closing_the_engine_closes_sources_that_hold_an_unanswered_revoke(voi
   fixture_deinit(&fixture);
 }
 
+/* librdkafka 2.0.2 aborts when such a handle is destroyed (its issue 4312). */
+static void a_member_may_close_before_its_first_assignment(void)
+{
+  static struct owner owner, busy;
+  struct fixture fixture;
+
+  start(&fixture, &owner, "numbers", 1);
+  open_source(&owner, "g", "numbers", SIP_START_BEGINNING, 0);
+  close_source(&owner); /* before it asked to join */
+  owner = (struct owner){ .fixture = &fixture };
+  busy = (struct owner){ .fixture = &fixture };
+  open_source(&busy, "other", "numbers", SIP_START_BEGINNING, 0);
+  open_source(&owner, "g", "numbers", SIP_START_BEGINNING, 0);
+  write_numbers(&fixture, "numbers", 0, 200, 0); /* gives it the time to ask */
+  close_source(&owner);
+  CHECK_INT(owner.assigned, 0);
+  close_source(&busy);
+  fixture_deinit(&fixture);
+}
+
 int main(void)
 {
+  a_member_may_close_before_its_first_assignment();
   a_reopened_group_goes_on_after_what_was_stored();
   what_was_not_stored_comes_again();
   headers_keep_bytes_nulls_and_repeats();
