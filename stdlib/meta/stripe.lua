@@ -8,12 +8,12 @@ local M = {}
 ---@field url? string default: STRIPE_API_URL, else https://api.stripe.com
 ---@field key? sipeat.Secret|string default: STRIPE_SECRET_KEY
 
----@class sipeat.stripe.CaptureArgs
+---@class sipeat.stripe.CaptureOptions
 ---@field amount sipeat.Money at least one minor unit
 ---@field payment_method string such as "pm_card_visa"
 ---@field description? string
 ---@field receipt_email? string
----@field metadata? table<string, string|number> default {}
+---@field metadata? table<string, string|number> default {}: none
 
 ---@class sipeat.stripe.Payment
 ---@field id string
@@ -32,14 +32,14 @@ local M = {}
 function M.configure(options) end
 
 --- Charges at once, and once for a key.
----@param args sipeat.stripe.CaptureArgs
+---@param args sipeat.stripe.CaptureOptions
 ---@param ctx { key: string }
 ---@return sipeat.stripe.Payment? payment
 ---@return sipeat.Failure? failure
 function M.capture(args, ctx) end
 
 --- Gives back what capture took, once; also when its answer was lost (no result).
----@param args sipeat.stripe.CaptureArgs
+---@param args sipeat.stripe.CaptureOptions
 ---@param result sipeat.stripe.Payment?
 ---@param ctx { key: string }
 ---@return sipeat.stripe.Refund? refund
@@ -47,7 +47,7 @@ function M.capture(args, ctx) end
 function M.refund(args, result, ctx) end
 
 --- Did the payment of this step happen?
----@param args sipeat.stripe.CaptureArgs
+---@param args sipeat.stripe.CaptureOptions
 ---@param ctx { key: string }
 ---@return "done"|"not_done"|"unknown"? verdict
 ---@return sipeat.stripe.Payment|sipeat.Failure? result the payment when done; else a failure

@@ -22,7 +22,8 @@ local M = {}
 ---@class sipeat.supabase.WriteOptions
 ---@field returning? boolean default false: true gives the rows as they are stored
 
----@class sipeat.supabase.UpsertOptions: sipeat.supabase.WriteOptions
+---@class sipeat.supabase.UpsertOptions
+---@field returning? boolean default false: true gives the rows as they are stored
 ---@field on_conflict? string columns with a unique key; default: the primary key
 ---@field ignore? boolean default false: true leaves the rows that are there as they are
 

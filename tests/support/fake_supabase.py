@@ -41,7 +41,8 @@ TABLES = {
         "machine_id": TEXT, "name": TEXT, "type": TEXT, "status": TEXT, "address": TEXT, "city": TEXT, "country": TEXT,
         "latitude": REAL, "longitude": REAL, "driver": TEXT, "proof": TEXT, "event_id": TEXT, "updated_at": TEXT},
         ("city", "country", "latitude", "longitude"),
-        checks=(lambda r: r["status"] in ("setting_up", "active"), lambda r: r["proof"] in ("sensor", "counter", "none"))),
+        checks=(lambda r: r["status"] in ("setting_up", "active"),
+                lambda r: r["proof"] in ("sensor", "counter", "none"))),
     "inventory": table(("machine_id", "slot"), {
         "machine_id": TEXT, "slot": INT, "drink": TEXT, "stock": INT, "capacity": INT, "price_minor": INT,
         "currency": TEXT, "event_id": TEXT, "updated_at": TEXT},
@@ -221,7 +222,8 @@ class FakeSupabase(FakeService):
     def fitting(self, name, request):
         conditions = [self.condition(name, column, text) for column, text in request.query if column not in RESERVED]
         if request.method != "GET" and not conditions:
-            raise Refusal(400, "21000", "%s requires a WHERE clause" % ("UPDATE" if request.method == "PATCH" else "DELETE"))
+            what = "UPDATE" if request.method == "PATCH" else "DELETE"
+            raise Refusal(400, "21000", "%s requires a WHERE clause" % what)
         return [(key, row) for key, row in self.tables[name].items() if all(fits(row) for fits in conditions)]
 
     # --- tables ---
@@ -284,7 +286,8 @@ class FakeSupabase(FakeService):
         columns = dict(request.query).get("on_conflict")
         target = tuple(columns.split(",")) if columns else TABLES[name]["primary"]
         if set(target) not in [set(columns) for columns in TABLES[name]["unique"]]:
-            raise Refusal(400, "42P10", "there is no unique or exclusion constraint matching the ON CONFLICT specification")
+            raise Refusal(400, "42P10", "there is no unique or exclusion constraint matching the ON CONFLICT "
+                          "specification")
         return target
 
     def write(self, name, request, prefer):

@@ -8,23 +8,29 @@ local function place(data)
   return data.machineName or "machine " .. data.machineId
 end
 
---- The receipt. nil when the customer gave no address.
+-- What is known of the drink: a machine without proof of dispense only knows that it tried.
+local function news(event, plan)
+  local where = ("%s (slot %d)"):format(place(event.data), plan.slot)
+  if plan.proof == "none" then
+    return ("the motor for your %s has turned at %s."):format(plan.drink, where)
+  end
+  return ("your %s has fallen at %s."):format(plan.drink, where)
+end
+
+--- The receipt. Its caller sees to it that the customer gave an address.
 function M.receipt(event, plan)
   local data = event.data
   local paid = plan.payment == "card" and "You paid " .. money.format(plan.price) .. "."
     or plan.payment == "prepaid" and "It was prepaid."
     or "It was on us."
+  local body = news(event, plan) .. " " .. paid
   return {
     to = data.email,
-    subject = "SipEat: enjoy your " .. plan.drink,
-    text = ("Hello %s,\n\nyour %s has fallen at %s (slot %d). %s\n\nSipEat\n"):format(
-      data.customerName, plan.drink, place(data), plan.slot, paid
+    subject = "SipEat: your " .. plan.drink,
+    text = ("Hello %s,\n\n%s\n\nSipEat\n"):format(data.customerName, body),
+    html = ("<p>Hello %s,</p><p>%s</p><p>SipEat</p>"):format(
+      mailer.html(data.customerName), mailer.html(body)
     ),
-    html = ("<p>Hello %s,</p><p>your <b>%s</b> has fallen at %s (slot %d). %s</p><p>SipEat</p>")
-      :format(
-        mailer.html(data.customerName), mailer.html(plan.drink), mailer.html(place(data)),
-        plan.slot, paid
-      ),
   }
 end
 
