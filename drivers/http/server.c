@@ -23,7 +23,7 @@ void sip_server_options_init(struct sip_server_options *options)
 {
   *options = (struct sip_server_options){
     .host = "127.0.0.1",
-    .max_body_bytes = 8 * 1024 * 1024,
+    .max_body_bytes = (size_t)8 << 20,
     .header_timeout_ms = 10000,
     .body_timeout_ms = 60000,
     .idle_timeout_ms = 60000,

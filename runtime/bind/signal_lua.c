@@ -74,9 +74,9 @@ static int l_wake(lua_State *L)
 
 static int signal_gc(lua_State *L)
 {
-  struct sip_list *waiters = luaL_checkudata(L, 1, SIGNAL), *node;
+  struct sip_list *waiters = luaL_checkudata(L, 1, SIGNAL);
 
-  while ((node = sip_list_shift(waiters)) != NULL) { /* lua_close collects in any order */
+  while (sip_list_shift(waiters) != NULL) { /* lua_close collects in any order */
   }
   return 0;
 }
