@@ -146,8 +146,22 @@ static void event_delay(struct sip_event *event, uint64_t delay_ms)
     return;
   }
   event->due_ms = sip_flow_now_ms(flow) + delay_ms;
+  event->is_delayed = true;
   sip_list_push(&flow->delayed, &event->ready);
   sip_flow_set_timer(flow);
+}
+
+/* Without an outcome, and with it what waits behind it: those of its key must not overtake it. */
+static void event_give_up(struct sip_event *event)
+{
+  struct sip_flow *flow = event->flow;
+  struct sip_flow_partition *partition = event->partition;
+
+  partition->events++; /* keeps it through the drop */
+  event_free(event);
+  sip_flow_drop_waiting(flow, partition, SIP_DROP_AHEAD);
+  partition->events--;
+  sip_flow_partition_unref(partition);
 }
 
 /* Looks at an event whose task has ended or whose output was reported. */
@@ -162,7 +176,7 @@ static void event_conclude(struct sip_event *event)
   if (finished && event->trouble == SIP_NO_TROUBLE) {
     event_terminal(event);
   } else if (event_is_leaving(event)) {
-    event_free(event);
+    event_give_up(event);
   } else {
     flow->redelivered++;
     event_delay(event, event->verdict == SIP_VERDICT_AGAIN ? event->delay_ms : REDELIVER_AFTER_MS);
@@ -257,6 +271,9 @@ static void event_start(struct sip_event *event)
     event_delay(event, REDELIVER_AFTER_MS);
     return;
   }
+  if (event->record.offset > event->partition->started) {
+    event->partition->started = event->record.offset;
+  }
   event_forget_trouble(event); /* push_event has told it */
   flow->running++;
 }
@@ -265,7 +282,7 @@ void sip_flow_pump(struct sip_flow *flow)
 {
   struct sip_list *node;
 
-  while (flow->running < flow->spec.concurrency && !flow->draining &&
+  while (flow->running < flow->spec.concurrency &&
          (node = sip_list_shift(&flow->runnable)) != NULL) {
     event_start(SIP_CONTAINER(node, struct sip_event, ready));
   }

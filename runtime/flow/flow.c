@@ -326,7 +326,7 @@ void sip_flow_drain(struct sip_flow *flow, uint64_t limit_ms)
   }
   if (!flow->draining) {
     flow->draining = true;
-    sip_flow_drop_waiting(flow, NULL);
+    sip_flow_drop_waiting(flow, NULL, SIP_DROP_AHEAD);
   }
   sip_flow_set_timer(flow);
   flow_look_at_drain(flow);
@@ -414,6 +414,7 @@ static void flow_wake_delayed(struct sip_flow *flow, uint64_t now)
     next = node->next;
     if (event->due_ms <= now) {
       sip_list_remove(&event->ready);
+      event->is_delayed = false;
       sip_list_push(&flow->runnable, &event->ready);
     }
   }
@@ -434,13 +435,14 @@ static void flow_on_timer(uv_timer_t *timer)
     flow_take(flow);
   }
   if (is_due(&flow->fail_at_ms, now) && flow->state == SIP_SOURCE_OPEN) {
-    sip_flow_drop_waiting(flow, NULL);
+    sip_flow_drop_waiting(flow, NULL, SIP_DROP_ALL);
     flow_close(flow);
   }
   if (is_due(&flow->reopen_at_ms, now)) {
     flow_reopen(flow);
   }
   if (flow->drain_by_ms != 0 && now >= flow->drain_by_ms) {
+    sip_flow_drop_waiting(flow, NULL, SIP_DROP_ALL);
     sip_flow_kill_running(flow);
   }
   sip_flow_after_event(flow);

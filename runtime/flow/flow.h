@@ -26,7 +26,8 @@ struct sip_flow_partition {
   uint64_t log; /* a number for both, for the lanes */
   enum sip_partition_phase phase;
   struct sip_watermark mark;
-  size_t events; /* taken and not freed: the last one frees a partition that is gone */
+  int64_t started; /* the highest offset that was ever started, or -1 */
+  size_t events;   /* taken and not freed: the last one frees a partition that is gone */
   bool paused;
 };
 
@@ -66,8 +67,9 @@ struct sip_event {
   size_t outputs;          /* emitted and not reported */
   uint64_t emitted;        /* outputs so far: the index of the next one */
   unsigned failed_outputs; /* a bit for each slot */
-  uint64_t delay_ms;       /* with SIP_VERDICT_AGAIN */
-  uint64_t due_ms;         /* when it is delayed */
+  bool is_delayed;
+  uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
+  uint64_t due_ms;   /* when it is delayed */
   struct sip_output_slot slots[SIP_OUTPUT_SLOTS];
 };
 
@@ -155,8 +157,12 @@ void sip_flow_hold(struct sip_flow *flow, bool hold);
 /** Gives revoked partitions back once nothing runs on them, or when their time is up. */
 void sip_flow_look_at_leaving(struct sip_flow *flow);
 
-/** Drops what does not run: of one partition, or of all (NULL). */
-void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition);
+/** Drops what waits, of one partition or of all (NULL): with SIP_DROP_ALL everything; with
+ *  SIP_DROP_AHEAD only what lies ahead of the last event that was started, and what the watermark
+ *  will not reach: the rest is run, for what was finished behind it comes again otherwise. */
+enum sip_drop { SIP_DROP_ALL, SIP_DROP_AHEAD };
+void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition,
+                           enum sip_drop what);
 
 /** The source is gone, and with it all partitions. */
 void sip_flow_forget_partitions(struct sip_flow *flow);

@@ -1,8 +1,8 @@
 /* partition.c - partitions of a flow that come and go with rebalances. Loop thread only.
  *
- * A partition that is revoked drops what waits; what runs may finish within LEAVE_WITHIN_MS and is
- * still stored. One that is gone is kept only until its last event has ended, and stores nothing:
- * when it comes back it is another one. */
+ * A partition that is revoked drops what lies ahead; what runs, and what the watermark needs to
+ * pass it, may finish within LEAVE_WITHIN_MS and is still stored. One that is gone is kept only
+ * until its last event has ended, and stores nothing: when it comes back it is another one. */
 #include "core/log.h"
 #include "flow/flow.h"
 
@@ -70,6 +70,7 @@ static struct sip_flow_partition *partition_new(const struct sip_partition *name
     return NULL;
   }
   partition->partition = name->partition;
+  partition->started = -1;
   partition->log = partition_log(name);
   sip_watermark_init(&partition->mark);
   return partition;
@@ -118,20 +119,40 @@ static void batch_drop(struct sip_flow *flow, const struct sip_flow_partition *p
   flow->batch_count = kept;
 }
 
-void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition)
+static bool event_is_dropped(const struct sip_event *event, enum sip_drop what)
+{
+  const struct sip_flow_partition *partition = event->partition;
+  int64_t offset = event->record.offset, barrier = partition->mark.barrier;
+
+  return what == SIP_DROP_ALL || event->is_delayed || offset > partition->started ||
+         (barrier >= 0 && offset > barrier);
+}
+
+static bool drop_some(struct sip_flow *flow, const struct sip_flow_partition *partition,
+                      enum sip_drop what)
 {
   struct sip_list *next;
+  bool dropped = false;
 
-  batch_drop(flow, partition);
   /* From the last one on: so the next member of a lane never gets its turn only to be dropped. */
   for (struct sip_list *node = flow->events.prev; node != &flow->events; node = next) {
     struct sip_event *event = SIP_CONTAINER(node, struct sip_event, all);
 
     next = node->prev;
     if ((partition == NULL || event->partition == partition) && event->task == NULL &&
-        event->outputs == 0) {
+        event->outputs == 0 && event_is_dropped(event, what)) {
       sip_event_drop(event);
+      dropped = true;
     }
+  }
+  return dropped;
+}
+
+void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition,
+                           enum sip_drop what)
+{
+  batch_drop(flow, partition);
+  while (drop_some(flow, partition, what)) { /* what was dropped may be a barrier for others */
   }
 }
 
@@ -146,7 +167,13 @@ static void leaving_gone(struct sip_flow *flow)
 {
   flow->leave_by_ms = 0;
   while (!sip_list_empty(&flow->leaving)) {
-    partition_gone(SIP_CONTAINER(flow->leaving.next, struct sip_flow_partition, link));
+    struct sip_flow_partition *partition =
+      SIP_CONTAINER(flow->leaving.next, struct sip_flow_partition, link);
+
+    partition->events++; /* keeps it through the drop */
+    sip_flow_drop_waiting(flow, partition, SIP_DROP_ALL);
+    partition->events--;
+    partition_gone(partition);
   }
 }
 
@@ -173,7 +200,7 @@ static void partition_leave(struct sip_flow *flow, struct sip_flow_partition *pa
   sip_list_remove(&partition->link);
   sip_list_push(&flow->leaving, &partition->link);
   partition->phase = SIP_PARTITION_LEAVING;
-  sip_flow_drop_waiting(flow, partition);
+  sip_flow_drop_waiting(flow, partition, SIP_DROP_AHEAD);
 }
 
 void sip_flow_on_revoked(void *owner, const struct sip_partition *partitions, size_t count,
