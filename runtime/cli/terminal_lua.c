@@ -29,6 +29,7 @@ struct reader {
   int fd;
   bool polled;     /* `poll` is initialised */
   bool owned, end; /* `owned`: close the descriptor */
+  bool told;       /* that nothing is there yet: the next call waits */
   struct sip_buf text;
   size_t at; /* first byte not handed out */
   uint64_t done_bytes, size_bytes;
@@ -214,8 +215,13 @@ static int reader_step(lua_State *L, struct reader *r)
       return 1;
     }
     got = reader_fill(r);
-    if (got == UV_EAGAIN) {
+    if (got == UV_EAGAIN && r->told) {
       return reader_wait(L, r);
+    }
+    r->told = got == UV_EAGAIN;
+    if (r->told) {
+      lua_pushboolean(L, 1);
+      return 1;
     }
     if (got == SIP_ETOOBIG) {
       return sip_push_error(L, got, "a line is longer than 16 MiB");
@@ -263,7 +269,7 @@ static struct reader *check_reader(lua_State *L)
   return *box;
 }
 
-/** A line; nil at the end; true: something has come, call again. */
+/** A line; nil at the end; true: nothing is there (the next call waits), or something has come. */
 static int l_reader_poll(lua_State *L)
 {
   struct reader *r = check_reader(L);

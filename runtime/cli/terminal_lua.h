@@ -9,8 +9,8 @@
  *   is_terminal(name)  "stdin", "stdout" or "stderr"
  *   ask(prompt)        a line from standard input, or nil at its end; blocks
  *   open(path)         reader | nil, message, code; "-" is standard input
- *   reader:poll()      a line without its end; true: nothing yet, call again; nil at the end;
- *                      or nil, message, code ("TOO_BIG", "ECANCELED")
+ *   reader:poll()      a line without its end; nil at the end; nil, message, code ("TOO_BIG",
+ *                      "ECANCELED"); or true, call again: first before it waits, then after it
  *   reader:progress()  bytes handed out, and the file's size or nil
  *   reader:close() */
 #include <lua.h>
