@@ -1,12 +1,15 @@
 /* luatest.c - runs one Lua test file in the whole runtime: luatest FILE. Exit 0 when every test
  * passed.
  *
- * require "sipeat.luatest" offers test, eq, ok, has, fails, broker, flows; each test runs as a part
- * of the file's task and may wait. broker() starts an embedded Kafka broker for this file and gives
- * its address; flows(f) runs the flows that f declares, instead of those before. */
+ * require "sipeat.luatest" offers test, eq, ok, has, fails, broker, flows, server; each test runs
+ * as a part of the file's task and may wait. broker() starts an embedded Kafka broker for this file
+ * and gives its address; flows(f) runs the flows that f declares, instead of those before;
+ * server(script, ...) starts a program of tests/support until the end of this file and gives the
+ * first line that it prints. */
 #include "core/log.h"
 #include "kafka/embedded.h"
 #include "modules.h"
+#include "support/process.h"
 #include "vm/script.h"
 #include "vm/vm.h"
 
@@ -108,6 +111,21 @@ static int luatest_flows(lua_State *L)
   return 0;
 }
 
+/* Programs that server() started; they end with this one. */
+static struct sip_process servers[16];
+static size_t server_count;
+
+static int luatest_server(lua_State *L)
+{
+  const char *script = luaL_checkstring(L, 1);
+
+  luaL_argcheck(L, server_count < sizeof servers / sizeof servers[0], 1, "too many servers");
+  sip_process_start(&servers[server_count], __FILE__, script, luaL_optstring(L, 2, NULL),
+                    luaL_optstring(L, 3, NULL));
+  lua_pushstring(L, servers[server_count++].line);
+  return 1;
+}
+
 static int luatest_open(lua_State *L)
 {
   if (luaL_loadbufferx(L, LIBRARY, sizeof LIBRARY - 1, "=luatest", "t") != LUA_OK) {
@@ -118,6 +136,8 @@ static int luatest_open(lua_State *L)
   lua_setfield(L, -2, "broker");
   lua_pushcfunction(L, luatest_flows);
   lua_setfield(L, -2, "flows");
+  lua_pushcfunction(L, luatest_server);
+  lua_setfield(L, -2, "server");
   return 1;
 }
 
@@ -147,6 +167,7 @@ int main(int argc, char **argv)
     (void)fprintf(stderr, "usage: luatest FILE\n");
     return 2;
   }
+  (void)signal(SIGPIPE, SIG_IGN); /* as the program itself does */
   (void)setvbuf(stdout, NULL, _IOLBF, 0);
   sip_log_setup(2, SIP_LOG_AUTO, getenv("LUATEST_DEBUG") != NULL ? SIP_LOG_DEBUG : SIP_LOG_WARN);
   if (uv_loop_init(&loop) < 0 || sip_vm_new(&vm, &loop, &options, &err) < 0 ||
@@ -171,6 +192,9 @@ int main(int argc, char **argv)
   if (uv_loop_close(&loop) != 0) {
     (void)fprintf(stderr, "luatest: the loop does not close: a handle is left open\n");
     failed++;
+  }
+  while (server_count > 0) {
+    sip_process_stop(&servers[--server_count]);
   }
   (void)printf("%ld passed, %ld failed\n", passed, failed);
   return failed == 0 && passed > 0 ? 0 : 1;
