@@ -72,14 +72,16 @@ static int timed_out(CURL *easy, const char *what, const char *target, struct si
 {
   curl_off_t name = 0, connect = 0, first = 0;
   const char *stage = "receiving the answer";
+  long port = 0; /* of the connection, also of one that was kept: its times are all 0 */
 
   (void)curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &name);
   (void)curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connect);
   (void)curl_easy_getinfo(easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
+  (void)curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &port);
   if (first == 0) {
-    stage = connect > 0 ? "waiting for the answer"
-            : name > 0  ? "connecting"
-                        : "looking up the host";
+    stage = connect > 0 || port > 0 ? "waiting for the answer"
+            : name > 0              ? "connecting"
+                                    : "looking up the host, or waiting for a free connection";
   }
   return sip_err_set(err, UV_ETIMEDOUT, "%s %s: timed out while %s", what, target, stage);
 }

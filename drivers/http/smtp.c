@@ -67,6 +67,18 @@ static int mail_close_socket(void *arg, curl_socket_t fd)
   return close(fd);
 }
 
+/* Makes every connection of this thread unusable: libcurl finds them dead and says nothing on them.
+ * It keeps one for the next message even when the server has not answered the last (7.88,
+ * smtp_done), and at the end it says QUIT and waits up to two minutes for the reply. */
+static void mail_cut(struct mail_thread *thread)
+{
+  for (size_t i = 0; i < MAX_SOCKETS; i++) {
+    if (thread->sockets[i] >= 0) {
+      (void)shutdown(thread->sockets[i], SHUT_RDWR); /* fails when the peer was faster */
+    }
+  }
+}
+
 static CURLcode mail_transfer(struct mail_thread *thread, struct sip_smtp_job *job)
 {
   CURLcode result = CURLE_ABORTED_BY_CALLBACK;
@@ -92,6 +104,9 @@ static CURLcode mail_transfer(struct mail_thread *thread, struct sip_smtp_job *j
   }
   while ((message = curl_multi_info_read(thread->curl, &left)) != NULL) {
     result = message->msg == CURLMSG_DONE ? message->data.result : result;
+  }
+  if (result != CURLE_OK) {
+    mail_cut(thread);
   }
   (void)curl_multi_remove_handle(thread->curl, job->easy); /* fails only when it is not in */
   return result;
@@ -139,12 +154,7 @@ static void mail_run(void *arg)
   curl = thread->curl;
   thread->curl = NULL;
   uv_mutex_unlock(&smtp->mu);
-  for (size_t i = 0; i < MAX_SOCKETS;
-       i++) { /* else libcurl says QUIT and waits up to two minutes for the reply */
-    if (thread->sockets[i] >= 0) {
-      (void)shutdown(thread->sockets[i], SHUT_RDWR); /* fails when the peer was faster */
-    }
-  }
+  mail_cut(thread);
   (void)curl_multi_cleanup(curl);
   uv_mutex_lock(&smtp->mu);
   thread->ended = true;

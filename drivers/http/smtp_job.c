@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_RECIPIENTS = 100 }; /* RFC 5321 section 4.5.3.1.8: what every server takes */
+enum {
+  MAX_RECIPIENTS = 100, /* RFC 5321 section 4.5.3.1.8: what every server takes */
+  QUIT_PATIENCE_MS = 500
+};
 
 /* --- on the mail thread: libcurl's callbacks --- */
 
@@ -42,7 +45,9 @@ static int job_on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, 
   struct sip_smtp_job *job = arg;
 
   (void)a, (void)b, (void)c, (void)d;
-  return atomic_load(&job->abort) ? 1 : 0;
+  /* libcurl waits up to two minutes for the reply to QUIT, calling this once a second */
+  return atomic_load(&job->abort) ||
+         (job->quit_ms != 0 && uv_hrtime() / 1000000 > job->quit_ms + QUIT_PATIENCE_MS);
 }
 
 static size_t job_on_body(char *data, size_t size, size_t count, void *arg)
@@ -60,12 +65,14 @@ static bool starts_with(const char *data, size_t len, const char *word)
 static void job_saw_command(struct sip_smtp_job *job, const char *data, size_t len)
 {
   if (starts_with(data, len, "QUIT")) {
-    job->quit = true; /* said after a failure too: the reply before it is the one that counts */
+    job->quit_ms =
+      uv_hrtime() /
+      1000000; /* said after a failure too: the reply before it is the one that counts */
     return;
   }
   job->status = 0;
   job->reply[0] = '\0';
-  job->quit = false;
+  job->quit_ms = 0;
   if (starts_with(data, len, "MAIL FROM")) {
     job->stage = SMTP_STAGE_MAIL;
     job->rcpt = NULL;
@@ -101,7 +108,7 @@ static void job_saw_reply(struct sip_smtp_job *job, const char *data, size_t len
 {
   size_t used = 0;
 
-  if (job->quit || len < 3 || data[0] < '2' || data[0] > '5') {
+  if (job->quit_ms != 0 || len < 3 || data[0] < '2' || data[0] > '5') {
     return;
   }
   for (size_t i = 0; i < len && used + 1 < sizeof job->reply; i++) {

@@ -39,7 +39,7 @@ struct sip_smtp_job {
   /* what the server said, from libcurl's debug callback */
   enum smtp_stage stage;
   struct curl_slist *rcpt; /* borrowed from `to`: whose reply comes next */
-  bool quit;               /* QUIT was said */
+  uint64_t quit_ms;        /* when QUIT was said, of uv_hrtime in milliseconds; 0: not */
   int status;              /* of the reply to the last command, 0 before it came */
   char reply[200];         /* its last line, printable ASCII */
   struct sip_smtp_refusal *refusals;
