@@ -7,7 +7,7 @@ local store = require "flows.store"
 
 local M = {}
 
-local attaching = task.semaphore(1)
+local attaching = {} -- id -> a semaphore while somebody attaches the machine: one at a time for each
 local changed = {} -- ids of machines that were set up anew since they were attached
 
 -- Drinks in the machine: those in stock, and those that are reserved and have not fallen yet.
@@ -29,9 +29,13 @@ local function physical_stock(machine_id, rows)
   return slots
 end
 
+local function is_ready(machine)
+  return vending.is_attached(machine.machine_id) and not changed[machine.machine_id]
+end
+
 local function attach(machine)
-  if vending.is_attached(machine.machine_id) and not changed[machine.machine_id] then
-    return true
+  if is_ready(machine) then
+    return true -- while this one waited
   end
   local rows, problem = store.find("inventory", { machine_id = machine.machine_id })
   if not rows then
@@ -56,7 +60,17 @@ end
 
 --- Attaches a machine (a row of the store), unless it is attached. true, or nil and a failure.
 function M.attach(machine)
-  return attaching:with(attach, machine)
+  if is_ready(machine) then
+    return true
+  end
+  local id = machine.machine_id
+  local turn = attaching[id] or task.semaphore(1)
+  attaching[id] = turn
+  local ok, problem = turn:with(attach, machine)
+  if ok then
+    attaching[id] = nil -- those who wait for this turn see that it is ready
+  end
+  return ok, problem
 end
 
 --- The machine is set up anew: it gets its new settings when it is next needed. What it was
