@@ -108,6 +108,8 @@ class FakeService:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 65536  # an answer is one segment: no waiting for delayed acknowledgements
+            disable_nagle_algorithm = True
 
             def serve(self):
                 length = int(self.headers.get("Content-Length") or 0)
