@@ -17,7 +17,14 @@ end
 local KINDS = { transient = true, permanent = true, bug = true, timeout = true, cancelled = true }
 
 -- Codes that say by themselves that trying again cannot help: the data is what it is.
-local DATA_CODES = { BAD_DATA = true, INVALID_EVENT = true, UNKNOWN_TYPE = true, TOO_BIG = true }
+local DATA_CODES = {
+  BAD_DATA = true,
+  INVALID_ADDRESS = true,
+  INVALID_EVENT = true,
+  SMTP_REFUSED = true, -- a 5xx; a 4xx is SMTP_TEMPORARY
+  TOO_BIG = true,
+  UNKNOWN_TYPE = true,
+}
 
 -- Codes of a request that certainly never reached its receiver, or was turned away before it acted.
 local NEVER_STARTED = {
