@@ -3,6 +3,7 @@
 
 #include "bind/bind.h"
 #include "bind/flow_lua.h"
+#include "core/log.h"
 #include "flow/engine.h"
 #include "http/http_lua.h"
 #include "kafka/kafka_lua.h"
@@ -108,15 +109,19 @@ int sip_modules_commit(struct sip_vm *vm, struct sip_err *err)
 {
   struct sip_engine *engine = NULL;
   int rc = sip_flow_lua_engine(&engine, vm, err);
-  int started;
+  struct sip_err late = { 0 };
 
+  if (rc == 0) {
+    rc = sip_engine_commit(engine, err);
+  }
   if (rc < 0) {
+    (void)call_versioned(vm, "rollback", NULL); /* forgets; needs no memory */
     return rc;
   }
-  rc = sip_engine_commit(engine, err);
-  started =
-    call_versioned(vm, "commit", rc < 0 ? NULL : err); /* the first failure is the one told */
-  return rc < 0 ? rc : started;
+  if (call_versioned(vm, "commit", &late) < 0) { /* memory is out; the flows are the new ones */
+    sip_log(SIP_LOG_ERROR, "host", NULL, "routes or timers of the new version: %s", late.message);
+  }
+  return 0;
 }
 
 void sip_modules_rollback(struct sip_vm *vm)

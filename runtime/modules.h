@@ -25,8 +25,9 @@ bool sip_modules_connected(struct sip_vm *vm);
 /** A script is about to load: flows and routes that it registers are kept apart. */
 int sip_modules_begin(struct sip_vm *vm, struct sip_err *err);
 
-/** It has loaded: its flows and routes take the place of the old ones. @return 0 or a negative code
- */
+/** It has loaded: its flows, routes and timers take the place of the old ones. @return 0; or a
+ * negative code when a flow cannot be opened: then the old ones go on, and what it registered is
+ * forgotten */
 int sip_modules_commit(struct sip_vm *vm, struct sip_err *err);
 
 /** It has not: what it registered is forgotten. */

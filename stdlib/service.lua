@@ -128,7 +128,8 @@ end
 
 local FLOW_COUNTERS = {
   { "taken", "Events taken from the broker." },
-  { "finished", "Events that came to their end." },
+  { "finished", "Events that came to their end, dead letters included." },
+  { "dead", "Events that went to the dead letters." },
   { "unfinished", "Events given back without an outcome." },
   { "redelivered", "Events dispatched again after a crash or a failed output." },
 }

@@ -9,17 +9,13 @@
 #include "modules.h"
 #include "vm/task.h"
 
-/** Makes a loaded version the one that runs. @return 0; or negative, at the first load only: a flow
- * of it cannot be opened */
+/** Makes a loaded version the one that runs. @return 0, or negative: the old one goes on */
 static int host_take_over(struct sip_host *host, struct sip_script *script, struct sip_err *err)
 {
   int rc = sip_modules_commit(host->vm, err);
 
-  if (rc < 0 && host->script == NULL) {
+  if (rc < 0) {
     return rc;
-  }
-  if (rc < 0) { /* what could be opened runs: the functions are the new ones already */
-    sip_log(SIP_LOG_ERROR, "reload", NULL, "%s", err->message);
   }
   sip_script_free(host->script);
   host->script = script;
