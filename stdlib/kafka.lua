@@ -32,7 +32,7 @@ local READER = opts.spec("sipeat.kafka.reader", {
   from = { "string|integer", default = "beginning" },
 })
 
-local RUN = opts.spec("sipeat.kafka.consumer.run", {
+local RUN = opts.spec("sipeat.kafka.run", {
   commit = { "boolean", default = true },
 })
 
@@ -100,8 +100,9 @@ function M.start_at(from)
   end
   local ms = M.time_ms(from)
   if not ms then
-    return nil, ("from: expected \"beginning\", \"end\" or a time such as \"2026-03-01T10:00:00Z\", "
-      .. "got %s"):format(opts.show(from)), "EINVAL"
+    local why = "from: expected %q, %q or a time, as in %q; got %s"
+    why = why:format("beginning", "end", "2026-03-01T10:00:00Z", opts.show(from))
+    return nil, why, "EINVAL"
   end
   return ms
 end
@@ -207,8 +208,8 @@ Consumer.__close = function(self)
   self:close()
 end
 
---- The next record, waiting for it. nil, message, "ETIMEDOUT" after `timeout` (a duration); a reader
---- answers "END" once it has read everything that is there.
+--- The next record, waiting for it. nil, message, "ETIMEDOUT" after `timeout` (a duration); a
+--- reader answers "END" once it has read everything that is there.
 function Consumer:next(timeout)
   local limit
   if timeout ~= nil then

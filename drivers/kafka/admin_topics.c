@@ -4,16 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { TOPIC_POLL_MS = 50 };
-
-static void topic_pause(void)
-{
-  const struct timespec pause = { 0, TOPIC_POLL_MS * 1000000L };
-
-  (void)nanosleep(&pause, NULL); /* a shorter pause does no harm */
-}
 
 /* Metadata of one topic, or of all with name NULL. NULL with `err` filled. */
 static const struct rd_kafka_metadata *topic_metadata(struct sip_kafka_admin *admin,
@@ -70,6 +62,7 @@ static int topic_await(struct sip_kafka_admin *admin, const char *name, int *par
 {
   for (int waited_ms = 0; waited_ms <= admin->timeout_ms; waited_ms += TOPIC_POLL_MS) {
     int count = topic_ask(admin, name, err);
+    rd_kafka_event_t *event;
 
     if (count != 0) {
       if (count > 0 && partitions != NULL) {
@@ -77,7 +70,11 @@ static int topic_await(struct sip_kafka_admin *admin, const char *name, int *par
       }
       return count < 0 ? count : 0;
     }
-    topic_pause();
+    /* Nothing comes on this queue now: it serves as a pause. */
+    event = rd_kafka_queue_poll(admin->queue, TOPIC_POLL_MS);
+    if (event != NULL) {
+      rd_kafka_event_destroy(event);
+    }
   }
   return sip_admin_err(admin, err, RD_KAFKA_RESP_ERR__TIMED_OUT,
                        "its partitions have no leader yet", "create topic", name);

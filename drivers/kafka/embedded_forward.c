@@ -190,7 +190,7 @@ static int forward_target(struct sip_forward *forward, const char *target, struc
   }
   memcpy(host, target, (size_t)(colon - target));
   host[colon - target] = '\0';
-  if (uv_ip4_addr(host, atoi(colon + 1), &forward->target) < 0) {
+  if (uv_ip4_addr(host, (int)strtoul(colon + 1, NULL, 10), &forward->target) < 0) {
     return sip_err_set(err, UV_EINVAL, "embedded broker: %s is no address", target);
   }
   return 0;

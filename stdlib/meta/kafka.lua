@@ -1,0 +1,218 @@
+---@meta sipeat.kafka
+error("type stubs: require \"sipeat.kafka\" in a script instead")
+
+---Kafka below the level of flows: the process's producer, consumers one record at a time, readers
+---without a group, and topics and groups.
+---@class sipeat.kafka
+local M = {}
+
+---@alias sipeat.kafka.Header [string, string?] name and bytes; nil is a header without a value
+
+---@class sipeat.kafka.Record
+---@field topic string
+---@field partition integer
+---@field offset integer
+---@field timestamp integer ms since 1970-01-01 UTC; -1 when the broker gave none
+---@field timestamp_type "CreateTime"|"LogAppendTime"
+---@field key string? bytes
+---@field value string? bytes; nil is a tombstone
+---@field headers sipeat.kafka.Header[] names may repeat
+
+---@class sipeat.kafka.SendOptions
+---@field topic string
+---@field key? string decides the partition, as Java's client does (murmur2)
+---@field value? string nil writes a tombstone
+---@field headers? table<string, string>|sipeat.kafka.Header[]
+---@field partition? integer default -1: by the key
+---@field timestamp? integer ms since 1970-01-01 UTC; default 0: now
+
+---@class sipeat.kafka.Report
+---@field topic string
+---@field partition integer
+---@field offset integer
+
+---@class sipeat.kafka.Producer
+local Producer = {}
+
+---Sends one record and waits until the broker has acknowledged it.
+---@param record sipeat.kafka.SendOptions
+---@return sipeat.kafka.Report? report
+---@return string? message
+---@return string? code such as "MSG_SIZE_TOO_LARGE", "UNKNOWN_TOPIC_OR_PART", "_MSG_TIMED_OUT"
+function Producer:send(record) end
+
+---Sends a list and waits for all of it. For a record that failed there is { message, code }.
+---@param records sipeat.kafka.SendOptions[]
+---@return (sipeat.kafka.Report|{ message: string, code: string })[]? results in the same order
+---@return string? message only when the wait was cancelled
+---@return string? code
+function Producer:send_many(records) end
+
+---The process's producer: idempotent, acknowledged by all replicas.
+---@return sipeat.kafka.Producer
+function M.producer() end
+
+---@class sipeat.kafka.ConsumerOptions
+---@field group string
+---@field topics string|string[] names, or patterns that begin with ^
+---@field from? string|integer "beginning" (default), "end", a time or ms: without a commit
+
+---@class sipeat.kafka.ReaderOptions
+---@field topic string
+---@field from? string|integer "beginning" (default), "end", a time or ms
+
+---@class sipeat.kafka.RunOptions
+---@field commit? boolean default true: commit each record that was handled
+
+---A member of a group, or a reader without one. Can be closed by `local c <close> = …`.
+---@class sipeat.kafka.Consumer
+local Consumer = {}
+
+---The next record, waiting for it.
+---@param timeout string? a duration such as "5s"; none waits for ever
+---@return sipeat.kafka.Record? record
+---@return string? message
+---@return string? code "ETIMEDOUT"; "END" once a reader has read everything; "CLOSED"; "EBUSY"
+function Consumer:next(timeout) end
+
+---Everything up to and with this record of its partition is finished.
+---@param record sipeat.kafka.Record
+---@return true? ok
+---@return string? message
+---@return string? code
+function Consumer:commit(record) end
+
+---Commits what was finished and leaves the group.
+---@return true? ok
+---@return string? message
+---@return string? code
+function Consumer:close() end
+
+---Hands each record to handler(record) and commits it, until close or a failure.
+---@param handler fun(record: sipeat.kafka.Record): any, string?, string?
+---@param options sipeat.kafka.RunOptions?
+---@return true? ok
+---@return string? message
+---@return string? code
+function Consumer:run(handler, options) end
+
+---A member of a consumer group. What was not committed comes again.
+---@param options sipeat.kafka.ConsumerOptions
+---@return sipeat.kafka.Consumer? consumer
+---@return string? message
+---@return string? code
+function M.consumer(options) end
+
+---All partitions of a topic without a group: nothing is committed, others are not disturbed.
+---@param options sipeat.kafka.ReaderOptions
+---@return sipeat.kafka.Consumer? reader
+---@return string? message
+---@return string? code
+function M.reader(options) end
+
+---True while a broker answers.
+---@return boolean
+function M.connected() end
+
+---Records that wait for their acknowledgement.
+---@return integer
+function M.pending() end
+
+---Milliseconds since 1970-01-01 UTC of "2026-03-01", "2026-03-01T10:00:00Z" or with "+02:00".
+---@param text string
+---@return integer?
+function M.time_ms(text) end
+
+---"beginning", "end" or ms, from any of these or a time as text.
+---@param from string|integer
+---@return string|integer? at
+---@return string? message
+---@return string? code
+function M.start_at(from) end
+
+---@class sipeat.kafka.CreateTopicOptions
+---@field name string
+---@field partitions? integer default 0: the broker's own
+---@field replication? integer default 0: the broker's own
+---@field config? table<string, string|number|boolean> such as ["retention.ms"]
+
+---@class sipeat.kafka.ResetGroupOptions
+---@field group string
+---@field topic string
+---@field to string|integer "beginning", "end", "offset:42", a time or ms
+
+---@class sipeat.kafka.Partition
+---@field id integer
+---@field leader integer? nil: none
+---@field replicas integer
+---@field in_sync integer
+---@field low integer? first offset
+---@field high integer? offset of the next record
+
+---@class sipeat.kafka.Topic
+---@field name string
+---@field partitions sipeat.kafka.Partition[]
+
+---@class sipeat.kafka.GroupOffset
+---@field topic string
+---@field partition integer
+---@field committed integer? nil: none
+---@field low integer?
+---@field high integer?
+---@field lag integer records that are not finished
+
+---@class sipeat.kafka.Group
+---@field name string
+---@field state string "Stable", "Empty", "Dead"…; "unknown" on an embedded broker
+---@field members integer
+---@field offsets sipeat.kafka.GroupOffset[]?
+
+---@class sipeat.kafka.Admin
+local Admin = {}
+
+---@param options sipeat.kafka.CreateTopicOptions|string
+---@return { name: string, partitions: integer }? topic
+---@return string? message
+---@return string? code such as "TOPIC_ALREADY_EXISTS"
+function Admin:create_topic(options) end
+
+---@param name string
+---@return true? ok
+---@return string? message
+---@return string? code
+function Admin:delete_topic(name) end
+
+---@return sipeat.kafka.Topic[]? topics
+---@return string? message
+---@return string? code
+function Admin:topics() end
+
+---@param name string
+---@return sipeat.kafka.Topic? topic
+---@return string? message
+---@return string? code
+function Admin:describe_topic(name) end
+
+---@return sipeat.kafka.Group[]? groups
+---@return string? message
+---@return string? code
+function Admin:groups() end
+
+---@param name string
+---@return sipeat.kafka.Group? group
+---@return string? message
+---@return string? code
+function Admin:describe_group(name) end
+
+---Moves a group that has no running members.
+---@param options sipeat.kafka.ResetGroupOptions
+---@return { offsets: sipeat.kafka.GroupOffset[] }? moved
+---@return string? message
+---@return string? code
+function Admin:reset_group(options) end
+
+---Topics and groups of the cluster.
+---@return sipeat.kafka.Admin
+function M.admin() end
+
+return M
