@@ -2,7 +2,8 @@
  * the capture page instead of out of the machine, and a banner. Main thread. */
 #include "cli/host_state.h"
 
-#include "kafka/embedded.h"
+#include "bind/flow_lua.h"
+#include "flow/engine.h"
 #include "kafka/settings.h"
 
 #include <errno.h>
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static const char CONTACTS[] = "sipeat.contact.events";
 
 static int set_default(const char *name, struct sip_err *err, const char *format, const char *a)
 {
@@ -72,11 +75,54 @@ void sip_host_dev_close(struct sip_host *host)
   host->scratch[0] = '\0';
 }
 
+/** The topic to try things with: of the contact flow, else of any flow; NULL without flows. */
+static const char *banner_topic(const struct sip_host *host)
+{
+  enum { LOOKED_AT = 32 };
+  struct sip_flow_status flows[LOOKED_AT];
+  struct sip_engine *engine = NULL;
+  const char *topic = NULL;
+  size_t count;
+
+  if (sip_flow_lua_engine(&engine, host->vm, NULL) < 0) {
+    return NULL;
+  }
+  count = sip_engine_status(engine, flows, LOOKED_AT);
+  for (size_t i = 0; i < count && i < LOOKED_AT; i++) {
+    if (strcmp(flows[i].topic, CONTACTS) == 0) {
+      return CONTACTS;
+    }
+    if (topic == NULL && flows[i].topic[0] != '^') { /* a pattern is no topic */
+      topic = flows[i].topic;
+    }
+  }
+  return topic;
+}
+
+/** What to type next. `program` as it was typed: it may not be on the PATH. */
+static void banner_next(const struct sip_host *host, const char *program)
+{
+  const char *topic = banner_topic(host);
+
+  if (topic == NULL) {
+    return;
+  }
+  (void)printf("\n  In another terminal:\n");
+  if (strcmp(topic, CONTACTS) == 0) {
+    (void)printf("    %s publish contact.created --data "
+                 "'{\"name\": \"Ada\", \"email\": \"ada@example.org\", \"message\": \"Hello\"}'\n",
+                 program);
+  } else {
+    (void)printf("    %s publish TYPE --topic %s --data '{…}'\n", program, topic);
+  }
+  (void)printf("    %s consume %s --from-beginning\n", program, topic);
+  (void)printf("    %s topic list\n", program);
+}
+
 void sip_host_dev_banner(const struct sip_host *host)
 {
   const char *brokers = sip_kafka_settings_brokers(host->kafka);
   const char *webhook = getenv("DISCORD_WEBHOOK");
-  const char *program = program_invocation_name; /* as it was typed: it may not be on the PATH */
   bool captured = webhook != NULL && strstr(webhook, "/capture/discord/") != NULL;
 
   (void)printf("\n  sipeat %s runs %s\n\n", SIP_VERSION, host->options->script);
@@ -92,12 +138,7 @@ void sip_host_dev_banner(const struct sip_host *host)
     (void)printf("  samples  one event of %s every %.1f s\n", host->options->samples,
                  (double)host->options->every_ms / 1000);
   }
-  (void)printf("\n  In another terminal:\n");
-  (void)printf("    %s publish contact.created --data "
-               "'{\"name\": \"Ada\", \"email\": \"ada@example.org\", \"message\": \"Hello\"}'\n",
-               program);
-  (void)printf("    %s topic list\n", program);
-  (void)printf("    %s consume sipeat.contact.events --from-beginning\n\n", program);
-  (void)printf("  Ctrl-C stops it.\n\n");
+  banner_next(host, program_invocation_name);
+  (void)printf("\n  Ctrl-C stops it.\n\n");
   (void)fflush(stdout); /* a closed standard output does not stop a server */
 }

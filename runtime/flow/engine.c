@@ -251,6 +251,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
     if (count < max) {
       out[count] = (struct sip_flow_status){
         .group = flow->group,
+        .topic = flow->topics[0],
         .assigned = flow->assigned,
         .draining = flow->draining,
         .partitions = flow->partition_count,

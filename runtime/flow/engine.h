@@ -32,6 +32,7 @@ struct sip_flow_spec {
 
 struct sip_flow_status {
   const char *group; /* borrowed until the next change */
+  const char *topic; /* borrowed likewise: the first one, or a pattern */
   bool assigned;     /* the group has answered since the source was opened */
   bool draining;
   size_t partitions, running, waiting; /* waiting: taken and not running */

@@ -6,6 +6,7 @@
  * again. */
 #include "flow/flow.h"
 
+#include "core/buf.h"
 #include "core/log.h"
 #include "vm/vm.h"
 
@@ -370,6 +371,18 @@ static int flow_open_source(struct sip_flow *flow, struct sip_err *err)
   return rc;
 }
 
+static void flow_tell(const struct sip_flow *flow)
+{
+  struct sip_buf topics = SIP_BUF_INIT;
+
+  for (size_t i = 0; i < flow->topic_count; i++) {
+    (void)sip_buf_addf(&topics, "%s%s", i == 0 ? "" : ", ", flow->topics[i]); /* only a log line */
+  }
+  sip_log(SIP_LOG_INFO, "flow", NULL, "%s: joining the group for %s", flow->group,
+          topics.data != NULL ? topics.data : "its topics");
+  sip_buf_deinit(&topics);
+}
+
 int sip_flow_open(struct sip_flow *flow, struct sip_err *err)
 {
   int rc = flow_open_source(flow, err);
@@ -380,6 +393,7 @@ int sip_flow_open(struct sip_flow *flow, struct sip_err *err)
   (void)uv_timer_init(sip_vm_loop(sip_vm_state(flow->vm)), &flow->timer); /* always 0 */
   flow->timer.data = flow;
   flow->timer_open = true;
+  flow_tell(flow);
   return 0;
 }
 
