@@ -6,7 +6,7 @@
  * at a time. */
 #include "kafka/settings.h"
 
-#include "core/buf.h"
+#include "core/nearest.h"
 #include "kafka/settings_conf.h"
 
 #include <librdkafka/rdkafka.h>
@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 struct setting {
   char *name, *value;
@@ -179,44 +178,13 @@ int sip_kafka_settings_copy(struct sip_kafka_settings **out, const struct sip_ka
   return 0;
 }
 
-/* Letters that would have to change, up to `limit`; names are at most 63 bytes. */
-static size_t settings_distance(const char *a, const char *b, size_t limit)
-{
-  size_t row[64];
-  size_t la = strlen(a), lb = strlen(b);
-
-  if (la > 63 || lb > 63) {
-    return limit;
-  }
-  for (size_t j = 0; j <= lb; j++) {
-    row[j] = j;
-  }
-  for (size_t i = 1; i <= la; i++) {
-    size_t diagonal = row[0];
-
-    row[0] = i;
-    for (size_t j = 1; j <= lb; j++) {
-      size_t best = diagonal + (a[i - 1] != b[j - 1]);
-
-      diagonal = row[j];
-      if (row[j] + 1 < best) {
-        best = row[j] + 1;
-      }
-      if (row[j - 1] + 1 < best) {
-        best = row[j - 1] + 1;
-      }
-      row[j] = best;
-    }
-  }
-  return row[lb];
-}
-
 /* Puts the known property that is most like `name` into `guess`; "" when none is near. librdkafka
  * offers its list only as a printed table whose first column is the name. */
 static void settings_nearest(const char *name, char *guess, size_t size)
 {
   char *table = NULL, *save = NULL;
-  size_t len = 0, best = strlen(name) / 3 + 2;
+  size_t len = 0, distance = 0;
+  const char *best = NULL;
   FILE *memory = open_memstream(&table, &len);
 
   guess[0] = '\0';
@@ -231,17 +199,14 @@ static void settings_nearest(const char *name, char *guess, size_t size)
   for (char *line = strtok_r(table, "\n", &save); line != NULL;
        line = strtok_r(NULL, "\n", &save)) {
     size_t word = strcspn(line, " |");
-    size_t distance;
 
-    if (word == 0 || line[0] == '#' || line[0] == '-' || line[0] == 'P') {
-      continue;
+    if (word > 0 && line[0] >= 'a' && line[0] <= 'z') { /* not a heading */
+      line[word] = '\0';
+      sip_nearest_consider(name, line, &best, &distance);
     }
-    line[word] = '\0';
-    distance = settings_distance(name, line, best);
-    if (distance < best) {
-      best = distance;
-      (void)snprintf(guess, size, "%s", line); /* a property's name fits */
-    }
+  }
+  if (best != NULL) {
+    (void)snprintf(guess, size, "%s", best); /* a property's name fits */
   }
   free(table);
 }

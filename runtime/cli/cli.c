@@ -2,7 +2,7 @@
  * once. */
 #include "cli/cli.h"
 
-#include "cli/nearest.h"
+#include "core/nearest.h"
 
 #include <errno.h>
 #include <signal.h>

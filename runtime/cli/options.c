@@ -3,7 +3,7 @@
 #include "cli/options.h"
 
 #include "cli/cli.h"
-#include "cli/nearest.h"
+#include "core/nearest.h"
 #include "vm/vm.h"
 
 #include <errno.h>

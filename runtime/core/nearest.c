@@ -1,5 +1,5 @@
 /* nearest.c - guesses the known word behind a mistyped one, for "did you mean". */
-#include "cli/nearest.h"
+#include "core/nearest.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
-#ifndef SIP_CLI_NEAREST_H
-#define SIP_CLI_NEAREST_H
+#ifndef SIP_CORE_NEAREST_H
+#define SIP_CORE_NEAREST_H
 /* nearest.h - which known word somebody meant who typed another one. Any thread. */
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* nearest_test.c - guesses behind mistyped words. */
-#include "cli/nearest.h"
+#include "core/nearest.h"
 #include "support/test.h"
 
 static const char *guess(const char *typed)
