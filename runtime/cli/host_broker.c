@@ -40,7 +40,7 @@ static int start_embedded(struct sip_host *host, struct sip_err *err)
     return rc;
   }
   address = sip_embedded_broker_address(host->embedded);
-  rc = sip_kafka_settings_set(host->kafka, "bootstrap.servers", address, err);
+  rc = sip_embedded_broker_settings(host->embedded, host->kafka, err);
   if (rc < 0) {
     return rc;
   }
