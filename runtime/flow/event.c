@@ -51,16 +51,24 @@ static void event_forget_trouble(struct sip_event *event)
   event->failed_outputs = 0;
 }
 
-/* Lets the next of its lane run and gives the record back; its memory is the caller's. */
-static void event_leave(struct sip_event *event)
+/* Lets the next of its lane run. */
+static void event_leave_lane(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   struct sip_lane_member *next = sip_lane_remove(&flow->lanes, &event->member);
 
-  assert(event->task == NULL);
   if (next != NULL) {
     sip_list_push(&flow->runnable, &SIP_CONTAINER(next, struct sip_event, member)->ready);
   }
+}
+
+/* Gives the record back; its memory is the caller's. */
+static void event_leave(struct sip_event *event)
+{
+  struct sip_flow *flow = event->flow;
+
+  assert(event->task == NULL);
+  event_leave_lane(event);
   if (!sip_list_empty(&event->mark.link)) {
     sip_watermark_give_up(&event->partition->mark, &event->mark);
     flow->unfinished++;
@@ -131,9 +139,18 @@ static void event_terminal(struct sip_event *event)
   event_free(event);
 }
 
-static bool event_is_leaving(const struct sip_event *event)
+uint64_t sip_event_leaves_at_ms(const struct sip_event *event)
 {
-  return event->flow->draining || event->partition->phase != SIP_PARTITION_OURS;
+  const struct sip_flow *flow = event->flow;
+
+  if (event->partition->phase == SIP_PARTITION_GONE) {
+    return 0;
+  }
+  if (event->partition->phase == SIP_PARTITION_LEAVING &&
+      (!flow->draining || flow->leave_by_ms < flow->drain_by_ms)) {
+    return flow->leave_by_ms;
+  }
+  return flow->draining ? flow->drain_by_ms : UINT64_MAX;
 }
 
 /* Runs again after a while; keeps its place in the lane. */
@@ -149,6 +166,17 @@ static void event_delay(struct sip_event *event, uint64_t delay_ms)
   event->is_delayed = true;
   sip_list_push(&flow->delayed, &event->ready);
   sip_flow_set_timer(flow);
+}
+
+/* Whether there is time for another dispatch before the partition, or the flow, is gone. A task
+ * that ended without a verdict was stopped. */
+static bool event_stays_for(const struct sip_event *event, uint64_t delay_ms)
+{
+  uint64_t leaves_at_ms = sip_event_leaves_at_ms(event);
+
+  return leaves_at_ms == UINT64_MAX ||
+         ((event->verdict != SIP_VERDICT_NONE || event->trouble != SIP_NO_TROUBLE) &&
+          sip_flow_now_ms(event->flow) + delay_ms < leaves_at_ms);
 }
 
 /* Without an outcome, and with it what waits behind it: those of its key must not overtake it. */
@@ -169,17 +197,22 @@ static void event_conclude(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   bool finished = event->verdict >= SIP_VERDICT_FINISHED;
+  uint64_t delay_ms = event->verdict == SIP_VERDICT_AGAIN ? event->delay_ms : REDELIVER_AFTER_MS;
 
-  if (event->task != NULL || event->outputs > 0) {
+  if (event->task != NULL) {
+    return;
+  }
+  if (event->outputs > 0) {
+    sip_flow_pump(flow); /* its slot is free, and maybe its lane */
     return;
   }
   if (finished && event->trouble == SIP_NO_TROUBLE) {
     event_terminal(event);
-  } else if (event_is_leaving(event)) {
+  } else if (!event_stays_for(event, delay_ms)) {
     event_give_up(event);
   } else {
     flow->redelivered++;
-    event_delay(event, event->verdict == SIP_VERDICT_AGAIN ? event->delay_ms : REDELIVER_AFTER_MS);
+    event_delay(event, delay_ms);
   }
   sip_flow_after_event(flow);
 }
@@ -220,6 +253,9 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
   event->verdict = SIP_VERDICT_NONE;
   if (status == LUA_OK) {
     event->flow->engine->binding->read_verdict(L, nresults, event);
+    if (event->verdict >= SIP_VERDICT_FINISHED) { /* the producer keeps the order of outputs */
+      event_leave_lane(event);
+    }
   } else if (!killed) {
     event_on_crash(event, L);
   }

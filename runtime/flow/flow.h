@@ -158,8 +158,9 @@ void sip_flow_hold(struct sip_flow *flow, bool hold);
 void sip_flow_look_at_leaving(struct sip_flow *flow);
 
 /** Drops what waits, of one partition or of all (NULL): with SIP_DROP_ALL everything; with
- *  SIP_DROP_AHEAD only what lies ahead of the last event that was started, and what the watermark
- *  will not reach: the rest is run, for what was finished behind it comes again otherwise. */
+ *  SIP_DROP_AHEAD only what lies ahead of the last event that was started, what waits for longer
+ *  than there is time, and what the watermark will not reach: the rest is run, for what was
+ * finished behind it comes again otherwise. */
 enum sip_drop { SIP_DROP_ALL, SIP_DROP_AHEAD };
 void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition,
                            enum sip_drop what);
@@ -178,6 +179,10 @@ void sip_flow_pump(struct sip_flow *flow);
 
 /** Frees an event that does not run, without an outcome. */
 void sip_event_drop(struct sip_event *event);
+
+/** When the event has to be finished, for its partition or its flow is leaving: loop time, 0 when
+ *  that is over, UINT64_MAX when there is no such limit. */
+uint64_t sip_event_leaves_at_ms(const struct sip_event *event);
 
 /** The slot that stands for the output of that index. */
 struct sip_output_slot *sip_event_slot(struct sip_event *event, uint64_t index);

@@ -124,8 +124,9 @@ static bool event_is_dropped(const struct sip_event *event, enum sip_drop what)
   const struct sip_flow_partition *partition = event->partition;
   int64_t offset = event->record.offset, barrier = partition->mark.barrier;
 
-  return what == SIP_DROP_ALL || event->is_delayed || offset > partition->started ||
-         (barrier >= 0 && offset > barrier);
+  return what == SIP_DROP_ALL || offset > partition->started ||
+         (barrier >= 0 && offset > barrier) ||
+         (event->is_delayed && event->due_ms >= sip_event_leaves_at_ms(event));
 }
 
 static bool drop_some(struct sip_flow *flow, const struct sip_flow_partition *partition,
@@ -208,6 +209,7 @@ void sip_flow_on_revoked(void *owner, const struct sip_partition *partitions, si
 {
   struct sip_flow *flow = owner;
 
+  flow->leave_by_ms = sip_flow_now_ms(flow) + LEAVE_WITHIN_MS;
   for (size_t i = 0; i < count; i++) {
     struct sip_flow_partition *partition =
       partition_find(&flow->partitions, partitions[i].topic, partitions[i].partition);
@@ -219,9 +221,10 @@ void sip_flow_on_revoked(void *owner, const struct sip_partition *partitions, si
   if (lost) {
     leaving_gone(flow);
   } else if (flow->state == SIP_SOURCE_OPEN) {
-    flow->leave_by_ms = sip_flow_now_ms(flow) + LEAVE_WITHIN_MS;
     sip_flow_look_at_leaving(flow);
     sip_flow_set_timer(flow);
+  } else {
+    flow->leave_by_ms = 0; /* it closes: nobody waits for an answer */
   }
   sip_flow_after_event(flow); /* the drop made room */
 }
