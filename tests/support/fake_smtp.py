@@ -21,7 +21,8 @@ import time
 
 from http_certificate import self_signed
 
-PATH = re.compile(r"^(MAIL FROM|RCPT TO):<([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+)>((?: [A-Z0-9]+(?:=\S+)?)*)$")
+ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+"
+PATH = re.compile(r"^(MAIL FROM|RCPT TO):<(" + ADDRESS + r")>((?: [A-Z0-9]+(?:=\S+)?)*)$")
 RCPT = {"temp": "451 4.3.0 try again later", "full": "552 5.2.2 mailbox full", "unknown": "550 5.1.1 no such user"}
 taken = []
 offers = set(sys.argv[1:])

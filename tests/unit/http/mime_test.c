@@ -202,6 +202,22 @@ static void addresses_are_taken_apart(void)
       "da",
       "o'neil@example.com" },
   };
+  struct sip_address address;
+  struct sip_slice input;
+  char name[100], email[100];
+
+  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    input = text(good[i].text);
+    CHECK_INT(sip_address_parse(&address, &input, NULL), 0);
+    (void)snprintf(name, sizeof name, "%.*s", (int)address.name.len, address.name.data);
+    (void)snprintf(email, sizeof email, "%.*s", (int)address.email.len, address.email.data);
+    CHECK_STR(name, good[i].name);
+    CHECK_STR(email, good[i].email);
+  }
+}
+
+static void other_texts_are_no_addresses(void)
+{
   static const char *const bad[] = {
     "",
     "ada",
@@ -231,16 +247,7 @@ static void addresses_are_taken_apart(void)
   struct sip_address address;
   struct sip_slice input;
   struct sip_err err;
-  char name[100], email[100];
 
-  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-    input = text(good[i].text);
-    CHECK_INT(sip_address_parse(&address, &input, &err), 0);
-    (void)snprintf(name, sizeof name, "%.*s", (int)address.name.len, address.name.data);
-    (void)snprintf(email, sizeof email, "%.*s", (int)address.email.len, address.email.data);
-    CHECK_STR(name, good[i].name);
-    CHECK_STR(email, good[i].email);
-  }
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     input = text(bad[i]);
     if (sip_address_parse(&address, &input, &err) == 0) {
@@ -260,6 +267,7 @@ int main(void)
   headers_are_encoded_and_folded();
   messages_that_cannot_be_are_refused();
   addresses_are_taken_apart();
+  other_texts_are_no_addresses();
   (void)printf("ok\n");
   return 0;
 }
