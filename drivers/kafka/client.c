@@ -254,7 +254,7 @@ static bool client_swallows(struct sip_client *client, rd_kafka_event_t *event)
         sip_kafka_err_is_connection(rd_kafka_event_error(event))) {
       sip_kafka_health_error(health, rd_kafka_event_error(event),
                              rd_kafka_event_error_string(event));
-      return rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+      return true;
     }
     return false;
   default:

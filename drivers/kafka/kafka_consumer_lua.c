@@ -19,7 +19,6 @@
 
 #include <lauxlib.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char CONSUMER[] = "sipeat.kafka.consumer";
 
@@ -102,10 +101,7 @@ static void consumer_on_error(void *arg, const struct sip_err *err, bool fatal)
   struct consumer *consumer = arg;
 
   if (!fatal) {
-    /* The connection's state is logged once for all clients. */
-    if (strcmp(err->name, "_ALL_BROKERS_DOWN") != 0) {
-      sip_log(SIP_LOG_WARN, "kafka", NULL, "%s", err->message);
-    }
+    sip_log(SIP_LOG_WARN, "kafka", NULL, "%s", err->message);
     return;
   }
   consumer->failed = *err;

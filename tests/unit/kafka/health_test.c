@@ -96,14 +96,48 @@ static void a_loss_and_a_return_are_said_once(const char *path)
   rd_kafka_destroy(rk);
 }
 
-int main(void)
+static void on_any_report(void *arg, int status, int32_t partition, int64_t offset,
+                          const struct sip_err *err)
+{
+  (void)arg;
+  (void)status;
+  (void)partition;
+  (void)offset;
+  (void)err;
+}
+
+static void an_unreachable_broker_is_said_at_once(const char *path)
+{
+  struct sip_output output = { .topic = "t", .value = { "v", 1 }, .partition = -1 };
+  const struct sip_port *port;
+  struct fixture fixture;
+
+  fixture_init(&fixture, "127.0.0.1:1");
+  sip_log_setup(open(path, O_WRONLY | O_APPEND), SIP_LOG_JSON, SIP_LOG_INFO);
+  fixture_engine(&fixture);
+  port = sip_kafka_port(fixture.kafka);
+  CHECK_INT(port->producer->send(port->driver, &output, on_any_report, NULL, NULL), 0);
+  wait_for_line(&fixture, path, "cannot reach Kafka at 127.0.0.1:1", 2500);
+  CHECK_INT(occurrences(path, "refused"), 1);
+  sip_kafka_close(fixture.kafka, 0);
+  fixture.kafka = NULL;
+  fixture_deinit(&fixture);
+}
+
+static void with_log(void (*test)(const char *path))
 {
   char path[] = "/tmp/sipeat-health-XXXXXX";
   int fd = mkstemp(path);
 
   CHECK(fd >= 0);
   CHECK_INT(close(fd), 0);
-  a_loss_and_a_return_are_said_once(path);
+  test(path);
   CHECK_INT(unlink(path), 0);
+}
+
+int main(void)
+{
+  with_log(an_unreachable_broker_is_said_at_once);
+  with_log(a_loss_and_a_return_are_said_once);
   return 0;
 }

@@ -336,13 +336,10 @@ static void an_unreachable_broker_does_not_hold_up_the_close(void)
   fixture_engine(&fixture);
   owner = (struct owner){ .fixture = &fixture };
   open_source(&owner, "g", "numbers", SIP_START_BEGINNING, 0);
-  fixture_wait(&fixture, &owner.errors, 1, 5000);
-  CHECK_STR(owner.err.name, "_ALL_BROKERS_DOWN");
-  CHECK_HAS(owner.err.message, "KAFKA_BROKERS");
-  CHECK_INT(owner.fatal, 0);
   CHECK(!sip_kafka_connected(fixture.kafka));
   began = uv_hrtime();
   close_source(&owner);
+  CHECK_INT(owner.errors, 0);
   CHECK((uv_hrtime() - began) / 1000000 < 8000);
   fixture_deinit(&fixture);
 }
