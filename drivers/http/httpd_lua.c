@@ -28,7 +28,7 @@ struct server_box {
   struct sip_server *server;
   struct sip_vm *vm; /* borrowed: outlives every box */
   struct sip_wait wait;
-  bool waiting, boxed;
+  bool waiting, stopping, boxed;
   int handler_ref; /* LUA_NOREF once the server has ended */
 };
 
@@ -402,9 +402,10 @@ static int l_stop(lua_State *L)
     lua_pushboolean(L, 1);
     return 1;
   }
-  if (box->waiting || box->handler_ref == LUA_NOREF) {
+  if (box->stopping) {
     return sip_push_error(L, SIP_EBUSY, "http server: it is stopping already");
   }
+  box->stopping = true;
   box->waiting = true;
   sip_wait_init(&box->wait, stop_cancel, stop_finish);
   sip_server_stop(box->server, (uint64_t)grace_ms, server_on_stopped, box);

@@ -319,6 +319,28 @@ t.test("a stop lets requests finish, and ends what takes too long", function()
   t.eq(hard:stop(), true)
 end)
 
+t.test("a stop goes on when the task that asked for it is stopped itself", function()
+  local stopping = assert(http.listen("127.0.0.1:0"))
+  local slow = task.spawn(function() return http.get(stopping.url .. "/slow/300") end)
+  task.sleep("50ms")
+  local asker = task.spawn(function() return stopping:stop("5s") end)
+  task.sleep("10ms")
+  local _, _, busy = stopping:stop("5s")
+  t.eq(busy, "EBUSY")
+  asker:kill()
+  asker:join()
+  _, _, busy = stopping:stop("5s")
+  t.eq(busy, "EBUSY")
+  t.eq(assert(slow:join("5s")).body, "slept")
+  for _ = 1, 200 do
+    if stopping:stop("5s") then
+      return
+    end
+    task.sleep("10ms")
+  end
+  error("it never stopped")
+end)
+
 t.test("json is written by the same rules everywhere", function()
   http.begin_routes()
   http.route("GET /empty", function() return { json = json.array() } end)
