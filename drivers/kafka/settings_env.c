@@ -27,23 +27,32 @@ static const struct {
   { "KAFKA_CLIENT_ID", "client.id", false },
 };
 
-/* A broker list as people write it, "a:9092, b:9092", without its spaces; and a mechanism in
- * capitals. */
+/* A broker list as people write it, "a:9092, b:9092", without its spaces. */
+static void drop_spaces(char *text)
+{
+  char *to = text;
+
+  for (const char *from = text; *from != '\0'; from++) {
+    if (!isspace((unsigned char)*from)) {
+      *to++ = *from;
+    }
+  }
+  *to = '\0';
+}
+
+static void to_capitals(char *text)
+{
+  for (; *text != '\0'; text++) {
+    *text = (char)toupper((unsigned char)*text);
+  }
+}
+
 static void env_tidy(const char *property, char *value)
 {
-  char *to = value;
-
   if (strcmp(property, "bootstrap.servers") == 0) {
-    for (const char *from = value; *from != '\0'; from++) {
-      if (!isspace((unsigned char)*from)) {
-        *to++ = *from;
-      }
-    }
-    *to = '\0';
+    drop_spaces(value);
   } else if (strcmp(property, "sasl.mechanism") == 0) {
-    for (; *to != '\0'; to++) {
-      *to = (char)toupper((unsigned char)*to);
-    }
+    to_capitals(value);
   }
 }
 

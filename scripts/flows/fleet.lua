@@ -7,7 +7,7 @@ local store = require "flows.store"
 
 local M = {}
 
-local attaching = {} -- id -> a semaphore while somebody attaches the machine: one at a time for each
+local attaching = {} -- id -> a semaphore while somebody attaches the machine: one at a time
 local changed = {} -- ids of machines that were set up anew since they were attached
 
 -- Drinks in the machine: those in stock, and those that are reserved and have not fallen yet.

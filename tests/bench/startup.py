@@ -28,7 +28,8 @@ def timed(command, rounds=30):
     took = []
     for _ in range(rounds):
         began = time.perf_counter()
-        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        nothing = subprocess.DEVNULL
+        subprocess.run(command, stdin=nothing, stdout=nothing, stderr=nothing, check=True)
         took.append((time.perf_counter() - began) * 1000)
     return statistics.median(took)
 
@@ -48,7 +49,8 @@ def main():
         directory = pathlib.Path(name)
         script = directory / "script.lua"
         version, peer = timed([BINARY, "--version"]), timed(["kcat", "-V"])
-        print(f"process start to --version        {version:8.1f} ms   kcat -V {peer:.1f} ms, ratio {version / peer:.2f}")
+        print(f"process start to --version        {version:8.1f} ms   "
+              f"kcat -V {peer:.1f} ms, ratio {version / peer:.2f}")
 
         kafka.wire.create_topic("start", 1)
         kcat.write(kafka.address, "start", [(None, EVENT)])
@@ -74,7 +76,8 @@ def main():
         http = free_ports(1)[0]
         events = directory / "events.jsonl"
         events.write_text(EVENT + "\n")
-        embedded, process = first_event(directory, ["dev", script, "--http", f"127.0.0.1:{http}", "--samples", events], {})
+        command = ["dev", script, "--http", f"127.0.0.1:{http}", "--samples", events]
+        embedded, process = first_event(directory, command, {})
         print(f"start to first event, embedded    {embedded:8.3f} s    (group join of librdkafka's mock cluster: 3 s)")
         wait_for(lambda: get(f"http://127.0.0.1:{http}/ping")[0] == 200, "answers")
         print(f"memory of `dev`, one event later  {process.rss_mb():8.1f} MB")

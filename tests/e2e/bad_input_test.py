@@ -19,7 +19,8 @@ local function accept(event, ctx)
 end
 
 sipeat.flow {
-  topic = "orders", group = sipeat.env.get("ORDERS_GROUP", "orders"), retry = { attempts = 2, backoff = { "10ms", "50ms" } }, dead_letter = true,
+  topic = "orders", group = sipeat.env.get("ORDERS_GROUP", "orders"), dead_letter = true,
+  retry = { attempts = 2, backoff = { "10ms", "50ms" } },
   on = { [Order] = discord.notified(accept) }, on_dead = discord.on_dead,
 }
 """
@@ -232,7 +233,8 @@ class Unreachable(harness.Case):
             wait_for(lambda: kafka.wire.count("accepted") == 1, lambda: f"handled\n{process.tail()}")
             wait_for(lambda: get(f"http://127.0.0.1:{http}/ready")[0] == 200, lambda: process.tail())
             kafka.stop()
-            wait_for(lambda: get(f"http://127.0.0.1:{http}/ready")[0] == 503, lambda: f"503 again\n{process.tail()}", 60)
+            ready = f"http://127.0.0.1:{http}/ready"
+            wait_for(lambda: get(ready)[0] == 503, lambda: f"503 again\n{process.tail()}", 60)
             kafka.start()
             kcat.write(kafka.address, "orders", [(None, order(2))])
             wait_for(lambda: kafka.wire.count("accepted") == 2, lambda: f"handled\n{process.tail()}", 60)
@@ -274,7 +276,8 @@ class Discord(harness.Case):
 
     def test_answers(self):
         token = "verysecrettoken"
-        for answer in ("bad_request", "unauthorized", "gone", "error", "huge", "not_json", "cloudflare", "drop", "redirect"):
+        for answer in ("bad_request", "unauthorized", "gone", "error", "huge", "not_json", "cloudflare", "drop",
+                       "redirect"):
             with self.subTest(answer), FakeDiscord(limit=1000, webhooks={"17": token}) as fake:
                 fake.answer_always(answer)
                 process = self.handle_all(fake.url)

@@ -88,7 +88,8 @@ class Reload(harness.Case):
 
     def wait_version(self, version, after=0.0):
         return wait_for(lambda: next((s for s in list(self.reader.seen) if s[1] == version and s[0] > after), None),
-                        lambda: f"version {version} seen; last {self.reader.seen[-3:]}\n{self.process.tail()}", every=0.01)
+                        lambda: f"version {version} seen; last {self.reader.seen[-3:]}\n{self.process.tail()}",
+                        every=0.01)
 
     def finish(self):
         """Ends the stream, and looks at each event: there, once, and of one version."""

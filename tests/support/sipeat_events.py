@@ -115,7 +115,10 @@ def broken(event, way):
 def make(seed):
     """All events, as {"contact": [...], "request": [...], "machine": [...]}."""
     chance = random.Random(seed)
-    events = {"machine": [machine(n, chance) for n in range(COUNT)], "contact": [contact(n, chance) for n in range(COUNT)]}
+    events = {
+        "machine": [machine(n, chance) for n in range(COUNT)],
+        "contact": [contact(n, chance) for n in range(COUNT)],
+    }
     spoiled = {kind: set(chance.sample(range(COUNT), BROKEN)) for kind in TOPICS}
     good = [e.data["machineId"] for e in events["machine"] if e.ends == "done" and e.number not in spoiled["machine"]]
     events["request"] = [request(n, good, chance) for n in range(COUNT)]
