@@ -158,7 +158,7 @@ int sip_kafka_admin_create_topic(struct sip_kafka_admin *admin,
 int sip_kafka_admin_delete_topic(struct sip_kafka_admin *admin, const char *name,
                                  struct sip_err *err)
 {
-  rd_kafka_DeleteTopic_t *request = rd_kafka_DeleteTopic_new(name);
+  rd_kafka_DeleteTopic_t *request;
   const rd_kafka_topic_result_t **results;
   rd_kafka_AdminOptions_t *options;
   struct sip_err local;
