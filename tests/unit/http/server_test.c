@@ -204,18 +204,19 @@ static void requests_are_answered_and_connections_kept(void)
 
 static void hostile_requests_reach_nobody(void)
 {
+#define POST_LENGTH "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: "
   static const char *const requests_400[] = {
     "GET / HTTP/1.1\r\n\r\n", /* no host */
     "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: "
-    "chunked\r\n\r\n0\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -3\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3x\r\n\r\nabc",
-    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc",
-    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n",
+    (POST_LENGTH "3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    (POST_LENGTH "3\r\nContent-Length: 4\r\n\r\nabcd"),
+    (POST_LENGTH "-3\r\n\r\n"),
+    (POST_LENGTH "3x\r\n\r\nabc"),
+    (POST_LENGTH "+3\r\n\r\nabc"),
+    ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n"),
     "GET / HTTP/1.1\r\nHost: h\r\nnocolon\r\n\r\n",
   };
+#undef POST_LENGTH
   struct client client;
 
   listen_with_defaults();
