@@ -174,5 +174,7 @@ void sip_source_close(struct sip_source *source)
   sip_list_remove(&source->node);
   close_enter(source, CLOSE_JOINING, CLOSE_JOIN_MS);
   sip_source_drop_ready(source, NULL);
-  sip_client_again(&source->client);
+  if (!source->destroying) { /* dropping the last record may have ended it */
+    sip_client_again(&source->client);
+  }
 }
