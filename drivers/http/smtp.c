@@ -112,6 +112,27 @@ static CURLcode mail_transfer(struct mail_thread *thread, struct sip_smtp_job *j
   return result;
 }
 
+/* A server may have had enough of a kept connection (OpenSMTPD takes 100 messages on one), and then
+ * refuses the sender of the next. Nothing was handed over. */
+static bool mail_was_stale(const struct sip_smtp_job *job)
+{
+  long made = 1;
+
+  return job->result != CURLE_OK && !atomic_load(&job->abort) && job->stage <= SMTP_STAGE_MAIL &&
+         job->status < 500 &&
+         curl_easy_getinfo(job->easy, CURLINFO_NUM_CONNECTS, &made) == CURLE_OK && made == 0;
+}
+
+static void mail_deliver(struct mail_thread *thread, struct sip_smtp_job *job)
+{
+  job->result = mail_transfer(thread, job);
+  if (mail_was_stale(job)) { /* once more: the failure has cut the connection, so on a new one */
+    job->sent = 0;
+    job->quit_ms = 0;
+    job->result = mail_transfer(thread, job);
+  }
+}
+
 /* Takes the next job, waiting for it; NULL when the engine closes. Called with the lock held, as is
  * its return. */
 static struct sip_smtp_job *mail_next(struct sip_smtp *smtp)
@@ -145,7 +166,7 @@ static void mail_run(void *arg)
   while ((job = mail_next(smtp)) != NULL) {
     thread->job = job;
     uv_mutex_unlock(&smtp->mu);
-    job->result = mail_transfer(thread, job);
+    mail_deliver(thread, job);
     uv_mutex_lock(&smtp->mu);
     thread->job = NULL;
     sip_list_push(&smtp->done, &job->link);
