@@ -224,7 +224,7 @@ class Dev(Cli):
     def test_it_says_where_to_look_and_what_to_type(self):
         text = self.dev.output
         self.assertIn(self.dev.http + "/", text)
-        self.assertIn("publish contact.created --data", text)
+        self.assertIn("publish TYPE --topic hello --data", text)
         self.assertIn("keeps events in memory only", self.dev.log)
         status, page = get(self.dev.http + "/")
         self.assertEqual(status, 200)
