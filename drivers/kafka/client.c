@@ -264,7 +264,7 @@ static bool client_swallows(struct sip_client *client, rd_kafka_event_t *event)
 
 rd_kafka_event_t *sip_client_poll(struct sip_client *client)
 {
-  for (;;) {
+  while (client->queue != NULL) { /* an event that was served may have ended the client */
     rd_kafka_event_t *event = rd_kafka_queue_poll(client->queue, 0);
 
     if (event == NULL || !client_swallows(client, event)) {
@@ -272,11 +272,14 @@ rd_kafka_event_t *sip_client_poll(struct sip_client *client)
     }
     rd_kafka_event_destroy(event);
   }
+  return NULL;
 }
 
 void sip_client_again(struct sip_client *client)
 {
-  sip_wakeup_send(client->wakeup);
+  if (client->wakeup != NULL) { /* an event that was served may have ended the client */
+    sip_wakeup_send(client->wakeup);
+  }
 }
 
 static void client_run_destroy(struct sip_work *work)
