@@ -1,4 +1,5 @@
 --- `sipeat topic create|list|show|delete`.
+local http = require "sipeat.http"
 local kafka = require "sipeat.kafka"
 local output = require "sipeat.command_output"
 local terminal = require "sipeat.core.terminal"
@@ -17,11 +18,31 @@ end
 
 local actions = {}
 
+-- An embedded broker takes the number of partitions only from the process that runs it.
+local function create_embedded(options)
+  local url = ("http://%s/admin/topics"):format(options.embedded_http)
+  local wanted = { name = options.name, partitions = options.partitions }
+  local answer, message, code = http.post(url, { json = wanted })
+  if not answer then
+    return nil, message, code
+  elseif not answer:ok() then
+    local body = answer:json()
+    local why = type(body) == "table" and body.error
+    return nil, why or ("status %d"):format(answer.status), "FAILED"
+  end
+  return answer:json()
+end
+
 function actions.create(options)
-  local made, message, code = kafka.admin():create_topic {
-    name = options.name, partitions = options.partitions, replication = options.replication,
-    config = options.config,
-  }
+  local made, message, code
+  if options.embedded_http and options.partitions then
+    made, message, code = create_embedded(options)
+  else
+    made, message, code = kafka.admin():create_topic {
+      name = options.name, partitions = options.partitions, replication = options.replication,
+      config = options.config,
+    }
+  end
   if not made then
     return nil, message, code
   end

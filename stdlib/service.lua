@@ -2,6 +2,7 @@
 --- what it asks of Lua when it starts and stops. Loaded by `sipeat run` and `sipeat dev`.
 local flow = require "sipeat.core.flow"
 local host = require "sipeat.core.host"
+local json = require "sipeat.json"
 local log = require("sipeat.log").new "service"
 local opts = require "sipeat.opts"
 
@@ -73,15 +74,48 @@ local function from_a_page(req)
   return req.headers.origin ~= nil or req.headers["sec-fetch-site"] ~= nil
 end
 
-local function reload(req)
-  if not is_loopback(req.remote) or from_a_page(req) then
-    return { status = 403, json = { error = "reload is for programs on this machine" } }
+-- A handler that only programs on this machine reach.
+local function guarded(handler)
+  return function(req)
+    if not is_loopback(req.remote) or from_a_page(req) then
+      return { status = 403, json = { error = "this is for programs on this machine" } }
+    end
+    return handler(req)
   end
+end
+
+local function reload()
   local now, message, code = host.reload()
   if now then
     return { status = 200, json = { reloaded = true, script_version = now } }
   end
   return { status = 409, json = { reloaded = false, error = message, code = code } }
+end
+
+-- The groups of this process, since an embedded broker cannot list the ones it has.
+local function groups()
+  local members, list = {}, json.array {}
+  for _, one in ipairs(flow.status()) do
+    members[one.group] = (members[one.group] or 0) + 1
+  end
+  for i, name in ipairs(opts.names(members)) do
+    list[i] = { name = name, state = "Stable", members = members[name] }
+  end
+  return { status = 200, json = list }
+end
+
+local function create_topic(req)
+  local wanted, message = req:json()
+  local name = type(wanted) == "table" and wanted.name
+  local partitions = type(wanted) == "table" and math.tointeger(wanted.partitions)
+  if type(name) ~= "string" or not partitions then
+    return { status = 400, json = { error = message or "name and partitions are needed" } }
+  end
+  local made, why, code = host.create_topic(name, partitions)
+  if not made then
+    return { status = 409, json = { error = why, code = code } }
+  end
+  return { status = 201, json = { name = name, partitions = partitions } }
 end
 
 -- --- metrics ---
@@ -191,7 +225,11 @@ local function routes()
   http.route("GET /ready", ready, builtin)
   http.route("GET /version", version, builtin)
   http.route("GET /metrics", metrics, builtin)
-  http.route("POST /admin/reload", reload, builtin)
+  http.route("POST /admin/reload", guarded(reload), builtin)
+  if host.status().may_embed then
+    http.route("GET /admin/groups", guarded(groups), builtin)
+    http.route("POST /admin/topics", guarded(create_topic), builtin)
+  end
 end
 
 -- Listens on `address`; in dev on the next free port when that one is taken.

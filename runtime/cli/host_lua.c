@@ -3,10 +3,12 @@
  *   status()         table: phase, script, version, generation, uptime_ms, connected, refused …
  *   set_http(addr)   where the server listens
  *   reload()         awaits a reload -> version | nil, message, code
+ *   create_topic(name, partitions)  on the embedded broker -> true | nil, message, code
  * Loop thread. */
 #include "cli/host_state.h"
 
 #include "cli/push.h"
+#include "kafka/embedded.h"
 #include "modules.h"
 #include "vm/task.h"
 
@@ -35,7 +37,7 @@ static int l_status(lua_State *L)
   sip_push_number(L, "tasks", sip_task_count(host->vm));
   sip_push_number(L, "reloads", host->reloads);
   sip_push_number(L, "refused", host->refused);
-  sip_push_flag(L, "embedded", host->embedded != NULL);
+  sip_push_flag(L, "may_embed", host->options->embedded);
   sip_push_flag(L, "connected", sip_modules_connected(host->vm));
   if (host->script != NULL) {
     sip_push_text(L, "version", sip_script_version(host->script));
@@ -91,12 +93,31 @@ static int l_reload(lua_State *L)
   return sip_await(L, &wait->wait, SIP_FOREVER);
 }
 
+/** A broker in this process makes a topic; one elsewhere is asked over Kafka. */
+static int l_create_topic(lua_State *L)
+{
+  struct sip_host *host = host_of(L);
+  const char *name = luaL_checkstring(L, 1);
+  lua_Integer partitions = luaL_checkinteger(L, 2);
+  struct sip_err err = { 0 };
+
+  if (host->embedded == NULL) {
+    return sip_push_error(L, SIP_ENOTFOUND, "create topic: no broker in this process");
+  }
+  if (partitions < 1 || partitions > INT16_MAX ||
+      sip_embedded_broker_create_topic(host->embedded, name, (int)partitions, &err) < 0) {
+    return err.code != 0 ? sip_push_err(L, &err)
+                         : sip_push_error(L, UV_EINVAL, "create topic: partitions");
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static int open_host(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "status", l_status },
-    { "set_http", l_set_http },
-    { "reload", l_reload },
+    { "status", l_status }, { "set_http", l_set_http },
+    { "reload", l_reload }, { "create_topic", l_create_topic },
     { NULL, NULL },
   };
 

@@ -282,6 +282,8 @@ class Dev(Cli):
 
     def test_topics_are_made_listed_and_shown(self):
         self.expect(self.sipeat("topic", "create", "made"), OK, "created made with")
+        self.expect(self.sipeat("topic", "create", "seven", "--partitions", "7"), OK, "created seven with 7 partitions")
+        self.expect(self.sipeat("topic", "create", "seven", "--partitions", "7"), BROKER, "already exists")
         self.sipeat("publish", "a.b", "-t", "made", "--data", "1")
         listed = [json.loads(line) for line in self.sipeat("topic", "list", "--json").output.splitlines()]
         made = next(topic for topic in listed if topic["name"] == "made")
@@ -296,6 +298,7 @@ class Dev(Cli):
         self.sipeat("publish", "said.hello", "-t", "hello", "--data", '{"name": "Grace"}')
         self.dev.wait_log("hello Grace")
         wait_for(lambda: "COMMITTED" in self.sipeat("group", "show", "hello").output, self.dev.tail)
+        self.expect(self.sipeat("group", "list"), OK, "GROUP", "hello", "its own process")
         process = self.sipeat("group", "reset", "hello", "--topic", "hello", "--to", "beginning", "--yes")
         self.assertIn(process.returncode, (FAILED, BROKER), process.tail())
         self.expect(self.sipeat("group", "reset", "hello", "--topic", "hello", "--to", "yesterday"), USAGE, "beginning")
