@@ -116,6 +116,7 @@ class FakeSupabase(FakeService):
 
     def clear(self):
         self.tables = {name: {} for name in TABLES}
+        self.log = []
 
     def reset(self):
         super().reset()
@@ -125,6 +126,11 @@ class FakeSupabase(FakeService):
     def rows(self, name):
         with self.lock:
             return [dict(row) for row in self.tables[name].values()]
+
+    def writes(self):
+        """What was done to tables, in order: {method, table, query, body}."""
+        with self.lock:
+            return list(self.log)
 
     def state(self):
         return {"tables": {name: self.rows(name) for name in TABLES}, "requests": self.requests}
@@ -143,6 +149,9 @@ class FakeSupabase(FakeService):
                 return Reply(0, drop=True)
             with self.lock:
                 reply = self.route(request)
+                if request.method != "GET":
+                    self.log.append({"method": request.method, "table": request.path.rsplit("/", 1)[-1],
+                                     "query": request.query, "body": request.body.decode()})
             reply.drop = answer == "drop_after"
             return reply
         except Refusal as refusal:

@@ -95,6 +95,16 @@ class Process:
             return found
         return wait_for(look, lambda: f"in the log: {part!r}\n{self.tail()}", deadline)
 
+    def until(self, condition, what, deadline=30, every=0.1):
+        """As wait_for, of something that this process does: fails at once when it has ended."""
+        def look():
+            value = condition()
+            if not value and self.popen.poll() is not None:
+                self.wait()
+                raise AssertionError(f"ended with {self.popen.returncode} before: {what}\n{self.tail()}")
+            return value
+        return wait_for(look, lambda: f"{what() if callable(what) else what}\n{self.tail()}", deadline, every)
+
     def tail(self, lines=40):
         return "\n".join([" ".join(self.command), *list(self.raw)[-lines:], *list(self.out)[-lines:]])
 
