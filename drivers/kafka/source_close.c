@@ -13,6 +13,7 @@
 #include "kafka/source_state.h"
 
 enum {
+  CLOSE_TICK_MS = 20,   /* not every step of a close has an event of its own */
   CLOSE_JOIN_MS = 4000, /* brokers wait 3 s for a group's first members */
   CLOSE_LEAVE_MS =
     5000 /* librdkafka itself would wait for a dead coordinator up to session.timeout.ms */
@@ -72,6 +73,20 @@ static bool close_owns_partitions(struct sip_source *source)
     rd_kafka_topic_partition_list_destroy(list);
   }
   return owns;
+}
+
+/* Whether the group still counts it in. Its member id goes when the request to leave is sent, which
+ * may be later than its last partition: what is stored is committed first. Terminating before that
+ * leaves a member behind that others wait for until its session ends. */
+static bool close_is_member(struct sip_source *source)
+{
+  char *id = source->topic == NULL ? rd_kafka_memberid(source->client.rk) : NULL;
+  bool member = id != NULL && id[0] != '\0';
+
+  if (id != NULL) {
+    rd_kafka_mem_free(source->client.rk, id);
+  }
+  return member;
 }
 
 static void close_enter(struct sip_source *source, enum source_close step, uint64_t limit_ms)
@@ -145,7 +160,8 @@ void sip_source_advance_close(struct sip_source *source)
     close_serve(source, source->client.queue);
     late = false;
   }
-  if (source->close_step == CLOSE_UNSUBSCRIBED && (late || !close_owns_partitions(source))) {
+  if (source->close_step == CLOSE_UNSUBSCRIBED &&
+      (late || (!close_owns_partitions(source) && !close_is_member(source)))) {
     close_leave(source);
     late = false;
   }
@@ -173,6 +189,8 @@ void sip_source_close(struct sip_source *source)
   source->closing = true;
   sip_list_remove(&source->node);
   close_enter(source, CLOSE_JOINING, CLOSE_JOIN_MS);
+  uv_timer_set_repeat(&source->tick, CLOSE_TICK_MS);
+  (void)uv_timer_again(&source->tick); /* it was started when the source was opened */
   sip_source_drop_ready(source, NULL);
   if (!source->destroying) { /* dropping the last record may have ended it */
     sip_client_again(&source->client);
