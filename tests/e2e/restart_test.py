@@ -8,7 +8,7 @@ from support import harness, kcat
 from support.harness import wait_for
 from support.kafka import Kafka
 
-EVENTS = 4000
+EVENTS = 12000
 SCRIPT = """
 local sipeat = require "sipeat"
 
