@@ -234,7 +234,8 @@ class Dev(Cli):
         process = self.sipeat("publish", "said.hello", "--topic", "hello", "--key", "k", "--data", '{"name": "Ada"}')
         self.expect(process, OK, "published to hello, partition", "using the embedded broker of hello.lua")
         self.dev.wait_log("hello Ada")
-        wait_for(lambda: any("hello Ada" in line for line in self.consume("greeted", 1)), self.dev.tail)
+        wait_for(lambda: "hello Ada" in self.sipeat("consume", "greeted", "--from-beginning", "--timeout", "1s").output,
+                 self.dev.tail)
 
     def test_a_file_of_events_with_broken_lines_names_them_and_sends_the_rest(self):
         lines = [json.dumps({"type": "said.hello", "topic": "file", "key": n, "data": {"name": f"n{n}"}})
