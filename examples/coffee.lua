@@ -42,7 +42,7 @@ local handler = sipeat.strategy(function(event) return event.data.size end, {
 })
 
 http.route("POST /orders", function(req)
-  local data, message = req.json()
+  local data, message = req:json()
   if not data then
     return { status = 400, json = { error = message } }
   end

@@ -1,9 +1,11 @@
 """Editing a handler while 500 events/s flow: see the class's tests."""
 
 import json
+import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 from support import harness, kcat
 from support.harness import save, wait_for
@@ -80,7 +82,8 @@ class Reload(harness.Case):
             self.addCleanup(self.kafka.wire.delete_topic, topic)
         self.words = self.script(WORDS % "one", "words.lua")
         self.path = self.script(SCRIPT % "event.id")
-        self.process = self.start("run", self.path, env={"KAFKA_BROKERS": self.kafka.address})
+        self.http = f"127.0.0.1:{harness.free_ports(1)[0]}"
+        self.process = self.start("run", self.path, "--http", self.http, env={"KAFKA_BROKERS": self.kafka.address})
         self.reader = Reader(self.kafka.address)
         self.addCleanup(self.reader.close)
         self.writer = Writer(self.kafka.address)
@@ -140,7 +143,12 @@ class Reload(harness.Case):
     def test_a_reload_by_signal_and_by_request(self):
         self.writer.start()
         self.wait_version("one")
-        self.process.popen.send_signal(1)  # SIGHUP without a change
+        self.process.popen.send_signal(signal.SIGHUP)
+        wait_for(lambda: self.process.log.count("runs (loaded") == 1, self.process.tail)
+        request = urllib.request.Request(f"http://{self.http}/admin/reload", b"", {"X-Sipeat": "reload"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            self.assertEqual(answer.status, 200)
+        wait_for(lambda: self.process.log.count("runs (loaded") == 2, self.process.tail)
         self.wait_version("one", after=time.monotonic() + 0.5)
         self.finish()
 

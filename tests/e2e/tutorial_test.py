@@ -72,7 +72,7 @@ class Tutorial(harness.Case):
         with urllib.request.urlopen(request, timeout=10) as answer:
             self.assertEqual(answer.status, 202)
             self.assertIn("id", json.load(answer))
-        self.assertIn("brewed a lungo", self.consume("coffee.log", 5))
+        self.assertIn("brewed a lungo", self.consume("coffee.log", 6))
         self.assertEqual(dev.stop(), 0, dev.tail())
 
 
