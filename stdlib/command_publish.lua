@@ -200,8 +200,10 @@ end
 -- --- samples ---
 
 --- Sends the lines of `file` one by one, a pause of `every_ms` apart, from the top again and again,
---- until the task is stopped. Returns nil, message, code when the file cannot be used.
-function M.samples(file, every_ms)
+--- until the task is stopped. `topic` is for types whose topic nobody knows. Returns nil, message,
+--- code when the file cannot be used.
+function M.samples(file, every_ms, topic)
+  local defaults = { fallback = topic }
   local lines = {}
   local reader <close>, message, code = terminal.open(file)
   if not reader then
@@ -216,7 +218,7 @@ function M.samples(file, every_ms)
       break
     elseif text ~= true and text:find "%S" then
       lines[#lines + 1] = text
-      local record, why = records.from_line(text, {})
+      local record, why = records.from_line(text, defaults)
       if not record then
         return nil, ("%s:%d: %s"):format(file, #lines, why), "BAD_DATA"
       end
@@ -228,7 +230,8 @@ function M.samples(file, every_ms)
   local log = require("sipeat.log").new "samples"
   for i = 1, math.maxinteger do
     local sent
-    sent, message, code = kafka.producer():send(records.from_line(lines[(i - 1) % #lines + 1], {}))
+    local record = records.from_line(lines[(i - 1) % #lines + 1], defaults)
+    sent, message, code = kafka.producer():send(record)
     if code == "ECANCELED" then
       return true
     elseif not sent then

@@ -25,12 +25,12 @@ local function bad(message, ...)
   return nil, message:format(...), "BAD_DATA"
 end
 
---- The topic of a type: the one that was named, or a known one. nil, message, code otherwise.
-function M.topic_of(type_name, topic)
+--- The topic of a type: the one that was named, a known one, or the fallback. nil, message, code
+--- otherwise.
+function M.topic_of(type_name, topic, fallback)
+  topic = topic or TOPICS[type_name] or fallback
   if topic then
     return topic
-  elseif TOPICS[type_name] then
-    return TOPICS[type_name]
   end
   return bad("which topic %s goes to is not known here: name it with --topic", opts.show(type_name))
 end
@@ -53,7 +53,7 @@ end
 
 --- An event as a record in the binary form of CloudEvents.
 function M.from_event(type_name, data, line)
-  local topic, message, code = M.topic_of(type_name, line.topic)
+  local topic, message, code = M.topic_of(type_name, line.topic, line.fallback)
   if not topic then
     return nil, message, code
   end
@@ -120,8 +120,8 @@ local function check_line(line)
 end
 
 --- A line {"type": …, "data": …} is an event; {"topic": …, "key": …, "value" or "data": …} goes as
---- it is. `defaults` has topic and key for lines without them. Returns the record, or nil, message,
---- "BAD_DATA".
+--- it is. `defaults` has topic and key for lines without them, and as fallback the topic of types
+--- that are not known. Returns the record, or nil, message, "BAD_DATA".
 function M.from_line(text, defaults)
   local line, message, code = json.decode(text)
   if message then
@@ -140,6 +140,7 @@ function M.from_line(text, defaults)
     return nil, message, code
   end
   line.topic, line.key = line.topic or defaults.topic, line.key or defaults.key
+  line.fallback = defaults.fallback
   if math.type(line.key) == "integer" then
     line.key = tostring(line.key)
   elseif line.key ~= nil and type(line.key) ~= "string" then

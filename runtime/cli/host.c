@@ -205,7 +205,8 @@ static int push_samples(lua_State *L, void *arg)
 
   lua_pushstring(L, host->options->samples);
   lua_pushinteger(L, (lua_Integer)host->options->every_ms);
-  return 2;
+  lua_pushstring(L, sip_host_dev_only_topic(host));
+  return 3;
 }
 
 static int host_open_watch(struct sip_host *host, struct sip_err *err)

@@ -75,20 +75,34 @@ void sip_host_dev_close(struct sip_host *host)
   host->scratch[0] = '\0';
 }
 
+enum { FLOWS_LOOKED_AT = 32 };
+
+static size_t dev_flows(const struct sip_host *host, struct sip_flow_status *flows)
+{
+  struct sip_engine *engine = NULL;
+
+  if (sip_flow_lua_engine(&engine, host->vm, NULL) < 0) {
+    return 0;
+  }
+  return sip_engine_status(engine, flows, FLOWS_LOOKED_AT);
+}
+
+const char *sip_host_dev_only_topic(const struct sip_host *host)
+{
+  struct sip_flow_status flows[FLOWS_LOOKED_AT];
+  size_t count = dev_flows(host, flows);
+
+  return count == 1 && flows[0].topic[0] != '^' ? flows[0].topic : NULL;
+}
+
 /** The topic to try things with: of the contact flow, else of any flow; NULL without flows. */
 static const char *banner_topic(const struct sip_host *host)
 {
-  enum { LOOKED_AT = 32 };
-  struct sip_flow_status flows[LOOKED_AT];
-  struct sip_engine *engine = NULL;
+  struct sip_flow_status flows[FLOWS_LOOKED_AT];
+  size_t count = dev_flows(host, flows);
   const char *topic = NULL;
-  size_t count;
 
-  if (sip_flow_lua_engine(&engine, host->vm, NULL) < 0) {
-    return NULL;
-  }
-  count = sip_engine_status(engine, flows, LOOKED_AT);
-  for (size_t i = 0; i < count && i < LOOKED_AT; i++) {
+  for (size_t i = 0; i < count && i < FLOWS_LOOKED_AT; i++) {
     if (strcmp(flows[i].topic, CONTACTS) == 0) {
       return CONTACTS;
     }

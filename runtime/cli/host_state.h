@@ -86,6 +86,10 @@ void sip_host_dev_close(struct sip_host *host);
 /** host_dev.c: where to look, and what to type next. */
 void sip_host_dev_banner(const struct sip_host *host);
 
+/** host_dev.c: the topic of the script's only flow; NULL when it has none, several, or a pattern.
+ *  Borrowed until the next reload. */
+const char *sip_host_dev_only_topic(const struct sip_host *host);
+
 /** host_broker.c: names the broker, and starts the embedded one when there is none.
  *  @return 0 or a negative code */
 int sip_host_broker_open(struct sip_host *host, struct sip_settings *settings, struct sip_err *err);

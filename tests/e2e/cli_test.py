@@ -417,7 +417,7 @@ class Life(Cli):
 
     def test_samples_are_published_again_and_again(self):
         (self.dir / "samples.jsonl").write_text(
-            '{"type": "said.hello", "topic": "hello", "data": {"name": "sample"}}\n')
+            '{"type": "said.hello", "data": {"name": "sample"}}\n')  # to the only flow's topic
         self.script(WORDS % "hello", "words.lua")
         process = self.begin("dev", self.script(HELLO), "--samples", "samples.jsonl", "--every", "50ms")
         wait_for(lambda: process.log.count("hello sample") >= 5, process.tail)
