@@ -1,5 +1,6 @@
 --- The ctx of a handler: one for each event, the same through all of its attempts.
 local events = require "sipeat.event"
+local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
 local task = require "sipeat.task"
@@ -31,6 +32,13 @@ local function header_list(headers, level)
   return list
 end
 
+-- An event is not done while an output that it asked for was refused, whether the handler looks at
+-- the answer or not.
+local function refuse(ctx, message, code)
+  ctx[JOB].refused = failure.of(message, code)
+  return nil, message, code
+end
+
 local function emit(ctx, level, topic, key, value, headers)
   if type(topic) ~= "string" or topic == "" then
     error("ctx:emit: the topic is a text, got " .. opts.show(topic), level + 1)
@@ -41,7 +49,7 @@ local function emit(ctx, level, topic, key, value, headers)
   if type(value) == "table" then
     local text, message, code = json.encode(value)
     if not text then
-      return nil, message, code
+      return refuse(ctx, message, code)
     end
     value = text
   elseif value ~= nil and type(value) ~= "string" then
@@ -50,7 +58,7 @@ local function emit(ctx, level, topic, key, value, headers)
   local job = ctx[JOB]
   local ok, message, code = job.ticket:emit(topic, key, value, list)
   if not ok then
-    return nil, message, code
+    return refuse(ctx, message, code)
   end
   local outputs = job.outputs
   if not outputs then
@@ -78,7 +86,7 @@ function METHODS:publish(event)
   end
   local value, headers, code = events.encode(event)
   if not value then
-    return nil, headers, code
+    return refuse(self, headers, code)
   end
   return emit(self, 2, topic, event.key, value, headers)
 end

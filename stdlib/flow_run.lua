@@ -117,13 +117,17 @@ end
 local function work(job)
   local flow, ctx = job.flow, job.ctx
   local n = job.attempt + 1
-  job.attempt, job.ends = n, nil
+  job.attempt, job.ends, job.refused = n, nil, nil
   ctx.attempt, ctx.final = n, n >= flow.plan.attempts
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
   local ok, result = attempt.once(flow.timeout, handle, flow, job.event, ctx)
-  if ok then
+  local refused = job.refused
+  if ok and not refused then
     job.phase, job.result = "done", result
     return nil
+  elseif ok then
+    local text = "an output was refused: " .. refused.message
+    result = failure.new(text, refused.code, REFUSED_FOR_GOOD[refused.code] and "permanent" or nil)
   end
   if result.kind == "cancelled" then
     if job.ticket:stopped() then

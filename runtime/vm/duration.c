@@ -45,7 +45,7 @@ uint64_t sip_check_duration_ms(lua_State *L, int arg)
 {
   size_t len;
   const char *text;
-  uint64_t ms;
+  uint64_t ms = 0;
 
   if (lua_type(L, arg) == LUA_TNUMBER) {
     luaL_argerror(L, arg, "a duration needs a unit, as in \"200ms\", \"5s\" or \"3d\"");

@@ -125,6 +125,24 @@ local function sent(k)
   return out
 end
 
+t.test("an event is not done while an output was refused, looked at or not", function()
+  local k = ticket { refuse = "ENOMEM" }
+  local calls = 0
+  local f = flow(function(_, ctx)
+    calls = calls + 1
+    ctx:emit("out", nil, "x")
+    return true
+  end)
+  local pause = run.dispatch(f, RECORD, k)
+  t.eq(math.type(pause), "integer")
+  k.refuse = nil
+  t.eq(run.dispatch(f, RECORD, k, k.kept), true)
+  t.eq(calls, 2)
+  k = ticket { refuse = "MSG_SIZE_TOO_LARGE" }
+  t.eq(run.dispatch(f, RECORD, k), true) -- dropped at once: there is no dead-letter topic here
+  t.eq({ calls, k.kept and k.kept.failure and k.kept.failure.code }, { 3, "MSG_SIZE_TOO_LARGE" })
+end)
+
 t.test("outputs that were not written are emitted again, without the handler", function()
   local k, again = ticket(), ticket()
   t.eq(run.dispatch(emitting(3), RECORD, k), true)
