@@ -70,9 +70,8 @@ function actions.show(options)
     output.json(group)
     return OK
   end
-  terminal.write(("%s: %s, %d members\n"):format(
-    output.printable(group.name), group.state, group.members
-  ))
+  local members = group.members == 1 and "1 member" or group.members .. " members"
+  terminal.write(("%s: %s, %s\n"):format(output.printable(group.name), group.state, members))
   if #group.offsets == 0 then
     complain(options, "it has committed nothing")
   else
@@ -99,13 +98,13 @@ function actions.reset(options)
     complain(options, "nothing was changed")
     return FAILED
   end
-  local offsets, message, code = kafka.admin():reset_group {
+  local group, message, code = kafka.admin():reset_group {
     group = options.name, topic = options.topic, to = options.to,
   }
-  if not offsets then
+  if not group then
     return nil, message, code
   end
-  print_offsets(offsets)
+  print_offsets(group.offsets)
   return OK
 end
 

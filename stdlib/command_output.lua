@@ -21,13 +21,14 @@ local function width(text)
   return utf8.len(text) or #text
 end
 
---- Rows of texts and numbers under a heading, as lines; numbers stand at the right.
+--- Rows of texts and numbers under a heading, as lines; columns with numbers stand at the right.
 function M.table(heading, rows)
-  local widths, lines = {}, {}
+  local widths, numbers, lines = {}, {}, {}
   table.insert(rows, 1, heading)
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do
       widths[i] = math.max(widths[i] or 0, width(tostring(cell)))
+      numbers[i] = numbers[i] or math.type(cell) == "integer"
     end
   end
   for n, row in ipairs(rows) do
@@ -35,8 +36,7 @@ function M.table(heading, rows)
     for i, cell in ipairs(row) do
       local text = tostring(cell)
       local gap = (" "):rep(widths[i] - width(text))
-      local right = math.type(n == 1 and rows[2] and rows[2][i] or cell) == "integer"
-      cells[i] = right and gap .. text or text .. gap
+      cells[i] = numbers[i] and gap .. text or text .. gap
     end
     lines[n] = (table.concat(cells, "  "):gsub("%s+$", ""))
   end

@@ -13,6 +13,7 @@ import urllib.request
 
 from support import harness
 from support.harness import BINARY, environment, free_ports, get, save, wait_for
+from support.kafka import Kafka
 
 OK, FAILED, USAGE, SCRIPT, BROKER, SETTINGS = range(6)
 VERBS = [verb.split() for verb in (
@@ -311,6 +312,55 @@ class Dev(Cli):
         metrics = get(self.dev.http + "/metrics")[1].decode()
         self.assertIn('sipeat_flow_taken_total{group="hello"}', metrics)
         self.assertTrue(metrics.endswith("# EOF\n"), metrics[-80:])
+
+
+class Cluster(Cli):
+    """Topics and groups of a real Kafka."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = cls.enterClassContext(Kafka())
+
+    def env(self, **extra):
+        return {"KAFKA_BROKERS": self.kafka.address, **extra}
+
+    def typed(self, text, *arguments):
+        return subprocess.run([BINARY, *arguments], input=text, capture_output=True, text=True, timeout=60,
+                              cwd=self.dir, env=environment(self.dir, self.env()))
+
+    def test_a_topic_from_its_making_to_its_end(self):
+        self.expect(self.sipeat("topic", "create", "life", "--partitions", "3", "--config", "retention.ms=60000"), OK,
+                    "created life with 3 partitions")
+        self.expect(self.sipeat("topic", "create", "life"), BROKER, "already exists")
+        self.expect(self.sipeat("topic", "create", "odd", "--config", "nonsense=1"), BROKER, "nonsense")
+        self.assertEqual(self.kafka.wire.count("life"), 0)
+        self.expect(self.sipeat("publish", "a.b", "-t", "life", "--data", "{}"), OK, "published to life")
+        self.assertEqual(self.kafka.wire.count("life"), 1)
+        self.assertEqual(self.typed("lief\n", "topic", "delete", "life").returncode, FAILED)
+        self.assertIn("life", self.kafka.wire.topics())
+        done = self.typed("life\n", "topic", "delete", "life")
+        self.assertEqual((done.returncode, done.stdout), (OK, "deleted life\n"), done.stderr)
+        wait_for(lambda: "life" not in self.kafka.wire.topics(), "the topic is gone")
+        for arguments in (["topic", "show", "life"], ["topic", "delete", "life", "--yes"], ["consume", "life"]):
+            self.expect(self.sipeat(*arguments), BROKER, "Unknown topic", "sipeat topic create NAME")
+
+    def test_a_group_is_reset_only_without_members(self):
+        self.kafka.wire.create_topic("done", 1)
+        for _ in range(3):
+            self.sipeat("publish", "a.b", "-t", "done", "--data", "1")
+        script = 'require("sipeat").flow { topic = "done", group = "doers", on = { ["*"] = function() end } }'
+        process = self.begin("run", self.script(script))
+        wait_for(lambda: self.kafka.wire.lag("doers", "done") == 0, process.tail)
+        self.expect(self.sipeat("group", "list"), OK, "doers", "Stable")
+        reset = ["group", "reset", "doers", "--topic", "done", "--to"]
+        self.expect(self.sipeat(*reset, "beginning", "--yes"), BROKER, "running members")
+        self.assertEqual(process.stop(), OK, process.tail())
+        self.expect(self.sipeat(*reset, "beginning"), FAILED, "Type its name", "nothing was changed")
+        self.assertEqual(self.kafka.wire.lag("doers", "done"), 0)
+        for where, lag in (("beginning", 3), ("offset:2", 1), ("end", 0), ("2020-01-01T00:00:00Z", 3)):
+            done = self.typed("doers\n", *reset, where)
+            self.assertEqual(done.returncode, OK, done.stderr)
+            self.assertEqual(self.kafka.wire.lag("doers", "done"), lag, where)
 
 
 class Life(Cli):

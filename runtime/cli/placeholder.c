@@ -1,1 +1,0 @@
-typedef int sip_placeholder_cli;
