@@ -32,6 +32,18 @@ local function header_list(headers, level)
   return list
 end
 
+--- Codes of an output that will be refused again.
+M.refused_for_good = {
+  INVALID_MSG = true,
+  INVALID_MSG_SIZE = true,
+  INVALID_RECORD = true,
+  MSG_SIZE_TOO_LARGE = true,
+  TOPIC_AUTHORIZATION_FAILED = true,
+  TOPIC_EXCEPTION = true,
+  _INVALID_ARG = true,
+  _UNKNOWN_PARTITION = true,
+}
+
 -- An event is not done while an output that it asked for was refused, whether the handler looks at
 -- the answer or not.
 local function refuse(ctx, message, code)
@@ -56,21 +68,28 @@ local function emit(ctx, level, topic, key, value, headers)
     error("ctx:emit: the value is a text, a table or nil, got " .. opts.show(value), level + 1)
   end
   local job = ctx[JOB]
+  if job.phase ~= "work" then
+    error("emit: the event has ended; emit while its handler runs", level + 1)
+  end
+  local output = { topic, key, value, list } -- kept, should it not be written
+  if job.unsent then -- in order: behind the one that found no place
+    job.unsent[#job.unsent + 1] = output
+    return true
+  end
   local ok, message, code = job.ticket:emit(topic, key, value, list)
-  if not ok then
+  if ok then
+    job.outputs = job.outputs or {}
+    job.outputs[#job.outputs + 1] = output
+    return true
+  elseif M.refused_for_good[code] or code == "ECANCELED" then
     return refuse(ctx, message, code)
   end
-  local outputs = job.outputs
-  if not outputs then
-    outputs = {}
-    job.outputs = outputs
-  end
-  outputs[#outputs + 1] = { topic, key, value, list } -- should it not be written
+  job.unsent = { output } -- the flow emits it once the handler has succeeded
   return true
 end
 
 --- Queues one output; the event is not finished before it is acknowledged. A table is written as
---- JSON. true, or nil, message, code when it is refused.
+--- JSON. true; or nil, message, code when it is refused for good, and then the attempt fails.
 function METHODS:emit(topic, key, value, headers)
   return emit(self, 2, topic, key, value, headers)
 end

@@ -19,18 +19,7 @@ local task = require "sipeat.task"
 local M = {}
 
 local logger = log.new "flow"
-
--- Codes of an output that will be refused again.
-local REFUSED_FOR_GOOD = {
-  INVALID_MSG = true,
-  INVALID_MSG_SIZE = true,
-  INVALID_RECORD = true,
-  MSG_SIZE_TOO_LARGE = true,
-  TOPIC_AUTHORIZATION_FAILED = true,
-  TOPIC_EXCEPTION = true,
-  _INVALID_ARG = true,
-  _UNKNOWN_PARTITION = true,
-}
+local REFUSED_FOR_GOOD = context.refused_for_good
 
 -- Pauses between tries of a dead letter.
 local LETTER = { pause = opts.backoff { backoff = { "200ms", "30s" } } }
@@ -126,8 +115,8 @@ local function work(job)
     job.phase, job.result = "done", result
     return nil
   elseif ok then
-    local text = "an output was refused: " .. refused.message
-    result = failure.new(text, refused.code, REFUSED_FOR_GOOD[refused.code] and "permanent" or nil)
+    local final = REFUSED_FOR_GOOD[refused.code] and "permanent" or refused.kind
+    result = failure.new("an output was refused: " .. refused.message, refused.code, final)
   end
   if result.kind == "cancelled" then
     if job.ticket:stopped() then
@@ -183,6 +172,34 @@ local function bury(job)
     pause_ms, why.message
   ), { group = flow.group, code = why.code })
   return pause_ms
+end
+
+-- Outputs that found no place while the handler ran. Answers as work does.
+local function send_rest(job)
+  local rest, plan = job.unsent, job.flow.plan
+  while rest[1] do
+    local output = rest[1]
+    local ok, message, code = job.ticket:emit(output[1], output[2], output[3], output[4])
+    if not ok then
+      local why = failure.of(message, code)
+      if why.kind == "cancelled" and job.ticket:stopped() then
+        return false
+      end
+      job.output_tries = (job.output_tries or 0) + 1
+      if REFUSED_FOR_GOOD[why.code] or job.output_tries >= plan.attempts then
+        die(job, failure.new("an output was not written: " .. why.message, why.code, "permanent"))
+        return nil
+      end
+      logger:warn("an output is emitted again: " .. why.message, {
+        group = job.flow.group, type = job.event.type, code = why.code,
+      })
+      return jitter(plan.pause(job.output_tries))
+    end
+    job.outputs = job.outputs or {}
+    job.outputs[#job.outputs + 1] = table.remove(rest, 1)
+  end
+  job.unsent = nil
+  return nil
 end
 
 -- Outputs of this event were not written: they are emitted again, and the handler is not run again.
@@ -264,6 +281,12 @@ function M.dispatch(flow, record, ticket, job, trouble)
   end
   if job.phase == "work" then
     local wait = work(job)
+    if wait ~= nil then
+      return wait
+    end
+  end
+  if job.phase == "done" and job.unsent then
+    local wait = send_rest(job)
     if wait ~= nil then
       return wait
     end

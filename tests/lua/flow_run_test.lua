@@ -125,22 +125,36 @@ local function sent(k)
   return out
 end
 
-t.test("an event is not done while an output was refused, looked at or not", function()
+t.test("an output that finds no place is emitted later, in order, without the handler", function()
   local k = ticket { refuse = "ENOMEM" }
   local calls = 0
   local f = flow(function(_, ctx)
     calls = calls + 1
-    ctx:emit("out", nil, "x")
-    return true
+    t.eq(ctx:emit("out", nil, "1"), true)
+    t.eq(ctx:emit("out", nil, "2"), true)
   end)
   local pause = run.dispatch(f, RECORD, k)
   t.eq(math.type(pause), "integer")
-  k.refuse = nil
-  t.eq(run.dispatch(f, RECORD, k, k.kept), true)
-  t.eq(calls, 2)
-  k = ticket { refuse = "MSG_SIZE_TOO_LARGE" }
-  t.eq(run.dispatch(f, RECORD, k), true) -- dropped at once: there is no dead-letter topic here
-  t.eq({ calls, k.kept and k.kept.failure and k.kept.failure.code }, { 3, "MSG_SIZE_TOO_LARGE" })
+  local later = ticket()
+  t.eq(run.dispatch(f, nil, later, k.kept), true)
+  t.eq({ calls, #later.sent, later.sent[1][3], later.sent[2][3] }, { 1, 2, "1", "2" })
+  t.eq(#k.kept.outputs, 2)
+end)
+
+t.test("an output that never finds a place makes a dead letter", function()
+  local k = ticket { refuse = "ENOMEM" }
+  local f = flow(function(_, ctx) ctx:emit("out", nil, "x") end)
+  run.dispatch(f, RECORD, k)
+  t.eq(math.type(run.dispatch(f, nil, ticket { refuse = "ENOMEM" }, k.kept)), "integer")
+  t.eq({ run.dispatch(f, nil, ticket { refuse = "ENOMEM" }, k.kept) }, { true, true, false })
+  t.eq(k.kept.failure.code, "ENOMEM")
+end)
+
+t.test("an event is not done when an output was refused for good, looked at or not", function()
+  local k = ticket { refuse = "MSG_SIZE_TOO_LARGE" }
+  local f = flow(function(_, ctx) ctx:emit("out", nil, "x") end)
+  t.eq({ run.dispatch(f, RECORD, k) }, { true, true, false })
+  t.eq({ k.kept.failure.code, k.kept.failure.kind }, { "MSG_SIZE_TOO_LARGE", "permanent" })
 end)
 
 t.test("outputs that were not written are emitted again, without the handler", function()
