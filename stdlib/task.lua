@@ -118,8 +118,10 @@ function M.with_timeout(timeout, f, ...)
   if not task:done() then
     task:kill()
     task:join()
-    local code = results[3] == "ECANCELED" and "ECANCELED" or "ETIMEDOUT"
-    return nil, "did not finish within " .. timeout, code
+    if results[3] == "ECANCELED" then
+      return nil, results[2], "ECANCELED"
+    end
+    return nil, "did not finish within " .. timeout, "ETIMEDOUT"
   end
   if not task.results or not task.results[1] then
     error(results[2], 0)
