@@ -106,7 +106,8 @@ function File:flush()
     return kafka.producer():send_many(batch)
   end)
   if not results then
-    self:complain(lines[1], ("this and the %d lines after it: %s"):format(#batch - 1, message))
+    local why = code == "ECANCELED" and "stopped before the broker had them" or message
+    self:complain(lines[1], ("this and the %d lines after it: %s"):format(#batch - 1, why))
     self.failed, self.code = self.failed + #batch - 1, exit_code(code)
     return nil, message, code
   end
@@ -174,12 +175,9 @@ local function publish_file(options)
     name = options.file, options = options, reader = reader, batch = {}, lines = {}, bytes = 0,
     sent = 0, failed = 0, code = FAILED, started = sys.monotonic_ms(), shown_at = 0,
   }, File)
-  local ok, _, code = file:read()
+  local ok = file:read()
   file:progress(true)
   terminal.status ""
-  if code == "ECANCELED" then
-    terminal.note("sipeat publish: stopped")
-  end
   terminal.note(("%d published, %d failed, %.1f s"):format(
     file.sent, file.failed, (sys.monotonic_ms() - file.started) / 1000
   ))
