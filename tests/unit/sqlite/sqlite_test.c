@@ -438,7 +438,8 @@ static void lock_of_another_is_waited_for_within_bounds(void)
   sip_sqlite_tx_free(tx);
   sip_sqlite_close(holder);
   sip_sqlite_close(other);
-  sip_sqlite_close(waiter);
+  (void)uv_run(&loop, UV_RUN_DEFAULT);
+  sip_sqlite_close(waiter); /* alone: of several at once each may take another for the last one */
   (void)uv_run(&loop, UV_RUN_DEFAULT);
   (void)snprintf(wal, sizeof wal, "%s-wal", path);
   CHECK(access(wal, F_OK) != 0); /* the last one to close leaves one file */
