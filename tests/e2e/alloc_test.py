@@ -35,7 +35,8 @@ local accept = sipeat.chain "accept" {
 }
 
 sipeat.flow {
-  topic = "orders", group = sipeat.env.get "ORDERS_GROUP", retry = { attempts = 3, backoff = { "5ms", "20ms" } }, dead_letter = true,
+  topic = "orders", group = sipeat.env.get "ORDERS_GROUP", dead_letter = true,
+  retry = { attempts = 3, backoff = { "5ms", "20ms" } },
   on = { [Order] = discord.notified(accept) }, on_dead = discord.on_dead,
 }
 """

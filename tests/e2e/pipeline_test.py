@@ -22,7 +22,8 @@ class Pipeline(harness.Case):
         return self.start("run", PIPELINE, env=world.env)
 
     def finish(self, world, kind, process, deadline=120):
-        process.until(lambda: world.lag(kind) == 0, lambda: f"lag 0 of {kind}, but {world.lag(kind)}", deadline, every=0.3)
+        process.until(lambda: world.lag(kind) == 0,
+                      lambda: f"lag 0 of {kind}, but {world.lag(kind)}", deadline, every=0.3)
 
     def test_3000_events_each_with_its_effects(self):
         with World(discord={"limit": 1_000_000, "random_429": 0.05, "retry_after": 0.05, "seed": SEED}) as world:
@@ -142,7 +143,8 @@ class Pipeline(harness.Case):
                 writes[machine].append((entry["method"], entry["table"]))
         for machine in failed:
             deleted = [table for method, table in writes[machine] if method == "DELETE"]
-            self.assertEqual([w for w in writes[machine] if w[0] == "POST"], [("POST", "machines")] + [("POST", "inventory")] * 4)
+            self.assertEqual([w for w in writes[machine] if w[0] == "POST"],
+                             [("POST", "machines")] + [("POST", "inventory")] * 4)
             self.assertEqual(deleted[-2:], ["inventory", "machines"], "undone in reverse")
 
     def mail(self, world, events):
