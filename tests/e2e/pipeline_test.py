@@ -80,7 +80,8 @@ class Pipeline(harness.Case):
                     if e["title"] != "Enterprise contact" and "notification event" not in e["title"]]
 
         process.until(lambda: len(of_events()) >= len(everything),
-                      lambda: f"{len(everything)} embeds, but {len(of_events())}\n{world.discord.stats()}", 60, every=0.5)
+                      lambda: f"{len(everything)} embeds, but {len(of_events())}\n{world.discord.stats()}",
+                      60, every=0.5)
         embeds = of_events()
         by_id = collections.Counter(field(e, "Event ID") for e in embeds)
         for event in everything:
