@@ -24,7 +24,7 @@ class Start(harness.Case):
         self.addCleanup(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
         url = wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+", "".join(lines)), lambda: "".join(lines), 300)[0]
         wait_for(lambda: get(url + "/ping")[0] == 200, lambda: "".join(lines))
-        self.assertIn("sipeat publish", "".join(lines))  # what to type next
+        wait_for(lambda: "sipeat publish" in "".join(lines), lambda: "what to type next: " + "".join(lines))
 
         def shown():
             page = get(url + "/capture/entries.json")[1].decode()

@@ -6,6 +6,7 @@ lag or a topic's end is an independent witness. One request per connection: slow
 
 import socket
 import struct
+import time
 
 CREATE_TOPICS, DELETE_TOPICS, LIST_OFFSETS, METADATA = 19, 20, 2, 3
 OFFSET_FETCH, FIND_COORDINATOR, LIST_GROUPS, DESCRIBE_GROUPS = 9, 10, 16, 15
@@ -113,6 +114,7 @@ class Client:
         for _, code, message in r.array(lambda: (r.string(), r.take("h"), r.string())):
             if code and not (code == 36 and exist_ok):
                 raise WireError(f"create topic {name}: {message}", code)
+        self.settle(lambda: sum(1 for _ in self.end_offsets(name)) == partitions)
 
     def delete_topic(self, name):
         r = self.ask(DELETE_TOPICS, 1, array([string(name)]) + struct.pack(">i", 10000))
@@ -120,6 +122,20 @@ class Client:
         for _, code in r.array(lambda: (r.string(), r.take("h"))):
             if code:
                 raise WireError(f"delete topic {name}", code)
+        self.settle(lambda: name not in self.topics())
+
+    @staticmethod
+    def settle(is_known, deadline=15):
+        """The broker answers a change before each of its parts knows of it: waits for that."""
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            try:
+                if is_known():
+                    return
+            except WireError:
+                pass  # not known yet
+            time.sleep(0.02)
+        raise WireError(f"a change of topics is not known after {deadline} s")
 
     def set_topic_config(self, name, **config):
         """set_topic_config("t", max_message_bytes=2000): underscores stand for dots."""
