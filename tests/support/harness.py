@@ -23,7 +23,7 @@ from support.kafka import free_ports  # noqa: F401 - for the tests
 SOURCE = pathlib.Path(os.environ.get("SIPEAT_SOURCE", pathlib.Path(__file__).parents[2]))
 BINARY = pathlib.Path(os.environ.get("SIPEAT_BINARY", SOURCE / "build/release/sipeat"))
 PIPELINE = SOURCE / "scripts/pipeline.lua"
-KEPT = ("PATH", "TRACE", "HOME", "LANG", "TERM", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
+KEPT = ("PATH", "HOME", "LANG", "TERM", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
 SANITIZERS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 
 
