@@ -27,8 +27,11 @@ static void *vm_alloc(void *arg, void *block, size_t old_size, size_t new_size)
     return NULL; /* Lua collects garbage, tries again, and then raises "not enough memory" */
   }
   result = realloc(block, new_size);
-  if (result == NULL) {
+  if (result == NULL && new_size > before) {
     return NULL;
+  }
+  if (result == NULL) {
+    result = block; /* Lua does not expect that making something smaller fails */
   }
   vm->memory_bytes += new_size - before;
   return result;
@@ -56,6 +59,24 @@ static int vm_set_up(lua_State *L)
 {
   sip_open_libraries(L);
   return 0;
+}
+
+/* With `run`, turns the loop until it is empty: the caller has closed all other handles. Accepts
+ * NULL. */
+static void vm_close(struct sip_vm *vm, bool run)
+{
+  if (vm == NULL) {
+    return;
+  }
+  if (vm->L != NULL) {
+    sip_tasks_deinit(vm);
+    lua_close(vm->L); /* boxes close their handles */
+  }
+  if (run) {
+    (void)uv_run(vm->loop, UV_RUN_DEFAULT);
+  }
+  sip_budget_deinit(&vm->budget);
+  free(vm);
 }
 
 int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options *options,
@@ -98,22 +119,13 @@ int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options
   *out = vm;
   vm = NULL; /* handed over */
 cleanup:
-  sip_vm_free(vm);
+  vm_close(vm, false);
   return rc;
 }
 
 void sip_vm_free(struct sip_vm *vm)
 {
-  if (vm == NULL) {
-    return;
-  }
-  if (vm->L != NULL) {
-    sip_tasks_deinit(vm);
-    lua_close(vm->L); /* boxes close their handles */
-    (void)uv_run(vm->loop, UV_RUN_DEFAULT);
-  }
-  sip_budget_deinit(&vm->budget);
-  free(vm);
+  vm_close(vm, true);
 }
 
 lua_State *sip_vm_state(struct sip_vm *vm)

@@ -15,7 +15,7 @@ from support.kafka import Kafka
 
 SWEEP = pathlib.Path(os.environ.get("SIPEAT_SWEEP", harness.BINARY.parent / "tests/sipeat_sweep"))
 SOAK = bool(os.environ.get("SIPEAT_SOAK"))
-STARTS, EVENTS = (None, None) if SOAK else (150, None)  # points that the quick tier tries
+STARTS, EVENTS = (None, None) if SOAK else (80, None)  # points that the quick tier tries
 SCRIPT = """
 local sipeat = require "sipeat"
 local discord = require "sipeat.discord"
@@ -48,11 +48,12 @@ class Control:
     def __init__(self, path):
         path.write_bytes(bytes(mmap.PAGESIZE))
         self.path = path
+        self.more = 0  # how many allocations behind the one that fails do so too
         with path.open("r+b") as file:
             self.page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
 
     def arm(self, fail_at):
-        self.page[:24] = struct.pack("QQQ", 0, 0, 0)
+        self.page[:32] = struct.pack("QQQQ", 0, 0, 0, self.more)
         self.page[:8] = struct.pack("Q", fail_at)
 
     @property
@@ -112,8 +113,22 @@ class Allocations(harness.Case):
         self.processes.clear()
 
     def test_start_up(self):
+        self.sweep_start_up(0)
+
+    def test_start_up_with_a_second_failure(self):
+        """Lua collects its garbage and tries once more: this time in vain."""
+        self.sweep_start_up(1)
+
+    def test_one_events_path(self):
+        self.sweep_events(0)
+
+    def test_one_events_path_with_a_second_failure(self):
+        self.sweep_events(1)
+
+    def sweep_start_up(self, more):
+        self.control.more = more
         self.control.arm(0)
-        process = self.launch("start-0")
+        process = self.launch(f"start-{more}-0")
         self.assertTrue(self.ready(process), process.tail())
         total = self.control.count
         self.assertEqual(process.stop(), 0, process.tail())
@@ -121,7 +136,7 @@ class Allocations(harness.Case):
         ended = 0
         for n in points(total, STARTS):
             self.control.arm(n)
-            process = self.launch(f"start-{n}")  # a group of its own: an earlier one may still miss its member
+            process = self.launch(f"start-{more}-{n}")  # a group of its own: an earlier one may still miss its member
             if self.ready(process):
                 self.control.arm(0)
                 self.assertEqual(process.stop(), 0, f"allocation {n}\n{process.tail()}")
@@ -129,10 +144,11 @@ class Allocations(harness.Case):
                 self.clean_end(process, n)
                 ended += 1
             self.forget(process)
-        print(f"start-up: {total} allocations, {len(points(total, STARTS))} failed one by one, "
+        print(f"start-up: {total} allocations, {len(points(total, STARTS))} failed by {more + 1}, "
               f"{ended} ended the program", flush=True)
 
-    def test_one_events_path(self):
+    def sweep_events(self, more):
+        self.control.more = more
         self.control.arm(0)
         process = self.launch()
         self.assertTrue(self.ready(process), process.tail())
@@ -157,7 +173,7 @@ class Allocations(harness.Case):
         ended = {record.key.decode() for topic in ("accepted", "orders-dlt")
                  for record in kcat.read(self.kafka.address, topic)}
         self.assertEqual({f"o{i}" for i in range(self.number)} - ended, set(), "lost")
-        print(f"an event: {total} allocations, {len(tried)} failed one by one, {self.restarts} ended the program",
+        print(f"an event: {total} allocations, {len(tried)} failed by {more + 1}, {self.restarts} ended the program",
               flush=True)
 
     def send(self, process, n):

@@ -4,7 +4,8 @@
  * objects and Lua allocate, and nothing of shared libraries. The buffers of lua-cjson, which ends
  * the process when it gets no memory, are left out. SIPEAT_ALLOC_CONTROL names a file that is
  * mapped and shared with the test: it says which allocation fails, counted from the moment that the
- * test zeroes the count. Any thread. */
+ * test zeroes the count, and how many after it: Lua collects its garbage and tries once more. Any
+ * thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@ struct control {
   _Atomic uint64_t fail_at; /* written by the test; 0: none */
   _Atomic uint64_t count;   /* allocations so far */
   _Atomic uint64_t failed;  /* how many were made to fail */
+  _Atomic uint64_t more;    /* written by the test: how many after that one fail too */
 };
 
 static struct control *control; /* set before main; NULL without a test */
@@ -57,8 +59,14 @@ static bool is_cjson(const char *caller)
 
 static bool fault_here(const char *caller)
 {
-  if (control == NULL || is_cjson(caller) ||
-      atomic_fetch_add(&control->count, 1) + 1 != atomic_load(&control->fail_at)) {
+  uint64_t number, at;
+
+  if (control == NULL || is_cjson(caller)) {
+    return false;
+  }
+  number = atomic_fetch_add(&control->count, 1) + 1;
+  at = atomic_load(&control->fail_at);
+  if (at == 0 || number < at || number > at + atomic_load(&control->more)) {
     return false;
   }
   atomic_fetch_add(&control->failed, 1);
