@@ -4,6 +4,8 @@
  * part (RFC 2045 section 6.7), and need not be random. */
 #include "http/mime.h"
 
+#include "core/utf8.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,35 +22,10 @@ enum {
 
 /* --- text --- */
 
-/* Bytes of the UTF-8 character at `text`, or 0 when it is none (RFC 3629). */
-static size_t utf8_len(const unsigned char *text, size_t left)
-{
-  unsigned char c = text[0];
-  size_t len = c < 0x80                ? 1
-               : c >= 0xc2 && c < 0xe0 ? 2
-               : (c & 0xf0) == 0xe0    ? 3
-               : c >= 0xf0 && c < 0xf5 ? 4
-                                       : 0;
-
-  if (len == 0 || len > left) {
-    return 0;
-  }
-  for (size_t i = 1; i < len; i++) {
-    if ((text[i] & 0xc0) != 0x80) {
-      return 0;
-    }
-  }
-  if ((c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) ||
-      (c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f)) {
-    return 0;
-  }
-  return len;
-}
-
 static bool is_utf8(const struct sip_slice *text)
 {
   for (size_t i = 0, len; i < text->len; i += len) {
-    len = utf8_len((const unsigned char *)text->data + i, text->len - i);
+    len = sip_utf8_length(text->data + i, text->len - i);
     if (len == 0 || text->data[i] == '\0') {
       return false;
     }
@@ -151,7 +128,7 @@ static int add_encoded(struct sip_buf *out, const struct sip_slice *text)
   while (at < text->len && rc == 0) {
     size_t end = at, len;
 
-    while (end < text->len && (len = utf8_len(data + end, text->len - end)) > 0 &&
+    while (end < text->len && (len = sip_utf8_length(text->data + end, text->len - end)) > 0 &&
            end + len - at <= ENCODED_BYTES) {
       end += len;
     }

@@ -7,6 +7,7 @@
  * thread. */
 #include "bind/bind.h"
 #include "bind/file_lua.h"
+#include "core/utf8.h"
 #include "vm/embed.h"
 #include "vm/vm.h"
 
@@ -175,38 +176,13 @@ static int l_equal(lua_State *L)
   return 1;
 }
 
-/* Length of the well-formed sequence at `s` (Unicode table 3-7), or 0. */
-static size_t utf8_sequence(const unsigned char *s, size_t left)
-{
-  size_t need = s[0] < 0x80   ? 1
-                : s[0] < 0xc2 ? 0
-                : s[0] < 0xe0 ? 2
-                : s[0] < 0xf0 ? 3
-                : s[0] < 0xf5 ? 4
-                              : 0;
-
-  if (need == 0 || need > left) {
-    return 0;
-  }
-  for (size_t i = 1; i < need; i++) {
-    if ((s[i] & 0xc0) != 0x80) {
-      return 0;
-    }
-  }
-  if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-      (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) {
-    return 0;
-  }
-  return need;
-}
-
 static int l_valid_utf8(lua_State *L)
 {
   size_t left;
-  const unsigned char *s = (const unsigned char *)luaL_checklstring(L, 1, &left);
+  const char *s = luaL_checklstring(L, 1, &left);
 
   while (left > 0) {
-    size_t n = utf8_sequence(s, left);
+    size_t n = sip_utf8_length(s, left);
 
     if (n == 0) {
       break;
@@ -222,19 +198,19 @@ static int l_valid_utf8(lua_State *L)
 static int l_utf8_clean(lua_State *L)
 {
   size_t left;
-  const unsigned char *s = (const unsigned char *)luaL_checklstring(L, 1, &left);
+  const char *s = luaL_checklstring(L, 1, &left);
   lua_Integer points = 0;
   luaL_Buffer buffer;
 
   luaL_buffinit(L, &buffer);
   while (left > 0) {
-    size_t n = utf8_sequence(s, left);
+    size_t n = sip_utf8_length(s, left);
 
     if (n == 0) {
       luaL_addlstring(&buffer, "\xef\xbf\xbd", 3);
       n = 1;
     } else {
-      luaL_addlstring(&buffer, (const char *)s, n);
+      luaL_addlstring(&buffer, s, n);
     }
     points++;
     s += n;

@@ -5,6 +5,8 @@
  * memory is out. */
 #include "core/log.h"
 
+#include "core/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -74,43 +76,6 @@ static void line_adds(struct line *line, const char *text)
   line_add(line, text, strlen(text));
 }
 
-/* Length of the valid UTF-8 sequence at `s`, or 0. `left` is at least 1. */
-static size_t utf8_length(const unsigned char *s, size_t left)
-{
-  size_t need;
-  unsigned code;
-
-  if (s[0] < 0x80) {
-    return 1;
-  }
-  if (s[0] >= 0xc2 && s[0] <= 0xdf) {
-    need = 2;
-    code = s[0] & 0x1fu;
-  } else if (s[0] >= 0xe0 && s[0] <= 0xef) {
-    need = 3;
-    code = s[0] & 0x0fu;
-  } else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-    need = 4;
-    code = s[0] & 0x07u;
-  } else {
-    return 0;
-  }
-  if (need > left) {
-    return 0;
-  }
-  for (size_t i = 1; i < need; i++) {
-    if ((s[i] & 0xc0) != 0x80) {
-      return 0;
-    }
-    code = code << 6 | (s[i] & 0x3fu);
-  }
-  if ((need == 3 && code < 0x800) || (need == 4 && (code < 0x10000 || code > 0x10ffff)) ||
-      (code >= 0xd800 && code <= 0xdfff)) {
-    return 0;
-  }
-  return need;
-}
-
 /* Text from anywhere: JSON escapes in both styles (a newline of a traceback stays one for people).
  */
 static void line_escape(struct line *line, const char *text, bool json)
@@ -120,7 +85,7 @@ static void line_escape(struct line *line, const char *text, bool json)
   char hex[8];
 
   while (left > 0) {
-    size_t n = utf8_length(s, left);
+    size_t n = sip_utf8_length((const char *)s, left);
 
     if (line->len > sizeof line->text - STRUCTURE_BYTES) {
       line->cut = true;
