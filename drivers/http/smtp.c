@@ -227,11 +227,9 @@ static bool smtp_join(struct sip_smtp *smtp)
   return all;
 }
 
-static void smtp_on_wakeup(void *arg)
+static void smtp_finish_done(struct sip_smtp *smtp)
 {
-  struct sip_smtp *smtp = arg;
   struct sip_list done, *node;
-  bool closing;
 
   sip_list_init(&done);
   uv_mutex_lock(&smtp->mu);
@@ -240,10 +238,19 @@ static void smtp_on_wakeup(void *arg)
   while ((node = sip_list_shift(&done)) != NULL) {
     job_finish(SIP_CONTAINER(node, struct sip_smtp_job, link));
   }
+}
+
+static void smtp_on_wakeup(void *arg)
+{
+  struct sip_smtp *smtp = arg;
+  bool closing;
+
+  smtp_finish_done(smtp);
   uv_mutex_lock(&smtp->mu);
-  closing = smtp->closing && sip_list_empty(&smtp->done);
+  closing = smtp->closing;
   uv_mutex_unlock(&smtp->mu);
   if (closing && smtp_join(smtp)) {
+    smtp_finish_done(smtp); /* what the threads gave back on their last steps */
     smtp_free(smtp);
   }
 }
