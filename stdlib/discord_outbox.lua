@@ -129,7 +129,7 @@ end
 --- A queue whose sender is at work, or nil.
 function M.busy()
   for _, target in next, queues do
-    if target.sender then
+    if target:busy() then
       return target
     end
   end

@@ -117,13 +117,28 @@ local function make_room(self, rank)
   end
 end
 
+-- Its task is at work. One that died, of memory for example, is none.
+local function has_sender(self)
+  local sender = self.sender
+  if type(sender) == "table" and sender.done and sender:done() then
+    self.sender, self.in_flight = nil, 0
+  end
+  return self.sender ~= nil
+end
+
 local function wake(self)
   local something = self.first <= self.last or self.omitted.total > 0
-  if something and not self.sender and not self.retired then
+  if something and not has_sender(self) and not self.retired then
     self.sender = self.spawn(function()
       self:run()
     end)
   end
+end
+
+--- Whether there is something to send, and a task that does.
+function Queue:busy()
+  wake(self)
+  return has_sender(self)
 end
 
 --- Takes a notice, or counts it as left out. entry: type, outcome, rank, and embed, or build() that
@@ -279,7 +294,7 @@ end
 ---@param detail {message: string}
 function Queue:retire(detail)
   self.retired = detail
-  if not self.sender then -- else its task does it when it ends
+  if not has_sender(self) then -- else its task does it when it ends
     self.on_gone(self, drain(self))
   end
 end
