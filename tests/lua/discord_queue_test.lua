@@ -462,3 +462,25 @@ end
 t.test("a thread's id stays in the address", function()
   t.eq(webhook.parse(URL .. "?thread_id=99&x=1", "X").url, URL .. "?wait=true&thread_id=99")
 end)
+
+t.test("a sender that died does not stop its queue", function()
+  local w = world()
+  local spawn, senders = w.queue.spawn, {}
+  function w.queue.spawn(f)
+    spawn(f)
+    local sender = { dead = false, done = function(self) return self.dead end }
+    senders[#senders + 1] = sender
+    return sender
+  end
+  w.push(1)
+  t.ok(w.started)
+  w.started = nil -- it never ran to its end
+  t.eq(w.queue:busy(), true)
+  t.eq(w.started, nil)
+  senders[1].dead = true
+  t.eq(w.queue:busy(), true) -- what waits has a new one
+  t.eq(#senders, 2)
+  w.run()
+  t.eq(#w.requests, 1)
+  t.eq(w.queue:busy(), false)
+end)
