@@ -2,8 +2,8 @@
 --- the answer.
 --
 -- A chain does not wait for people: the step writes a row in `confirmations` (state open) and
--- publishes the question; the answer comes by HTTP, whenever it comes. "no" refunds the payment
--- and sends a technician; "yes" closes the row. What is open can be seen in the table.
+-- publishes the question; the answer comes by HTTP, whenever it comes. "no" refunds the payment,
+-- "yes" closes the row. What is open can be seen in the table.
 local capture = require "sipeat.capture"
 local http = require "sipeat.http"
 local stripe = require "sipeat.stripe"
@@ -127,7 +127,7 @@ local QUESTION = [[<form method="post"><input type="hidden" name="token" value="
 
 local ANSWERS = {
   confirmed = "Thank you. Enjoy your drink.",
-  settled = "We are sorry. You get your money back, and a technician looks at the machine.",
+  settled = "We are sorry. You get your money back.",
   denied = "We are sorry. Your money is on its way back.",
 }
 
