@@ -45,11 +45,6 @@ void sip_engine_set_port(struct sip_engine *engine, const struct sip_port *port)
   engine->port = port;
 }
 
-const struct sip_port *sip_engine_port(const struct sip_engine *engine)
-{
-  return engine->port;
-}
-
 static struct sip_flow *find_same(struct sip_list *list, const struct sip_flow *flow)
 {
   for (struct sip_list *node = list->next; node != list; node = node->next) {

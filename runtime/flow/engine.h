@@ -50,7 +50,6 @@ void sip_engine_free(struct sip_engine *engine);
 
 /** Before the first commit. `port` is borrowed until free. */
 void sip_engine_set_port(struct sip_engine *engine, const struct sip_port *port);
-const struct sip_port *sip_engine_port(const struct sip_engine *engine);
 
 /** A load begins: what is registered from now on belongs to it. */
 void sip_engine_begin(struct sip_engine *engine);

@@ -17,7 +17,8 @@
 
 enum { SCRIPT_LIMIT_BYTES = 16 << 20, EXCERPT_LINES = 2, EXCERPT_COLUMNS = 160 };
 
-int sip_script_read(struct sip_buf *out, const char *path, struct sip_err *err)
+/* A whole file of at most 16 MiB. @return 0 or a negative code with `err` */
+static int script_read(struct sip_buf *out, const char *path, struct sip_err *err)
 {
   struct stat info;
   int fd, rc;
@@ -73,7 +74,7 @@ void sip_script_excerpt(struct sip_buf *out, const char *path, long line)
   struct sip_buf text = SIP_BUF_INIT;
   long number = 1;
 
-  if (sip_script_read(&text, path, NULL) < 0 || text.data == NULL) {
+  if (script_read(&text, path, NULL) < 0 || text.data == NULL) {
     sip_buf_deinit(&text);
     return;
   }
@@ -97,7 +98,7 @@ static int load_file(lua_State *L, int generation, const char *path, struct sip_
   struct sip_err err;
   int rc;
 
-  rc = sip_script_read(&box->text, path, &err);
+  rc = script_read(&box->text, path, &err);
   if (rc < 0) {
     lua_pop(L, 1);
     lua_pushstring(L, err.message);

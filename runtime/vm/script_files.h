@@ -10,9 +10,6 @@
  * `generation`, with the generation's environment. Raises with the paths that were tried. */
 void sip_script_load_module(lua_State *L, int generation, const char *name);
 
-/** Reads a whole file of at most 16 MiB. @return 0 or a negative code with `err` */
-int sip_script_read(struct sip_buf *out, const char *path, struct sip_err *err);
-
 /** Adds the lines around `line` of `path` to `out`, with a mark, when the file can be read. */
 void sip_script_excerpt(struct sip_buf *out, const char *path, long line);
 

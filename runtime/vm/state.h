@@ -46,7 +46,4 @@ void sip_open_libraries(lua_State *L);
 /** `require` for compiled-in modules, and with upvalue 1 a generation's table, also for files. */
 int sip_require(lua_State *L);
 
-/** Message handler: any error value becomes a string with traceback. */
-int sip_traceback(lua_State *L);
-
 #endif

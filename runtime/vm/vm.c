@@ -196,7 +196,8 @@ void *sip_vm_service(lua_State *L, const void *key)
   return NULL;
 }
 
-int sip_traceback(lua_State *L)
+/* Message handler: any error value becomes a string with traceback. */
+static int vm_traceback(lua_State *L)
 {
   const char *message = luaL_tolstring(L, 1, NULL);
 
@@ -210,7 +211,7 @@ int sip_vm_call(struct sip_vm *vm, int nargs, int nresults, struct sip_err *err)
   int base = lua_gettop(L) - nargs, status;
   bool entered;
 
-  lua_pushcfunction(L, sip_traceback); /* light: does not allocate */
+  lua_pushcfunction(L, vm_traceback); /* light: does not allocate */
   lua_insert(L, base);
   entered = sip_budget_enter(&vm->budget, L, 0);
   status = lua_pcall(L, nargs, nresults, base);
