@@ -35,7 +35,7 @@ int sip_kafka_new(struct sip_kafka **out, uv_loop_t *loop, struct sip_err *err)
     return sip_err_set(err, rc, "kafka: out of memory");
   }
   kafka->port.source = sip_source_operations();
-  kafka->port.producer = sip_producer_operations();
+  kafka->port.producer = (struct sip_outlet){ sip_producer_operations(), kafka };
   kafka->port.driver = kafka;
   *out = kafka;
   return 0;

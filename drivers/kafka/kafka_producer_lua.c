@@ -187,7 +187,7 @@ int sip_l_kafka_send(lua_State *L)
   if (*box == NULL) {
     return luaL_error(L, "send: out of memory");
   }
-  rc = port->producer->send(port->driver, &output, sent_on_report, *box, &err);
+  rc = port->producer.ops->send(port->producer.driver, &output, sent_on_report, *box, &err);
   if (rc < 0) {
     (*box)->reported = true; /* no report follows: the box alone owns it */
     return sip_push_err(L, &err);

@@ -201,7 +201,7 @@ static void read_slice(lua_State *L, int arg, struct sip_slice *out)
 static int l_emit(lua_State *L)
 {
   struct sip_event *event = check_event(L);
-  const struct sip_port *port = event->flow->engine->port;
+  const struct sip_outlet *outlet = &event->flow->outlet;
   struct sip_header few[STACK_HEADERS];
   struct sip_output output = { 0 };
   struct sip_err err = { 0 };
@@ -217,9 +217,9 @@ static int l_emit(lua_State *L)
   output.timestamp_ms = luaL_optinteger(L, TIMESTAMP, 0);
   again = luaL_optinteger(L, AGAIN, 0);
   luaL_argcheck(L, again >= 0 && (uint64_t)again <= event->emitted, AGAIN, "no such output");
-  rc = port->producer->send(
-    port->driver, &output, sip_event_on_report,
-    sip_event_slot(event, again == 0 ? event->emitted : (uint64_t)again - 1), &err);
+  rc = outlet->ops->send(outlet->driver, &output, sip_event_on_report,
+                         sip_event_slot(event, again == 0 ? event->emitted : (uint64_t)again - 1),
+                         &err);
   if (rc == SIP_EQUEUEFULL) {
     return wait_for_room(L, event->flow->engine);
   }

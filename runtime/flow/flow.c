@@ -367,6 +367,7 @@ static int flow_open_source(struct sip_flow *flow, struct sip_err *err)
 
   if (rc == 0) {
     flow->state = SIP_SOURCE_OPEN;
+    flow->outlet = port->producer;
   }
   return rc;
 }

@@ -86,6 +86,7 @@ struct sip_flow {
   char *group, **topics, *key_header; /* owned; no header: NULL */
   size_t topic_count;
   struct sip_flow_spec spec; /* source.group and topics point at the two above */
+  struct sip_outlet outlet;  /* where its outputs go; set when it opens */
   struct sip_source *source; /* owned by the driver; NULL before open and after on_closed */
   enum sip_source_state state;
   struct sip_lanes lanes;

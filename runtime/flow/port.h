@@ -104,11 +104,17 @@ struct sip_producer_ops {
               struct sip_err *err);
 };
 
+/* A way out for outputs: `driver` is passed to ops->send. */
+struct sip_outlet {
+  const struct sip_producer_ops *ops; /* NULL: there is none */
+  void *driver;                       /* borrowed */
+};
+
 /* What modules.c hands to the engine. */
 struct sip_port {
   const struct sip_source_ops *source;
-  const struct sip_producer_ops *producer;
-  void *driver; /* borrowed: passed to open and send */
+  void *driver;               /* borrowed: passed to source->open */
+  struct sip_outlet producer; /* idempotent */
 };
 
 #endif

@@ -219,7 +219,7 @@ static const struct sip_source_ops source_ops = { fake_open,         fake_take, 
                                                   fake_resume,       fake_store,  fake_give_back,
                                                   fake_close };
 static const struct sip_producer_ops producer_ops = { fake_send };
-static const struct sip_port port = { &source_ops, &producer_ops, &fake };
+static const struct sip_port port = { &source_ops, &fake, { &producer_ops, &fake } };
 
 static void load(struct sip_engine *engine, const char *script)
 {

@@ -61,7 +61,7 @@ static void send_one(struct fixture *fixture, size_t *reports)
   struct sip_output output = { .topic = "t", .value = { "v", 1 }, .partition = -1 };
   const struct sip_port *port = sip_kafka_port(fixture->kafka);
 
-  CHECK_INT(port->producer->send(port->driver, &output, on_report, reports, NULL), 0);
+  CHECK_INT(port->producer.ops->send(port->producer.driver, &output, on_report, reports, NULL), 0);
 }
 
 static void a_loss_and_a_return_are_said_once(const char *path)
@@ -116,7 +116,7 @@ static void an_unreachable_broker_is_said_at_once(const char *path)
   sip_log_setup(open(path, O_WRONLY | O_APPEND), SIP_LOG_JSON, SIP_LOG_INFO);
   fixture_engine(&fixture);
   port = sip_kafka_port(fixture.kafka);
-  CHECK_INT(port->producer->send(port->driver, &output, on_any_report, NULL, NULL), 0);
+  CHECK_INT(port->producer.ops->send(port->producer.driver, &output, on_any_report, NULL, NULL), 0);
   wait_for_line(&fixture, path, "cannot reach Kafka at 127.0.0.1:1", 2500);
   CHECK_INT(occurrences(path, "refused"), 1);
   sip_kafka_close(fixture.kafka, 0);

@@ -38,7 +38,7 @@ static int send_text(struct fixture *fixture, const char *topic, const char *key
   };
   const struct sip_port *port = sip_kafka_port(fixture->kafka);
 
-  return port->producer->send(port->driver, &output, on_report, reports, err);
+  return port->producer.ops->send(port->producer.driver, &output, on_report, reports, err);
 }
 
 static void a_record_is_acknowledged_with_its_place(void)
@@ -185,7 +185,7 @@ static void an_unknown_partition_is_reported(void)
   fixture_init(&fixture, NULL);
   fixture_engine(&fixture);
   port = sip_kafka_port(fixture.kafka);
-  CHECK_INT(port->producer->send(port->driver, &output, on_report, &reports, NULL), 0);
+  CHECK_INT(port->producer.ops->send(port->producer.driver, &output, on_report, &reports, NULL), 0);
   fixture_wait(&fixture, &reports.count, 1, 10000);
   CHECK_INT(reports.failed, 1);
   CHECK_STR(reports.err.name, "_UNKNOWN_PARTITION");

@@ -147,7 +147,8 @@ static void write_numbers(struct fixture *fixture, const char *topic, int from, 
                                  .header_count = 4,
                                  .timestamp_ms = first_ms == 0 ? 0 : first_ms + 1000 * i };
 
-    CHECK_INT(port->producer->send(port->driver, &output, on_report, &reports, NULL), 0);
+    CHECK_INT(port->producer.ops->send(port->producer.driver, &output, on_report, &reports, NULL),
+              0);
   }
   fixture_wait(fixture, &reports, (size_t)(to - from), 10000);
 }
