@@ -1,7 +1,9 @@
-"""Editing a handler while 500 events/s flow: see the class's tests."""
+"""Editing a handler while 500 events/s flow: see the class's tests. The soak (SIPEAT_SOAK) edits 200 times."""
 
 import json
+import os
 import signal
+import statistics
 import subprocess
 import threading
 import time
@@ -11,7 +13,9 @@ from support import harness, kcat
 from support.harness import save, wait_for
 from support.kafka import Kafka
 
+SOAK = bool(os.environ.get("SIPEAT_SOAK"))
 RATE = 500
+EDITS, WARM = (200, 40) if SOAK else (30, 10)  # memory is compared with what it was after WARM edits
 SCRIPT = """
 local sipeat = require "sipeat"
 local words = require "words"
@@ -120,6 +124,19 @@ class Reload(harness.Case):
             delays.append(self.wait_version(version)[0] - saved)
         print(f"new behaviour seen after {', '.join(f'{d:.3f} s' for d in delays)}", flush=True)
         self.assertLess(max(delays), 1.0)
+        self.finish()
+
+    def test_memory_returns_to_where_it_was_after_many_edits(self):
+        self.writer.start()
+        self.wait_version("one")
+        sizes = []
+        for number in range(EDITS):
+            save(self.words, WORDS % f"v{number}")
+            self.wait_version(f"v{number}")
+            sizes.append(self.process.rss_mb())
+        before, after = statistics.median(sizes[WARM - 5:WARM]), statistics.median(sizes[-5:])
+        print(f"{EDITS} edits: {before:.1f} MB after {WARM}, {after:.1f} MB at the end", flush=True)
+        self.assertLess(after, before * 1.05)
         self.finish()
 
     def test_a_syntax_error_changes_nothing_but_a_message(self):

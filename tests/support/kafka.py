@@ -1,7 +1,8 @@
 """A real Apache Kafka 4.1 for the tests: one KRaft node, started from the jars that Maven brings.
 
 The jars are kept in ~/.cache/sipeat (SIPEAT_CACHE names another place), so only the first run downloads them.
-`with Kafka() as kafka:` gives a broker on free ports with a directory of its own, and ends it.
+`with Kafka() as kafka:` gives a broker on free ports with a directory of its own, and ends it; `with Cluster(3) as
+cluster:` gives several that replicate.
 """
 
 import base64
@@ -59,12 +60,18 @@ def free_ports(count):
     return ports
 
 
+def new_cluster_id():
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 class Kafka:
     """One broker. `address` is host:port without encryption; with sasl_ssl=True `secure_address` takes SASL/PLAIN
     over TLS from the user "sipeat" with PASSWORD, and `ca` is the file that a client trusts."""
 
-    def __init__(self, config=None, sasl_ssl=False):
+    def __init__(self, config=None, sasl_ssl=False, node=1, quorum=None, cluster_id=None):
         self.config, self.sasl_ssl = dict(config or {}), sasl_ssl
+        self.node, self.quorum = node, quorum or {node: free_ports(1)[0]}  # controllers' ports by node
+        self.cluster_id = cluster_id or new_cluster_id()
         self.process, self.temp = None, None
 
     def __enter__(self):
@@ -81,12 +88,18 @@ class Kafka:
 
     def start(self):
         """Formats the storage at the first start, then runs the broker and waits until it answers."""
+        self.launch()
+        return self.wait_ready()
+
+    def launch(self):
         if self.temp is None:
             self.prepare()
         self.output = open(self.directory / "broker.log", "ab")
         self.process = subprocess.Popen(
             self.java("kafka.Kafka", self.directory / "server.properties"),
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, start_new_session=True)
+
+    def wait_ready(self):
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -101,12 +114,13 @@ class Kafka:
     def prepare(self):
         self.temp = tempfile.TemporaryDirectory(prefix="sipeat-kafka-")
         self.directory = pathlib.Path(self.temp.name)
-        self.port, controller, secure = free_ports(3)
+        controller = self.quorum[self.node]
+        self.port, secure = free_ports(2)
         self.address, self.secure_address = f"127.0.0.1:{self.port}", f"localhost:{secure}"
         listeners = f"PLAINTEXT://127.0.0.1:{self.port}"
         settings = {
-            "process.roles": "broker,controller", "node.id": 1,
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "process.roles": "broker,controller", "node.id": self.node,
+            "controller.quorum.voters": ",".join(f"{node}@127.0.0.1:{port}" for node, port in self.quorum.items()),
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
             "log.dirs": self.directory / "data", "auto.create.topics.enable": "false",
@@ -123,9 +137,8 @@ class Kafka:
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
         (self.directory / "server.properties").write_text(text)
         (self.directory / "log4j2.properties").write_text(LOGGING)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         subprocess.run(
-            self.java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c",
+            self.java("kafka.tools.StorageTool", "format", f"--cluster-id={self.cluster_id}", "-c",
                       self.directory / "server.properties"),
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
 
@@ -171,3 +184,31 @@ class Kafka:
 
     def log(self):
         return (self.directory / "broker.log").read_text(errors="replace")
+
+
+class Cluster:
+    """Several brokers that replicate to each other. `address` names all of them."""
+
+    def __init__(self, size=3):
+        quorum, cluster_id = dict(enumerate(free_ports(size), 1)), new_cluster_id()
+        copies = {"offsets.topic.replication.factor": size, "transaction.state.log.replication.factor": size,
+                  "transaction.state.log.min.isr": size - 1, "min.insync.replicas": size - 1,
+                  "default.replication.factor": size}
+        self.nodes = [Kafka(copies, node=node, quorum=quorum, cluster_id=cluster_id) for node in quorum]
+
+    def __enter__(self):
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_ready()
+        return self
+
+    def __exit__(self, *unused):
+        for node in self.nodes:
+            node.stop(signal.SIGKILL)
+        for node in self.nodes:
+            node.temp.cleanup()
+
+    @property
+    def address(self):
+        return ",".join(node.address for node in self.nodes)

@@ -106,15 +106,35 @@ class Client:
         r.array(topic)
         return found
 
-    def create_topic(self, name, partitions=1, config=None, exist_ok=False):
+    def leaders(self, name):
+        """{partition: node} of the partitions that have a leader."""
+        r = self.ask(METADATA, 1, array([string(name)]))
+        r.array(lambda: (r.take("i"), r.string(), r.take("i"), r.string()))  # brokers
+        r.take("i")  # controller
+        found = {}
+
+        def partition():
+            _, index, leader = r.take("hii")
+            r.array(lambda: r.take("i"))
+            r.array(lambda: r.take("i"))
+            if leader >= 0:
+                found[index] = leader
+
+        r.array(lambda: (r.take("h"), r.string(), r.take("b"), r.array(partition)))
+        return found
+
+    def create_topic(self, name, partitions=1, config=None, exist_ok=False, copies=1):
         settings = array(string(k) + string(str(v)) for k, v in (config or {}).items())
-        topic = string(name) + struct.pack(">ih", partitions, 1) + array([]) + settings
+        topic = string(name) + struct.pack(">ih", partitions, copies) + array([]) + settings
         r = self.ask(CREATE_TOPICS, 2, array([topic]) + struct.pack(">ib", 10000, 0))
         r.take("i")
         for _, code, message in r.array(lambda: (r.string(), r.take("h"), r.string())):
             if code and not (code == 36 and exist_ok):
                 raise WireError(f"create topic {name}: {message}", code)
-        self.settle(lambda: sum(1 for _ in self.end_offsets(name)) == partitions)
+        if copies == 1:
+            self.settle(lambda: sum(1 for _ in self.end_offsets(name)) == partitions)
+        else:
+            self.settle(lambda: len(self.leaders(name)) == partitions)
 
     def delete_topic(self, name):
         r = self.ask(DELETE_TOPICS, 1, array([string(name)]) + struct.pack(">i", 10000))
