@@ -195,7 +195,11 @@ local function adapt(letter, topic, code)
   return true
 end
 
-local function send(letter, topic)
+local function by_producer(message)
+  return kafka.producer():send(message)
+end
+
+local function send(letter, topic, deliver)
   local message, text, code
   if letter.pointed then
     message, text, code = pointer(letter, topic)
@@ -208,18 +212,27 @@ local function send(letter, topic)
   local record = letter.record
   message.partition = not letter.anywhere and record.partition or nil
   message.timestamp = (record.timestamp or -1) >= 0 and record.timestamp or nil
-  return kafka.producer():send(message)
+  return deliver(message)
 end
 
---- Tries once to write a dead letter. { topic, partition, offset }, or nil and a failure.
-function M.try(letter)
+--- What can be changed after a letter was refused, so that the next try may succeed, is changed.
+--- false when there is nothing.
+function M.refused(letter, code)
+  local changed = adapt(letter, M.topic_of(letter.record.topic, letter.topic), code)
+  letter.remade = changed and letter.remade
+  return changed
+end
+
+--- Tries once to write a dead letter. What `deliver` answered (by default the process's producer:
+--- { topic, partition, offset }), or nil and a failure.
+function M.try(letter, deliver)
   local topic = M.topic_of(letter.record.topic, letter.topic)
   for n = 1, SENDS_PER_TRY do
     local ok, stopped = ensure(letter, topic)
     if not ok then
       return nil, stopped
     end
-    local report, message, code = send(letter, topic)
+    local report, message, code = send(letter, topic, deliver or by_producer)
     if report then
       return report
     elseif n == SENDS_PER_TRY or not adapt(letter, topic, code) then

@@ -140,7 +140,17 @@ local function work(job)
   return pause_ms
 end
 
--- One try of the dead letter; answers as work does.
+-- Pauses before the next try of a dead letter, in milliseconds.
+local function letter_pause(job, why)
+  job.tries = job.tries + 1
+  local pause_ms = LETTER.pause(math.min(job.tries, 20))
+  logger:error(("the dead letter cannot be written, the next try in %d ms: %s"):format(
+    pause_ms, why.message
+  ), { group = job.flow.group, code = why.code })
+  return pause_ms
+end
+
+-- One try of the dead letter, which leaves as the event's outputs do; answers as work does.
 local function bury(job)
   local flow = job.flow
   if not flow.dead_letter then
@@ -159,19 +169,18 @@ local function bury(job)
     }
     job.letter, job.tries = letter, 0
   end
-  local ok, why = deadletter.try(letter)
+  local ok, why = deadletter.try(letter, function(m)
+    return job.ticket:emit(m.topic, m.key, m.value, m.headers, m.partition, m.timestamp,
+      job.letter_at)
+  end)
   if ok then
     job.phase = "dead"
+    job.letter_at = job.letter_at or #(job.outputs or {}) + 1
     return nil
   elseif why.kind == "cancelled" and job.ticket:stopped() then
     return false
   end
-  job.tries = job.tries + 1
-  local pause_ms = LETTER.pause(math.min(job.tries, 20))
-  logger:error(("the dead letter cannot be written, the next try in %d ms: %s"):format(
-    pause_ms, why.message
-  ), { group = flow.group, code = why.code })
-  return pause_ms
+  return letter_pause(job, why)
 end
 
 -- Outputs that found no place while the handler ran. Answers as work does.
@@ -202,6 +211,11 @@ local function send_rest(job)
   return nil
 end
 
+-- Whether the output of that number is among those that failed.
+local function has_failed(trouble, number)
+  return trouble.outputs >> math.min(number - 1, LAST_OUTPUT_BIT) & 1 == 1
+end
+
 -- Outputs of this event were not written: they are emitted again, and the handler is not run again.
 -- true, or nil and a failure.
 local function emit_again(job, trouble)
@@ -214,7 +228,7 @@ local function emit_again(job, trouble)
     group = job.flow.group, type = job.event.type, code = trouble.code,
   })
   for i, output in ipairs(job.outputs) do
-    if trouble.outputs >> math.min(i - 1, LAST_OUTPUT_BIT) & 1 == 1 then
+    if has_failed(trouble, i) then
       local ok, message, code =
         job.ticket:emit(output[1], output[2], output[3], output[4], nil, nil, i)
       if not ok then
@@ -225,13 +239,19 @@ local function emit_again(job, trouble)
   return true
 end
 
--- Takes note of what went wrong since the last dispatch; false when the task was stopped.
+-- Takes note of what went wrong since the last dispatch. Answers as work does.
 local function recover(job, trouble)
-  if job.phase == "dead" or job.phase == "dying" then
-    return true -- what failed beside it is told with the event's own failure
+  if job.phase == "dead" and job.letter_at and has_failed(trouble, job.letter_at) then
+    job.phase = "dying"
+    if not deadletter.refused(job.letter, trouble.code) then
+      return letter_pause(job, trouble)
+    end
+    return nil
+  elseif job.phase == "dead" or job.phase == "dying" then
+    return nil -- what failed beside it is told with the event's own failure
   elseif trouble.kind == "crash" then
     die(job, failure.new(trouble.message, trouble.code, "bug"))
-    return true
+    return nil
   end
   local ok, why = emit_again(job, trouble)
   if not ok then
@@ -240,7 +260,7 @@ local function recover(job, trouble)
     end
     die(job, why)
   end
-  return true
+  return nil
 end
 
 -- A task that died before it kept its job may die of reading the record: it is not read again.
@@ -275,8 +295,9 @@ function M.dispatch(flow, record, ticket, job, trouble)
   else
     job.ticket = ticket
     task.set_event_id(job.event.id)
-    if trouble and not recover(job, trouble) then
-      return false
+    local wait = trouble and recover(job, trouble)
+    if wait ~= nil then
+      return wait
     end
   end
   if job.phase == "work" then

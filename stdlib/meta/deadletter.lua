@@ -25,9 +25,16 @@ function M.headers(letter) end
 
 --- Tries once to write a dead letter; what was learned for the next try is kept in the letter.
 ---@param letter sipeat.Letter
----@return {topic: string, partition: integer, offset: integer}? report
+---@param deliver? fun(message: table): any, string?, string? default: the process's producer
+---@return any report what `deliver` answered: { topic, partition, offset } of the producer
 ---@return sipeat.Failure? why
-function M.try(letter) end
+function M.try(letter, deliver) end
+
+--- What can be changed after a letter was refused, so that the next try may succeed, is changed.
+---@param letter sipeat.Letter
+---@param code string
+---@return boolean changed
+function M.refused(letter, code) end
 
 --- Writes the dead letter and tries until it is written. False when the task was stopped meanwhile.
 ---@param letter sipeat.Letter

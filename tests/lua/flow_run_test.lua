@@ -1,5 +1,6 @@
 --- sipeat.flow_run step by step, with a ticket of the test's own: what the engine is answered.
 local attempt = require "sipeat.attempt"
+local deadletter = require "sipeat.deadletter"
 local failure = require "sipeat.failure"
 local log = require "sipeat.log"
 local run = require "sipeat.flow_run"
@@ -206,6 +207,48 @@ t.test("a crash makes a dead letter, even one before the record was read", funct
   t.ok(run.dispatch(f, RECORD, k) >= 1)
   t.eq({ run.dispatch(nil, nil, ticket(), k.kept, trouble) }, { true, true, true })
   t.eq(k.kept.attempt, 1)
+end)
+
+-- Runs f while dead letters need no broker: each is delivered as it is.
+local function with_letters(f)
+  local try, refused = deadletter.try, deadletter.refused
+  deadletter.try = function(letter, deliver)
+    return deliver {
+      topic = letter.record.topic .. "-dlt", key = "k", value = letter.smaller or "v",
+      headers = {}, partition = 1, timestamp = 9,
+    }
+  end
+  deadletter.refused = function(letter, code)
+    letter.smaller = code == "MSG_SIZE_TOO_LARGE" and not letter.smaller and "s" or letter.smaller
+    return code == "MSG_SIZE_TOO_LARGE"
+  end
+  local ok, why = pcall(f)
+  deadletter.try, deadletter.refused = try, refused
+  if not ok then
+    error(why, 0)
+  end
+end
+
+t.test("a dead letter leaves through the ticket, and once more when it was not written", function()
+  with_letters(function()
+    local k, again = ticket(), ticket()
+    local f = flow(function(_, ctx)
+      ctx:emit("out", nil, "x")
+      return nil, failure.permanent "no"
+    end, { dead_letter = true })
+    t.eq({ run.dispatch(f, RECORD, k) }, { true, true, false })
+    t.eq({ table.unpack(k.sent[2], 1, 7) }, { "t-dlt", "k", "v", {}, 1, 9 })
+    local trouble = { kind = "output", code = "MSG_SIZE_TOO_LARGE", message = "m", outputs = 2 }
+    t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
+    t.eq({ again.sent[1][3], again.sent[1][7] }, { "s", 2 })
+    trouble.code = "_TIMED_OUT" -- nothing can be changed: the next try is later
+    t.eq(math.type(run.dispatch(nil, nil, ticket(), k.kept, trouble)), "integer")
+    t.eq({ run.dispatch(nil, nil, again, k.kept) }, { true, true, false })
+    t.eq(again.sent[2][7], 2)
+    trouble.outputs = 1 -- an output of the attempt that failed: the letter is there
+    t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
+    t.eq(#again.sent, 2)
+  end)
 end)
 
 t.test("callbacks of an earlier attempt are forgotten", function()
