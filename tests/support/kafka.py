@@ -68,6 +68,8 @@ class Kafka:
     """One broker. `address` is host:port without encryption; with sasl_ssl=True `secure_address` takes SASL/PLAIN
     over TLS from the user "sipeat" with PASSWORD, and `ca` is the file that a client trusts."""
 
+    jvm = JVM
+
     def __init__(self, config=None, sasl_ssl=False, node=1, quorum=None, cluster_id=None):
         self.config, self.sasl_ssl = dict(config or {}), sasl_ssl
         self.node, self.quorum = node, quorum or {node: free_ports(1)[0]}  # controllers' ports by node
@@ -161,7 +163,7 @@ class Kafka:
 
     def java(self, main, *arguments):
         logging = f"-Dlog4j2.configurationFile=file:{self.directory}/log4j2.properties"
-        return ["java", *JVM, logging, "-cp", f"{jars()}/*", main, *map(str, arguments)]
+        return ["java", *self.jvm, logging, "-cp", f"{jars()}/*", main, *map(str, arguments)]
 
     def stop(self, sig=signal.SIGTERM):
         """Ends the broker; its ports and data stay for start()."""

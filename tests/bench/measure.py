@@ -1,0 +1,177 @@
+"""One run of one program: started, watched until its work is done, ended, and its outputs checked.
+
+The same for every program, from outside. Seconds are those between the first and the last output that the broker
+appended; CPU is what the kernel counted for the process (user and system, start-up included); memory is its highest
+resident size. A run is done when all outputs are there and the group has committed every event."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+from bench import programs
+
+
+class Failed(Exception):
+    """A program did not do the work, or not right."""
+
+
+@dataclasses.dataclass
+class Run:
+    """What a program is told, and what it is measured by."""
+
+    brokers: str
+    group: str
+    source: str
+    target: str
+    directory: str
+    events: int
+    keys: int
+    partitions: int
+    linger_ms: int = 5
+    script: str = "orders.lua"
+    flags: tuple = ()
+    variables: dict = dataclasses.field(default_factory=dict)
+    ordered: bool = True
+    sent: str = ""
+    deadline_s: float = 600
+
+
+@dataclasses.dataclass
+class Result:
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+    resident_mb: list
+    report: dict
+
+
+class Watched:
+    """A running program. It is waited for here, because its use of CPU comes with its end."""
+
+    def __init__(self, popen, output):
+        self.popen, self.output, self.usage = popen, output, None
+
+    def ended(self):
+        if self.usage is None:
+            pid, status, usage = os.wait4(self.popen.pid, os.WNOHANG)
+            if pid:
+                self.usage, self.popen.returncode = usage, os.waitstatus_to_exitcode(status)
+        return self.usage is not None
+
+    def memory_mb(self, field):
+        """VmRSS or VmHWM: the peak of the program itself, unlike ru_maxrss, which begins with its parent's."""
+        try:
+            text = pathlib.Path(f"/proc/{self.popen.pid}/status").read_text()
+        except OSError:
+            return 0.0
+        return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith(field)), 0.0)
+
+    def stop(self, deadline_s=30):
+        self.popen.send_signal(signal.SIGTERM)
+        end = time.monotonic() + deadline_s
+        while not self.ended():
+            if time.monotonic() > end:
+                self.popen.kill()
+                raise Failed(f"does not end on SIGTERM within {deadline_s} s:\n{self.tail()}")
+            time.sleep(0.02)
+
+    def close(self):
+        while not self.ended():
+            self.popen.kill()
+            time.sleep(0.02)
+
+    def tail(self):
+        return pathlib.Path(self.output).read_text(errors="replace")[-3000:]
+
+
+class Bench:
+    """The broker, and the two programs that write events and check outputs."""
+
+    def __init__(self, broker, profile=None):
+        self.broker, self.profile = broker, profile
+        self.filler = programs.build_c(programs.HERE / "c/fill.c")
+        self.checker = programs.build_c(programs.HERE / "c/check.c")
+
+    def fill(self, events, keys, partitions):
+        """A new topic with that many events."""
+        topic = self.broker.source(partitions)
+        programs.command(self.filler, self.broker.address, topic, partitions, events, keys)
+        return topic
+
+    def warm_up(self, peer, events):
+        """The broker's JIT, so that the first program does not pay for those after it."""
+        source = self.fill(events, 1000, 6)
+        for _ in range(2):
+            self.run(peer, source, events, 1000, 6)
+
+    def run(self, peer, source, events, keys, partitions, during=None, **options):
+        """Lets `peer` do the work and gives its Result. `during(run, wait_ready)` goes on beside it when given."""
+        with tempfile.TemporaryDirectory(prefix="sipeat-bench-") as directory:
+            run = Run(self.broker.address, self.broker.group(), source, self.broker.target(partitions), directory,
+                      events, keys, partitions, **options)
+            path = os.path.join(directory, "output.log")
+            with open(path, "wb") as output:
+                watched = Watched(peer.start(run, output), path)
+            try:
+                resident = self.watch(peer, run, watched, during)
+                peak = watched.memory_mb("VmHWM")
+                watched.stop()
+            finally:
+                watched.close()
+            if watched.popen.returncode != 0:
+                raise Failed(f"{peer.title} ended with {watched.popen.returncode}:\n{watched.tail()}")
+            report = self.check(peer, run)
+            self.broker.wire.delete_topic(run.target)
+        usage = watched.usage
+        return Result((report["last_ms"] - report["first_ms"]) / 1000, usage.ru_utime + usage.ru_stime, peak,
+                      resident, report)
+
+    def watch(self, peer, run, watched, during):
+        """Until all is done; the resident sizes, five a second."""
+        wire, resident, end = self.broker.wire, [], time.monotonic() + run.deadline_s
+        profiler = self.start_profile(peer, watched)
+        if during is not None:
+            self.wait(lambda: wire.group_state(run.group)[0] == "Stable", peer, watched, end, 0.05)
+            during(run)
+
+        def done():
+            resident.append(watched.memory_mb("VmRSS"))
+            return wire.count(run.target) >= run.events and wire.lag(run.group, run.source) == 0
+
+        self.wait(done, peer, watched, end, 0.2)
+        if profiler is not None:
+            profiler.send_signal(signal.SIGINT)
+            profiler.wait(60)
+        return resident
+
+    @staticmethod
+    def wait(condition, peer, watched, end, every_s):
+        while not condition():
+            if watched.ended():
+                raise Failed(f"{peer.title} ended in the middle, with {watched.popen.returncode}:\n{watched.tail()}")
+            if time.monotonic() > end:
+                raise Failed(f"{peer.title} is not done in time:\n{watched.tail()}")
+            time.sleep(every_s)
+
+    def start_profile(self, peer, watched):
+        if self.profile is None or peer.name != "sipeat":
+            return None
+        programs.require("perf", "linux-perf")
+        return subprocess.Popen(["perf", "record", "-q", "-g", "-F", "499", "-o", self.profile, "-p",
+                                 str(watched.popen.pid)], stdin=subprocess.DEVNULL)
+
+    def check(self, peer, run):
+        """Compares every output with its event; Failed when one is missing, repeated, wrong, or out of order."""
+        arguments = [self.checker, run.brokers, run.target, run.partitions, run.events, run.keys]
+        report = json.loads(programs.command(*arguments, *([run.sent] if run.sent else [])))
+        bad = {name: report[name] for name in ("missing", "repeated", "wrong") if report[name]}
+        if run.ordered and report["disordered"]:
+            bad["disordered"] = report["disordered"]
+        if bad:
+            raise Failed(f"{peer.title}: {bad} of {run.events} outputs {report['example']}")
+        return report
