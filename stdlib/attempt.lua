@@ -1,6 +1,8 @@
 --- Running something that may fail: with a time limit, several times, with pauses that grow.
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
+local retry_budget = require "sipeat.retry_budget"
+local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 
 local M = {}
@@ -33,15 +35,40 @@ function M.plan(retry, what, level)
   if not pause then
     error(("%s: option retry: %s"):format(what, why), (level or 2) + 1)
   end
-  return { attempts = retry.attempts, pause = pause }
+  local budget = retry.budget and retry_budget.of(retry.budget, (level or 2) + 1)
+  return { attempts = retry.attempts, pause = pause, budget = budget }
 end
 
---- Waits before the attempt after the n-th. true, or nil and a failure when the task was stopped.
-function M.pause(plan, n)
-  local ok, message, code = task.sleep(plan.pause(n) .. "ms")
-  if not ok then
-    return nil, failure.of(message, code)
+--- Asks the plan's budget for the n-th attempt: nil when it may begin, or how many ms to wait before
+--- asking again. `again`: it was asked for this attempt and allowed before.
+function M.held(plan, n, again)
+  local budget = plan.budget
+  if not budget then
+    return nil
+  elseif n == 1 and not again then
+    budget:note()
+    return nil
   end
+  return not budget:take() and budget:pause_ms() or nil
+end
+
+--- How many ms there are until what refused the call would let it pass; 0 when nothing is known.
+function M.refused_for_ms(why)
+  return why.retry_at_ms and math.max(0, math.ceil(why.retry_at_ms - sys.monotonic_ms())) or 0
+end
+
+--- Waits before the attempt after the n-th, which ended in that failure: the plan's pause, no less
+--- than what refused the call asks for, and until the budget allows it. true, or nil and a failure
+--- when the task was stopped.
+function M.pause(plan, n, why)
+  local ms = math.max(plan.pause(n), M.refused_for_ms(why))
+  repeat
+    local ok, message, code = task.sleep(ms .. "ms")
+    if not ok then
+      return nil, failure.of(message, code)
+    end
+    ms = M.held(plan, n + 1)
+  until not ms
   return true
 end
 
@@ -52,6 +79,7 @@ end
 
 --- M.once, as often as the plan allows.
 function M.run(plan, timeout_ms, f, ...)
+  M.held(plan, 1)
   for n = 1, plan.attempts do
     local results = table.pack(M.once(timeout_ms, f, ...))
     if results[1] then
@@ -59,7 +87,7 @@ function M.run(plan, timeout_ms, f, ...)
     elseif not M.goes_on(plan, n, results[2]) then
       return nil, results[2]
     end
-    local ok, stopped = M.pause(plan, n)
+    local ok, stopped = M.pause(plan, n, results[2])
     if not ok then
       return nil, stopped
     end

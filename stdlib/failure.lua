@@ -10,6 +10,11 @@ local M = {}
 local Failure = { __name = "sipeat.failure" }
 Failure.__index = Failure
 
+-- As a text would: clients put what went wrong behind what they tried.
+function Failure.__concat(a, b)
+  return tostring(a) .. tostring(b)
+end
+
 function Failure:__tostring()
   return self.message
 end
@@ -28,6 +33,8 @@ local DATA_CODES = {
 
 -- Codes of a request that certainly never reached its receiver, or was turned away before it acted.
 local NEVER_STARTED = {
+  BREAKER_OPEN = true,
+  BULKHEAD_FULL = true,
   ECONNREFUSED = true,
   EDNS = true,
   EHOSTUNREACH = true,
@@ -36,6 +43,7 @@ local NEVER_STARTED = {
   INVALID_URL = true,
   NOT_SENT = true,
   RATE_LIMITED = true,
+  RETRY_BUDGET = true,
 }
 
 -- Permanent, and yet no proof that nothing happened: an answer that could not be read, or was too
@@ -106,14 +114,20 @@ local function caught(value)
   return failure
 end
 
+--- The failure that a function's results stand for: a failure, or nil, message, code. Else nil.
+function M.of_results(first, second, third)
+  if M.is(first) then
+    return first
+  elseif (first == nil or first == false) and second ~= nil then
+    return M.of(second, third)
+  end
+end
+
 -- Results of a function as the caller of catch gets them.
 local function sort_out(ok, first, second, third, ...)
-  if not ok then
-    return nil, first
-  elseif M.is(first) then
-    return nil, first
-  elseif (first == nil or first == false) and second ~= nil then
-    return nil, M.of(second, third)
+  local why = not ok and first or M.of_results(first, second, third)
+  if why then
+    return nil, why
   end
   return true, first, second, third, ...
 end

@@ -16,6 +16,7 @@ local M = {}
 local RETRY = opts.spec("sipeat.flow.retry", {
   attempts = { "integer", default = 5, min = 1, max = 1000 },
   backoff = { "string[]", default = { "200ms", "30s" } },
+  budget = { "string|table" },
 })
 
 local FLOW = opts.spec("sipeat.flow", {

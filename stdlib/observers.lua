@@ -71,6 +71,7 @@ end
 
 -- Runs one observer, with its own attempts, and leaves its outcome in the memory of the event.
 local function observe(o, event, ctx, outcome)
+  attempt.held(o.plan, 1)
   for n = 1, o.plan.attempts do
     local child = context.child(ctx, "observer", o.name, {
       final = context.is_final(ctx) and n == o.plan.attempts,
@@ -84,7 +85,7 @@ local function observe(o, event, ctx, outcome)
     if not attempt.goes_on(o.plan, n, result) then
       return
     end
-    local slept, stopped = attempt.pause(o.plan, n)
+    local slept, stopped = attempt.pause(o.plan, n, result)
     if not slept then
       outcome.failure = stopped
       return
@@ -136,7 +137,10 @@ local function combine(failed, total)
   local text = ("%d of %d observers failed: %s"):format(#failed, total, table.concat(parts, "; "))
   local why = failure.new(text, code or "OBSERVERS_FAILED", kind)
   why.failures = {}
+  why.refused = true
   for _, entry in ipairs(failed) do
+    why.refused = why.refused and entry.failure.refused
+    why.retry_at_ms = math.max(why.retry_at_ms or 0, entry.failure.retry_at_ms or 0)
     why.failures[entry.name] = entry.failure
     why.traceback = why.traceback or entry.failure.traceback
   end

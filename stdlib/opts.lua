@@ -300,6 +300,7 @@ end
 M.retry = M.spec("sipeat.retry", {
   attempts = { "integer", default = 3, min = 1, max = 1000 },
   backoff = { "string[]", default = { "200ms", "30s" } },
+  budget = { "string|table" },
 })
 
 --- A list of pauses in ms made from a checked retry: pause(n) is what to wait after the n-th failed

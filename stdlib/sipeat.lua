@@ -3,6 +3,8 @@ local M = {}
 
 -- name -> module, or module and the name in it
 local LAZY = {
+  breaker = { "sipeat.breaker" },
+  bulkhead = { "sipeat.bulkhead" },
   capture = { "sipeat.capture" },
   chain = { "sipeat.chain" },
   commands = { "sipeat.commands" },
@@ -25,12 +27,15 @@ local LAZY = {
   opts = { "sipeat.opts" },
   permanent = { "sipeat.failure", "permanent" },
   publish = { "sipeat.publish", "publish" },
+  rate_limit = { "sipeat.rate_limit" },
+  retry_budget = { "sipeat.retry_budget" },
   secret = { "sipeat.env", "secret" },
   sql = { "sipeat.sql" },
   strategy = { "sipeat.strategy" },
   stripe = { "sipeat.stripe" },
   supabase = { "sipeat.supabase" },
   task = { "sipeat.task" },
+  timeout = { "sipeat.timeout" },
   transient = { "sipeat.failure", "transient" },
   vending = { "sipeat.vending" },
   version = { "sipeat.core.sys", "version" },

@@ -137,6 +137,7 @@ local function advance(run, step, record)
       return verdict, reason
     end
   end
+  attempt.held(step.plan, 1)
   for n = 1, step.plan.attempts do
     local ctx = step_ctx(run, step, record)
     local args = plain.unpack(record.args)
@@ -149,7 +150,7 @@ local function advance(run, step, record)
     if verdict ~= "failed" or not attempt.goes_on(step.plan, n, reason) then
       return verdict, reason
     end
-    ok, why = attempt.pause(step.plan, n)
+    ok, why = attempt.pause(step.plan, n, reason)
     if not ok then
       return "cancelled", why
     end
