@@ -39,8 +39,8 @@ function M.plan(retry, what, level)
   return { attempts = retry.attempts, pause = pause, budget = budget }
 end
 
---- Asks the plan's budget for the n-th attempt: nil when it may begin, or how many ms to wait before
---- asking again. `again`: it was asked for this attempt and allowed before.
+--- Asks the plan's budget for the n-th attempt: nil when it may begin, or how many ms to wait
+--- before asking again. `again`: the first attempt was counted before.
 function M.held(plan, n, again)
   local budget = plan.budget
   if not budget then
@@ -54,7 +54,7 @@ end
 
 --- How many ms there are until what refused the call would let it pass; 0 when nothing is known.
 function M.refused_for_ms(why)
-  return why.retry_at_ms and math.max(0, math.ceil(why.retry_at_ms - sys.monotonic_ms())) or 0
+  return math.max(0, math.ceil((why.retry_at_ms or 0) - sys.monotonic_ms()))
 end
 
 --- Waits before the attempt after the n-th, which ended in that failure: the plan's pause, no less

@@ -11,6 +11,7 @@ local context = require "sipeat.flow_context"
 local deadletter = require "sipeat.deadletter"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
+local guard = require "sipeat.guard"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
@@ -20,6 +21,8 @@ local M = {}
 
 local logger = log.new "flow"
 local REFUSED_FOR_GOOD = context.refused_for_good
+
+local REFUSED_FOR_MS = 3600 * 1000 -- so long an attempt that was refused does not count
 
 -- Pauses between tries of a dead letter.
 local LETTER = { pause = opts.backoff { backoff = { "200ms", "30s" } } }
@@ -101,11 +104,36 @@ local function die(job, why)
   })
 end
 
+-- The n-th attempt failed and another one follows: how long until then. What was refused before it
+-- was called, by an open breaker and its like, was no attempt: it is not counted, for a while.
+local function again(job, n, why)
+  local plan = job.flow.plan
+  local pause_ms = jitter(plan.pause(n)) + attempt.refused_for_ms(why)
+  local level = "warn"
+  if guard.is_refusal(why) and task.monotonic_ms() - job.started_at_ms < REFUSED_FOR_MS then
+    job.attempt, level = n - 1, "debug"
+  end
+  logger[level](logger, ("attempt %d of %d failed, the next in %d ms: %s"):format(
+    n, plan.attempts, pause_ms, why.message
+  ), {
+    group = job.flow.group,
+    type = job.event.type,
+    code = why.code,
+    traceback = why.traceback,
+  })
+  return pause_ms
+end
+
 -- One attempt of the handler. Milliseconds to wait before the next one, false when the task was
 -- stopped, nil when there is a verdict.
 local function work(job)
   local flow, ctx = job.flow, job.ctx
   local n = job.attempt + 1
+  local held_ms = attempt.held(flow.plan, n, job.counted)
+  if held_ms then
+    return held_ms -- its retry budget is spent
+  end
+  job.counted = true
   job.attempt, job.ends, job.refused = n, nil, nil
   ctx.attempt, ctx.final = n, n >= flow.plan.attempts
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
@@ -128,16 +156,7 @@ local function work(job)
     die(job, result)
     return nil
   end
-  local pause_ms = jitter(flow.plan.pause(n))
-  logger:warn(("attempt %d of %d failed, the next in %d ms: %s"):format(
-    n, flow.plan.attempts, pause_ms, result.message
-  ), {
-    group = flow.group,
-    type = job.event.type,
-    code = result.code,
-    traceback = result.traceback,
-  })
-  return pause_ms
+  return again(job, n, result)
 end
 
 -- Pauses before the next try of a dead letter, in milliseconds.

@@ -148,7 +148,7 @@ end
 --- clock) when that is known.
 function M.refusal(message, code, retry_at_ms)
   local why = failure.new(message, code, "transient")
-  why.refused, why.retry_at_ms = true, retry_at_ms
+  why.refused, why.retry_at_ms = true, retry_at_ms and math.ceil(retry_at_ms)
   return why
 end
 
@@ -160,16 +160,13 @@ end
 -- Functions of a table become wrapped ones when they are first asked for; the rest is as it is.
 local function proxy(target, around, only)
   local made, self = {}, {}
-  local function wrap(value)
-    if not made[value] then
-      made[value] = around(function(...)
-        if ... == self then
-          return value(target, select(2, ...))
-        end
-        return value(...)
-      end)
+  local function as_target(f)
+    return function(...)
+      if ... == self then
+        return f(target, select(2, ...))
+      end
+      return f(...)
     end
-    return made[value]
   end
   local call = opts.is_callable(target) and around(function(...)
     return target(...)
@@ -177,7 +174,13 @@ local function proxy(target, around, only)
   return setmetatable(self, {
     __index = function(_, name)
       local value = target[name]
-      return type(value) == "function" and (not only or only[name]) and wrap(value) or value
+      if type(value) ~= "function" then
+        return value
+      elseif not made[name] or made[name].of ~= value then
+        local f = as_target(value)
+        made[name] = { of = value, f = (not only or only[name]) and around(f) or f }
+      end
+      return made[name].f
     end,
     __call = call and function(_, ...)
       return call(...)

@@ -8,7 +8,9 @@ Window.__index = Window
 
 --- Counts over `ms` milliseconds.
 function M.new(ms)
-  return setmetatable({ slot_ms = math.max(1, ms / SLOTS), last = 0, slots = {}, sums = {} }, Window)
+  return setmetatable({
+    slot_ms = math.max(1, ms / SLOTS), last = 0, slots = {}, sums = {},
+  }, Window)
 end
 
 -- Forgets what is too old for `now_ms`, on the monotonic clock.

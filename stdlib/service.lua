@@ -210,6 +210,7 @@ local function metrics()
   host_metrics(page)
   flow_metrics(page)
   discord_metrics(page)
+  require "sipeat.guard_metrics"(page)
   page[#page + 1] = "# EOF\n"
   return {
     status = 200, headers = { ["content-type"] = OPENMETRICS }, body = table.concat(page, "\n"),

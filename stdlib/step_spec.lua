@@ -92,6 +92,7 @@ local function failed(chain)
     local text = ("%s: step %s: %s"):format(chain.title, step.name, why.message)
     local out = failure.new(text, why.code, why.kind)
     out.chain, out.step, out.traceback = chain.name, step.name, why.traceback
+    out.refused, out.retry_at_ms = why.refused, why.retry_at_ms
     return out
   end
 end

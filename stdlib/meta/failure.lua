@@ -16,6 +16,8 @@ local M = {}
 ---@field message string
 ---@field code string
 ---@field kind sipeat.FailureKind
+---@field refused? boolean the call was not made: an open breaker, a full bulkhead and their like
+---@field retry_at_ms? number when refused: from then on it may pass, on task.monotonic_ms
 ---@field traceback? string of a bug
 ---@field chain? string name of the chain or commands that failed
 ---@field step? string the step that failed
@@ -67,5 +69,12 @@ function M.of(message, code) end
 ---@return true? ok
 ---@return any ...
 function M.catch(f, ...) end
+
+---The failure that a function's results stand for: a failure, or nil, message, code. Else nil.
+---@param first any
+---@param second any
+---@param third any
+---@return sipeat.Failure?
+function M.of_results(first, second, third) end
 
 return M

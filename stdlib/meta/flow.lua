@@ -10,6 +10,7 @@ local M = {}
 ---@class sipeat.flow.RetryOptions
 ---@field attempts? integer in all, the first one included; default 5
 ---@field backoff? string[] first and longest pause; doubles in between; default { "200ms", "30s" }
+---@field budget? string|sipeat.RetryBudgetOptions a retry budget, by name or declared here
 
 ---@class sipeat.FlowOptions
 ---@field topic? string a name, or a pattern that begins with ^

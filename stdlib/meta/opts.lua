@@ -24,6 +24,7 @@ M.specs = {}
 ---@class sipeat.RetryOptions
 ---@field attempts? integer how often in all; default 3
 ---@field backoff? string[] first and longest pause, doubling; default { "200ms", "30s" }
+---@field budget? string|sipeat.RetryBudgetOptions a retry budget, by name or declared here
 
 ---Declares the options of one function.
 ---@param name string name of the function, for messages

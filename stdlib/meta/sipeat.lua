@@ -3,6 +3,8 @@ error "sipeat: this file describes the module to an editor; it is not run"
 
 ---What a script starts from. Every module is loaded when it is first used.
 ---@class sipeat
+---@field breaker sipeat.breaker
+---@field bulkhead sipeat.bulkhead
 ---@field capture sipeat.capture
 ---@field deadletter sipeat.deadletter
 ---@field discord sipeat.discord
@@ -17,6 +19,8 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field mail sipeat.mail
 ---@field money sipeat.money
 ---@field opts sipeat.opts
+---@field rate_limit sipeat.rate_limit
+---@field retry_budget sipeat.retry_budget
 ---@field sql sipeat.sql
 ---@field stripe sipeat.stripe
 ---@field supabase sipeat.supabase
@@ -30,6 +34,7 @@ M.commands = require "sipeat.commands"
 M.factory = require "sipeat.factory"
 M.observers = require "sipeat.observers"
 M.strategy = require "sipeat.strategy"
+M.timeout = require "sipeat.timeout"
 M.every = require("sipeat.background").every
 M.permanent = require("sipeat.failure").permanent
 M.transient = require("sipeat.failure").transient

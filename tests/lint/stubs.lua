@@ -9,8 +9,8 @@ local t = require "sipeat.luatest"
 
 -- Modules that users do not require: parts of another one, or of the command line.
 local PARTS = {
-  attempt = true, context = true, fields = true, plain = true, record = true, service = true,
-  step_spec = true, step_undo = true, steps = true,
+  attempt = true, context = true, fields = true, guard = true, plain = true, record = true,
+  service = true, step_spec = true, step_undo = true, steps = true,
 }
 
 -- A module whose name goes on after that of another one ("discord_queue") is a part of it.

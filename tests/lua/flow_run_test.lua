@@ -2,9 +2,11 @@
 local attempt = require "sipeat.attempt"
 local deadletter = require "sipeat.deadletter"
 local failure = require "sipeat.failure"
+local guard = require "sipeat.guard"
 local log = require "sipeat.log"
 local run = require "sipeat.flow_run"
 local t = require "sipeat.luatest"
+local task = require "sipeat.task"
 
 local Ticket = {}
 Ticket.__index = Ticket
@@ -265,4 +267,48 @@ t.test("callbacks of an earlier attempt are forgotten", function()
   t.eq({ run.dispatch(f, nil, ticket(), k.kept) }, { true, false, true })
   run.finish(k.kept)
   t.eq(calls, { 2 })
+end)
+
+t.test("an attempt that a breaker refused is not counted, and waits until it may pass", function()
+  local at, calls = task.monotonic_ms() + 60000, 0
+  local f = flow(function(_, ctx)
+    calls = calls + 1
+    if ctx.final then
+      return nil, guard.refusal("still open", "BREAKER_OPEN", at)
+    elseif calls % 2 == 0 then
+      return nil, "a real one"
+    end
+    return nil, guard.refusal("open", "BREAKER_OPEN", at)
+  end)
+  local k = ticket()
+  local pause = run.dispatch(f, RECORD, k)
+  t.ok(pause > 59000 and pause <= 60200, pause)
+  t.eq(k.kept.attempt, 0)
+  t.ok(run.dispatch(f, nil, ticket(), k.kept) <= 100)
+  t.eq(k.kept.attempt, 1)
+  t.ok(run.dispatch(f, nil, ticket(), k.kept) > 59000)
+  t.ok(run.dispatch(f, nil, ticket(), k.kept) <= 200)
+  t.eq({ run.dispatch(f, nil, ticket(), k.kept) }, { true, true, false }) -- the last one counts
+  t.eq({ k.kept.failure.code, k.kept.attempt, calls }, { "BREAKER_OPEN", 3, 5 })
+end)
+
+t.test("a retry that its budget does not pay for is held without being begun", function()
+  local calls = 0
+  local f = flow(function()
+    calls = calls + 1
+    return nil, "down"
+  end, {
+    plan = attempt.plan({
+      attempts = 2, backoff = { "1ms" },
+      budget = { name = "flow", share = 0, min_per_second = 0.1 },
+    }, "test"),
+  })
+  local first, second = ticket(), ticket()
+  run.dispatch(f, RECORD, first)
+  run.dispatch(f, RECORD, second)
+  t.eq({ run.dispatch(f, nil, ticket(), first.kept) }, { true, true, false }) -- one in ten seconds
+  for _ = 1, 5 do
+    t.ok(run.dispatch(f, nil, ticket(), second.kept) >= 100)
+  end
+  t.eq({ calls, second.kept.attempt, second.kept.phase }, { 3, 1, "work" })
 end)
