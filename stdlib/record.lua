@@ -38,7 +38,7 @@ function M.data(event)
   if not rawget(event, PENDING) then
     return rawget(event, "data")
   end
-  local data, message, code = json.decode(event.value)
+  local data, message, code = json.lazy(event.value)
   if message then
     return nil, message, code
   end
@@ -282,7 +282,7 @@ local function from_body(event, body, type_name, rec)
 end
 
 local function from_json(event, header_type, rec)
-  local body, message, code = json.decode(event.value)
+  local body, message, code = json.lazy(event.value)
   if message then
     return nil, message, code
   end

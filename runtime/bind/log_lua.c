@@ -4,6 +4,7 @@
  * tostring. */
 #include "bind/bind.h"
 #include "core/log.h"
+#include "vm/lazy.h"
 #include "vm/task.h"
 
 #include <lauxlib.h>
@@ -41,6 +42,7 @@ static int l_write(lua_State *L)
   }
   if (!lua_isnoneornil(L, 4)) {
     luaL_checktype(L, 4, LUA_TTABLE);
+    sip_lazy_fill(L, 4);
     luaL_checkstack(L, 2 * FIELD_LIMIT + 4, NULL);
     lua_pushnil(L);
     while (count < FIELD_LIMIT && lua_next(L, 4) != 0) { /* stack: …, key, value */

@@ -2,36 +2,17 @@
  * and `require`.
  *
  * Left out: io, dofile, loadfile, package, most of os and debug, string.dump, binary chunks.
- * Changed: setmetatable refuses __gc (no budget holds there), coroutine.resume and wrap tell the
- * watchdog what runs. */
+ * Changed: setmetatable refuses __gc (no budget holds there) and, as all that look behind
+ * metatables do, knows of lazy tables (lazy.c); coroutine.resume and wrap tell the watchdog what
+ * runs. */
 #include "vm/embed.h"
+#include "vm/lazy.h"
 #include "vm/script_files.h"
 #include "vm/state.h"
 
 #include <lauxlib.h>
-#include <lua-cjson.h>
 #include <lualib.h>
 #include <string.h>
-
-static int l_setmetatable(lua_State *L)
-{
-  luaL_checktype(L, 1, LUA_TTABLE);
-  if (lua_type(L, 2) == LUA_TTABLE) {
-    lua_pushstring(L, "__gc");
-    if (lua_rawget(L, 2) != LUA_TNIL) {
-      return luaL_error(L, "scripts may not set __gc; close resources with a <close> variable");
-    }
-    lua_pop(L, 1);
-  } else if (!lua_isnil(L, 2)) {
-    luaL_typeerror(L, 2, "nil or table");
-  }
-  if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) {
-    return luaL_error(L, "cannot change a protected metatable");
-  }
-  lua_settop(L, 2);
-  lua_setmetatable(L, 1);
-  return 1;
-}
 
 /* coroutine.resume and wrap: upvalue 1 is Lua's own resume, upvalue 2 (of a wrapped one) the
  * coroutine. */
@@ -167,15 +148,10 @@ void sip_open_libraries(lua_State *L)
   lua_getglobal(L, "load");
   lua_pushcclosure(L, l_load, 1);
   lua_setglobal(L, "load");
-  lua_pushcfunction(L, l_setmetatable);
-  lua_setglobal(L, "setmetatable");
+  sip_lazy_open(L);
   lua_pushnil(L);
   lua_pushcclosure(L, sip_require, 1);
   lua_setglobal(L, "require");
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  lua_pushcfunction(L, luaopen_cjson);
-  lua_setfield(L, -2, "sipeat.core.cjson");
-  lua_pop(L, 1);
   /* Incremental with a longer pause: measured best with many suspended coroutines, where
    * generational was worst. */
   (void)lua_gc(L, LUA_GCINC, 200, 200, 13);

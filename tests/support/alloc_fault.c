@@ -1,11 +1,10 @@
 /* alloc_fault.c - makes one allocation of the program fail, to see that it ends in a clean error.
  *
  * Linked into sipeat_sweep with -Wl,--wrap for each function below, so it counts what our own
- * objects and Lua allocate, and nothing of shared libraries. The buffers of lua-cjson, which ends
- * the process when it gets no memory, are left out. SIPEAT_ALLOC_CONTROL names a file that is
- * mapped and shared with the test: it says which allocation fails, counted from the moment that the
- * test zeroes the count, and how many after it: Lua collects its garbage and tries once more. Any
- * thread. */
+ * objects and Lua allocate, and nothing of shared libraries. SIPEAT_ALLOC_CONTROL names a file that
+ * is mapped and shared with the test: it says which allocation fails, counted from the moment that
+ * the test zeroes the count, and how many after it: Lua collects its garbage and tries once more.
+ * Any thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -22,15 +21,6 @@ struct control {
   _Atomic uint64_t failed;  /* how many were made to fail */
   _Atomic uint64_t more;    /* written by the test: how many after that one fail too */
 };
-
-/* lua-cjson 2.1: json_decode makes its buffer before it pushes values, and frees it behind them.
- * When Lua raises "not enough memory" in between, the buffer is lost: the library's, and only
- * then. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-  return "leak:strbuf_new\n";
-}
 
 static struct control *control; /* set before main; NULL without a test */
 
@@ -58,19 +48,11 @@ __attribute__((constructor)) static void control_map(void)
   }
 }
 
-/* The first function of cjson's buffers and the first behind those of them that allocate. */
-extern char strbuf_init[], strbuf_append_string[];
-
-static bool is_cjson(const char *caller)
-{
-  return caller >= strbuf_init && caller < strbuf_append_string;
-}
-
-static bool fault_here(const char *caller)
+static bool fault_here(void)
 {
   uint64_t number, at;
 
-  if (control == NULL || is_cjson(caller)) {
+  if (control == NULL) {
     return false;
   }
   number = atomic_fetch_add(&control->count, 1) + 1;
@@ -85,25 +67,25 @@ static bool fault_here(const char *caller)
 
 void *__wrap_malloc(size_t size)
 {
-  return fault_here(__builtin_return_address(0)) ? NULL : __real_malloc(size);
+  return fault_here() ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-  return fault_here(__builtin_return_address(0)) ? NULL : __real_calloc(count, size);
+  return fault_here() ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc(void *old, size_t size)
 {
-  return fault_here(__builtin_return_address(0)) ? NULL : __real_realloc(old, size);
+  return fault_here() ? NULL : __real_realloc(old, size);
 }
 
 char *__wrap_strdup(const char *text)
 {
-  return fault_here(__builtin_return_address(0)) ? NULL : __real_strdup(text);
+  return fault_here() ? NULL : __real_strdup(text);
 }
 
 char *__wrap_strndup(const char *text, size_t max)
 {
-  return fault_here(__builtin_return_address(0)) ? NULL : __real_strndup(text, max);
+  return fault_here() ? NULL : __real_strndup(text, max);
 }

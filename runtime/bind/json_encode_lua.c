@@ -1,0 +1,325 @@
+/* json_encode_lua.c - encode(value) of sipeat.core.json: the text of a value, exactly, or why not.
+ *
+ * encode(value) -> text | nil, message, "BAD_DATA". The text is built in the state's buffer, so
+ * nothing is lost when Lua throws for want of memory. A table is written in one pass: what its
+ * first key says it is, list or object, the others are held to. A lazy table of which nothing was
+ * read is written by copying its bytes. Loop thread. */
+#include "bind/json_lua.h"
+#include "core/err.h"
+#include "core/json_text.h"
+#include "vm/lazy.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+  PLACE_BYTES = 400,      /* of the path to what cannot be written; what is longer is cut */
+  PLACE_LEVELS = 8,       /* of a path that leads in a circle */
+  KEEP_BYTES = 256 * 1024 /* a larger buffer is given back after its use */
+};
+
+/* A table that is being written, and those around it. While it is, its key is behind it on the
+ * stack, and the value behind that. */
+struct level {
+  const struct level *around; /* NULL for the first */
+  int table;                  /* its index in the stack */
+  int depth;                  /* 1 for the first */
+};
+
+struct writer {
+  lua_State *L;
+  struct sip_json_state *state;
+  struct sip_buf *buf;
+  struct sip_err err; /* set when a function answers SIP_EDATA */
+};
+
+/* --- refusals --- */
+
+static size_t add_place(struct writer *w, const struct level *level, char *out, size_t size)
+{
+  size_t len = level->around == NULL ? 0 : add_place(w, level->around, out, size);
+  int key = level->table + 1, n = 0;
+
+  if (level->depth > PLACE_LEVELS || len >= size) {
+    return len;
+  } else if (lua_type(w->L, key) == LUA_TSTRING) {
+    n = snprintf(out + len, size - len, "%s%s", len == 0 ? "" : ".", lua_tostring(w->L, key));
+  } else if (lua_isinteger(w->L, key)) {
+    n = snprintf(out + len, size - len, "[%lld]", (long long)lua_tointeger(w->L, key));
+  }
+  return len + (n > 0 ? (size_t)n : 0);
+}
+
+/* `level`: the table whose item cannot be written; NULL for the value itself. */
+static int refuse(struct writer *w, const struct level *level, const char *what)
+{
+  char place[PLACE_BYTES] = "";
+
+  if (level != NULL) {
+    (void)add_place(w, level, place, sizeof place);
+  }
+  return sip_err_set(&w->err, SIP_EDATA, "%s%s%s", place, place[0] == '\0' ? "" : ": ", what);
+}
+
+/* Keys that are neither those of a list nor of an object. */
+struct shape {
+  lua_Integer integers, largest;
+  bool strings;
+};
+
+/* Says what is wrong with the keys of a table that is neither a list nor an object. */
+static int refuse_shape(struct writer *w, const struct level *level)
+{
+  lua_State *L = w->L;
+  struct shape shape = { 0, 0, false };
+  char what[120];
+
+  lua_settop(L, level->table);
+  for (lua_pushnil(L); lua_next(L, level->table); lua_pop(L, 1)) {
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      shape.strings = true;
+    } else if (!lua_isinteger(L, -2)) {
+      (void)snprintf(what, sizeof what, "a key is a %s; keys are 1, 2, 3 … or strings",
+                     luaL_typename(L, -2));
+      return refuse(w, level->around, what);
+    } else if (lua_tointeger(L, -2) < 1) {
+      (void)snprintf(what, sizeof what, "key %lld: keys are 1, 2, 3 … or strings",
+                     (long long)lua_tointeger(L, -2));
+      return refuse(w, level->around, what);
+    } else {
+      lua_Integer key = lua_tointeger(L, -2);
+
+      shape.integers++;
+      shape.largest = key > shape.largest ? key : shape.largest;
+    }
+  }
+  if (shape.strings) {
+    return refuse(w, level->around,
+                  shape.integers > 0 ? "mixes list items with named fields"
+                                     : "named fields in an array");
+  }
+  (void)snprintf(what, sizeof what,
+                 "a list with holes (%lld of %lld items); use json.null, or string keys",
+                 (long long)shape.integers, (long long)shape.largest);
+  return refuse(w, level->around, what);
+}
+
+/* --- scalars; the value is on the top of the stack --- */
+
+static int add_number(struct writer *w, const struct level *level)
+{
+  char text[SIP_JSON_NUMBER_BYTES];
+  size_t len;
+
+  if (lua_isinteger(w->L, -1)) {
+    len = sip_json_print_integer(text, lua_tointeger(w->L, -1));
+  } else {
+    lua_Number value = lua_tonumber(w->L, -1);
+
+    if (!isfinite(value)) {
+      (void)snprintf(text, sizeof text, "%.14g is no JSON number", value);
+      return refuse(w, level, text);
+    }
+    len = sip_json_print_real(text, value);
+  }
+  return sip_buf_add(w->buf, text, len);
+}
+
+static int add_string(struct writer *w, int index, const struct level *level, const char *broken)
+{
+  size_t len;
+  const char *text = lua_tolstring(w->L, index, &len);
+  int rc = sip_json_add_string(w->buf, text, len);
+
+  return rc == SIP_EDATA ? refuse(w, level, broken) : rc;
+}
+
+static int add_other(struct writer *w, const struct level *level)
+{
+  char what[80];
+
+  (void)snprintf(what, sizeof what, "a %s cannot be written as JSON", luaL_typename(w->L, -1));
+  return refuse(w, level, what);
+}
+
+static int add_table(struct writer *w, const struct level *around);
+
+static int add_value(struct writer *w, const struct level *level)
+{
+  switch (lua_type(w->L, -1)) {
+  case LUA_TSTRING:
+    return add_string(w, -1, level, "text is not valid UTF-8");
+  case LUA_TNUMBER:
+    return add_number(w, level);
+  case LUA_TBOOLEAN:
+    return lua_toboolean(w->L, -1) ? sip_buf_add(w->buf, "true", 4)
+                                   : sip_buf_add(w->buf, "false", 5);
+  case LUA_TTABLE:
+    return add_table(w, level);
+  case LUA_TLIGHTUSERDATA:
+    return lua_touserdata(w->L, -1) == NULL ? sip_buf_add(w->buf, "null", 4) : add_other(w, level);
+  default:
+    return add_other(w, level);
+  }
+}
+
+/* --- tables --- */
+
+/* stack: …, table, first key, first value */
+static int add_object(struct writer *w, const struct level *level)
+{
+  lua_State *L = w->L;
+  char before = '{';
+  int rc;
+
+  do {
+    if (lua_type(L, -2) != LUA_TSTRING) {
+      return refuse_shape(w, level);
+    }
+    rc = sip_buf_add(w->buf, &before, 1);
+    if (rc == 0) {
+      rc = add_string(w, -2, level->around, "a key is not valid UTF-8");
+    }
+    if (rc == 0) {
+      rc = sip_buf_add(w->buf, ":", 1);
+    }
+    if (rc == 0) {
+      rc = add_value(w, level);
+    }
+    if (rc < 0) {
+      return rc;
+    }
+    before = ',';
+    lua_pop(L, 1);
+  } while (lua_next(L, level->table));
+  return sip_buf_add(w->buf, "}", 1);
+}
+
+/* True when the keys of the table are 1 to `count`, in any order. */
+static bool is_list(lua_State *L, int table, lua_Integer count)
+{
+  lua_Integer seen = 0;
+
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+    lua_Integer key = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+
+    if (key < 1 || key > count) {
+      lua_pop(L, 2);
+      return false;
+    }
+    seen++;
+  }
+  return seen == count;
+}
+
+/* stack: …, table */
+static int add_list(struct writer *w, const struct level *level)
+{
+  lua_State *L = w->L;
+  lua_Integer count = (lua_Integer)lua_rawlen(L, level->table);
+  int rc = 0;
+
+  if (!is_list(L, level->table, count)) {
+    return refuse_shape(w, level);
+  }
+  for (lua_Integer i = 1; rc == 0 && i <= count; i++) {
+    lua_pushinteger(L, i); /* the key, for the place of what is refused */
+    lua_rawgeti(L, level->table, i);
+    rc = sip_buf_add(w->buf, i == 1 ? "[" : ",", 1);
+    if (rc == 0) {
+      rc = add_value(w, level);
+    }
+    if (rc == 0) {
+      lua_pop(L, 2);
+    }
+  }
+  return rc == 0 ? sip_buf_add(w->buf, "]", 1) : rc;
+}
+
+/* A lazy table at the top: copied as it is, which is *done, or filled. */
+static int add_lazy(struct writer *w, int depth, bool *done)
+{
+  struct sip_json_lazy lazy;
+  int rc = 0;
+
+  sip_json_lazy_at(w->L, -1, &lazy);
+  *done = sip_json_lazy_untouched(&lazy) && depth + lazy.depth <= SIP_JSON_DEPTH;
+  if (*done) {
+    rc = sip_json_add_value(w->buf, lazy.text, lazy.token, lazy.spaced);
+  }
+  lua_pop(w->L, 1);
+  if (!*done) {
+    sip_lazy_fill(w->L, -1);
+  }
+  return rc;
+}
+
+static bool is_secret(lua_State *L)
+{
+  int type = luaL_getmetafield(L, -1, "__metatable");
+  bool secret = type == LUA_TSTRING && strcmp(lua_tostring(L, -1), "sipeat.secret") == 0;
+
+  lua_pop(L, type == LUA_TNIL ? 0 : 1);
+  return secret;
+}
+
+/* The table is on the top of the stack, and stays there. */
+static int add_table(struct writer *w, const struct level *around)
+{
+  lua_State *L = w->L;
+  struct level level = { around, lua_gettop(L), around == NULL ? 1 : around->depth + 1 };
+  const void *class = NULL;
+
+  luaL_checkstack(L, 8, "json");
+  if (lua_getmetatable(L, -1)) {
+    class = lua_topointer(L, -1);
+    lua_pop(L, 1);
+  }
+  if (class == w->state->lazy_class) {
+    bool done;
+    int rc = add_lazy(w, level.depth - 1, &done);
+
+    if (done || rc < 0) {
+      return rc;
+    }
+  } else if (class != NULL && class != w->state->array_class && is_secret(L)) {
+    return refuse(w, around, "a secret is not written into JSON");
+  }
+  if (level.depth > SIP_JSON_DEPTH) {
+    return refuse(w, around, "nested deeper than 128, or in a circle");
+  }
+  lua_pushnil(L);
+  if (!lua_next(L, level.table)) {
+    return sip_buf_add(w->buf, class == w->state->array_class ? "[]" : "{}", 2);
+  } else if (lua_type(L, -2) == LUA_TSTRING && class != w->state->array_class) {
+    return add_object(w, &level);
+  }
+  lua_pop(L, 2);
+  return add_list(w, &level);
+}
+
+int sip_json_l_encode(lua_State *L)
+{
+  struct writer w = { .L = L, .state = lua_touserdata(L, lua_upvalueindex(1)) };
+  int rc;
+
+  w.buf = &w.state->buf;
+  lua_settop(L, 1);
+  if (w.buf->cap > KEEP_BYTES) {
+    sip_buf_deinit(w.buf);
+  }
+  sip_buf_clear(w.buf);
+  rc = add_value(&w, NULL);
+  if (rc == 0) {
+    lua_pushlstring(L, w.buf->data, w.buf->len);
+    return 1;
+  } else if (rc != SIP_EDATA) {
+    return luaL_error(L, "json encode: not enough memory");
+  }
+  lua_pushnil(L);
+  lua_pushfstring(L, "json encode: %s", w.err.message);
+  lua_pushliteral(L, "BAD_DATA");
+  return 3;
+}

@@ -1,0 +1,34 @@
+#ifndef SIP_BIND_JSON_LUA_H
+#define SIP_BIND_JSON_LUA_H
+/* json_lua.h - JSON as values of Lua: what the files of sipeat.core.json share. Loop thread. */
+#include "core/buf.h"
+#include "core/json.h"
+
+#include <lua.h>
+
+/** What the module keeps between calls, in a userdata: one for each state. */
+struct sip_json_state {
+  struct sip_json json;    /* the last text that was scanned; reused */
+  struct sip_buf buf;      /* the last text that was written; reused */
+  const void *array_class; /* metatable of json.array, as lua_topointer gives it */
+  const void *lazy_class;  /* metatable of lazy tables */
+};
+
+/** What a lazy table stands for. */
+struct sip_json_lazy {
+  const char *text;             /* borrowed: the index holds the text */
+  struct sip_json_token *token; /* points into the index, which the table holds */
+  bool spaced;                  /* there is white space between the tokens of the text */
+  uint8_t depth;                /* of the deepest container of the text */
+};
+
+/** Describes the lazy table at `index`. Leaves one value on the stack, which keeps it alive. */
+void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out);
+
+/** True when nothing of it was read, so that its text says all that is in it. */
+bool sip_json_lazy_untouched(const struct sip_json_lazy *lazy);
+
+/** encode(value): upvalue 1 is the state (json_encode_lua.c). */
+int sip_json_l_encode(lua_State *L);
+
+#endif

@@ -1,0 +1,404 @@
+/* json_text.c - strings and numbers of JSON, both ways. */
+#include "core/json_text.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/err.h"
+#include "core/json_plain.h"
+#include "core/utf8.h"
+
+/* --- strings --- */
+
+static unsigned hex4(const char *p)
+{
+  unsigned value = 0;
+
+  for (int i = 0; i < 4; i++) { /* letters: 0x41 and 0x61 on; digits: 0x30 on */
+    unsigned c = (unsigned char)p[i];
+
+    value = value * 16 + (c & 0xf) + (c > '9' ? 9 : 0);
+  }
+  return value;
+}
+
+static size_t put_utf8(char *out, unsigned code)
+{
+  if (code < 0x80) {
+    out[0] = (char)code;
+    return 1;
+  } else if (code < 0x800) {
+    out[0] = (char)(0xc0 | code >> 6);
+    out[1] = (char)(0x80 | (code & 0x3f));
+    return 2;
+  } else if (code < 0x10000) {
+    out[0] = (char)(0xe0 | code >> 12);
+    out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+    out[2] = (char)(0x80 | (code & 0x3f));
+    return 3;
+  }
+  out[0] = (char)(0xf0 | code >> 18);
+  out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+  out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+  out[3] = (char)(0x80 | (code & 0x3f));
+  return 4;
+}
+
+/* What the checked escape at *p stands for; moves *p behind it. */
+static size_t unescape_one(char out[4], const char **p)
+{
+  static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
+  char name = (*p)[1];
+  const char *known = strchr(names, name);
+  unsigned code;
+
+  if (name != 'u') {
+    *p += 2;
+    out[0] = known == NULL ? name : values[known - names];
+    return 1;
+  }
+  code = hex4(*p + 2);
+  *p += 6;
+  if (code >= 0xd800 && code < 0xdc00) {
+    code = 0x10000 + ((code - 0xd800) << 10) + (hex4(*p + 2) - 0xdc00);
+    *p += 6;
+  }
+  return put_utf8(out, code);
+}
+
+size_t sip_json_unescape(char *out, const char *text, const struct sip_json_token *token)
+{
+  const char *p = text + token->at, *end = p + token->len;
+  char *to = out;
+
+  while (p < end) {
+    const char *slash = memchr(p, '\\', (size_t)(end - p));
+    size_t plain = (size_t)((slash == NULL ? end : slash) - p);
+
+    memcpy(to, p, plain);
+    to += plain;
+    p += plain;
+    if (slash != NULL) {
+      to += unescape_one(to, &p);
+    }
+  }
+  return (size_t)(to - out);
+}
+
+bool sip_json_equal(const char *text, const struct sip_json_token *token, const char *key,
+                    size_t len)
+{
+  const char *p = text + token->at, *end = p + token->len, *key_end = key + len;
+
+  while (p < end) {
+    char one[4] = { *p };
+    size_t size = *p == '\\' ? unescape_one(one, &p) : (p++, 1);
+
+    if ((size_t)(key_end - key) < size || memcmp(key, one, size) != 0) {
+      return false;
+    }
+    key += size;
+  }
+  return key == key_end;
+}
+
+static int add_escape(struct sip_buf *buf, unsigned char c)
+{
+  static const char names[] = "\"\\bfnrt", values[] = "\"\\\b\f\n\r\t";
+  const char *known = c == '\0' ? NULL : strchr(values, c);
+  char text[8] = { '\\', known == NULL ? 'u' : names[known - values] };
+
+  if (known != NULL) {
+    return sip_buf_add(buf, text, 2);
+  }
+  (void)snprintf(text + 2, sizeof text - 2, "%04x", c);
+  return sip_buf_add(buf, text, 6);
+}
+
+int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
+{
+  const unsigned char *p = (const unsigned char *)data, *end = p + len, *from = p;
+  int rc = sip_buf_reserve(buf, len + 2); /* enough for most */
+
+  if (rc == 0) {
+    rc = sip_buf_add(buf, "\"", 1);
+  }
+  while (rc == 0 && (p = sip_json_plain(p, end)) < end) {
+    if (*p >= 0x80) {
+      size_t size = sip_utf8_length((const char *)p, (size_t)(end - p));
+
+      if (size == 0) {
+        return SIP_EDATA;
+      }
+      p += size;
+      continue;
+    }
+    rc = sip_buf_add(buf, from, (size_t)(p - from));
+    if (rc == 0) {
+      rc = add_escape(buf, *p);
+    }
+    from = ++p;
+  }
+  if (rc == 0) {
+    rc = sip_buf_add(buf, from, (size_t)(end - from));
+  }
+  return rc == 0 ? sip_buf_add(buf, "\"", 1) : rc;
+}
+
+int sip_json_add_value(struct sip_buf *buf, const char *text, const struct sip_json_token *token,
+                       bool spaced)
+{
+  size_t quotes = token->type == SIP_JSON_STRING;
+  const char *p = text + token->at - quotes, *end = p + token->len + 2 * quotes, *from = p;
+  int rc = sip_buf_reserve(buf, (size_t)(end - p));
+
+  while (spaced && rc == 0 && p < end) {
+    if (*p == '"') {
+      do {
+        p += *p == '\\' ? 2 : 1;
+      } while (*p != '"');
+    } else if (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r') {
+      rc = sip_buf_add(buf, from, (size_t)(p - from));
+      from = p + 1;
+    }
+    p++;
+  }
+  return rc == 0 ? sip_buf_add(buf, from, (size_t)(end - from)) : rc;
+}
+
+/* --- numbers --- */
+
+enum { DIGITS = 800 }; /* more never decide how a double is rounded: 767 are enough (IEEE 754) */
+
+/* A number of any length with at most DIGITS digits, for strtod; what was cut counts as a 1. */
+static void shorten(char *out, size_t size, const char *p, const char *end)
+{
+  static const int64_t EXPONENT = 1000000000000; /* outweighs the digits of any text */
+  bool negative = *p == '-', point = false, rest = false;
+  int64_t exponent = 0, written = 0;
+  size_t len = 0;
+
+  out[len++] = negative ? '-' : '+';
+  for (p += negative; p < end && *p != 'e' && *p != 'E'; p++) {
+    if (*p == '.') {
+      point = true;
+    } else if (written == 0 && *p == '0') {
+      exponent -= point; /* leading zeros do not count */
+    } else if (written < DIGITS) {
+      out[len++] = *p;
+      written++;
+      exponent -= point;
+    } else {
+      rest = rest || *p != '0';
+      exponent += !point;
+    }
+  }
+  if (p < end) {
+    int64_t given = 0;
+    bool minus = p[1] == '-';
+
+    for (p += p[1] == '-' || p[1] == '+' ? 2 : 1; p < end; p++) {
+      given = given < EXPONENT ? given * 10 + (*p - '0') : given;
+    }
+    exponent += minus ? -given : given;
+  }
+  (void)snprintf(out + len, size - len, "%s%se%" PRId64, written == 0 ? "0" : "", rest ? "1" : "",
+                 exponent - rest);
+}
+
+static double slow_real(const char *text, size_t len)
+{
+  char copy[DIGITS + 64];
+
+  if (len < DIGITS) {
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+  } else {
+    shorten(copy, sizeof copy, text, text + len);
+  }
+  return strtod(copy, NULL);
+}
+
+/* The digits of a number without its point, and the power of ten that they are multiplied by. */
+struct decimal {
+  uint64_t digits;
+  int exponent;
+  bool negative, fits; /* fits: up to 18 digits and a small exponent; else nothing else is set */
+};
+
+static struct decimal read_decimal(const char *text, size_t len)
+{
+  const char *p = text, *end = text + len;
+  struct decimal d = { 0, 0, *p == '-', true };
+  int count = 0, given = 0;
+  bool minus;
+
+  for (p += d.negative; p < end && *p >= '0' && *p <= '9' && count < 19; p++, count++) {
+    d.digits = d.digits * 10 + (uint64_t)(*p - '0');
+  }
+  if (p < end && *p == '.') {
+    for (p++; p < end && *p >= '0' && *p <= '9' && count < 19; p++, count++) {
+      d.digits = d.digits * 10 + (uint64_t)(*p - '0');
+      d.exponent--;
+    }
+  }
+  if (count > 18) {
+    d.fits = false;
+    return d;
+  }
+  if (p < end) { /* the exponent */
+    minus = p[1] == '-';
+    for (p += p[1] == '-' || p[1] == '+' ? 2 : 1; p < end && given < 1000; p++) {
+      given = given * 10 + (*p - '0');
+    }
+    d.fits = given < 1000;
+    d.exponent += minus ? -given : given;
+  }
+  return d;
+}
+
+static const double powers[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                 1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+
+/* Both the digits and the power of ten are exact doubles, so one operation rounds once. */
+static bool fast_real(const struct decimal *d, double *out)
+{
+  double real = (double)d->digits;
+
+  if (!d->fits || d->digits > (UINT64_C(1) << 53) || d->exponent < -22 || d->exponent > 22) {
+    return false;
+  }
+  real = d->exponent < 0 ? real / powers[-d->exponent] : real * powers[d->exponent];
+  *out = d->negative ? -real : real;
+  return true;
+}
+
+static bool long_integer(const char *text, size_t len, int64_t *out)
+{
+  bool negative = *text == '-';
+  uint64_t value = 0, limit = (uint64_t)INT64_MAX + negative;
+
+  for (size_t i = negative; i < len; i++) {
+    unsigned digit = (unsigned)(text[i] - '0');
+
+    if (value > (limit - digit) / 10) {
+      return false;
+    }
+    value = value * 10 + digit;
+  }
+  *out = (int64_t)(negative ? 0 - value : value);
+  return true;
+}
+
+struct sip_json_number sip_json_number(const char *text, const struct sip_json_token *token)
+{
+  const char *p = text + token->at;
+  struct decimal d = read_decimal(p, token->len);
+  struct sip_json_number number = { true, 0, 0 };
+
+  if ((token->flags & SIP_JSON_INTEGER) != 0) {
+    if (d.fits) {
+      number.integer = d.negative ? -(int64_t)d.digits : (int64_t)d.digits;
+      return number;
+    } else if (long_integer(p, token->len, &number.integer)) {
+      return number;
+    }
+  }
+  if (!fast_real(&d, &number.real)) {
+    number.real = slow_real(p, token->len);
+  }
+  number.integral =
+    number.real >= -0x1p63 && number.real < 0x1p63 && number.real == (double)(int64_t)number.real;
+  if (number.integral) {
+    number.integer = (int64_t)number.real;
+  }
+  return number;
+}
+
+bool sip_json_number_overflows(const char *text, size_t len)
+{
+  struct decimal d;
+
+  if (len <= 300 && memchr(text, 'e', len) == NULL && memchr(text, 'E', len) == NULL) {
+    return false; /* less than 10^300 */
+  }
+  d = read_decimal(text, len);
+  if (d.fits && d.exponent < 280) {
+    return false; /* less than 10^(18 + 280) */
+  }
+  return isinf(slow_real(text, len));
+}
+
+size_t sip_json_print_integer(char out[SIP_JSON_NUMBER_BYTES], int64_t value)
+{
+  uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+  char digits[SIP_JSON_NUMBER_BYTES], *p = digits + sizeof digits;
+  size_t len;
+
+  do {
+    *--p = (char)('0' + left % 10);
+    left /= 10;
+  } while (left > 0);
+  if (value < 0) {
+    *--p = '-';
+  }
+  len = (size_t)(digits + sizeof digits - p);
+  memcpy(out, p, len);
+  return len;
+}
+
+/* `digits` with `places` of them behind the point. */
+static size_t print_decimal(char *out, bool negative, uint64_t digits, int places)
+{
+  size_t len = 0;
+  char *point;
+
+  if (negative) {
+    out[len++] = '-';
+  }
+  len += sip_json_print_integer(out + len, (int64_t)(digits / (uint64_t)powers[places]));
+  if (places > 0) {
+    uint64_t fraction = digits % (uint64_t)powers[places];
+
+    point = out + len;
+    *point = '.';
+    for (int i = places; i > 0; i--, fraction /= 10) {
+      point[i] = (char)('0' + fraction % 10);
+    }
+    len += (size_t)places + 1;
+  }
+  return len;
+}
+
+size_t sip_json_print_real(char out[SIP_JSON_NUMBER_BYTES], double value)
+{
+  double size = fabs(value);
+  int len = 0;
+
+  assert(isfinite(value));
+  /* A number with few decimals, as most are. Up to 15 digits no other text of that length reads
+   * back as the same double, and both operands of the division are exact. */
+  for (int places = 0; places <= 6 && (size >= 1e-4 || size == 0) && size < 1e9; places++) {
+    double digits = floor(size * powers[places] + 0.5);
+
+    if (digits / powers[places] == size) {
+      return print_decimal(out, signbit(value) != 0, (uint64_t)digits, places);
+    }
+  }
+  for (int precision = 14; precision <= 17; precision++) {
+    char text[SIP_JSON_NUMBER_BYTES];
+
+    len = snprintf(text, sizeof text, "%.*g", precision, value);
+    memcpy(out, text, (size_t)len);
+    if (strtod(text, NULL) == value) {
+      break;
+    }
+  }
+  return (size_t)len;
+}
