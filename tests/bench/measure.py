@@ -33,6 +33,8 @@ class Run:
     keys: int
     partitions: int
     linger_ms: int = 5
+    concurrency: int = 0  # 0: each program's own
+    wait_ms: int = 0  # how long each handler waits before its output
     script: str = "orders.lua"
     flags: tuple = ()
     variables: dict = dataclasses.field(default_factory=dict)

@@ -1,7 +1,9 @@
 """The programs that are compared: how each is installed, in which version, and how it is started for a run."""
 
 import os
+import re
 import subprocess
+import sys
 
 from bench import programs
 from bench.programs import HERE, command
@@ -66,7 +68,104 @@ class Sipeat(Peer):
         return {"BENCH_IN": run.source, "BENCH_OUT": run.target, "BENCH_GROUP": run.group, **run.variables}
 
 
-PEERS = {peer.name: peer for peer in (PlainC, Sipeat)}
+class FranzGo(Peer):
+    """Versions: peers/franz-go/go.mod and go.sum."""
+
+    name, title = "franz-go", "franz-go and encoding/json"
+
+    def prepare(self):
+        programs.require("go", "golang, or a newer one from go.dev")
+        with programs.place("franz-go") as directory:
+            self.program = directory / "worker"
+            command("go", "build", "-o", self.program, ".", cwd=HERE / "peers/franz-go", env={
+                **os.environ, "GOPATH": directory / "go", "GOFLAGS": "-modcacherw -mod=readonly"})
+        self.version = "{} ({})".format(
+            pinned(HERE / "peers/franz-go/go.mod", r"franz-go v(\S+)"), command("go", "env", "GOVERSION"))
+
+    def arguments(self, run):
+        return [self.program, *operands(run)]
+
+
+class Java(Peer):
+    """Versions: peers/java/pom.xml."""
+
+    name, title = "java", "plain Java client and Jackson"
+    folder, main, sources, artifact = "java", "Plain", ("java/Orders.java", "java/Plain.java"), "kafka-clients"
+
+    def prepare(self):
+        programs.require("mvn", "maven")
+        programs.require("javac", "openjdk-17-jdk-headless")
+        pom = HERE / "peers" / self.folder / "pom.xml"
+        with programs.place(self.folder) as directory:
+            jars, classes = directory / f"jars-{programs.digest(pom)}", directory / "classes"
+            if not (jars / ".done").exists():
+                command("mvn", "-q", "-B", "-Dstyle.color=never", "-f", pom, "dependency:copy-dependencies",
+                        "-DincludeScope=runtime", f"-DoutputDirectory={jars}")
+                (jars / ".done").touch()
+            command("javac", "-cp", f"{jars}/*", "-d", classes, *(HERE / "peers" / source for source in self.sources))
+        self.path = f"{classes}:{jars}/*"
+        self.version = pinned(pom, rf"<artifactId>{self.artifact}</artifactId>\s*<version>([^<]+)")
+
+    def arguments(self, run):
+        return ["java", "-Xmx1g", "-cp", self.path, self.main, *operands(run)]
+
+
+class Parallel(Java):
+    """Versions: peers/parallel/pom.xml. The parallel consumer brings the Java client that it was made for."""
+
+    name, title = "parallel", "Java parallel consumer by key, Reactor"
+    folder, main, artifact = "parallel", "Parallel", "parallel-consumer-reactor"
+    sources = ("java/Orders.java", "parallel/Parallel.java")
+
+    def arguments(self, run):
+        return [*super().arguments(run), run.concurrency or 1000, run.wait_ms]
+
+
+class Python(Peer):
+    name, title, version = "python", "confluent-kafka for Python", "2.16.1"
+
+    def prepare(self):
+        with programs.place("python") as directory:
+            self.packages = directory / f"{self.version}-{sys.implementation.cache_tag}"
+            if not (self.packages / ".done").exists():
+                command(sys.executable, "-m", "pip", "install", "-q", "--target", self.packages,
+                        f"confluent-kafka=={self.version}")
+                (self.packages / ".done").touch()
+
+    def arguments(self, run):
+        return [sys.executable, HERE / "peers/python_worker.py", *operands(run)]
+
+    def settings(self, run):
+        return {"PYTHONPATH": self.packages, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class KafkaJs(Peer):
+    name, title, version = "kafkajs", "KafkaJS", "2.2.4"
+
+    def prepare(self):
+        programs.require("node", "nodejs")
+        programs.require("npm", "npm")
+        with programs.place("kafkajs") as directory:
+            self.packages = directory / self.version
+            if not (self.packages / ".done").exists():
+                self.packages.mkdir(exist_ok=True)
+                command("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", self.packages,
+                        f"kafkajs@{self.version}")
+                (self.packages / ".done").touch()
+
+    def arguments(self, run):
+        return ["node", HERE / "peers/kafkajs/worker.js", *operands(run)]
+
+    def settings(self, run):
+        return {"NODE_PATH": self.packages / "node_modules", "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+
+
+def pinned(path, pattern):
+    """The version that a file of a package manager pins."""
+    return re.search(pattern, path.read_text())[1]
+
+
+PEERS = {peer.name: peer for peer in (Sipeat, PlainC, FranzGo, Java, Parallel, Python, KafkaJs)}
 
 
 def prepare(names):

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import pathlib
 import shutil
@@ -23,6 +24,11 @@ def place(name):
     with open(CACHE / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield directory
+
+
+def digest(path):
+    """A short name for a file's content: what is installed by it is kept under that."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def require(program, package):
