@@ -154,6 +154,7 @@ function M.flow(options)
     key_header = key_header,
     key_of = key_of,
     finish = run.finish,
+    start = not o.timeout and run.starter(flow) or nil,
     dispatch = function(...)
       return run.dispatch(flow, ...)
     end,

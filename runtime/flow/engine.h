@@ -25,6 +25,7 @@ struct sip_flow_spec {
   uint32_t max_events;    /* taken and not finished, at least concurrency */
   size_t max_bytes;       /* of keys and values taken and not finished */
   const char *key_header; /* the header that holds the key; NULL: none does */
+  int start_ref;          /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
   int dispatch_ref;       /* registry: runs an event */
   int finish_ref;         /* registry: told of the terminal state; LUA_NOREF: nobody is */
   int keyer_ref;          /* registry: key of a record; LUA_NOREF: the record's own */

@@ -11,30 +11,49 @@
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { REDELIVER_AFTER_MS = 1000 };
 
+static struct sip_event *event_new(struct sip_engine *engine)
+{
+  struct sip_event *event = malloc(sizeof *event);
+
+  if (event == NULL || sip_ticket_enter(&engine->tickets, event) < 0) {
+    free(event);
+    return NULL;
+  }
+  for (size_t i = 0; i < SIP_OUTPUT_SLOTS; i++) {
+    event->slots[i].event = event;
+  }
+  return event;
+}
+
+void sip_event_free(struct sip_event *event)
+{
+  sip_ticket_leave(&event->flow->engine->tickets, event);
+  free(event);
+}
+
 static struct sip_event *event_take(struct sip_flow *flow)
 {
   struct sip_list *node = sip_list_shift(&flow->spare);
   struct sip_event *event =
-    node == NULL ? malloc(sizeof *event) : SIP_CONTAINER(node, struct sip_event, all);
+    node == NULL ? event_new(flow->engine) : SIP_CONTAINER(node, struct sip_event, all);
 
   if (event == NULL) {
     return NULL;
   }
-  memset(event, 0, sizeof *event);
+  memset(&event->member, 0, sizeof *event - offsetof(struct sip_event, member));
   event->flow = flow;
   event->kept_ref = LUA_NOREF;
   sip_list_init(&event->ready);
   sip_list_init(&event->all);
   sip_list_init(&event->member.link);
   sip_list_init(&event->mark.link);
-  for (size_t i = 0; i < SIP_OUTPUT_SLOTS; i++) {
-    event->slots[i].event = event;
-  }
+  sip_list_init(&event->lost);
   return event;
 }
 
@@ -45,6 +64,7 @@ static size_t record_bytes(const struct sip_record *record)
 
 static void event_forget_trouble(struct sip_event *event)
 {
+  sip_event_forget_lost(event);
   free(event->why);
   event->why = NULL;
   event->trouble = SIP_NO_TROUBLE;
@@ -86,7 +106,7 @@ static void event_leave(struct sip_event *event)
   event_forget_trouble(event);
 }
 
-static void event_free(struct sip_event *event)
+static void event_put_by(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
 
@@ -98,13 +118,14 @@ static void event_free(struct sip_event *event)
 static void event_abandon(struct sip_event *event)
 {
   event_leave(event);
+  sip_ticket_leave(&event->flow->engine->tickets, event);
   event->flow = NULL;
 }
 
 void sip_event_drop(struct sip_event *event)
 {
   assert(event->outputs == 0);
-  event_free(event);
+  event_put_by(event);
 }
 
 static void event_notify(struct sip_event *event)
@@ -136,7 +157,7 @@ static void event_terminal(struct sip_event *event)
     sip_flow_ops(flow)->store(flow->source, &name, partition->mark.next_offset);
   }
   event_notify(event);
-  event_free(event);
+  event_put_by(event);
 }
 
 uint64_t sip_event_leaves_at_ms(const struct sip_event *event)
@@ -186,7 +207,7 @@ static void event_give_up(struct sip_event *event)
   struct sip_flow_partition *partition = event->partition;
 
   partition->events++; /* keeps it through the drop */
-  event_free(event);
+  event_put_by(event);
   sip_flow_drop_waiting(flow, partition, SIP_DROP_AHEAD);
   partition->events--;
   sip_flow_partition_unref(partition);
@@ -246,9 +267,10 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
 
   event->task = NULL;
   event->flow->running--;
-  if (event->ticket != NULL) {
-    *event->ticket = NULL;
-    event->ticket = NULL;
+  event->ticket = 0;
+  if (event->box != NULL) {
+    *event->box = NULL;
+    event->box = NULL;
   }
   event->verdict = SIP_VERDICT_NONE;
   if (status == LUA_OK) {
@@ -285,6 +307,7 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
   }
   if (status < 0) {
     event->failed_outputs |= 1u << (slot - event->slots);
+    sip_event_keep_lost(event, (unsigned)(slot - event->slots));
     if (event->trouble == SIP_NO_TROUBLE) {
       event_remember(event, SIP_TROUBLE_OUTPUT, status,
                      err == NULL ? sip_err_name(status) : err->name,
@@ -298,10 +321,17 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
 static void event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
-  int rc = sip_task_start(flow->vm, flow->spec.dispatch_ref, flow->engine->binding->push_event,
-                          event_on_end, event, &event->task);
+  const struct sip_flow_binding *binding = flow->engine->binding;
+  bool first = event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
+               flow->spec.start_ref != LUA_NOREF;
+  int rc;
 
+  sip_ticket_give(&flow->engine->tickets, event);
+  rc = sip_task_start(flow->vm, first ? flow->spec.start_ref : flow->spec.dispatch_ref,
+                      first ? binding->push_start : binding->push_event, event_on_end, event,
+                      &event->task);
   if (rc < 0) {
+    event->ticket = 0;
     sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory to run an event of %s; trying again",
             flow->group, event->record.topic);
     event_delay(event, REDELIVER_AFTER_MS);
@@ -310,6 +340,7 @@ static void event_start(struct sip_event *event)
   if (event->record.offset > event->partition->started) {
     event->partition->started = event->record.offset;
   }
+  event->started_ms = sip_flow_now_ms(flow);
   event_forget_trouble(event); /* push_event has told it */
   flow->running++;
 }

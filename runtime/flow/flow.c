@@ -59,6 +59,7 @@ static int flow_copy_names(struct sip_flow *flow, const struct sip_flow_spec *sp
 
 static void flow_forget_functions(struct sip_flow *flow)
 {
+  flow->spec.start_ref = LUA_NOREF;
   flow->spec.dispatch_ref = LUA_NOREF;
   flow->spec.finish_ref = LUA_NOREF;
   flow->spec.keyer_ref = LUA_NOREF;
@@ -102,6 +103,7 @@ static void flow_unref_functions(struct sip_flow *flow)
 {
   lua_State *L = sip_vm_state(flow->vm);
 
+  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.start_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.dispatch_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.finish_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);
@@ -115,7 +117,7 @@ void sip_flow_free(struct sip_flow *flow)
   assert(sip_list_empty(&flow->partitions) && sip_list_empty(&flow->leaving));
   sip_list_remove(&flow->link);
   while ((node = sip_list_shift(&flow->spare)) != NULL) {
-    free(SIP_CONTAINER(node, struct sip_event, all));
+    sip_event_free(SIP_CONTAINER(node, struct sip_event, all));
   }
   sip_lanes_deinit(&flow->lanes);
   flow_unref_functions(flow);

@@ -102,6 +102,10 @@ struct sip_producer_ops {
    * refused for good */
   int (*send)(void *driver, const struct sip_output *output, sip_report_fn on_report, void *arg,
               struct sip_err *err);
+  /** Only inside of a report of a failure: the record that was not written, borrowed until the
+   * report returns, with the time and the partition left out. @return NULL when it is not known
+   * any more. The function itself may be NULL: it is never known. */
+  const struct sip_output *(*lost)(void *driver);
 };
 
 /* A way out for outputs: `driver` is passed to ops->send. */
