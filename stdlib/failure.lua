@@ -103,8 +103,8 @@ function M.of(message, code)
   return M.new(message == nil and "failed without a message" or message, code)
 end
 
--- What a raised value becomes, on the stack of the raise.
-local function caught(value)
+--- What a raised value becomes: the message handler of an xpcall.
+function M.caught(value)
   if M.is(value) then
     return value
   end
@@ -123,8 +123,8 @@ function M.of_results(first, second, third)
   end
 end
 
--- Results of a function as the caller of catch gets them.
-local function sort_out(ok, first, second, third, ...)
+--- Results of an xpcall with M.caught as the caller of catch gets them.
+function M.sort_out(ok, first, second, third, ...)
   local why = not ok and first or M.of_results(first, second, third)
   if why then
     return nil, why
@@ -136,7 +136,7 @@ end
 --- as nil, message, code. Anything else that is raised becomes a failure of kind "bug" with its
 --- traceback.
 function M.catch(f, ...)
-  return sort_out(xpcall(f, caught, ...))
+  return M.sort_out(xpcall(f, M.caught, ...))
 end
 
 return M

@@ -19,11 +19,6 @@ local RETRY = opts.spec("sipeat.flow.retry", {
   budget = { "string|table" },
 })
 
-local BATCH = opts.spec("sipeat.flow.batch", {
-  events = { "integer", default = 1000, min = 1, max = 100000 },
-  time = { "duration", default = "100ms" },
-})
-
 local FLOW = opts.spec("sipeat.flow", {
   topic = { "string" },
   topics = { "string[]" },
@@ -37,8 +32,6 @@ local FLOW = opts.spec("sipeat.flow", {
   timeout = { "duration" },
   retry = { "table", default = { attempts = 5, backoff = { "200ms", "30s" } }, spec = RETRY },
   dead_letter = { "boolean|string", default = true },
-  transactional = { "boolean", default = false },
-  batch = { "table", spec = BATCH },
   on = { "table", required = true },
   on_dead = { "handler" },
 })
@@ -135,22 +128,9 @@ local function topics_of(o, level)
   return topics
 end
 
--- Outputs and offsets leave together, so nothing else may hold back an output, or let an event go
--- on elsewhere.
-local function check_transactional(o, level)
-  local against = o.outbox and "outbox" or o.retry.topics and "retry.topics"
-  if o.transactional and against then
-    local why = "sipeat.flow: transactional and %s exclude each other: "
-      .. "a transaction commits outputs and offsets together, or neither"
-    error(why:format(against), level + 1)
-  end
-end
-
 --- Declares a flow; called while the script loads.
 function M.flow(options)
   local o = FLOW(options)
-  check_transactional(o, 2)
-  local batch = o.batch or BATCH {}
   local from, from_ms = start_of(o.from, 2)
   local key_header, key_of = key_mode(o.key, 2)
   local flow = {
@@ -159,7 +139,6 @@ function M.flow(options)
     plan = attempt.plan(o.retry, "sipeat.flow", 2),
     timeout = o.timeout,
     dead_letter = o.dead_letter,
-    transactional = o.transactional,
     on_dead = o.on_dead,
     logger = log.new(o.group),
   }
@@ -170,16 +149,12 @@ function M.flow(options)
     from_ms = from_ms,
     order = o.order,
     concurrency = o.concurrency,
-    max_events = math.max(
-      o.max_in_flight, o.concurrency, o.transactional and 2 * batch.events or 0
-    ),
-    transactional = o.transactional,
-    batch_events = batch.events,
-    batch_ms = math.max(1, batch.time),
+    max_events = math.max(o.max_in_flight, o.concurrency),
     max_bytes = o.max_bytes,
     key_header = key_header,
     key_of = key_of,
     finish = run.finish,
+    start = not o.timeout and run.starter(flow) or nil,
     dispatch = function(...)
       return run.dispatch(flow, ...)
     end,

@@ -1,4 +1,5 @@
 --- The ctx of a handler: one for each event, the same through all of its attempts.
+local core = require "sipeat.core.flow"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
@@ -7,7 +8,10 @@ local task = require "sipeat.task"
 
 local M = {}
 
-local JOB = {} -- key in a ctx: what the flow knows of the event
+-- Keys in a ctx that are no field of a script's.
+local JOB <const> = "\0job" -- what the flow knows of the event, once it has to know anything
+local TICKET <const> = "\0ticket" -- the number of the event, as long as there is no job
+local EVENT <const> = "\0event"
 
 local METHODS = {}
 
@@ -44,11 +48,53 @@ M.refused_for_good = {
   _UNKNOWN_PARTITION = true,
 }
 
+--- The job of a ctx. What succeeds at once needs none, so it is made when something asks for it.
+function M.job(ctx)
+  local job = rawget(ctx, JOB)
+  if not job then
+    local flow = getmetatable(ctx).flow
+    local record, ticket, started_at_ms = core.open(ctx[TICKET])
+    job = {
+      flow = flow, record = record, event = ctx[EVENT], ctx = ctx, ticket = ticket,
+      phase = "work", attempt = 1, counted = true, started_at_ms = started_at_ms,
+    }
+    ctx[JOB], ctx[TICKET] = job, nil
+    ctx.attempt, ctx.final = 1, flow.plan.attempts <= 1
+    ticket:keep(job)
+  end
+  return job
+end
+
 -- An event is not done while an output that it asked for was refused, whether the handler looks at
 -- the answer or not.
 local function refuse(ctx, message, code)
-  ctx[JOB].refused = failure.of(message, code)
+  M.job(ctx).refused = failure.of(message, code)
   return nil, message, code
+end
+
+-- Queues an output, or keeps it for later when it finds no place now.
+local function send(ctx, level, topic, key, value, headers)
+  local ticket = ctx[TICKET]
+  local job = not ticket and ctx[JOB]
+  if job and job.phase ~= "work" then
+    error("emit: the event has ended; emit while its handler runs", level + 1)
+  elseif job and job.unsent then -- in order: behind the one that found no place
+    job.unsent[#job.unsent + 1] = { topic, key, value, headers }
+    return true
+  end
+  local ok, message, code
+  if ticket then
+    ok, message, code = core.emit(ticket, topic, key, value, headers)
+  else
+    ok, message, code = job.ticket:emit(topic, key, value, headers)
+  end
+  if ok then
+    return true
+  elseif M.refused_for_good[code] or code == "ECANCELED" then
+    return refuse(ctx, message, code)
+  end
+  M.job(ctx).unsent = { { topic, key, value, headers } } -- emitted once the handler has succeeded
+  return true
 end
 
 local function emit(ctx, level, topic, key, value, headers)
@@ -67,28 +113,7 @@ local function emit(ctx, level, topic, key, value, headers)
   elseif value ~= nil and type(value) ~= "string" then
     error("ctx:emit: the value is a text, a table or nil, got " .. opts.show(value), level + 1)
   end
-  local job = ctx[JOB]
-  if job.phase ~= "work" then
-    error("emit: the event has ended; emit while its handler runs", level + 1)
-  end
-  local output = { topic, key, value, list } -- kept, should it not be written
-  if job.unsent then -- in order: behind the one that found no place
-    job.unsent[#job.unsent + 1] = output
-    return true
-  elseif job.flow.transactional then -- an attempt that fails leaves nothing in the transaction
-    job.unsent = { output }
-    return true
-  end
-  local ok, message, code = job.ticket:emit(topic, key, value, list)
-  if ok then
-    job.outputs = job.outputs or {}
-    job.outputs[#job.outputs + 1] = output
-    return true
-  elseif M.refused_for_good[code] or code == "ECANCELED" then
-    return refuse(ctx, message, code)
-  end
-  job.unsent = { output } -- the flow emits it once the handler has succeeded
-  return true
+  return send(ctx, level + 1, topic, key, value, list)
 end
 
 --- Queues one output; the event is not finished before it is acknowledged. A table is written as
@@ -124,38 +149,62 @@ function METHODS:on_end(f)
   if type(f) ~= "function" then
     error("ctx:on_end: a function is needed, got " .. opts.show(f), 2)
   end
-  local job = self[JOB]
+  local job = M.job(self)
   job.ends = job.ends or {}
   job.ends[#job.ends + 1] = f
 end
 
-local Context = {}
+-- Fields that are found, or made, when they are first asked for.
+local FIELDS = {
+  id = function(ctx) return ctx[EVENT].id end,
+  key = function(ctx) return ctx[EVENT].id end,
+  trace = function(ctx) return ctx[EVENT].trace end,
+  log = function(_, flow) return flow.logger end,
+  flow = function(_, flow) return flow.group end,
+  attempt = function() return 1 end,
+  final = function(_, flow) return flow.plan.attempts <= 1 end,
+}
 
--- Tables that many handlers never touch are made when they are first asked for.
-function Context:__index(name)
-  local method = METHODS[name]
-  if method then
-    return method
-  elseif name == "memory" or name == "results" then
+for _, name in ipairs { "memory", "results" } do
+  FIELDS[name] = function(ctx)
     local made = {}
-    self[name] = made
+    ctx[name] = made
     return made
   end
 end
 
+-- The metatable of a flow's contexts.
+local function class(flow)
+  if not flow.contexts then
+    flow.contexts = {
+      flow = flow,
+      __index = function(ctx, name)
+        local method = METHODS[name]
+        if method then
+          return method
+        end
+        local field = FIELDS[name]
+        return field and field(ctx, flow)
+      end,
+    }
+  end
+  return flow.contexts
+end
+
 --- The ctx of a job of sipeat.flow_run.
 function M.new(job, flow)
-  local event = job.event
-  return setmetatable({
-    [JOB] = job,
-    id = event.id,
-    key = event.id,
-    attempt = 0,
-    final = false,
-    trace = event.trace,
-    log = flow.logger,
-    flow = flow.group,
-  }, Context)
+  return setmetatable({ [JOB] = job, [EVENT] = job.event, attempt = 0, final = false }, class(flow))
+end
+
+--- Makes functions for a flow: start(ticket, event) gives the ctx of an event that has no job,
+--- and is_plain(ctx) says whether it has none yet.
+function M.light(flow)
+  local contexts = class(flow)
+  return function(ticket, event)
+    return setmetatable({ [TICKET] = ticket, [EVENT] = event }, contexts)
+  end, function(ctx)
+    return ctx[TICKET] ~= nil
+  end
 end
 
 return M

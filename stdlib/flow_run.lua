@@ -1,13 +1,16 @@
 --- What happens to one event: reading, routing, attempts with pauses between them, the dead letter.
 --
--- The engine calls dispatch in a task, once for each step of an event's way, and keeps the job in
--- between: { flow, record, event, ctx, phase, attempt, outputs, ends, result, failure }. Phases:
--- "work" (the handler is to run), "done" (it has succeeded; outputs are on their way), "dying" (it
--- goes to the dead letters), "dead" (it is there). dispatch answers true when the event is
--- terminal, milliseconds when it wants to be dispatched again after them (the event keeps its place
--- among those of its key, but no task), and false when it was stopped.
+-- The engine calls start in a task, which runs the handler for the first time. Most events end with
+-- that, and nothing is kept of them. Whatever else happens needs a job: then the engine calls
+-- dispatch, once for each step of an event's way, and keeps the job in between:
+-- { flow, record, event, ctx, phase, attempt, ends, result, failure }. Phases: "work" (the handler
+-- is to run), "done" (it has succeeded; outputs are on their way), "dying" (it goes to the dead
+-- letters), "dead" (it is there). Both answer true when the event is terminal, milliseconds when it
+-- wants to be dispatched again after them (the event keeps its place among those of its key, but no
+-- task), and false when it was stopped.
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.flow_context"
+local core = require "sipeat.core.flow"
 local deadletter = require "sipeat.deadletter"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
@@ -124,24 +127,10 @@ local function again(job, n, why)
   return pause_ms
 end
 
--- One attempt of the handler. Milliseconds to wait before the next one, false when the task was
--- stopped, nil when there is a verdict.
-local function work(job)
-  local flow, ctx = job.flow, job.ctx
-  local n = job.attempt + 1
-  local held_ms = attempt.held(flow.plan, n, job.counted)
-  if held_ms then
-    return held_ms -- its retry budget is spent
-  end
-  job.counted = true
-  job.attempt, job.ends, job.refused = n, nil, nil
-  if flow.transactional then
-    job.unsent = nil -- of an attempt that failed
-  end
-  ctx.attempt, ctx.final = n, n >= flow.plan.attempts
-  ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
-  local ok, result = attempt.once(flow.timeout, handle, flow, job.event, ctx)
-  local refused = job.refused
+-- How an attempt of the handler ended. Milliseconds to wait before the next one, false when the
+-- task was stopped, nil when there is a verdict.
+local function judge(job, ok, result)
+  local ctx, n, refused = job.ctx, job.attempt, job.refused
   if ok and not refused then
     job.phase, job.result = "done", result
     return nil
@@ -160,6 +149,21 @@ local function work(job)
     return nil
   end
   return again(job, n, result)
+end
+
+-- One attempt of the handler; answers as judge does.
+local function work(job)
+  local flow, ctx = job.flow, job.ctx
+  local n = job.attempt + 1
+  local held_ms = attempt.held(flow.plan, n, job.counted)
+  if held_ms then
+    return held_ms -- its retry budget is spent
+  end
+  job.counted = true
+  job.attempt, job.ends, job.refused = n, nil, nil
+  ctx.attempt, ctx.final = n, n >= flow.plan.attempts
+  ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
+  return judge(job, attempt.once(flow.timeout, handle, flow, job.event, ctx))
 end
 
 -- Pauses before the next try of a dead letter, in milliseconds.
@@ -191,13 +195,16 @@ local function bury(job)
     }
     job.letter, job.tries = letter, 0
   end
+  local number
   local ok, why = deadletter.try(letter, function(m)
-    return job.ticket:emit(m.topic, m.key, m.value, m.headers, m.partition, m.timestamp,
-      job.letter_at)
+    local sent, what, code = job.ticket:emit(
+      m.topic, m.key, m.value, m.headers, m.partition, m.timestamp, job.letter_at
+    )
+    number = sent and what
+    return sent, what, code
   end)
   if ok then
-    job.phase = "dead"
-    job.letter_at = job.letter_at or #(job.outputs or {}) + 1
+    job.phase, job.letter_at = "dead", number
     return nil
   elseif why.kind == "cancelled" and job.ticket:stopped() then
     return false
@@ -226,8 +233,7 @@ local function send_rest(job)
       })
       return jitter(plan.pause(job.output_tries))
     end
-    job.outputs = job.outputs or {}
-    job.outputs[#job.outputs + 1] = table.remove(rest, 1)
+    table.remove(rest, 1)
   end
   job.unsent = nil
   return nil
@@ -239,49 +245,30 @@ local function has_failed(trouble, number)
 end
 
 -- Outputs of this event were not written: they are emitted again, and the handler is not run again.
--- true, or nil and a failure.
+-- Answers as judge does.
 local function emit_again(job, trouble)
   job.output_tries = (job.output_tries or 0) + 1
   if REFUSED_FOR_GOOD[trouble.code] or job.output_tries >= job.flow.plan.attempts then
     local text = "an output was not written: " .. trouble.message
-    return nil, failure.new(text, trouble.code, "permanent")
+    die(job, failure.new(text, trouble.code, "permanent"))
+    return nil
+  elseif trouble.unknown then -- what it was is not known any more: the handler says it again
+    job.phase = "work"
+    return judge(job, nil, failure.transient(trouble.message, trouble.code))
   end
   logger:warn("an output was not written and is emitted again: " .. trouble.message, {
     group = job.flow.group, type = job.event.type, code = trouble.code,
   })
-  for i, output in ipairs(job.outputs) do
-    if has_failed(trouble, i) then
-      local ok, message, code =
-        job.ticket:emit(output[1], output[2], output[3], output[4], nil, nil, i)
-      if not ok then
-        return nil, failure.of(message, code)
+  for _, lost in ipairs(trouble.lost) do
+    local ok, message, code =
+      job.ticket:emit(lost[2], lost[3], lost[4], lost[5], nil, nil, lost[1])
+    if not ok then
+      local why = failure.of(message, code)
+      if why.kind == "cancelled" and job.ticket:stopped() then
+        return false
       end
-    end
-  end
-  return true
-end
-
--- A transaction was aborted, and with it everything that this event had emitted: it is emitted
--- again. The reason may be a trouble of this event. Answers as work does.
-local function recover_aborted(job, trouble)
-  local rest = job.outputs or {}
-  for _, output in ipairs(job.unsent or {}) do
-    rest[#rest + 1] = output
-  end
-  job.outputs, job.letter_at = nil, nil
-  job.unsent = rest[1] and rest or nil
-  if job.phase == "dead" then
-    job.phase = "dying"
-    if trouble.kind == "output" and not deadletter.refused(job.letter, trouble.code) then
-      return letter_pause(job, trouble)
-    end
-  elseif job.phase == "done" and trouble.kind == "crash" then
-    die(job, failure.new(trouble.message, trouble.code, "bug"))
-  elseif job.phase == "done" and trouble.kind == "output" then
-    job.output_tries = (job.output_tries or 0) + 1
-    if REFUSED_FOR_GOOD[trouble.code] or job.output_tries >= job.flow.plan.attempts then
-      local text = "an output was not written: " .. trouble.message
-      die(job, failure.new(text, trouble.code, "permanent"))
+      die(job, why)
+      return nil
     end
   end
   return nil
@@ -289,9 +276,6 @@ end
 
 -- Takes note of what went wrong since the last dispatch. Answers as work does.
 local function recover(job, trouble)
-  if job.flow.transactional and job.phase ~= "work" then
-    return recover_aborted(job, trouble)
-  end
   if job.phase == "dead" and job.letter_at and has_failed(trouble, job.letter_at) then
     job.phase = "dying"
     if not deadletter.refused(job.letter, trouble.code) then
@@ -304,19 +288,18 @@ local function recover(job, trouble)
     die(job, failure.new(trouble.message, trouble.code, "bug"))
     return nil
   end
-  local ok, why = emit_again(job, trouble)
-  if not ok then
-    if why.kind == "cancelled" and job.ticket:stopped() then
-      return false
-    end
-    die(job, why)
-  end
-  return nil
+  return emit_again(job, trouble)
 end
 
--- A task that died before it kept its job may die of reading the record: it is not read again.
-local function unread(record, trouble)
-  return {
+-- What kept no job and has failed nevertheless: its handler has run once, and died or succeeded.
+local function revive(record, trouble)
+  if trouble.was_read then
+    local job = M.job(record)
+    job.attempt, job.counted = 1, true
+    job.phase = trouble.kind == "output" and "done" or "work"
+    return job
+  end
+  return { -- it may die of reading the record: it is not read again
     record = record,
     event = partial(record),
     broken = failure.new(trouble.message, trouble.code, "bug"),
@@ -326,7 +309,7 @@ local function unread(record, trouble)
 end
 
 local function begin(flow, record, ticket, job, trouble)
-  job = job or trouble and unread(record, trouble) or M.job(record)
+  job = job or trouble and revive(record, trouble) or M.job(record)
   job.flow = flow -- to the end, whatever is loaded meanwhile
   job.started_at_ms = task.monotonic_ms()
   job.ctx = context.new(job, flow)
@@ -339,24 +322,8 @@ local function begin(flow, record, ticket, job, trouble)
   return job
 end
 
---- See runtime/bind/flow_ticket_lua.c for what the engine gives and wants.
-function M.dispatch(flow, record, ticket, job, trouble)
-  if not job or not job.flow then
-    job = begin(flow, record, ticket, job, trouble)
-  else
-    job.ticket = ticket
-    task.set_event_id(job.event.id)
-    local wait = trouble and recover(job, trouble)
-    if wait ~= nil then
-      return wait
-    end
-  end
-  if job.phase == "work" then
-    local wait = work(job)
-    if wait ~= nil then
-      return wait
-    end
-  end
+-- What is left to do for a job whose attempt has a verdict.
+local function conclude(job)
   if job.phase == "done" and job.unsent then
     local wait = send_rest(job)
     if wait ~= nil then
@@ -371,6 +338,64 @@ function M.dispatch(flow, record, ticket, job, trouble)
   end
   local dead = job.phase == "dead"
   return true, dead, job.ends ~= nil or dead and job.flow.on_dead ~= nil
+end
+
+--- See runtime/bind/flow_ticket_lua.c for what the engine gives and wants.
+function M.dispatch(flow, record, ticket, job, trouble)
+  local wait
+  if not job or not job.flow then
+    job = begin(flow, record, ticket, job, trouble)
+    trouble = trouble and trouble.was_read and trouble
+  else
+    job.ticket = ticket
+    task.set_event_id(job.event.id)
+  end
+  if trouble then
+    wait = recover(job, trouble)
+    if wait ~= nil then
+      return wait
+    end
+  end
+  if job.phase == "work" then
+    wait = work(job)
+    if wait ~= nil then
+      return wait
+    end
+  end
+  return conclude(job)
+end
+
+--- The function that the engine calls for the first attempt of each event of a flow without a time
+--- limit. What ends well at once leaves nothing behind; the rest goes on as dispatch does.
+function M.starter(flow)
+  local ctx_of, is_plain = context.light(flow)
+  return function(ticket, topic, partition, offset, timestamp, key, value, headers)
+    local event = events.from_record {
+      topic = topic, partition = partition, offset = offset, timestamp = timestamp,
+      key = key, value = value, headers = headers,
+    }
+    if not event then -- which is found out once more, and told
+      local record, object = core.open(ticket)
+      return M.dispatch(flow, record, object)
+    end
+    core.was_read(ticket, event.id)
+    attempt.held(flow.plan, 1) -- never the first one
+    local ctx = ctx_of(ticket, event)
+    local ok, first, second, third = xpcall(handle, failure.caught, flow, event, ctx)
+    if ok and first == nil and second == nil and is_plain(ctx) then
+      return true
+    end
+    local good, result = failure.sort_out(ok, first, second, third)
+    if good and is_plain(ctx) then
+      return true
+    end
+    local job = context.job(ctx)
+    local wait = judge(job, good, result)
+    if wait ~= nil then
+      return wait
+    end
+    return conclude(job)
+  end
 end
 
 local function call_back(job, what, f, ...)

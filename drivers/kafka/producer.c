@@ -53,6 +53,9 @@ struct sip_producer {
   struct lane *current; /* NULL until the first record, and after a fatal error */
   size_t pending;
   bool closing;
+  const rd_kafka_message_t *failed; /* borrowed: while its report is told */
+  struct sip_output lost;           /* what it was, once somebody has asked */
+  struct sip_header *lost_headers;  /* owned: its headers */
 };
 
 int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka)
@@ -70,6 +73,9 @@ int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka)
 
 void sip_producer_free(struct sip_producer *producer)
 {
+  if (producer != NULL) {
+    free(producer->lost_headers);
+  }
   free(producer);
 }
 
@@ -102,6 +108,57 @@ static void lane_retire(struct lane *lane)
   }
 }
 
+/* @return how many, or a negative code without memory for them */
+static ssize_t lost_headers(const rd_kafka_message_t *message, struct sip_header **out)
+{
+  rd_kafka_headers_t *headers = NULL;
+  size_t count, size;
+  const void *data;
+
+  *out = NULL;
+  if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return 0; /* there are none */
+  }
+  count = rd_kafka_header_cnt(headers);
+  *out = calloc(count + 1, sizeof **out);
+  if (*out == NULL) {
+    return UV_ENOMEM;
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (rd_kafka_header_get_all(headers, i, &(*out)[i].name, &data, &size) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return (ssize_t)i; /* no such header */
+    }
+    (*out)[i].value = (struct sip_slice){ data, size };
+  }
+  return (ssize_t)count;
+}
+
+static const struct sip_output *producer_lost(void *driver)
+{
+  struct sip_producer *producer = sip_kafka_producer(driver);
+  const rd_kafka_message_t *message = producer->failed;
+  ssize_t count;
+
+  if (message == NULL) {
+    return NULL;
+  }
+  free(producer->lost_headers); /* of an earlier one */
+  count = lost_headers(message, &producer->lost_headers);
+  if (count < 0) {
+    return NULL;
+  }
+  producer->lost = (struct sip_output){
+    .topic = rd_kafka_topic_name(message->rkt),
+    .key = { message->key, message->key_len },
+    .value = { message->payload, message->len },
+    .headers = producer->lost_headers,
+    .header_count = (size_t)count,
+    .partition = -1,
+  };
+  return &producer->lost;
+}
+
 static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
 {
   struct report report = *(struct report *)message->_private;
@@ -115,7 +172,9 @@ static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
     /* Not rd_kafka_message_errstr, which takes a payload for text. */
     rc = sip_kafka_err(&err, message->err, NULL, "send to %s", rd_kafka_topic_name(message->rkt));
   }
+  lane->producer->failed = rc < 0 ? message : NULL;
   report.fn(report.arg, rc, message->partition, message->offset, &err);
+  lane->producer->failed = NULL;
 }
 
 static void lane_on_error(struct lane *lane, rd_kafka_event_t *event)
@@ -207,8 +266,9 @@ static int producer_headers(rd_kafka_headers_t **out, const struct sip_output *o
   return 0;
 }
 
-int sip_kafka_produce(rd_kafka_t *rk, const struct sip_output *output, void *opaque,
-                      rd_kafka_resp_err_t *res, bool *fatal, struct sip_err *err)
+/* Hands one record to librdkafka. */
+static int lane_produce(struct lane *lane, const struct sip_output *output, struct report *report,
+                        struct sip_err *err)
 {
   rd_kafka_headers_t *headers = NULL;
   rd_kafka_vu_t vus[8];
@@ -216,8 +276,6 @@ int sip_kafka_produce(rd_kafka_t *rk, const struct sip_output *output, void *opa
   size_t count = 0;
   int rc = producer_headers(&headers, output, err);
 
-  *res = RD_KAFKA_RESP_ERR__INVALID_ARG;
-  *fatal = false;
   if (rc < 0) {
     return rc;
   }
@@ -230,34 +288,22 @@ int sip_kafka_produce(rd_kafka_t *rk, const struct sip_output *output, void *opa
                                   .u.mem = { (void *)output->key.data, output->key.len } };
   vus[count++] =
     (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = output->timestamp_ms };
-  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque };
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = report };
   if (headers != NULL) {
     vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers };
   }
-  error = rd_kafka_produceva(rk, vus, count);
+  error = rd_kafka_produceva(lane->client.rk, vus, count);
   if (error == NULL) {
     return 0; /* librdkafka owns the headers now */
   }
   if (headers != NULL) {
     rd_kafka_headers_destroy(headers);
   }
-  *res = rd_kafka_error_code(error);
-  *fatal = rd_kafka_error_is_fatal(error) || *res == RD_KAFKA_RESP_ERR__FATAL;
-  return sip_kafka_err_object(err, error, "send to %s", output->topic);
-}
-
-static int lane_produce(struct lane *lane, const struct sip_output *output, struct report *report,
-                        struct sip_err *err)
-{
-  rd_kafka_resp_err_t res;
-  bool fatal;
-  int rc = sip_kafka_produce(lane->client.rk, output, report, &res, &fatal, err);
-
-  if (fatal) {
+  if (rd_kafka_error_is_fatal(error) || rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__FATAL) {
     lane_retire(lane);
     sip_client_again(&lane->client);
   }
-  return rc;
+  return sip_kafka_err_object(err, error, "send to %s", output->topic);
 }
 
 int sip_producer_send(void *driver, const struct sip_output *output, sip_report_fn on_report,
@@ -344,7 +390,8 @@ void sip_producer_close(struct sip_producer *producer, uint64_t flush_ms)
 
 const struct sip_producer_ops *sip_producer_operations(void)
 {
-  static const struct sip_producer_ops operations = { .send = sip_producer_send };
+  static const struct sip_producer_ops operations = { .send = sip_producer_send,
+                                                      .lost = producer_lost };
 
   return &operations;
 }

@@ -31,6 +31,7 @@ struct source_record {
 
 static const struct sip_client_property source_properties[] = {
   { "enable.auto.offset.store", "false", true },
+  { "enable.auto.commit", "true", true },
   { "auto.commit.interval.ms", "1000", false },
   { "partition.assignment.strategy", "cooperative-sticky", false },
   /* How soon a topic that was missing, or a new one that fits a pattern, is found. */
@@ -314,7 +315,7 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
                        const struct sip_source_sink *sink, void *owner, struct sip_source **out,
                        struct sip_err *err)
 {
-  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 2];
+  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 1];
   size_t count = sizeof source_properties / sizeof source_properties[0];
   struct sip_source *source = NULL;
   int rc;
@@ -323,19 +324,15 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
     return sip_err_set(err, UV_EINVAL, "kafka consumer: a group and at least one topic are needed");
   }
   memcpy(properties, source_properties, sizeof source_properties);
-  properties[count++] =
+  properties[count] =
     (struct sip_client_property){ "auto.offset.reset",
                                   spec->start_at == SIP_START_END ? "latest" : "earliest", true };
-  properties[count++] =
-    (struct sip_client_property){ "enable.auto.commit", spec->transactional ? "false" : "true",
-                                  true };
-  rc = sip_source_create(&source, driver, spec->group, properties, count, sink, owner, err);
+  rc = sip_source_create(&source, driver, spec->group, properties, count + 1, sink, owner, err);
   if (rc < 0) {
     return rc;
   }
   source->start_at = spec->start_at;
   source->start_ms = spec->start_ms;
-  source->transactional = spec->transactional;
   rc = source_subscribe(source, spec, err);
   if (rc < 0) {
     sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, source_discard);
@@ -445,7 +442,7 @@ static void source_store(struct sip_source *source, const struct sip_partition *
 {
   rd_kafka_topic_partition_list_t *list;
 
-  if (source->closing || source->transactional) {
+  if (source->closing) {
     return;
   }
   list = rd_kafka_topic_partition_list_new(1);

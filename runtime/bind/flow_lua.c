@@ -1,9 +1,9 @@
 /* flow_lua.c - module sipeat.core.flow: how stdlib/flow.lua declares flows.
  *
- * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, transactional,
- * batch_events, batch_ms, key_header, dispatch, finish, key_of} throws when something is wrong.
- * dispatch and finish: see flow_ticket_lua.c. key_of(record) -> text or nil, and what is to be
- * kept. status() -> flows, ready. Loop thread. */
+ * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, key_header,
+ * start?, dispatch, finish, key_of} throws when something is wrong. start, dispatch and finish: see
+ * flow_ticket_lua.c, as for emit, open and was_read. key_of(record) -> text or nil, and what is to
+ * be kept. status() -> flows, ready. Loop thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -34,6 +34,7 @@ static lua_Integer field_integer(lua_State *L, const char *name, lua_Integer fal
 
 static void unref_functions(lua_State *L, const struct sip_flow_spec *spec)
 {
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->start_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->dispatch_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->finish_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->keyer_ref);
@@ -55,6 +56,7 @@ static int ref_functions(lua_State *L)
 {
   struct sip_flow_spec *spec = lua_touserdata(L, 2);
 
+  spec->start_ref = ref_function(L, "start");
   spec->dispatch_ref = ref_function(L, "dispatch");
   spec->finish_ref = ref_function(L, "finish");
   spec->keyer_ref = ref_function(L, "key_of");
@@ -86,7 +88,8 @@ static int l_register(lua_State *L)
   static const char *const orders[] = { "key", "partition", "none", NULL };
   static const char *const starts[] = { "beginning", "end", "time", NULL };
   const char *topics[TOPIC_LIMIT];
-  struct sip_flow_spec spec = { .dispatch_ref = LUA_NOREF,
+  struct sip_flow_spec spec = { .start_ref = LUA_NOREF,
+                                .dispatch_ref = LUA_NOREF,
                                 .finish_ref = LUA_NOREF,
                                 .keyer_ref = LUA_NOREF };
   struct sip_engine *engine;
@@ -110,10 +113,6 @@ static int l_register(lua_State *L)
   spec.concurrency = (uint32_t)field_integer(L, "concurrency", 64, 1);
   spec.max_events = (uint32_t)field_integer(L, "max_events", 4096, spec.concurrency);
   spec.max_bytes = (size_t)field_integer(L, "max_bytes", 64 << 20, 1);
-  lua_getfield(L, 1, "transactional");
-  spec.source.transactional = lua_toboolean(L, -1);
-  spec.batch_events = (uint32_t)field_integer(L, "batch_events", 1000, 1);
-  spec.batch_ms = (uint64_t)field_integer(L, "batch_ms", 100, 1);
   lua_getfield(L, 1, "key_header");
   spec.key_header = luaL_optstring(L, -1, NULL);
   lua_pushcfunction(L, ref_functions);
@@ -173,12 +172,15 @@ static int l_status(lua_State *L)
     set_count(L, "dead", status[i].dead);
     set_count(L, "unfinished", status[i].unfinished);
     set_count(L, "redelivered", status[i].redelivered);
-    set_count(L, "committed", status[i].committed);
-    set_count(L, "aborted", status[i].aborted);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   lua_pushboolean(L, sip_engine_ready(engine));
   return 2;
+}
+
+struct sip_engine *sip_flow_lua_find(lua_State *L)
+{
+  return sip_vm_service(L, &service);
 }
 
 int sip_flow_lua_engine(struct sip_engine **out, struct sip_vm *vm, struct sip_err *err)
@@ -230,5 +232,6 @@ int sip_open_flow(lua_State *L)
                                         { NULL, NULL } };
 
   luaL_newlib(L, functions);
+  sip_flow_ticket_functions(L);
   return 1;
 }

@@ -3,6 +3,8 @@
 /* flow_lua.h - the flow engine of a state. Loop thread. */
 #include "core/err.h"
 
+#include <lua.h>
+
 struct sip_engine;
 struct sip_flow_binding;
 struct sip_vm;
@@ -17,5 +19,11 @@ void sip_flow_lua_stop(struct sip_vm *vm);
 
 /** What the engine calls to show an event to the script: flow_ticket_lua.c. Static storage. */
 const struct sip_flow_binding *sip_flow_ticket_binding(void);
+
+/** The engine if it was made, and is not freed yet; else NULL. */
+struct sip_engine *sip_flow_lua_find(lua_State *L);
+
+/** Puts the functions that take a ticket into the table on top of the stack. */
+void sip_flow_ticket_functions(lua_State *L);
 
 #endif

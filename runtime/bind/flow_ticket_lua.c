@@ -1,20 +1,26 @@
 /* flow_ticket_lua.c - what an event looks like to the script's side: record, ticket, verdict.
  *
- * dispatch(record, ticket, kept, trouble) runs in a task of its own. record = {topic, partition,
+ * start(number, topic, partition, offset, timestamp, key?, value?, headers?) and
+ * dispatch(record, ticket, kept, trouble) run in a task of their own: start, when there is one, for
+ * the first time, and dispatch when something was kept or went wrong. record = {topic, partition,
  * offset, timestamp, timestamp_type, key?, value?, headers = {{name, value?}…}}; once something is
- * kept, it is nil and `kept` is what was kept. trouble (when its task died, an output was not
- * written, or what it emitted was aborted with its transaction, which in a transactional flow is so
- * in the other cases too) = {kind = "crash" | "output" | "aborted", code, message, outputs = bits}.
- * It answers
+ * kept, it is nil and `kept` is what was kept. trouble (when its task died, or an output was not
+ * written) = {kind = "crash" | "output", code, message, was_read, outputs = bits, lost = {{number,
+ * topic, key?, value?, headers?}…}, unknown}: the outputs that failed; `unknown`: and more of them.
+ * They answer
  *   true, dead, notify   the event is terminal once its outputs are acknowledged; then, with
  *                        `notify`, finish(kept) is called in a task of its own
  *   milliseconds         it wants to be dispatched again after them; others of its key wait
  *   anything else        it was stopped: the event stays uncommitted
  *
- * ticket:emit(topic, key?, value?, headers?, partition?, timestamp?, again?) -> true | nil,
+ * ticket:emit(topic, key?, value?, headers?, partition?, timestamp?, again?) -> true, number | nil,
  * message, code. Waits while the producer's queue is full. Outputs count from 1 on; `again` is the
  * number of the one that is repeated. Bit n of `outputs` stands for output n + 1, bit 7 for all
- * from 8 on. ticket:keep(value), ticket:stopped() -> was the task asked to stop. Loop thread. */
+ * from 8 on. ticket:keep(value), ticket:stopped() -> was the task asked to stop.
+ *
+ * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
+ * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets;
+ * was_read(number, event_id) says that the record was read and is this event. Loop thread. */
 #include "bind/flow_lua.h"
 #include "core/log.h"
 #include "flow/flow.h"
@@ -38,6 +44,24 @@ static void push_slice(lua_State *L, const struct sip_slice *slice)
   }
 }
 
+static void push_header(lua_State *L, const struct sip_header *header)
+{
+  lua_createtable(L, 2, 0);
+  lua_pushstring(L, header->name);
+  lua_rawseti(L, -2, 1);
+  push_slice(L, &header->value);
+  lua_rawseti(L, -2, 2);
+}
+
+static void push_header_list(lua_State *L, const struct sip_header *headers, size_t count)
+{
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    push_header(L, &headers[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
 static void push_headers(lua_State *L, const struct sip_source_ops *ops,
                          const struct sip_record *record)
 {
@@ -47,11 +71,7 @@ static void push_headers(lua_State *L, const struct sip_source_ops *ops,
   for (size_t i = 0; i < count; i++) {
     struct sip_header header = ops->header(record, i);
 
-    lua_createtable(L, 2, 0);
-    lua_pushstring(L, header.name);
-    lua_rawseti(L, -2, 1);
-    push_slice(L, &header.value);
-    lua_rawseti(L, -2, 2);
+    push_header(L, &header);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
 }
@@ -78,16 +98,39 @@ static void push_record(lua_State *L, const struct sip_source_ops *ops,
   lua_setfield(L, -2, "headers");
 }
 
+static void push_lost(lua_State *L, const struct sip_event *event)
+{
+  lua_Integer count = 0;
+
+  lua_newtable(L);
+  for (struct sip_list *node = event->lost.next; node != &event->lost; node = node->next) {
+    const struct sip_lost_output *lost = SIP_CONTAINER(node, struct sip_lost_output, link);
+
+    lua_createtable(L, 5, 0);
+    lua_pushinteger(L, (lua_Integer)lost->slot + 1);
+    lua_rawseti(L, -2, 1);
+    lua_pushstring(L, lost->output.topic);
+    lua_rawseti(L, -2, 2);
+    push_slice(L, &lost->output.key);
+    lua_rawseti(L, -2, 3);
+    push_slice(L, &lost->output.value);
+    lua_rawseti(L, -2, 4);
+    if (lost->output.header_count > 0) {
+      push_header_list(L, lost->output.headers, lost->output.header_count);
+      lua_rawseti(L, -2, 5);
+    }
+    lua_rawseti(L, -2, ++count);
+  }
+}
+
 static void push_trouble(lua_State *L, const struct sip_event *event)
 {
-  static const char *const kinds[] = { "", "output", "crash", "aborted" };
-
   if (event->trouble == SIP_NO_TROUBLE) {
     lua_pushnil(L);
     return;
   }
   lua_createtable(L, 0, 4);
-  lua_pushstring(L, kinds[event->trouble]);
+  lua_pushstring(L, event->trouble == SIP_TROUBLE_CRASH ? "crash" : "output");
   lua_setfield(L, -2, "kind");
   lua_pushstring(L, event->why == NULL ? "UNKNOWN" : event->why->name);
   lua_setfield(L, -2, "code");
@@ -95,6 +138,12 @@ static void push_trouble(lua_State *L, const struct sip_event *event)
   lua_setfield(L, -2, "message");
   lua_pushinteger(L, event->failed_outputs);
   lua_setfield(L, -2, "outputs");
+  lua_pushboolean(L, event->was_read);
+  lua_setfield(L, -2, "was_read");
+  push_lost(L, event);
+  lua_setfield(L, -2, "lost");
+  lua_pushboolean(L, event->is_lost_unknown);
+  lua_setfield(L, -2, "unknown");
 }
 
 static int ticket_gc(lua_State *L)
@@ -102,20 +151,29 @@ static int ticket_gc(lua_State *L)
   struct sip_event **box = luaL_checkudata(L, 1, TICKET);
 
   if (*box != NULL) {
-    (*box)->ticket = NULL;
+    (*box)->box = NULL;
     *box = NULL;
   }
   return 0;
 }
 
+/* The event of the ticket at index 1. */
 static struct sip_event *check_event(lua_State *L)
 {
-  struct sip_event **box = luaL_checkudata(L, 1, TICKET);
+  struct sip_event *event;
 
-  if (*box == NULL) {
+  if (lua_isinteger(L, 1)) {
+    const struct sip_engine *engine = sip_flow_lua_find(L);
+
+    event =
+      engine == NULL ? NULL : sip_ticket_event(&engine->tickets, (uint64_t)lua_tointeger(L, 1));
+  } else {
+    event = *(struct sip_event **)luaL_checkudata(L, 1, TICKET);
+  }
+  if (event == NULL) {
     luaL_error(L, "the event has ended: emit while its handler runs");
   }
-  return *box;
+  return event;
 }
 
 /* --- emit --- */
@@ -233,7 +291,8 @@ static int l_emit(lua_State *L)
   event->outputs++;
   event->emitted += again == 0;
   lua_pushboolean(L, 1);
-  return 1;
+  lua_pushinteger(L, again == 0 ? (lua_Integer)event->emitted : again);
+  return 2;
 }
 
 /* --- the other methods --- */
@@ -258,6 +317,52 @@ static int l_stopped(lua_State *L)
   return 1;
 }
 
+static void push_ticket(lua_State *L, struct sip_event *event)
+{
+  static const luaL_Reg methods[] = {
+    { "emit", l_emit }, { "keep", l_keep }, { "stopped", l_stopped }, { NULL, NULL }
+  };
+  struct sip_event **box = sip_box_class(L, TICKET, ticket_gc, methods);
+
+  if (event->box != NULL) {
+    *event->box = NULL; /* of a start that failed */
+  }
+  *box = event;
+  event->box = box;
+}
+
+static int l_open(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+
+  push_record(L, sip_flow_ops(event->flow), &event->record);
+  push_ticket(L, event);
+  lua_pushinteger(L, (lua_Integer)event->started_ms);
+  return 3;
+}
+
+static int l_was_read(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+  size_t len;
+  const char *id = luaL_checklstring(L, 2, &len);
+
+  event->was_read = true;
+  if (event->task != NULL) {
+    sip_task_set_event_id(event->task, id, len);
+  }
+  return 0;
+}
+
+void sip_flow_ticket_functions(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+    { "emit", l_emit }, { "open", l_open }, { "was_read", l_was_read }, { NULL, NULL }
+  };
+
+  luaL_setfuncs(L, functions, 0);
+}
+
 /* --- what the engine calls --- */
 
 static int push_kept(lua_State *L, void *arg)
@@ -267,25 +372,37 @@ static int push_kept(lua_State *L, void *arg)
 }
 
 /* Runs protected, on the new task's coroutine. */
+static int push_start(lua_State *L, void *arg)
+{
+  const struct sip_event *event = arg;
+  const struct sip_source_ops *ops = sip_flow_ops(event->flow);
+  const struct sip_record *record = &event->record;
+
+  lua_pushinteger(L, (lua_Integer)event->ticket);
+  lua_pushstring(L, record->topic);
+  lua_pushinteger(L, record->partition);
+  lua_pushinteger(L, record->offset);
+  lua_pushinteger(L, record->timestamp_ms);
+  push_slice(L, &record->key);
+  push_slice(L, &record->value);
+  if (ops->header_count(record) == 0) {
+    return 7;
+  }
+  push_headers(L, ops, record);
+  return 8;
+}
+
+/* As push_start, for all other runs. */
 static int push_event(lua_State *L, void *arg)
 {
-  static const luaL_Reg methods[] = {
-    { "emit", l_emit }, { "keep", l_keep }, { "stopped", l_stopped }, { NULL, NULL }
-  };
   struct sip_event *event = arg;
-  struct sip_event **box;
 
   if (event->kept_ref == LUA_NOREF) {
     push_record(L, sip_flow_ops(event->flow), &event->record);
   } else {
     lua_pushnil(L);
   }
-  box = sip_box_class(L, TICKET, ticket_gc, methods);
-  if (event->ticket != NULL) {
-    *event->ticket = NULL; /* of a start that failed */
-  }
-  *box = event;
-  event->ticket = box;
+  push_ticket(L, event);
   (void)push_kept(L, event); /* nil when nothing is kept: no table has LUA_NOREF */
   push_trouble(L, event);
   return 4;
@@ -358,6 +475,7 @@ static bool key_of(struct sip_flow *flow, struct sip_event *event, struct sip_sl
 const struct sip_flow_binding *sip_flow_ticket_binding(void)
 {
   static const struct sip_flow_binding binding = {
+    .push_start = push_start,
     .push_event = push_event,
     .push_kept = push_kept,
     .read_verdict = read_verdict,

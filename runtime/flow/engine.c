@@ -3,7 +3,6 @@
 
 #include "core/log.h"
 #include "flow/flow.h"
-#include "flow/transaction.h"
 #include "vm/vm.h"
 
 #include <assert.h>
@@ -26,6 +25,7 @@ int sip_engine_new(struct sip_engine **out, struct sip_vm *vm, struct sip_err *e
   sip_list_init(&engine->flows);
   sip_list_init(&engine->pending);
   sip_list_init(&engine->room_waiters);
+  sip_tickets_init(&engine->tickets);
   *out = engine;
   return 0;
 }
@@ -37,6 +37,7 @@ void sip_engine_free(struct sip_engine *engine)
   }
   sip_engine_rollback(engine);
   assert(sip_list_empty(&engine->flows) && !engine->notifier_open);
+  sip_tickets_deinit(&engine->tickets);
   free(engine->notifier);
   free(engine);
 }
@@ -259,7 +260,6 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .unfinished = flow->unfinished,
         .redelivered = flow->redelivered,
       };
-      sip_transaction_count(flow, &out[count].committed, &out[count].aborted);
       memcpy(out[count].error, flow->error, sizeof out[count].error);
     }
   }

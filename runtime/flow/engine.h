@@ -24,9 +24,8 @@ struct sip_flow_spec {
   uint32_t concurrency;   /* events that run at once, at least 1 */
   uint32_t max_events;    /* taken and not finished, at least concurrency */
   size_t max_bytes;       /* of keys and values taken and not finished */
-  uint32_t batch_events;  /* of a transaction, with source.transactional; at least 1 */
-  uint64_t batch_ms;      /* likewise: a batch takes events for so long */
   const char *key_header; /* the header that holds the key; NULL: none does */
+  int start_ref;          /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
   int dispatch_ref;       /* registry: runs an event */
   int finish_ref;         /* registry: told of the terminal state; LUA_NOREF: nobody is */
   int keyer_ref;          /* registry: key of a record; LUA_NOREF: the record's own */
@@ -41,7 +40,6 @@ struct sip_flow_status {
   uint64_t taken, finished, dead;      /* finished counts the dead ones too */
   uint64_t unfinished;                 /* given back without an outcome: they come again */
   uint64_t redelivered;                /* dispatched again, for any reason */
-  uint64_t committed, aborted;         /* transactions */
   char error[256];                     /* the source's last error, "" since events came again */
 };
 

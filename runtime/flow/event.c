@@ -6,36 +6,54 @@
  * A task that was stopped leaves the event unfinished: it is not committed and comes again. */
 #include "core/log.h"
 #include "flow/flow.h"
-#include "flow/transaction.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { REDELIVER_AFTER_MS = 1000 };
 
+static struct sip_event *event_new(struct sip_engine *engine)
+{
+  struct sip_event *event = malloc(sizeof *event);
+
+  if (event == NULL || sip_ticket_enter(&engine->tickets, event) < 0) {
+    free(event);
+    return NULL;
+  }
+  for (size_t i = 0; i < SIP_OUTPUT_SLOTS; i++) {
+    event->slots[i].event = event;
+  }
+  return event;
+}
+
+void sip_event_free(struct sip_event *event)
+{
+  sip_ticket_leave(&event->flow->engine->tickets, event);
+  free(event);
+}
+
 static struct sip_event *event_take(struct sip_flow *flow)
 {
   struct sip_list *node = sip_list_shift(&flow->spare);
   struct sip_event *event =
-    node == NULL ? malloc(sizeof *event) : SIP_CONTAINER(node, struct sip_event, all);
+    node == NULL ? event_new(flow->engine) : SIP_CONTAINER(node, struct sip_event, all);
 
   if (event == NULL) {
     return NULL;
   }
-  memset(event, 0, sizeof *event);
+  memset(&event->member, 0, sizeof *event - offsetof(struct sip_event, member));
   event->flow = flow;
   event->kept_ref = LUA_NOREF;
   sip_list_init(&event->ready);
   sip_list_init(&event->all);
   sip_list_init(&event->member.link);
   sip_list_init(&event->mark.link);
-  for (size_t i = 0; i < SIP_OUTPUT_SLOTS; i++) {
-    event->slots[i].event = event;
-  }
+  sip_list_init(&event->lost);
   return event;
 }
 
@@ -46,6 +64,7 @@ static size_t record_bytes(const struct sip_record *record)
 
 static void event_forget_trouble(struct sip_event *event)
 {
+  sip_event_forget_lost(event);
   free(event->why);
   event->why = NULL;
   event->trouble = SIP_NO_TROUBLE;
@@ -69,7 +88,6 @@ static void event_leave(struct sip_event *event)
   struct sip_flow *flow = event->flow;
 
   assert(event->task == NULL);
-  sip_transaction_forget(event);
   event_leave_lane(event);
   if (!sip_list_empty(&event->mark.link)) {
     sip_watermark_give_up(&event->partition->mark, &event->mark);
@@ -88,7 +106,7 @@ static void event_leave(struct sip_event *event)
   event_forget_trouble(event);
 }
 
-static void event_free(struct sip_event *event)
+static void event_put_by(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
 
@@ -100,13 +118,14 @@ static void event_free(struct sip_event *event)
 static void event_abandon(struct sip_event *event)
 {
   event_leave(event);
+  sip_ticket_leave(&event->flow->engine->tickets, event);
   event->flow = NULL;
 }
 
 void sip_event_drop(struct sip_event *event)
 {
   assert(event->outputs == 0);
-  event_free(event);
+  event_put_by(event);
 }
 
 static void event_notify(struct sip_event *event)
@@ -124,43 +143,28 @@ static void event_notify(struct sip_event *event)
   }
 }
 
-static void event_count(struct sip_event *event)
-{
-  event->flow->finished++;
-  event->flow->dead += event->verdict == SIP_VERDICT_DEAD;
-  event_notify(event);
-  event_free(event);
-}
-
-void sip_event_committed(struct sip_event *event)
-{
-  (void)sip_watermark_finish(&event->partition->mark, &event->mark); /* it went with the others */
-  event_count(event);
-}
-
 static void event_terminal(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   struct sip_flow_partition *partition = event->partition;
 
-  if (sip_transaction_holds(event)) {
-    return;
-  }
+  flow->finished++;
+  flow->dead += event->verdict == SIP_VERDICT_DEAD;
   if (sip_watermark_finish(&partition->mark, &event->mark) &&
       partition->phase != SIP_PARTITION_GONE) {
     struct sip_partition name = { partition->topic, partition->partition };
 
     sip_flow_ops(flow)->store(flow->source, &name, partition->mark.next_offset);
   }
-  event_count(event);
+  event_notify(event);
+  event_put_by(event);
 }
 
 uint64_t sip_event_leaves_at_ms(const struct sip_event *event)
 {
   const struct sip_flow *flow = event->flow;
 
-  if (event->partition->phase == SIP_PARTITION_GONE ||
-      (flow->transaction != NULL && flow->state != SIP_SOURCE_OPEN)) {
+  if (event->partition->phase == SIP_PARTITION_GONE) {
     return 0;
   }
   if (event->partition->phase == SIP_PARTITION_LEAVING &&
@@ -203,7 +207,7 @@ static void event_give_up(struct sip_event *event)
   struct sip_flow_partition *partition = event->partition;
 
   partition->events++; /* keeps it through the drop */
-  event_free(event);
+  event_put_by(event);
   sip_flow_drop_waiting(flow, partition, SIP_DROP_AHEAD);
   partition->events--;
   sip_flow_partition_unref(partition);
@@ -223,9 +227,7 @@ static void event_conclude(struct sip_event *event)
     sip_flow_pump(flow); /* its slot is free, and maybe its lane */
     return;
   }
-  if (sip_transaction_aborts(event)) {
-    /* dispatched again by the next transaction */
-  } else if (finished && event->trouble == SIP_NO_TROUBLE) {
+  if (finished && event->trouble == SIP_NO_TROUBLE) {
     event_terminal(event);
   } else if (!event_stays_for(event, delay_ms)) {
     event_give_up(event);
@@ -236,8 +238,8 @@ static void event_conclude(struct sip_event *event)
   sip_flow_after_event(flow);
 }
 
-void sip_event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
-                        const char *name, const char *message)
+static void event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
+                           const char *name, const char *message)
 {
   event->trouble = trouble;
   if (event->why == NULL) {
@@ -255,7 +257,7 @@ static void event_on_crash(struct sip_event *event, lua_State *L)
 
   sip_log(SIP_LOG_ERROR, "flow", NULL, "the handler of %s partition %d offset %lld died: %s",
           event->record.topic, (int)event->record.partition, (long long)event->record.offset, text);
-  sip_event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, "CRASH", text);
+  event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, "CRASH", text);
 }
 
 static void event_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
@@ -265,10 +267,10 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
 
   event->task = NULL;
   event->flow->running--;
-  sip_transaction_on_end(event);
-  if (event->ticket != NULL) {
-    *event->ticket = NULL;
-    event->ticket = NULL;
+  event->ticket = 0;
+  if (event->box != NULL) {
+    *event->box = NULL;
+    event->box = NULL;
   }
   event->verdict = SIP_VERDICT_NONE;
   if (status == LUA_OK) {
@@ -305,23 +307,31 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
   }
   if (status < 0) {
     event->failed_outputs |= 1u << (slot - event->slots);
+    sip_event_keep_lost(event, (unsigned)(slot - event->slots));
     if (event->trouble == SIP_NO_TROUBLE) {
-      sip_event_remember(event, SIP_TROUBLE_OUTPUT, status,
-                         err == NULL ? sip_err_name(status) : err->name,
-                         err == NULL ? "an output was not written" : err->message);
+      event_remember(event, SIP_TROUBLE_OUTPUT, status,
+                     err == NULL ? sip_err_name(status) : err->name,
+                     err == NULL ? "an output was not written" : err->message);
     }
   }
   sip_engine_on_room(event->flow->engine);
   event_conclude(event);
 }
 
-void sip_event_start(struct sip_event *event)
+static void event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
-  int rc = sip_task_start(flow->vm, flow->spec.dispatch_ref, flow->engine->binding->push_event,
-                          event_on_end, event, &event->task);
+  const struct sip_flow_binding *binding = flow->engine->binding;
+  bool first = event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
+               flow->spec.start_ref != LUA_NOREF;
+  int rc;
 
+  sip_ticket_give(&flow->engine->tickets, event);
+  rc = sip_task_start(flow->vm, first ? flow->spec.start_ref : flow->spec.dispatch_ref,
+                      first ? binding->push_start : binding->push_event, event_on_end, event,
+                      &event->task);
   if (rc < 0) {
+    event->ticket = 0;
     sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory to run an event of %s; trying again",
             flow->group, event->record.topic);
     event_delay(event, REDELIVER_AFTER_MS);
@@ -330,6 +340,7 @@ void sip_event_start(struct sip_event *event)
   if (event->record.offset > event->partition->started) {
     event->partition->started = event->record.offset;
   }
+  event->started_ms = sip_flow_now_ms(flow);
   event_forget_trouble(event); /* push_event has told it */
   flow->running++;
 }
@@ -338,16 +349,9 @@ void sip_flow_pump(struct sip_flow *flow)
 {
   struct sip_list *node;
 
-  if (!sip_transaction_pumps(flow)) {
-    return;
-  }
   while (flow->running < flow->spec.concurrency &&
          (node = sip_list_shift(&flow->runnable)) != NULL) {
-    struct sip_event *event = SIP_CONTAINER(node, struct sip_event, ready);
-
-    if (sip_transaction_admits(event)) {
-      sip_event_start(event);
-    }
+    event_start(SIP_CONTAINER(node, struct sip_event, ready));
   }
 }
 

@@ -8,7 +8,6 @@
 
 #include "core/buf.h"
 #include "core/log.h"
-#include "flow/transaction.h"
 #include "vm/vm.h"
 
 #include <assert.h>
@@ -60,6 +59,7 @@ static int flow_copy_names(struct sip_flow *flow, const struct sip_flow_spec *sp
 
 static void flow_forget_functions(struct sip_flow *flow)
 {
+  flow->spec.start_ref = LUA_NOREF;
   flow->spec.dispatch_ref = LUA_NOREF;
   flow->spec.finish_ref = LUA_NOREF;
   flow->spec.keyer_ref = LUA_NOREF;
@@ -103,6 +103,7 @@ static void flow_unref_functions(struct sip_flow *flow)
 {
   lua_State *L = sip_vm_state(flow->vm);
 
+  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.start_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.dispatch_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.finish_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);
@@ -116,10 +117,9 @@ void sip_flow_free(struct sip_flow *flow)
   assert(sip_list_empty(&flow->partitions) && sip_list_empty(&flow->leaving));
   sip_list_remove(&flow->link);
   while ((node = sip_list_shift(&flow->spare)) != NULL) {
-    free(SIP_CONTAINER(node, struct sip_event, all));
+    sip_event_free(SIP_CONTAINER(node, struct sip_event, all));
   }
   sip_lanes_deinit(&flow->lanes);
-  sip_transaction_free(flow);
   flow_unref_functions(flow);
   for (size_t i = 0; i < flow->topic_count; i++) {
     free(flow->topics[i]);
@@ -142,8 +142,7 @@ static bool flow_has_topic(const struct sip_flow *flow, const char *topic)
 
 bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b)
 {
-  if (strcmp(a->group, b->group) != 0 || a->topic_count != b->topic_count ||
-      a->spec.source.transactional != b->spec.source.transactional) {
+  if (strcmp(a->group, b->group) != 0 || a->topic_count != b->topic_count) {
     return false;
   }
   for (size_t i = 0; i < a->topic_count; i++) {
@@ -284,9 +283,8 @@ static void flow_close(struct sip_flow *flow)
     flow->full_since_ms = 0;
     flow->retry_take_at_ms = 0;
     flow->leave_by_ms = 0;
-    sip_transaction_close(flow);
     sip_flow_ops(flow)->close(flow->source); /* commits what was stored */
-  } else if (flow->state == SIP_SOURCE_NONE && !sip_transaction_is_open(flow)) {
+  } else if (flow->state == SIP_SOURCE_NONE) {
     flow_end(flow);
   }
 }
@@ -295,20 +293,6 @@ void sip_flow_fail(struct sip_flow *flow)
 {
   flow->fail_at_ms = sip_flow_now_ms(flow) + 1; /* not inside of the source's own callback */
   sip_flow_set_timer(flow);
-}
-
-/* Source and transaction are gone, or one of them. */
-static void flow_look_at_closed(struct sip_flow *flow)
-{
-  if (flow->state != SIP_SOURCE_NONE || sip_transaction_is_open(flow)) {
-    return;
-  }
-  if (!flow->draining) {
-    flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
-    sip_flow_set_timer(flow);
-  } else if (flow->taken_events == 0) {
-    flow_end(flow);
-  }
 }
 
 static void flow_on_closed(void *owner)
@@ -321,12 +305,12 @@ static void flow_on_closed(void *owner)
   flow->held = false;
   flow->full_since_ms = 0;
   sip_flow_forget_partitions(flow);
-  flow_look_at_closed(flow);
-}
-
-void sip_flow_on_transaction_closed(struct sip_flow *flow)
-{
-  flow_look_at_closed(flow);
+  if (!flow->draining) {
+    flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
+    sip_flow_set_timer(flow);
+  } else if (flow->taken_events == 0) {
+    flow_end(flow);
+  }
 }
 
 static void flow_look_at_drain(struct sip_flow *flow)
@@ -354,10 +338,8 @@ void sip_flow_drain(struct sip_flow *flow, uint64_t limit_ms)
 void sip_flow_after_event(struct sip_flow *flow)
 {
   sip_flow_look_at_leaving(flow);
-  sip_transaction_look(flow);
   flow_make_room(flow);
   sip_flow_pump(flow);
-  sip_transaction_look(flow); /* what was emitted again may have been the last of its batch */
   flow_look_at_drain(flow);
 }
 
@@ -383,20 +365,13 @@ static int flow_open_source(struct sip_flow *flow, struct sip_err *err)
     .on_closed = flow_on_closed,
   };
   const struct sip_port *port = flow->engine->port;
-  int rc;
+  int rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
 
-  flow->outlet = port->producer;
-  rc = flow->spec.source.transactional ? sip_transaction_open(flow, err) : 0;
-  if (rc < 0) {
-    return rc;
+  if (rc == 0) {
+    flow->state = SIP_SOURCE_OPEN;
+    flow->outlet = port->producer;
   }
-  rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
-  if (rc < 0) {
-    sip_transaction_abandon(flow);
-    return rc;
-  }
-  flow->state = SIP_SOURCE_OPEN;
-  return 0;
+  return rc;
 }
 
 static void flow_tell(const struct sip_flow *flow)
@@ -478,9 +453,6 @@ static void flow_on_timer(uv_timer_t *timer)
   }
   if (is_due(&flow->fail_at_ms, now) && flow->state == SIP_SOURCE_OPEN) {
     sip_flow_drop_waiting(flow, NULL, SIP_DROP_ALL);
-    if (flow->transaction != NULL) {
-      sip_flow_kill_running(flow); /* nothing of it can be committed */
-    }
     flow_close(flow);
   }
   if (is_due(&flow->reopen_at_ms, now)) {
@@ -519,7 +491,6 @@ void sip_flow_set_timer(struct sip_flow *flow)
   earliest(&at, flow->fail_at_ms);
   earliest(&at, flow->reopen_at_ms);
   earliest(&at, flow->leave_by_ms);
-  earliest(&at, sip_transaction_due_ms(flow));
   if (flow->drain_by_ms != 0) {
     earliest(&at, flow->drain_by_ms > now ? flow->drain_by_ms : now + KILL_AGAIN_MS);
   }

@@ -10,7 +10,6 @@
 #include <uv.h>
 
 struct sip_task;
-struct sip_transaction;
 
 enum { SIP_TAKE_BATCH = 128, SIP_OUTPUT_SLOTS = 8 };
 
@@ -27,19 +26,13 @@ struct sip_flow_partition {
   uint64_t log; /* a number for both, for the lanes */
   enum sip_partition_phase phase;
   struct sip_watermark mark;
-  int64_t started;   /* the highest offset that was ever started, or -1 */
-  int64_t batch_end; /* of a transaction: the first offset behind its batch, or 0 */
-  size_t events;     /* taken and not freed: the last one frees a partition that is gone */
+  int64_t started; /* the highest offset that was ever started, or -1 */
+  size_t events;   /* taken and not freed: the last one frees a partition that is gone */
   bool paused;
 };
 
 /* Why an event is dispatched again, besides a retry that the script asked for. */
-enum sip_trouble {
-  SIP_NO_TROUBLE,
-  SIP_TROUBLE_OUTPUT,
-  SIP_TROUBLE_CRASH,
-  SIP_TROUBLE_ABORTED /* what it had emitted is gone: it emits it again */
-};
+enum sip_trouble { SIP_NO_TROUBLE, SIP_TROUBLE_OUTPUT, SIP_TROUBLE_CRASH };
 
 /* What the script's dispatch function said when its task ended. */
 enum sip_verdict {
@@ -55,8 +48,19 @@ struct sip_output_slot {
   struct sip_event *event; /* borrowed: the event that it is part of */
 };
 
+/* An output that was not written, as it was, so that it can be emitted again: one block. */
+struct sip_lost_output {
+  struct sip_list link;
+  unsigned slot;
+  struct sip_output output;    /* points behind this struct */
+  struct sip_header headers[]; /* output.header_count */
+};
+
 /* One event from its taking to its end. */
 struct sip_event {
+  struct sip_output_slot slots[SIP_OUTPUT_SLOTS]; /* each points here: set when it is made */
+  uint32_t place;                                 /* among the engine's tickets */
+  uint64_t ticket; /* by which the script names it; 0: does not run */
   struct sip_lane_member member;
   struct sip_watermark_member mark;
   struct sip_list ready;                /* in runnable or delayed, or alone */
@@ -65,20 +69,22 @@ struct sip_event {
   struct sip_flow_partition *partition; /* counted */
   struct sip_record record;             /* released with the event */
   struct sip_task *task;                /* borrowed; NULL unless running */
-  struct sip_event **ticket; /* borrowed: the script's box, emptied when the task has ended */
-  int kept_ref;              /* registry: what the script keeps of this event; LUA_NOREF: nothing */
+  struct sip_event **box; /* borrowed: the script's, emptied when the task has ended */
+  int kept_ref;           /* registry: what the script keeps of this event; LUA_NOREF: nothing */
   enum sip_verdict verdict;
-  bool notify;         /* the script's finish function is to be called at the end */
-  bool in_batch, held; /* see flow/transaction.h */
+  bool notify; /* the script's finish function is to be called at the end */
   enum sip_trouble trouble;
   struct sip_err *why;     /* owned: the trouble's; NULL without one, or without memory for it */
   size_t outputs;          /* emitted and not reported */
   uint64_t emitted;        /* outputs so far: the index of the next one */
   unsigned failed_outputs; /* a bit for each slot */
+  struct sip_list lost;    /* those outputs */
+  bool is_lost_unknown;    /* not all of them */
+  bool was_read;           /* the script has read the record, and lives */
+  uint64_t started_ms;     /* loop time of its last start */
   bool is_delayed;
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
   uint64_t due_ms;   /* when it is delayed */
-  struct sip_output_slot slots[SIP_OUTPUT_SLOTS];
 };
 
 enum sip_source_state {
@@ -93,9 +99,8 @@ struct sip_flow {
   struct sip_vm *vm;
   char *group, **topics, *key_header; /* owned; no header: NULL */
   size_t topic_count;
-  struct sip_flow_spec spec;           /* source.group and topics point at the two above */
-  struct sip_outlet outlet;            /* where its outputs go; set when it opens */
-  struct sip_transaction *transaction; /* owned; NULL: outputs leave one by one */
+  struct sip_flow_spec spec; /* source.group and topics point at the two above */
+  struct sip_outlet outlet;  /* where its outputs go; set when it opens */
   struct sip_source *source; /* owned by the driver; NULL before open and after on_closed */
   enum sip_source_state state;
   struct sip_lanes lanes;
@@ -144,9 +149,6 @@ void sip_flow_set_timer(struct sip_flow *flow);
  *  the source is opened again after a while. */
 void sip_flow_fail(struct sip_flow *flow);
 
-/** The transaction of the flow, which was asked to close, is gone. */
-void sip_flow_on_transaction_closed(struct sip_flow *flow);
-
 const struct sip_source_ops *sip_flow_ops(const struct sip_flow *flow);
 
 uint64_t sip_flow_now_ms(const struct sip_flow *flow);
@@ -190,19 +192,11 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record);
 /** Starts what may run. */
 void sip_flow_pump(struct sip_flow *flow);
 
+/** Frees the memory of one that was put among the spare ones. */
+void sip_event_free(struct sip_event *event);
+
 /** Frees an event that does not run, without an outcome. */
 void sip_event_drop(struct sip_event *event);
-
-/** A terminal event whose transaction is committed: it is counted, told to the script, and freed.
- */
-void sip_event_committed(struct sip_event *event);
-
-/** Dispatches an event that neither runs nor waits anywhere. */
-void sip_event_start(struct sip_event *event);
-
-/** Takes note of what will be told when it is dispatched again; the first trouble counts. */
-void sip_event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
-                        const char *name, const char *message);
 
 /** When the event has to be finished, for its partition or its flow is leaving: loop time, 0 when
  *  that is over, UINT64_MAX when there is no such limit. */
@@ -222,6 +216,43 @@ void sip_flow_kill_running(struct sip_flow *flow);
 void sip_engine_on_flow_closed(struct sip_flow *flow);
 void sip_engine_on_room(struct sip_engine *engine);
 
+/* --- lost.c --- */
+
+/** Inside of the report that the output of that slot was not written: keeps it, unless the outlet
+ *  does not know it or memory is out; then the handler has to run again. */
+void sip_event_keep_lost(struct sip_event *event, unsigned slot);
+void sip_event_forget_lost(struct sip_event *event);
+
+/* --- ticket.c: a number by which a script names an event that runs --- */
+
+struct sip_ticket_place {
+  struct sip_event *event; /* borrowed; NULL: the place is free */
+  uint32_t next_free;
+};
+
+/* Where events stand. One keeps its place as long as its memory lives, and a ticket is that place
+ * with the number of the run, so one that is kept for too long finds nothing. */
+struct sip_tickets {
+  struct sip_ticket_place *places; /* owned */
+  uint32_t count, capacity, first_free;
+  uint64_t runs;
+};
+
+void sip_tickets_init(struct sip_tickets *tickets);
+void sip_tickets_deinit(struct sip_tickets *tickets);
+
+/** A place for a new event. @return 0 or UV_ENOMEM */
+int sip_ticket_enter(struct sip_tickets *tickets, struct sip_event *event);
+
+/** The event is about to be freed, or is left alone for good. */
+void sip_ticket_leave(struct sip_tickets *tickets, struct sip_event *event);
+
+/** Gives an event that starts a ticket of its own; event->ticket = 0 takes it back. */
+void sip_ticket_give(struct sip_tickets *tickets, struct sip_event *event);
+
+/** The event that runs with that ticket, or NULL. */
+struct sip_event *sip_ticket_event(const struct sip_tickets *tickets, uint64_t ticket);
+
 /* --- filled in by bind/flow_lua.c --- */
 
 /** Key of a record by the script's key function. @return true when `key` was set; then one value is
@@ -230,6 +261,7 @@ typedef bool (*sip_key_of_fn)(struct sip_flow *flow, struct sip_event *event,
                               struct sip_slice *key);
 
 struct sip_flow_binding {
+  int (*push_start)(lua_State *L, void *event); /* start's arguments; runs protected */
   int (*push_event)(lua_State *L, void *event); /* dispatch's arguments; runs protected */
   int (*push_kept)(lua_State *L, void *event);  /* finish's argument; runs protected */
   void (*read_verdict)(lua_State *L, int nresults, struct sip_event *event); /* must not throw */
@@ -242,6 +274,7 @@ struct sip_engine {
   const struct sip_port *port;            /* borrowed; NULL until it is set */
   const struct sip_flow_binding *binding; /* borrowed: static */
   struct sip_list flows, pending;
+  struct sip_tickets tickets;
   struct sip_list room_waiters; /* the binding's: emits that wait for the producer's queue */
   bool loading, draining;
   void (*on_drained)(void *arg);

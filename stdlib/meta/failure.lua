@@ -77,4 +77,16 @@ function M.catch(f, ...) end
 ---@return sipeat.Failure?
 function M.of_results(first, second, third) end
 
+---What a raised value becomes: the message handler of an xpcall, on the stack of the raise.
+---@param value any
+---@return sipeat.Failure
+function M.caught(value) end
+
+---Results of an xpcall with `caught`, as M.catch gives them.
+---@param ok boolean
+---@param ... any
+---@return true? ok
+---@return any ...
+function M.sort_out(ok, ...) end
+
 return M

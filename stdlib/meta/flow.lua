@@ -12,10 +12,6 @@ local M = {}
 ---@field backoff? string[] first and longest pause; doubles in between; default { "200ms", "30s" }
 ---@field budget? string|sipeat.RetryBudgetOptions a retry budget, by name or declared here
 
----@class sipeat.flow.BatchOptions
----@field events? integer a transaction takes no more once so many were started; default 1000
----@field time? string nor after that time; default "100ms"
-
 ---@class sipeat.FlowOptions
 ---@field topic? string a name, or a pattern that begins with ^
 ---@field topics? string[] several of them
@@ -29,8 +25,6 @@ local M = {}
 ---@field timeout? string longest time of an attempt; without it as long as it takes
 ---@field retry? sipeat.flow.RetryOptions default { attempts = 5, backoff = { "200ms", "30s" } }
 ---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true
----@field transactional? boolean outputs and offsets leave in one transaction; default false
----@field batch? sipeat.flow.BatchOptions how much a transaction takes
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
 

@@ -16,7 +16,7 @@ function Ticket:emit(...)
   if self.refuse then
     return nil, "refused", self.refuse
   end
-  return true
+  return true, select(7, ...) or #self.sent
 end
 
 function Ticket:keep(job)
@@ -141,7 +141,6 @@ t.test("an output that finds no place is emitted later, in order, without the ha
   local later = ticket()
   t.eq(run.dispatch(f, nil, later, k.kept), true)
   t.eq({ calls, #later.sent, later.sent[1][3], later.sent[2][3] }, { 1, 2, "1", "2" })
-  t.eq(#k.kept.outputs, 2)
 end)
 
 t.test("an output that never finds a place makes a dead letter", function()
@@ -163,23 +162,51 @@ end)
 t.test("outputs that were not written are emitted again, without the handler", function()
   local k, again = ticket(), ticket()
   t.eq(run.dispatch(emitting(3), RECORD, k), true)
-  local trouble = { kind = "output", code = "_TIMED_OUT", message = "m", outputs = 5 }
+  local trouble = {
+    kind = "output", code = "_TIMED_OUT", message = "m", outputs = 5,
+    lost = { { 1, "out", nil, "1" }, { 3, "out", "k", "3", { { "a", "b" } } } },
+  }
   t.eq(run.dispatch(nil, nil, again, k.kept, trouble), true)
   t.eq(sent(again), { { "1", 1 }, { "3", 3 } })
+  t.eq({ table.unpack(again.sent[2], 1, 4) }, { "out", "k", "3", { { "a", "b" } } })
   again = ticket()
-  trouble.outputs = 4
+  trouble.outputs, trouble.lost = 4, { trouble.lost[2] }
   t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, false, false })
   t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
   t.eq(k.kept.failure.message, "an output was not written: m")
   t.eq(k.kept.failure.kind, "permanent")
 end)
 
-t.test("the last bit stands for all outputs from the eighth on", function()
+t.test("an output that is not known any more is emitted by the handler once more", function()
   local k, again = ticket(), ticket()
-  t.eq(run.dispatch(emitting(10), RECORD, k), true)
-  local trouble = { kind = "output", code = "_TIMED_OUT", message = "m", outputs = 0x81 }
-  t.eq(run.dispatch(nil, nil, again, k.kept, trouble), true)
-  t.eq(sent(again), { { "1", 1 }, { "8", 8 }, { "9", 9 }, { "10", 10 } })
+  t.eq(run.dispatch(emitting(2), RECORD, k), true)
+  local trouble = {
+    kind = "output", code = "_TIMED_OUT", message = "m", outputs = 3,
+    lost = { { 1, "out", nil, "1" } }, unknown = true,
+  }
+  t.ok(run.dispatch(nil, nil, ticket(), k.kept, trouble) >= 1)
+  t.eq(run.dispatch(nil, nil, again, k.kept), true)
+  t.eq({ #again.sent, k.kept.attempt }, { 2, 2 })
+end)
+
+t.test("an event that kept nothing goes on with the outputs that were lost", function()
+  local k, told = ticket(), nil
+  local f = flow(error, {
+    on_dead = function(_, why)
+      told = why.code
+    end,
+  })
+  local trouble = {
+    kind = "output", code = "_TIMED_OUT", message = "m", outputs = 1, was_read = true,
+    lost = { { 1, "out", nil, "1" } },
+  }
+  t.eq({ run.dispatch(f, RECORD, k, nil, trouble) }, { true, false, false })
+  t.eq(sent(k), { { "1", 1 } })
+  t.eq({ k.kept.attempt, k.kept.phase, k.kept.event.id }, { 1, "done", "t:1:7" })
+  trouble = { kind = "crash", code = "CRASH", message = "m", outputs = 0, was_read = true }
+  t.eq({ run.dispatch(f, RECORD, k, nil, trouble) }, { true, true, true })
+  run.finish(k.kept)
+  t.eq({ told, k.kept.attempt, k.kept.event.broken == nil }, { "CRASH", 1, true })
 end)
 
 t.test("an output that will be refused again makes a dead letter at once", function()
