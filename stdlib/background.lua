@@ -17,6 +17,7 @@ local running = {} -- job -> true
 local pending -- jobs of the version that is loading, or nil
 
 local function run(job)
+  task.set_event_id("") -- also when a handler started it: it outlives the event
   local ok, why = failure.catch(job.f, job)
   running[job] = nil
   if not ok and why.kind ~= "cancelled" then

@@ -5,6 +5,8 @@
 --      "permanent"  trying again cannot help, and the effect is known not to have happened
 --      "bug"        a script raised something that is no failure
 --      "cancelled"  the task was stopped from outside: no verdict on the event, never a dead letter
+local core = require "sipeat.core.task"
+
 local M = {}
 
 local Failure = { __name = "sipeat.failure" }
@@ -104,7 +106,7 @@ function M.of(message, code)
 end
 
 --- What a raised value becomes: the message handler of an xpcall.
-function M.caught(value)
+M.caught = core.guard(function(value)
   if M.is(value) then
     return value
   end
@@ -112,7 +114,7 @@ function M.caught(value)
   local failure = M.new(text, "SCRIPT_ERROR", "bug")
   failure.traceback = debug.traceback(text, 2)
   return failure
-end
+end)
 
 --- The failure that a function's results stand for: a failure, or nil, message, code. Else nil.
 function M.of_results(first, second, third)
@@ -125,7 +127,10 @@ end
 
 --- Results of an xpcall with M.caught as the caller of catch gets them.
 function M.sort_out(ok, first, second, third, ...)
-  local why = not ok and first or M.of_results(first, second, third)
+  if not ok then -- no failure: memory is out, or the event is over its budget
+    return nil, M.is(first) and first or M.new(first, core.over() or "SCRIPT_ERROR", "bug")
+  end
+  local why = M.of_results(first, second, third)
   if why then
     return nil, why
   end

@@ -19,6 +19,13 @@ local RETRY = opts.spec("sipeat.flow.retry", {
   budget = { "string|table" },
 })
 
+-- What one attempt of an event may spend; what is over fails alone (docs/budgets.md).
+local BUDGET = opts.spec("sipeat.flow.budget", {
+  instructions = { "integer", default = 50000000, min = 1000 },
+  memory = { "size", default = "64mb" },
+  time = { "duration", default = "5s" },
+})
+
 local FLOW = opts.spec("sipeat.flow", {
   topic = { "string" },
   topics = { "string[]" },
@@ -31,6 +38,7 @@ local FLOW = opts.spec("sipeat.flow", {
   max_bytes = { "size", default = "64mb" },
   timeout = { "duration" },
   retry = { "table", default = { attempts = 5, backoff = { "200ms", "30s" } }, spec = RETRY },
+  budget = { "table", spec = BUDGET },
   dead_letter = { "boolean|string", default = true },
   on = { "table", required = true },
   on_dead = { "handler" },
@@ -133,6 +141,7 @@ function M.flow(options)
   local o = FLOW(options)
   local from, from_ms = start_of(o.from, 2)
   local key_header, key_of = key_mode(o.key, 2)
+  local budget = o.budget or BUDGET {}
   local flow = {
     group = o.group,
     routes = routes(o.on, 2),
@@ -151,6 +160,9 @@ function M.flow(options)
     concurrency = o.concurrency,
     max_events = math.max(o.max_in_flight, o.concurrency),
     max_bytes = o.max_bytes,
+    instructions = budget.instructions,
+    memory_bytes = budget.memory,
+    slice_ms = budget.time,
     key_header = key_header,
     key_of = key_of,
     finish = run.finish,

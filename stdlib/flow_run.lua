@@ -19,6 +19,7 @@ local log = require "sipeat.log"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
+local tasks = require "sipeat.core.task"
 
 local M = {}
 
@@ -130,6 +131,9 @@ end
 -- How an attempt of the handler ended. Milliseconds to wait before the next one, false when the
 -- task was stopped, nil when there is a verdict.
 local function judge(job, ok, result)
+  if tasks.over() then
+    return false -- over its budget: the engine says so at the next dispatch, to which it is left
+  end
   local ctx, n, refused = job.ctx, job.attempt, job.refused
   if ok and not refused then
     job.phase, job.result = "done", result

@@ -1,9 +1,9 @@
 /* flow_lua.c - module sipeat.core.flow: how stdlib/flow.lua declares flows.
  *
- * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, key_header,
- * start?, dispatch, finish, key_of} throws when something is wrong. start, dispatch and finish: see
- * flow_ticket_lua.c, as for emit, open and was_read. key_of(record) -> text or nil, and what is to
- * be kept. status() -> flows, ready. Loop thread. */
+ * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
+ * memory_bytes, slice_ms, key_header, start?, dispatch, finish, key_of} throws when something is
+ * wrong. start, dispatch and finish: see flow_ticket_lua.c, as for emit, open and was_read.
+ * key_of(record) -> text or nil, and what is to be kept. status() -> flows, ready. Loop thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -30,6 +30,20 @@ static lua_Integer field_integer(lua_State *L, const char *name, lua_Integer fal
     luaL_error(L, "flow: %s is out of range", name);
   }
   return value;
+}
+
+/* A limit; nil: none. */
+static uint64_t field_limit(lua_State *L, const char *name)
+{
+  lua_Integer value;
+
+  lua_getfield(L, 1, name);
+  value = luaL_optinteger(L, -1, 0);
+  lua_pop(L, 1);
+  if (value < 0) {
+    luaL_error(L, "flow: %s is out of range", name);
+  }
+  return (uint64_t)value;
 }
 
 static void unref_functions(lua_State *L, const struct sip_flow_spec *spec)
@@ -113,6 +127,9 @@ static int l_register(lua_State *L)
   spec.concurrency = (uint32_t)field_integer(L, "concurrency", 64, 1);
   spec.max_events = (uint32_t)field_integer(L, "max_events", 4096, spec.concurrency);
   spec.max_bytes = (size_t)field_integer(L, "max_bytes", 64 << 20, 1);
+  spec.limits.instructions = field_limit(L, "instructions");
+  spec.limits.memory_bytes = (size_t)field_limit(L, "memory_bytes");
+  spec.limits.slice_ms = field_limit(L, "slice_ms");
   lua_getfield(L, 1, "key_header");
   spec.key_header = luaL_optstring(L, -1, NULL);
   lua_pushcfunction(L, ref_functions);

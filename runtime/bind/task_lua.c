@@ -2,7 +2,8 @@
  *
  * spawn(signal, f, ...) -> handle with kill(), ended() and error(); the signal's waiters wake when
  * f has ended sleep(duration), signal(), set_event_id(text), event_id() -> text,
- * parse_duration(text) -> ms or nil Loop thread only. */
+ * parse_duration(text) -> ms or nil, guard(handler) -> a message handler that xpcall takes as it
+ * is, over() -> code of the budget that the task's event is over, or nothing. Loop thread only. */
 #include "bind/bind.h"
 #include "bind/sleep_lua.h"
 #include "core/log.h"
@@ -126,7 +127,9 @@ static int l_set_event_id(lua_State *L)
   size_t len;
   const char *id = luaL_checklstring(L, 1, &len);
 
-  if (task != NULL) {
+  if (task != NULL && len == 0) {
+    sip_task_leave_event(task);
+  } else if (task != NULL) {
     sip_task_set_event_id(task, id, len);
   }
   return 0;
@@ -153,6 +156,18 @@ static int l_parse_duration(lua_State *L)
   return 1;
 }
 
+static int l_over(lua_State *L)
+{
+  const struct sip_task *task = sip_task_current(L);
+  enum sip_over over = task == NULL ? SIP_OVER_NOTHING : sip_task_over(task);
+
+  if (over == SIP_OVER_NOTHING) {
+    return 0;
+  }
+  lua_pushstring(L, sip_over_code(over));
+  return 1;
+}
+
 int sip_open_task(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -162,6 +177,8 @@ int sip_open_task(lua_State *L)
     { "set_event_id", l_set_event_id },
     { "event_id", l_event_id },
     { "parse_duration", l_parse_duration },
+    { "guard", sip_guard },
+    { "over", l_over },
     { NULL, NULL },
   };
 

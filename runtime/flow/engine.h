@@ -6,6 +6,7 @@
  * dispatch function for each in a task, and lets the committed offset follow the lowest event that
  * is not terminal. Loop thread only. */
 #include "flow/port.h"
+#include "vm/budget.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,14 +22,15 @@ enum sip_order { SIP_ORDER_KEY, SIP_ORDER_PARTITION, SIP_ORDER_NONE };
 struct sip_flow_spec {
   struct sip_source_spec source;
   enum sip_order order;
-  uint32_t concurrency;   /* events that run at once, at least 1 */
-  uint32_t max_events;    /* taken and not finished, at least concurrency */
-  size_t max_bytes;       /* of keys and values taken and not finished */
-  const char *key_header; /* the header that holds the key; NULL: none does */
-  int start_ref;          /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
-  int dispatch_ref;       /* registry: runs an event */
-  int finish_ref;         /* registry: told of the terminal state; LUA_NOREF: nobody is */
-  int keyer_ref;          /* registry: key of a record; LUA_NOREF: the record's own */
+  uint32_t concurrency;     /* events that run at once, at least 1 */
+  uint32_t max_events;      /* taken and not finished, at least concurrency */
+  size_t max_bytes;         /* of keys and values taken and not finished */
+  const char *key_header;   /* the header that holds the key; NULL: none does */
+  struct sip_limits limits; /* of one attempt */
+  int start_ref;    /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
+  int dispatch_ref; /* registry: runs an event */
+  int finish_ref;   /* registry: told of the terminal state; LUA_NOREF: nobody is */
+  int keyer_ref;    /* registry: key of a record; LUA_NOREF: the record's own */
 };
 
 struct sip_flow_status {

@@ -250,20 +250,19 @@ static void event_remember(struct sip_event *event, enum sip_trouble trouble, in
   }
 }
 
-static void event_on_crash(struct sip_event *event, lua_State *L)
+static void event_on_crash(struct sip_event *event, const char *name, const char *text)
 {
-  const char *text =
-    lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory to say why";
-
   sip_log(SIP_LOG_ERROR, "flow", NULL, "the handler of %s partition %d offset %lld died: %s",
           event->record.topic, (int)event->record.partition, (long long)event->record.offset, text);
-  event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, "CRASH", text);
+  event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, name, text);
 }
 
 static void event_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
 {
   struct sip_event *event = arg;
   bool killed = sip_task_killed(task);
+  char why[256];
+  enum sip_over over = sip_task_close_account(task, why, sizeof why);
 
   event->task = NULL;
   event->flow->running--;
@@ -273,13 +272,17 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
     event->box = NULL;
   }
   event->verdict = SIP_VERDICT_NONE;
-  if (status == LUA_OK) {
+  if (over != SIP_OVER_NOTHING && !killed) { /* whatever it answers: it may have eaten the error */
+    event_on_crash(event, sip_over_code(over), why);
+  } else if (status == LUA_OK) {
     event->flow->engine->binding->read_verdict(L, nresults, event);
     if (event->verdict >= SIP_VERDICT_FINISHED) { /* the producer keeps the order of outputs */
       event_leave_lane(event);
     }
   } else if (!killed) {
-    event_on_crash(event, L);
+    event_on_crash(event, "CRASH",
+                   lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                  : "not enough memory to say why");
   }
   event_conclude(event);
 }
@@ -324,12 +327,17 @@ static void event_start(struct sip_event *event)
   const struct sip_flow_binding *binding = flow->engine->binding;
   bool first = event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
                flow->spec.start_ref != LUA_NOREF;
+  struct sip_place place = { flow->group, event->partition->topic, event->partition->partition,
+                             event->record.offset };
   int rc;
 
   sip_ticket_give(&flow->engine->tickets, event);
   rc = sip_task_start(flow->vm, first ? flow->spec.start_ref : flow->spec.dispatch_ref,
                       first ? binding->push_start : binding->push_event, event_on_end, event,
                       &event->task);
+  if (rc == 0) {
+    (void)sip_task_open_account(event->task, &flow->spec.limits, &place); /* else: the worker's */
+  }
   if (rc < 0) {
     event->ticket = 0;
     sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory to run an event of %s; trying again",

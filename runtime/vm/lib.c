@@ -3,8 +3,8 @@
  *
  * Left out: io, dofile, loadfile, package, most of os and debug, string.dump, binary chunks.
  * Changed: setmetatable refuses __gc (no budget holds there) and, as all that look behind
- * metatables do, knows of lazy tables (lazy.c); coroutine.resume and wrap tell the watchdog what
- * runs. */
+ * metatables do, knows of lazy tables (lazy.c); xpcall does not run its handler on a stop (nor does
+ * it there); coroutine.resume, close and wrap tell the watchdog what runs. */
 #include "vm/embed.h"
 #include "vm/lazy.h"
 #include "vm/script_files.h"
@@ -14,14 +14,14 @@
 #include <lualib.h>
 #include <string.h>
 
-/* coroutine.resume and wrap: upvalue 1 is Lua's own resume, upvalue 2 (of a wrapped one) the
- * coroutine. */
+/* coroutine.resume, close and wrap: upvalue 1 is Lua's own function (resume for wrap), upvalue 2
+ * (of a wrapped one) the coroutine. */
 static int switched_resume(lua_State *L, lua_State *co, int nargs)
 {
   struct sip_budget *budget = &sip_vm_of(L)->budget;
   lua_State *before = sip_budget_switch(budget, co);
 
-  lua_call(L, nargs, LUA_MULTRET); /* Lua's resume catches what the coroutine raises */
+  lua_call(L, nargs, LUA_MULTRET); /* Lua's own catches what the coroutine raises */
   (void)sip_budget_switch(budget, before);
   return lua_gettop(L);
 }
@@ -34,6 +34,22 @@ static int l_resume(lua_State *L)
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   return switched_resume(L, co, lua_gettop(L) - 1);
+}
+
+static int l_close(lua_State *L)
+{
+  struct sip_budget *budget = &sip_vm_of(L)->budget;
+  lua_State *co = lua_tothread(L, 1), *before;
+  int status;
+
+  luaL_argexpected(L, co != NULL, 1, "coroutine");
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  before = sip_budget_switch(budget, co);
+  status = lua_pcall(L, 1, LUA_MULTRET, 0); /* Lua's own raises when the coroutine runs */
+  (void)sip_budget_switch(budget, before);
+  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 static int l_wrapped(lua_State *L)
@@ -66,6 +82,56 @@ static int l_wrap(lua_State *L)
   lua_call(L, 1, 1);
   lua_pushcclosure(L, l_wrapped, 2);
   return 1;
+}
+
+/* --- xpcall --- */
+
+/* A message handler that is not run on a stop: it is raised in a hook, and no hook runs in there
+ * that could stop the handler. Upvalue 1 is the handler. */
+static int guarded_handler(lua_State *L)
+{
+  lua_settop(L, 1);
+  if (sip_vm_of(L)->budget.account->over == SIP_OVER_NOTHING) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+  }
+  return 1;
+}
+
+int sip_guard(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, guarded_handler, 1);
+  return 1;
+}
+
+static int xpcall_after(lua_State *L, int status, lua_KContext below)
+{
+  if (status != LUA_OK && status != LUA_YIELD) {
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+  }
+  return lua_gettop(L) - (int)below;
+}
+
+/* As Lua's own, with a handler that is guarded. One in C always returns. */
+static int l_xpcall(lua_State *L)
+{
+  int nargs = lua_gettop(L) - 2;
+
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (!lua_iscfunction(L, 2)) {
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, guarded_handler, 1);
+    lua_replace(L, 2);
+  }
+  lua_pushboolean(L, 1); /* the first result, when there is no error */
+  lua_pushvalue(L, 1);
+  lua_rotate(L, 3, 2);
+  return xpcall_after(L, lua_pcallk(L, nargs, LUA_MULTRET, 2, 2, xpcall_after), 2);
 }
 
 /* load(chunk, name?, mode?, env?): text only. */
@@ -110,6 +176,9 @@ static void change_coroutine(lua_State *L)
   lua_setfield(L, -3, "wrap");
   lua_pushcclosure(L, l_resume, 1);
   lua_setfield(L, -2, "resume");
+  lua_getfield(L, -1, "close");
+  lua_pushcclosure(L, l_close, 1);
+  lua_setfield(L, -2, "close"); /* runs its <close> variables */
   lua_pop(L, 1);
 }
 
@@ -149,6 +218,8 @@ void sip_open_libraries(lua_State *L)
   lua_pushcclosure(L, l_load, 1);
   lua_setglobal(L, "load");
   sip_lazy_open(L);
+  lua_pushcfunction(L, l_xpcall);
+  lua_setglobal(L, "xpcall");
   lua_pushnil(L);
   lua_pushcclosure(L, sip_require, 1);
   lua_setglobal(L, "require");

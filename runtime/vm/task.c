@@ -28,7 +28,8 @@ struct sip_task {
   struct sip_list ready; /* in the ready list, or alone */
   uv_timer_t timer;      /* the deadline of `wait` */
   sip_task_end_fn on_end;
-  void *arg; /* borrowed: on_end's */
+  void *arg;                   /* borrowed: on_end's */
+  struct sip_account *account; /* counted: who pays; NULL: nobody */
   int awaits_after_kill;
   bool killed;
   char event_id[EVENT_ID_BYTES];
@@ -110,6 +111,10 @@ int sip_await(lua_State *L, struct sip_wait *wait, uint64_t timeout_ms)
         ? "this call waits, and so needs a task: use it in a handler or in task.spawn, and not "
           "inside of coroutine.create or coroutine.wrap"
         : "this call waits, and cannot do so inside of a metamethod, an iterator in C or a sort");
+  }
+  if (sip_task_over(task) != SIP_OVER_NOTHING) {
+    wait_cancel(wait, UV_ECANCELED);
+    return luaL_error(L, "the event is over its budget and may not wait");
   }
   if (task->killed) {
     wait_cancel(wait, UV_ECANCELED);
@@ -198,9 +203,19 @@ static struct sip_task *task_take(struct sip_vm *vm)
     task->wait = NULL;
     task->killed = false;
     task->awaits_after_kill = 0;
+    task->account = NULL;
     task->event_id[0] = '\0';
   }
   return task;
+}
+
+static void task_pay(struct sip_task *task, struct sip_account *account)
+{
+  if (account != NULL) {
+    account->refs++;
+  }
+  sip_account_unref(&task->vm->budget, task->account);
+  task->account = account;
 }
 
 /* The coroutine's stack holds the function and its arguments. */
@@ -213,6 +228,7 @@ static void task_begin(struct sip_task *task, int nargs, sip_task_end_fn on_end,
   task->arg = arg;
   if (tasks->running != NULL) {
     memcpy(task->event_id, tasks->running->event_id, sizeof task->event_id);
+    task_pay(task, tasks->running->account);
   }
   task->killed = tasks->closing; /* born during the shutdown: its first await answers ECANCELED */
   sip_list_push(&tasks->all, &task->link);
@@ -323,6 +339,42 @@ void sip_task_set_event_id(struct sip_task *task, const char *event_id, size_t l
   task->event_id[len] = '\0';
 }
 
+void sip_task_leave_event(struct sip_task *task)
+{
+  task->event_id[0] = '\0';
+  task_pay(task, NULL);
+}
+
+int sip_task_open_account(struct sip_task *task, const struct sip_limits *limits,
+                          const struct sip_place *place)
+{
+  struct sip_budget *budget = &task->vm->budget;
+  struct sip_account *account = sip_account_new(budget, limits, place);
+
+  task_pay(task, account);
+  sip_account_unref(budget, account);
+  return account == NULL ? UV_ENOMEM : 0;
+}
+
+enum sip_over sip_task_over(const struct sip_task *task)
+{
+  return task->account == NULL ? SIP_OVER_NOTHING : task->account->over;
+}
+
+enum sip_over sip_task_close_account(struct sip_task *task, char *text, size_t size)
+{
+  struct sip_account *account = task->account;
+
+  if (account == NULL) {
+    return SIP_OVER_NOTHING;
+  }
+  if (account->over != SIP_OVER_NOTHING) {
+    sip_account_describe(account, text, size);
+  }
+  sip_account_close(account);
+  return account->over;
+}
+
 const char *sip_task_event_id(const struct sip_task *task)
 {
   return task->event_id;
@@ -387,10 +439,18 @@ static void task_end(struct sip_task *task, int status, int nresults)
     sip_log(SIP_LOG_ERROR, "task", task->event_id, "%s", text);
   }
   if (status != LUA_OK) {
+    bool entered = sip_budget_enter(&task->vm->budget, task->L, task->account);
+
     (void)lua_resetthread(
       task->L); /* closes <close> variables; what they raise was told or is of no use any more */
+    sip_budget_leave(&task->vm->budget, task->L, entered);
   }
-  task_recycle(task);
+  task_pay(task, NULL);
+  if (status == LUA_OK) {
+    task_recycle(task);
+  } else {
+    task_discard(task); /* one that died of a hook runs no hooks any more */
+  }
 }
 
 static void task_resume(struct sip_task *task)
@@ -402,7 +462,7 @@ static void task_resume(struct sip_task *task)
   task->nargs = 0;
   task->wait = NULL;
   vm->tasks.running = task;
-  entered = sip_budget_enter(&vm->budget, task->L, 0);
+  entered = sip_budget_enter(&vm->budget, task->L, task->account);
   status = lua_resume(task->L, NULL, nargs, &nresults);
   sip_budget_leave(&vm->budget, task->L, entered);
   vm->tasks.running = NULL;

@@ -13,6 +13,7 @@
  */
 #include "core/base.h"
 #include "core/list.h"
+#include "vm/budget.h"
 
 #include <limits.h>
 #include <lua.h>
@@ -83,6 +84,21 @@ struct sip_task *sip_task_current(lua_State *L);
 /** The event that this task works on, for log lines: copied, at most 63 bytes. "" when none. */
 void sip_task_set_event_id(struct sip_task *task, const char *event_id, size_t len);
 const char *sip_task_event_id(const struct sip_task *task);
+
+/** It works for no event any more: no id, and no budget but the worker's. */
+void sip_task_leave_event(struct sip_task *task);
+
+/** What the task, and those that it spawns, may spend from its next slice on. `place` is borrowed
+ *  until the account is closed. @return 0, or UV_ENOMEM: then it has no limits */
+int sip_task_open_account(struct sip_task *task, const struct sip_limits *limits,
+                          const struct sip_place *place);
+
+/** What the event that it works for is over. */
+enum sip_over sip_task_over(const struct sip_task *task);
+
+/** In its on_end: what it spawned and still runs has no limits any more. @return what it was over,
+ *  and then `text` says where */
+enum sip_over sip_task_close_account(struct sip_task *task, char *text, size_t size);
 
 /** Tasks that have not ended. */
 size_t sip_task_count(struct sip_vm *vm);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const size_t DEFAULT_MEMORY_BYTES = (size_t)1 << 30;
-enum { DEFAULT_SLICE_MS = 10000 };
+enum { DEFAULT_SLICE_MS = 10000, DEFAULT_HARD_MS = 30000 };
 
 static void *vm_alloc(void *arg, void *block, size_t old_size, size_t new_size)
 {
@@ -23,8 +23,14 @@ static void *vm_alloc(void *arg, void *block, size_t old_size, size_t new_size)
     vm->memory_bytes -= before;
     return NULL;
   }
-  if (new_size > before && vm->memory_bytes + (new_size - before) > vm->memory_limit_bytes) {
-    return NULL; /* Lua collects garbage, tries again, and then raises "not enough memory" */
+  if (new_size > before) { /* refused: Lua collects, tries again, and then raises an error */
+    size_t more = new_size - before;
+
+    if (more > vm->memory_limit_bytes - vm->memory_bytes ||
+        (more > vm->budget.spendable && !sip_budget_overspend(&vm->budget, more))) {
+      return NULL;
+    }
+    vm->budget.spendable -= more;
   }
   result = realloc(block, new_size);
   if (result == NULL && new_size > before) {
@@ -92,9 +98,10 @@ int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options
   vm->memory_limit_bytes = options != NULL && options->memory_limit_bytes != 0
                              ? options->memory_limit_bytes
                              : DEFAULT_MEMORY_BYTES;
-  rc = sip_budget_init(&vm->budget, options != NULL && options->slice_limit_ms != 0
-                                      ? options->slice_limit_ms
-                                      : DEFAULT_SLICE_MS);
+  rc = sip_budget_init(
+    &vm->budget,
+    options != NULL && options->slice_limit_ms != 0 ? options->slice_limit_ms : DEFAULT_SLICE_MS,
+    options != NULL && options->hard_limit_ms != 0 ? options->hard_limit_ms : DEFAULT_HARD_MS);
   if (rc < 0) {
     sip_err_errno(err, -rc, "cannot start the watchdog thread");
     goto cleanup;
@@ -213,7 +220,7 @@ int sip_vm_call(struct sip_vm *vm, int nargs, int nresults, struct sip_err *err)
 
   lua_pushcfunction(L, vm_traceback); /* light: does not allocate */
   lua_insert(L, base);
-  entered = sip_budget_enter(&vm->budget, L, 0);
+  entered = sip_budget_enter(&vm->budget, L, NULL);
   status = lua_pcall(L, nargs, nresults, base);
   sip_budget_leave(&vm->budget, L, entered);
   lua_remove(L, base);

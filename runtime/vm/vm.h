@@ -19,6 +19,7 @@ struct sip_vm;
 struct sip_vm_options {
   size_t memory_limit_bytes; /* 0: 1 GiB. Lua gets "not enough memory" beyond it */
   uint64_t slice_limit_ms;   /* longest stretch a script may run without yielding; 0: 10,000 */
+  uint64_t hard_limit_ms;    /* beyond it, what cannot be stopped ends the process; 0: 30,000 */
 };
 
 /** A state with the safe standard libraries and every module that sip_vm_provide and the embedded
@@ -80,5 +81,9 @@ uint64_t sip_opt_duration_ms(lua_State *L, int arg, uint64_t fallback_ms);
 
 /** "200ms", "2s", "1.5m", "1h", "3d" to milliseconds; false when it is none. */
 bool sip_parse_duration_ms(const char *text, size_t len, uint64_t *out_ms);
+
+/** guard(handler) -> a message handler for xpcall that leaves a stop alone; wrapped once, instead
+ *  of at each call of xpcall. */
+int sip_guard(lua_State *L);
 
 #endif

@@ -12,6 +12,11 @@ local M = {}
 ---@field backoff? string[] first and longest pause; doubles in between; default { "200ms", "30s" }
 ---@field budget? string|sipeat.RetryBudgetOptions a retry budget, by name or declared here
 
+---@class sipeat.flow.BudgetOptions
+---@field instructions? integer of the VM, in one attempt; default 50000000
+---@field memory? string|integer allocated in one attempt, freed or not; default "64mb"
+---@field time? string longest stretch without waiting; default "5s"
+
 ---@class sipeat.FlowOptions
 ---@field topic? string a name, or a pattern that begins with ^
 ---@field topics? string[] several of them
@@ -24,6 +29,7 @@ local M = {}
 ---@field max_bytes? string|integer keys and values taken and not finished; default "64mb"
 ---@field timeout? string longest time of an attempt; without it as long as it takes
 ---@field retry? sipeat.flow.RetryOptions default { attempts = 5, backoff = { "200ms", "30s" } }
+---@field budget? sipeat.flow.BudgetOptions what an attempt may spend before it fails alone
 ---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter

@@ -364,7 +364,7 @@ t.test("a handler that never ends becomes a dead letter, and the others go on", 
   send("runaway", "spin", {}, { key = "a" })
   send("runaway", "fine", {}, { key = "a" })
   local headers = headers_of(read("runaway-dlt", 1)[1])
-  t.eq(headers["sipeat-error-code"], "CRASH")
+  t.eq(headers["sipeat-error-code"], "OVER_BUDGET")
   t.eq(headers["sipeat-error-kind"], "bug")
   wait_for("the next event of the key", function()
     return seen.runaway

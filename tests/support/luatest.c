@@ -155,7 +155,7 @@ static int luatest_counts(lua_State *L)
 int main(int argc, char **argv)
 {
   static const uint64_t LIMIT_MS = 110000;
-  struct sip_vm_options options = { 0, 2000 };
+  struct sip_vm_options options = { .slice_limit_ms = 2000 };
   struct sip_script *script = NULL;
   struct sip_err err = { 0 };
   struct sip_vm *vm = NULL;

@@ -135,7 +135,7 @@ static void memory_returns_after_many_loads(struct sip_vm *vm)
 
 static void the_memory_limit_is_an_error_and_not_a_crash(uv_loop_t *loop)
 {
-  struct sip_vm_options options = { (size_t)8 << 20, 0 };
+  struct sip_vm_options options = { .memory_limit_bytes = (size_t)8 << 20 };
   struct sip_vm *vm = NULL;
   struct sip_err err;
 
@@ -149,7 +149,7 @@ static void the_memory_limit_is_an_error_and_not_a_crash(uv_loop_t *loop)
 
 int main(void)
 {
-  struct sip_vm_options options = { 0, 200 };
+  struct sip_vm_options options = { .slice_limit_ms = 200 };
   struct sip_vm *vm = NULL;
   struct sip_err err;
   uv_loop_t loop;
