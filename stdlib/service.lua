@@ -166,6 +166,7 @@ local FLOW_COUNTERS = {
   { "dead", "Events that went to the dead letters." },
   { "unfinished", "Events given back without an outcome." },
   { "redelivered", "Events dispatched again after a crash or a failed output." },
+  { "skipped", "Events that came again after a restart and were finished already." },
 }
 local FLOW_GAUGES = {
   { "partitions", "Partitions held." },

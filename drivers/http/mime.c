@@ -4,6 +4,7 @@
  * part (RFC 2045 section 6.7), and need not be random. */
 #include "http/mime.h"
 
+#include "core/base64.h"
 #include "core/utf8.h"
 
 #include <stdbool.h>
@@ -97,23 +98,14 @@ int sip_address_parse(struct sip_address *out, const struct sip_slice *text, str
 
 /* --- headers --- */
 
-static const char BASE64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-static int add_base64(struct sip_buf *out, const unsigned char *data, size_t len)
+static int add_base64(struct sip_buf *out, const char *data, size_t len)
 {
-  char digits[4];
-  int rc = 0;
+  int rc = sip_buf_reserve(out, SIP_BASE64_LEN(len));
 
-  for (size_t i = 0; i < len && rc == 0; i += 3) {
-    unsigned long bits = (unsigned long)data[i] << 16 |
-                         (i + 1 < len ? (unsigned long)data[i + 1] << 8 : 0) |
-                         (i + 2 < len ? data[i + 2] : 0);
-
-    digits[0] = BASE64[bits >> 18];
-    digits[1] = BASE64[bits >> 12 & 63];
-    digits[2] = i + 1 < len ? BASE64[bits >> 6 & 63] : '=';
-    digits[3] = i + 2 < len ? BASE64[bits & 63] : '=';
-    rc = sip_buf_add(out, digits, sizeof digits);
+  if (rc == 0) {
+    sip_base64_encode(out->data + out->len, data, len);
+    out->len += SIP_BASE64_LEN(len);
+    out->data[out->len] = '\0'; /* the room that was made includes it */
   }
   return rc;
 }
@@ -121,7 +113,6 @@ static int add_base64(struct sip_buf *out, const unsigned char *data, size_t len
 /* Encoded words of RFC 2047, cut on character borders, each on a line of its own. */
 static int add_encoded(struct sip_buf *out, const struct sip_slice *text)
 {
-  const unsigned char *data = (const unsigned char *)text->data;
   size_t at = 0;
   int rc = 0;
 
@@ -134,7 +125,7 @@ static int add_encoded(struct sip_buf *out, const struct sip_slice *text)
     }
     rc = sip_buf_adds(out, at == 0 ? "=?UTF-8?B?" : "\r\n =?UTF-8?B?");
     if (rc == 0) {
-      rc = add_base64(out, data + at, end - at);
+      rc = add_base64(out, text->data + at, end - at);
     }
     if (rc == 0) {
       rc = sip_buf_adds(out, "?=");

@@ -76,7 +76,7 @@ static void consumer_on_readable(void *arg)
   }
 }
 
-static void consumer_on_assigned(void *arg, const struct sip_partition *partitions, size_t count)
+static void consumer_on_assigned(void *arg, const struct sip_assigned *partitions, size_t count)
 {
   (void)arg;
   (void)partitions;
@@ -253,7 +253,7 @@ static int l_store(lua_State *L)
   if (consumer->source == NULL || consumer->closing) {
     return sip_push_error(L, SIP_ECLOSED, "commit: the consumer is closed");
   }
-  consumer->ops->store(consumer->source, &partition, next_offset);
+  consumer->ops->store(consumer->source, &partition, next_offset, NULL);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -291,7 +291,7 @@ static int l_close(lua_State *L)
 
 static const struct sip_source_sink consumer_sink = {
   consumer_on_readable, consumer_on_assigned, consumer_on_revoked,
-  consumer_on_error,    consumer_on_closed,
+  consumer_on_error,    consumer_on_closed,   NULL,
 };
 
 /* "beginning", "end" or milliseconds. */

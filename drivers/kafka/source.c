@@ -31,8 +31,8 @@ struct source_record {
 
 static const struct sip_client_property source_properties[] = {
   { "enable.auto.offset.store", "false", true },
-  { "enable.auto.commit", "true", true },
-  { "auto.commit.interval.ms", "1000", false },
+  { "enable.auto.commit", "false", true }, /* source_commit.c does it */
+  { "enable.partition.eof", "true", true },
   { "partition.assignment.strategy", "cooperative-sticky", false },
   /* How soon a topic that was missing, or a new one that fits a pattern, is found. */
   { "topic.metadata.refresh.interval.ms", "5000", false },
@@ -118,7 +118,7 @@ static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
   struct sip_err err;
 
   if (res == RD_KAFKA_RESP_ERR__PARTITION_EOF && about != NULL) {
-    sip_source_on_eof(source, about->partition);
+    sip_source_on_eof(source, about);
     rd_kafka_topic_partition_destroy(about);
     return;
   }
@@ -171,6 +171,10 @@ static void source_on_event(struct sip_source *source, rd_kafka_event_t *event)
   case RD_KAFKA_EVENT_ERROR:
     source_on_error(source, event);
     break;
+  case RD_KAFKA_EVENT_OFFSET_COMMIT:
+    sip_source_on_committed(source, event);
+    sip_source_look_at_leaving(source);
+    break;
   default:
     break;
   }
@@ -204,6 +208,9 @@ static void source_poll(struct sip_source *source)
   if (!source->closing && source->ready_count > 0 && source->ready_count != before) {
     source->sink.on_readable(source->owner);
   }
+  if (!source->closing && source->ready_count == 0) {
+    sip_source_tell_ends(source);
+  }
 }
 
 static void source_on_events(struct sip_client *client)
@@ -221,10 +228,12 @@ static void source_on_tick(uv_timer_t *tick)
 {
   struct sip_source *source = SIP_CONTAINER(tick, struct sip_source, tick);
 
+  sip_source_commit(source); /* what is stored, and what could not be committed */
   if (!source->closing && source->topic != NULL) {
     sip_source_continue_direct(source);
   } else if (!source->closing) {
     sip_source_continue_rebalance(source);
+    sip_source_look_at_leaving(source);
   }
   source_on_events(&source->client);
 }
@@ -265,6 +274,10 @@ void sip_source_free(struct sip_source *source)
   free(source->group);
   free(source->topic);
   free(source->at_eof);
+  if (source->owned != NULL) {
+    rd_kafka_topic_partition_list_destroy(source->owned);
+    rd_kafka_topic_partition_list_destroy(source->ends);
+  }
   free(source);
 }
 
@@ -273,7 +286,8 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
                       const struct sip_source_sink *sink, void *owner, struct sip_err *err)
 {
   struct sip_client_spec client = { .type = RD_KAFKA_CONSUMER,
-                                    .events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH,
+                                    .events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH |
+                                              RD_KAFKA_EVENT_OFFSET_COMMIT,
                                     .group = group,
                                     .properties = properties,
                                     .property_count = count,
@@ -290,6 +304,8 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
   }
   sip_list_init(&source->node);
   sip_list_init(&source->ready);
+  source->owned = rd_kafka_topic_partition_list_new(8);
+  source->ends = rd_kafka_topic_partition_list_new(8);
   source->sink = *sink;
   source->owner = owner;
   rc = sip_client_open(&source->client, kafka, &client, err);
@@ -437,22 +453,6 @@ static void source_resume(struct sip_source *source, const struct sip_partition 
   source_switch(source, partition, true);
 }
 
-static void source_store(struct sip_source *source, const struct sip_partition *partition,
-                         int64_t next_offset)
-{
-  rd_kafka_topic_partition_list_t *list;
-
-  if (source->closing) {
-    return;
-  }
-  list = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_list_add(list, partition->topic, partition->partition)->offset =
-    next_offset;
-  /* The one error there is, _STATE, means that the partition belongs to another member now. */
-  (void)rd_kafka_offsets_store(source->client.rk, list);
-  rd_kafka_topic_partition_list_destroy(list);
-}
-
 const struct sip_source_ops *sip_source_operations(void)
 {
   static const struct sip_source_ops operations = {
@@ -463,7 +463,8 @@ const struct sip_source_ops *sip_source_operations(void)
     .header = source_header,
     .pause = source_pause,
     .resume = source_resume,
-    .store = source_store,
+    .store = sip_source_store,
+    .commit = sip_source_commit,
     .give_back = sip_source_give_back,
     .close = sip_source_close,
   };

@@ -1,7 +1,9 @@
 /* source_close.c - leaving a group without ever waiting on the loop.
  *
  * librdkafka 2.0.2 has two traps for a consumer that ends in the middle of a rebalance, so the
- * close goes in steps: joining       a handle that asked to join and never had an assignment fails
+ * close goes in steps:
+ *   committing    what is stored is committed
+ *   joining       a handle that asked to join and never had an assignment fails
  * an assertion when it is destroyed (issue 4312, fixed in 2.3.0): its first assignment is awaited
  *   unsubscribed  an assignment that is under way while the group is terminated is never completed
  * (issue 4527, fixed in 2.4.0): the subscription ends first, and what is owned is given back
@@ -13,7 +15,8 @@
 #include "kafka/source_state.h"
 
 enum {
-  CLOSE_TICK_MS = 20,   /* not every step of a close has an event of its own */
+  CLOSE_TICK_MS = 20, /* not every step of a close has an event of its own */
+  CLOSE_COMMIT_MS = 3000,
   CLOSE_JOIN_MS = 4000, /* brokers wait 3 s for a group's first members */
   CLOSE_LEAVE_MS =
     5000 /* librdkafka itself would wait for a dead coordinator up to session.timeout.ms */
@@ -58,6 +61,9 @@ static void close_serve(struct sip_source *source, rd_kafka_queue_t *queue)
       source->rebalance = event;
       sip_source_settle(source);
     } else {
+      if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT) {
+        sip_source_on_committed(source, event);
+      }
       rd_kafka_event_destroy(event);
     }
   }
@@ -151,6 +157,16 @@ void sip_source_advance_close(struct sip_source *source)
   if (source->destroying || source->looking_up) {
     return;
   }
+  if (source->close_step == CLOSE_COMMITTING) {
+    close_serve(source, source->client.queue);
+    if (late || !sip_source_commits(source) || rd_kafka_assignment_lost(source->client.rk) != 0) {
+      close_enter(source, CLOSE_JOINING, CLOSE_JOIN_MS);
+      late = false;
+    }
+  }
+  if (source->close_step == CLOSE_COMMITTING) {
+    return;
+  }
   sip_source_settle(source);
   if (source->close_step == CLOSE_JOINING || source->close_step == CLOSE_UNSUBSCRIBED) {
     close_serve(source, source->client.queue);
@@ -188,7 +204,8 @@ void sip_source_close(struct sip_source *source)
   }
   source->closing = true;
   sip_list_remove(&source->node);
-  close_enter(source, CLOSE_JOINING, CLOSE_JOIN_MS);
+  close_enter(source, CLOSE_COMMITTING, CLOSE_COMMIT_MS);
+  sip_source_commit(source);
   uv_timer_set_repeat(&source->tick, CLOSE_TICK_MS);
   (void)uv_timer_again(&source->tick); /* it was started when the source was opened */
   sip_source_drop_ready(source, NULL);

@@ -111,7 +111,7 @@ void sip_source_continue_direct(struct sip_source *source)
   }
 }
 
-void sip_source_on_eof(struct sip_source *source, int32_t partition)
+void sip_source_on_direct_eof(struct sip_source *source, int32_t partition)
 {
   if (source->at_eof == NULL || (size_t)partition >= source->partition_count ||
       source->at_eof[partition]) {

@@ -2,8 +2,8 @@
  *
  * librdkafka asks by an event and waits for the answer (assign or unassign) as long as
  * max.poll.interval.ms allows; it holds all partitions paused meanwhile. A revocation is answered
- * when the owner gives the partitions back, an assignment at once, or with start by time when the
- * offsets have been looked up on the work pool. */
+ * when the owner has given the partitions back and that is committed, an assignment when what the
+ * group committed, and with start by time where to begin, has been looked up on the work pool. */
 #include "core/base.h"
 #include "kafka/errors.h"
 #include "kafka/source_state.h"
@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOKUP_TIMEOUT_MS = 10000 };
+enum {
+  LOOKUP_TIMEOUT_MS = 10000,
+  LEAVE_COMMITTED_MS = 3000 /* for the last commit of partitions that go */
+};
 
 static bool rebalance_is_cooperative(struct sip_source *source)
 {
@@ -30,7 +33,23 @@ static void rebalance_log(struct sip_source *source, const char *what, rd_kafka_
 }
 
 /* The partitions of the open event as the port has them, in an array that the caller frees; NULL
- * when memory is out. The names are borrowed from the event. */
+ * when memory is out. Names and metadata are borrowed from the event. */
+static struct sip_assigned *rebalance_assigned(struct sip_source *source)
+{
+  const rd_kafka_topic_partition_list_t *list =
+    rd_kafka_event_topic_partition_list(source->rebalance);
+  struct sip_assigned *assigned = calloc((size_t)list->cnt + 1, sizeof *assigned);
+
+  for (int i = 0; assigned != NULL && i < list->cnt; i++) {
+    const rd_kafka_topic_partition_t *elem = &list->elems[i];
+
+    assigned[i].name = (struct sip_partition){ elem->topic, elem->partition };
+    assigned[i].next_offset = elem->offset >= 0 ? elem->offset : -1;
+    assigned[i].metadata = (struct sip_slice){ elem->metadata, elem->metadata_size };
+  }
+  return assigned;
+}
+
 static struct sip_partition *rebalance_partitions(struct sip_source *source)
 {
   const rd_kafka_topic_partition_list_t *list =
@@ -38,8 +57,7 @@ static struct sip_partition *rebalance_partitions(struct sip_source *source)
   struct sip_partition *partitions = calloc((size_t)list->cnt + 1, sizeof *partitions);
 
   for (int i = 0; partitions != NULL && i < list->cnt; i++) {
-    partitions[i].topic = list->elems[i].topic;
-    partitions[i].partition = list->elems[i].partition;
+    partitions[i] = (struct sip_partition){ list->elems[i].topic, list->elems[i].partition };
   }
   return partitions;
 }
@@ -47,6 +65,7 @@ static struct sip_partition *rebalance_partitions(struct sip_source *source)
 static void rebalance_done(struct sip_source *source)
 {
   source->rebalance_begun = false;
+  source->leave_by_ms = 0;
   rd_kafka_event_destroy(source->rebalance);
   source->rebalance = NULL;
 }
@@ -56,6 +75,7 @@ void sip_source_unassign(struct sip_source *source, const rd_kafka_topic_partiti
   rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
   rd_kafka_error_t *error = NULL;
 
+  sip_source_disown(source, list);
   if (rebalance_is_cooperative(source)) {
     error = rd_kafka_incremental_unassign(source->client.rk, list);
   } else {
@@ -76,7 +96,7 @@ static void rebalance_assign(struct sip_source *source)
 {
   const rd_kafka_topic_partition_list_t *list =
     rd_kafka_event_topic_partition_list(source->rebalance);
-  struct sip_partition *partitions = rebalance_partitions(source);
+  struct sip_assigned *partitions = rebalance_assigned(source);
   rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
   rd_kafka_error_t *error = NULL;
 
@@ -97,6 +117,7 @@ static void rebalance_assign(struct sip_source *source)
   } else if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
     rebalance_log(source, "taking partitions", res, NULL);
   } else {
+    sip_source_own(source, list);
     source->sink.on_assigned(source->owner, partitions, (size_t)list->cnt);
   }
   free(partitions);
@@ -129,21 +150,33 @@ static rd_kafka_resp_err_t lookup_times(struct sip_source *source,
   return res;
 }
 
+/* Puts offset and metadata of what the group committed into `list`. Blocks. */
+static rd_kafka_resp_err_t lookup_committed(struct sip_source *source,
+                                            rd_kafka_topic_partition_list_t *list)
+{
+  rd_kafka_resp_err_t res = rd_kafka_committed(source->client.rk, list, LOOKUP_TIMEOUT_MS);
+
+  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
+    if (list->elems[i].err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) { /* gone: none there */
+      res = list->elems[i].err;
+    }
+  }
+  return res;
+}
+
 /* Pool thread. Partitions of which the group has an offset keep it; the others begin at the time.
  */
 static void lookup_run(struct sip_work *work)
 {
   struct sip_source *source = SIP_CONTAINER(work, struct sip_source, lookup);
   rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(source->rebalance);
-  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
+  rd_kafka_resp_err_t res = lookup_committed(source, list);
 
   /* The embedded broker knows no times and would answer every lookup with the end. What it holds is
    * younger than its process: its beginning serves better. */
-  if (!sip_kafka_is_embedded(source->client.rk, LOOKUP_TIMEOUT_MS)) {
-    res = rd_kafka_committed(source->client.rk, list, LOOKUP_TIMEOUT_MS);
-    if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      res = lookup_times(source, list);
-    }
+  if (res == RD_KAFKA_RESP_ERR_NO_ERROR && source->start_at == SIP_START_TIME &&
+      !sip_kafka_is_embedded(source->client.rk, LOOKUP_TIMEOUT_MS)) {
+    res = lookup_times(source, list);
   }
   source->lookup_rc = res == RD_KAFKA_RESP_ERR_NO_ERROR
                         ? 0
@@ -167,6 +200,26 @@ static void lookup_done(struct sip_work *work, int status)
   }
 }
 
+/* The owner is done with the partitions that go: they are committed before others get them. */
+static void rebalance_leave(struct sip_source *source)
+{
+  source->leave_by_ms = uv_now(source->tick.loop) + LEAVE_COMMITTED_MS;
+  sip_source_commit(source);
+  sip_source_look_at_leaving(source);
+}
+
+void sip_source_look_at_leaving(struct sip_source *source)
+{
+  bool lost = rd_kafka_assignment_lost(source->client.rk) != 0;
+
+  if (source->leave_by_ms == 0 || source->closing ||
+      (!lost && sip_source_commits(source) && uv_now(source->tick.loop) < source->leave_by_ms)) {
+    return;
+  }
+  sip_source_unassign(source, rd_kafka_event_topic_partition_list(source->rebalance));
+  rebalance_done(source);
+}
+
 static void rebalance_revoke(struct sip_source *source)
 {
   const rd_kafka_topic_partition_list_t *list =
@@ -187,11 +240,13 @@ static void rebalance_revoke(struct sip_source *source)
     source->in_revoke = false;
   }
   free(partitions);
-  if (list->cnt == 0 || lost || source->given_back) {
-    source->given_back = false;
+  if (list->cnt == 0 || lost) {
     sip_source_unassign(source, list);
     rebalance_done(source);
+  } else if (source->given_back) {
+    rebalance_leave(source);
   }
+  source->given_back = false;
 }
 
 /* Works on the open event, unless that is under way. */
@@ -208,10 +263,10 @@ void sip_source_continue_rebalance(struct sip_source *source)
     rebalance_revoke(source);
   } else if (what != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
     rebalance_log(source, "rebalance", what, NULL);
+    sip_source_disown(source, NULL);
     (void)rd_kafka_assign(source->client.rk, NULL); /* what librdkafka asks for on any other code */
     rebalance_done(source);
-  } else if (source->start_at == SIP_START_TIME &&
-             rd_kafka_event_topic_partition_list(source->rebalance)->cnt > 0) {
+  } else if (rd_kafka_event_topic_partition_list(source->rebalance)->cnt > 0) {
     source->looking_up = sip_work_start(sip_kafka_loop(source->client.kafka), &source->lookup,
                                         lookup_run, lookup_done) == 0;
   } else {
@@ -240,8 +295,7 @@ void sip_source_give_back(struct sip_source *source)
     source->given_back = true; /* answered when on_revoked has returned */
   } else if (source->rebalance != NULL && source->rebalance_begun && !source->looking_up &&
              rd_kafka_event_error(source->rebalance) == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
-    sip_source_unassign(source, rd_kafka_event_topic_partition_list(source->rebalance));
-    rebalance_done(source);
+    rebalance_leave(source);
   }
 }
 

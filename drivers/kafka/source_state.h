@@ -16,7 +16,14 @@ struct source_notice {
 enum { SOURCE_NOTICES = 8 };
 
 /* A close goes through these in order; source_close.c says why. */
-enum source_close { CLOSE_NOT, CLOSE_JOINING, CLOSE_UNSUBSCRIBED, CLOSE_LEAVING, CLOSE_ENDED };
+enum source_close {
+  CLOSE_NOT,
+  CLOSE_COMMITTING,
+  CLOSE_JOINING,
+  CLOSE_UNSUBSCRIBED,
+  CLOSE_LEAVING,
+  CLOSE_ENDED
+};
 
 struct sip_source {
   struct sip_client client;
@@ -34,10 +41,21 @@ struct sip_source {
   struct source_record
     *spare; /* allocated before a poll, so that no message is lost when memory is out */
 
+  /* Partitions that are ours. offset: what is to be committed, RD_KAFKA_OFFSET_INVALID: nothing;
+   * metadata goes with it. */
+  rd_kafka_topic_partition_list_t *owned;
+  int owned_at;         /* where the last one was found */
+  size_t commits;       /* on their way */
+  bool commit_again;    /* asked for meanwhile */
+  uint64_t leave_by_ms; /* the partitions of the open revocation go, committed or not; 0: they are
+                           not given back yet */
+  rd_kafka_topic_partition_list_t *ends; /* partitions that were read to their end, and where it is:
+                                            told once the owner has taken all records */
+
   rd_kafka_event_t *rebalance; /* owned: the assignment or revocation that is not answered yet */
   bool rebalance_begun;        /* the owner was told, or the partitions taken */
   bool in_revoke, given_back;  /* give_back within on_revoked is answered after it */
-  struct sip_work lookup;      /* start by time: offsets are looked up on the pool */
+  struct sip_work lookup;      /* what the group committed is looked up on the pool */
   bool looking_up;
   int lookup_rc;
   struct sip_err lookup_err;
@@ -74,6 +92,30 @@ void sip_source_continue_rebalance(struct sip_source *source);
 /** struct sip_source_ops.give_back */
 void sip_source_give_back(struct sip_source *source);
 
+/* --- source_commit.c --- */
+
+/** struct sip_source_ops.store and .commit */
+void sip_source_store(struct sip_source *source, const struct sip_partition *partition,
+                      int64_t next_offset, const char *metadata);
+void sip_source_commit(struct sip_source *source);
+
+/** The answer to a commit; the event stays the caller's. */
+void sip_source_on_committed(struct sip_source *source, rd_kafka_event_t *event);
+
+/** Whether something is stored and not committed. */
+bool sip_source_commits(const struct sip_source *source);
+
+/** A partition was read to its end; the owner is told when it has taken what was polled. */
+void sip_source_on_eof(struct sip_source *source, const rd_kafka_topic_partition_t *end);
+void sip_source_tell_ends(struct sip_source *source);
+
+/** Partitions come, and go: NULL is all of them. */
+void sip_source_own(struct sip_source *source, const rd_kafka_topic_partition_list_t *list);
+void sip_source_disown(struct sip_source *source, const rd_kafka_topic_partition_list_t *list);
+
+/** source_rebalance.c: lets partitions go that were given back, once they are committed or late. */
+void sip_source_look_at_leaving(struct sip_source *source);
+
 /** Lets go of the partitions of `list`; everything with the eager protocol. */
 void sip_source_unassign(struct sip_source *source, const rd_kafka_topic_partition_list_t *list);
 
@@ -90,7 +132,7 @@ void sip_source_free(struct sip_source *source);
 
 /** source_direct.c: looks the partitions up, unless they are known. */
 void sip_source_continue_direct(struct sip_source *source);
-void sip_source_on_eof(struct sip_source *source, int32_t partition);
+void sip_source_on_direct_eof(struct sip_source *source, int32_t partition);
 void sip_source_on_record(struct sip_source *source, int32_t partition);
 
 /** Tells the owner, unless the same was told within a minute. */

@@ -170,7 +170,7 @@ static int l_status(lua_State *L)
   lua_insert(L, -2); /* stack: statuses, table */
   (void)sip_engine_status(engine, status, count);
   for (size_t i = 0; i < count; i++) {
-    lua_createtable(L, 0, 11);
+    lua_createtable(L, 0, 12);
     lua_pushstring(L, status[i].group);
     lua_setfield(L, -2, "group");
     lua_pushboolean(L, status[i].assigned);
@@ -189,6 +189,7 @@ static int l_status(lua_State *L)
     set_count(L, "dead", status[i].dead);
     set_count(L, "unfinished", status[i].unfinished);
     set_count(L, "redelivered", status[i].redelivered);
+    set_count(L, "skipped", status[i].skipped);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   lua_pushboolean(L, sip_engine_ready(engine));

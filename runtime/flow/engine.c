@@ -259,6 +259,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .dead = flow->dead,
         .unfinished = flow->unfinished,
         .redelivered = flow->redelivered,
+        .skipped = flow->skipped,
       };
       memcpy(out[count].error, flow->error, sizeof out[count].error);
     }

@@ -42,6 +42,7 @@ struct sip_flow_status {
   uint64_t taken, finished, dead;      /* finished counts the dead ones too */
   uint64_t unfinished;                 /* given back without an outcome: they come again */
   uint64_t redelivered;                /* dispatched again, for any reason */
+  uint64_t skipped;                    /* came again though it was finished, and was passed */
   char error[256];                     /* the source's last error, "" since events came again */
 };
 

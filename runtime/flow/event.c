@@ -150,11 +150,9 @@ static void event_terminal(struct sip_event *event)
 
   flow->finished++;
   flow->dead += event->verdict == SIP_VERDICT_DEAD;
-  if (sip_watermark_finish(&partition->mark, &event->mark) &&
-      partition->phase != SIP_PARTITION_GONE) {
-    struct sip_partition name = { partition->topic, partition->partition };
-
-    sip_flow_ops(flow)->store(flow->source, &name, partition->mark.next_offset);
+  (void)sip_watermark_finish(&partition->mark, &event->mark);
+  if (partition->phase != SIP_PARTITION_GONE) {
+    sip_flow_touch(flow, partition);
   }
   event_notify(event);
   event_put_by(event);
@@ -424,12 +422,21 @@ static int event_enter_lane(struct sip_event *event)
 
 int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
 {
-  struct sip_flow_partition *partition = sip_flow_partition_of(flow, record);
+  struct sip_flow_partition *partition =
+    sip_flow_partition_of(flow, record->topic, record->partition);
   struct sip_record copy = *record;
   struct sip_event *event;
   int rc;
 
   if (partition == NULL || flow->draining) {
+    sip_flow_ops(flow)->release(&copy);
+    return 0;
+  }
+  if (partition->mark.before.count > 0 &&
+      sip_ranges_have(&partition->mark.before, record->offset)) {
+    flow->skipped++;
+    (void)sip_watermark_skip(&partition->mark, record->offset);
+    sip_flow_touch(flow, partition);
     sip_flow_ops(flow)->release(&copy);
     return 0;
   }

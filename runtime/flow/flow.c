@@ -120,6 +120,7 @@ void sip_flow_free(struct sip_flow *flow)
     sip_event_free(SIP_CONTAINER(node, struct sip_event, all));
   }
   sip_lanes_deinit(&flow->lanes);
+  sip_ranges_deinit(&flow->beyond);
   flow_unref_functions(flow);
   for (size_t i = 0; i < flow->topic_count; i++) {
     free(flow->topics[i]);
@@ -279,11 +280,12 @@ static void flow_end(struct sip_flow *flow)
 static void flow_close(struct sip_flow *flow)
 {
   if (flow->state == SIP_SOURCE_OPEN) {
+    sip_flow_commit(flow);
     flow->state = SIP_SOURCE_CLOSING;
     flow->full_since_ms = 0;
     flow->retry_take_at_ms = 0;
     flow->leave_by_ms = 0;
-    sip_flow_ops(flow)->close(flow->source); /* commits what was stored */
+    sip_flow_ops(flow)->close(flow->source); /* once what was stored is committed */
   } else if (flow->state == SIP_SOURCE_NONE) {
     flow_end(flow);
   }
@@ -304,6 +306,8 @@ static void flow_on_closed(void *owner)
   flow->assigned = false;
   flow->held = false;
   flow->full_since_ms = 0;
+  flow->commit_at_ms = 0;
+  flow->unstored = 0;
   sip_flow_forget_partitions(flow);
   if (!flow->draining) {
     flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
@@ -363,6 +367,7 @@ static int flow_open_source(struct sip_flow *flow, struct sip_err *err)
     .on_revoked = sip_flow_on_revoked,
     .on_error = flow_on_error,
     .on_closed = flow_on_closed,
+    .on_end = sip_flow_on_end,
   };
   const struct sip_port *port = flow->engine->port;
   int rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
@@ -451,6 +456,9 @@ static void flow_on_timer(uv_timer_t *timer)
   if (is_due(&flow->retry_take_at_ms, now)) {
     flow_take(flow);
   }
+  if (is_due(&flow->commit_at_ms, now)) {
+    sip_flow_commit(flow);
+  }
   if (is_due(&flow->fail_at_ms, now) && flow->state == SIP_SOURCE_OPEN) {
     sip_flow_drop_waiting(flow, NULL, SIP_DROP_ALL);
     flow_close(flow);
@@ -491,6 +499,7 @@ void sip_flow_set_timer(struct sip_flow *flow)
   earliest(&at, flow->fail_at_ms);
   earliest(&at, flow->reopen_at_ms);
   earliest(&at, flow->leave_by_ms);
+  earliest(&at, flow->commit_at_ms);
   if (flow->drain_by_ms != 0) {
     earliest(&at, flow->drain_by_ms > now ? flow->drain_by_ms : now + KILL_AGAIN_MS);
   }

@@ -27,8 +27,16 @@ struct sip_flow_partition {
   enum sip_partition_phase phase;
   struct sip_watermark mark;
   int64_t started; /* the highest offset that was ever started, or -1 */
+  int64_t end;     /* nothing lay below it that was not taken, when the source said so; or -1 */
   size_t events;   /* taken and not freed: the last one frees a partition that is gone */
-  bool paused;
+  unsigned paused; /* reasons: enum sip_pause */
+  bool unstored;   /* something finished since the source was told */
+};
+
+/* Why a partition is paused: it goes on when none is left. */
+enum sip_pause {
+  SIP_PAUSE_FULL = 1,    /* the flow is full */
+  SIP_PAUSE_CRAMMED = 2, /* what is finished beyond its watermark does not fit into a commit */
 };
 
 /* Why an event is dispatched again, besides a retry that the script asked for. */
@@ -115,9 +123,12 @@ struct sip_flow {
   uint64_t full_since_ms;            /* 0: there is room */
   uint64_t drain_by_ms, leave_by_ms; /* 0: no such limit runs */
   uint64_t fail_at_ms, reopen_at_ms, retry_take_at_ms; /* 0: not wanted */
+  uint64_t commit_at_ms, committed_at_ms;              /* 0: nothing to commit; the last time */
+  size_t unstored;                                     /* events finished since then */
+  struct sip_ranges beyond;                            /* kept between commits for its memory */
   bool held;                                           /* partitions are paused */
   bool assigned, draining, timer_open;
-  uint64_t taken, finished, dead, unfinished, redelivered;
+  uint64_t taken, finished, dead, unfinished, redelivered, skipped;
   char error[256];
 };
 
@@ -155,13 +166,17 @@ uint64_t sip_flow_now_ms(const struct sip_flow *flow);
 
 /* --- partition.c --- */
 
-void sip_flow_on_assigned(void *flow, const struct sip_partition *partitions, size_t count);
+void sip_flow_on_assigned(void *flow, const struct sip_assigned *partitions, size_t count);
 void sip_flow_on_revoked(void *flow, const struct sip_partition *partitions, size_t count,
                          bool lost);
 
-/** The partition of a record, or NULL when it is not ours. */
-struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow,
-                                                 const struct sip_record *record);
+/** The partition of that name, or NULL when it is not ours. */
+struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow, const char *topic,
+                                                 int32_t number);
+
+/** Adds or takes away a reason to pause it. */
+void sip_flow_pause(struct sip_flow *flow, struct sip_flow_partition *partition,
+                    enum sip_pause reason, bool on);
 
 /** Frees it if it is gone and none of its events is left. */
 void sip_flow_partition_unref(struct sip_flow_partition *partition);
@@ -182,6 +197,23 @@ void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partitio
 
 /** The source is gone, and with it all partitions. */
 void sip_flow_forget_partitions(struct sip_flow *flow);
+
+/* --- commit.c --- */
+
+/** Something of the partition finished: it is committed soon. */
+void sip_flow_touch(struct sip_flow *flow, struct sip_flow_partition *partition);
+
+/** Tells the source how far the partition is, if it does not know. */
+void sip_flow_store(struct sip_flow *flow, struct sip_flow_partition *partition);
+
+/** Commits what is finished, in the background. */
+void sip_flow_commit(struct sip_flow *flow);
+
+/** Reads what was committed of the partition, before anything of it comes. */
+void sip_flow_restore(struct sip_flow *flow, struct sip_flow_partition *partition,
+                      const struct sip_assigned *assigned);
+
+void sip_flow_on_end(void *flow, const struct sip_partition *partition, int64_t offset);
 
 /* --- event.c --- */
 

@@ -14,6 +14,7 @@ enum { LEAVE_WITHIN_MS = 5000 };
 void sip_flow_partition_unref(struct sip_flow_partition *partition)
 {
   if (partition->phase == SIP_PARTITION_GONE && partition->events == 0) {
+    sip_watermark_deinit(&partition->mark);
     free(partition->topic);
     free(partition);
   }
@@ -32,14 +33,13 @@ static struct sip_flow_partition *partition_find(const struct sip_list *list, co
   return NULL;
 }
 
-struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow,
-                                                 const struct sip_record *record)
+struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow, const char *topic,
+                                                 int32_t number)
 {
   struct sip_flow_partition *last = flow->last; /* records come in runs of one partition */
 
-  if (last == NULL || last->partition != record->partition ||
-      strcmp(last->topic, record->topic) != 0) {
-    last = partition_find(&flow->partitions, record->topic, record->partition);
+  if (last == NULL || last->partition != number || strcmp(last->topic, topic) != 0) {
+    last = partition_find(&flow->partitions, topic, number);
     flow->last = last;
   }
   return last;
@@ -71,36 +71,51 @@ static struct sip_flow_partition *partition_new(const struct sip_partition *name
   }
   partition->partition = name->partition;
   partition->started = -1;
+  partition->end = -1;
   partition->log = partition_log(name);
   sip_watermark_init(&partition->mark);
   return partition;
 }
 
-void sip_flow_on_assigned(void *owner, const struct sip_partition *partitions, size_t count)
+void sip_flow_pause(struct sip_flow *flow, struct sip_flow_partition *partition,
+                    enum sip_pause reason, bool on)
+{
+  const struct sip_source_ops *ops = sip_flow_ops(flow);
+  struct sip_partition name = { partition->topic, partition->partition };
+  unsigned reasons = on ? partition->paused | reason : partition->paused & ~(unsigned)reason;
+
+  if ((reasons != 0) != (partition->paused != 0)) {
+    (reasons != 0 ? ops->pause : ops->resume)(flow->source, &name);
+  }
+  partition->paused = reasons;
+}
+
+void sip_flow_on_assigned(void *owner, const struct sip_assigned *partitions, size_t count)
 {
   struct sip_flow *flow = owner;
 
   flow->assigned = true;
   flow->error[0] = '\0';
   for (size_t i = 0; i < count; i++) {
-    struct sip_flow_partition *partition = partition_new(&partitions[i]);
+    const struct sip_partition *name = &partitions[i].name;
+    struct sip_flow_partition *partition = partition_new(name);
 
     if (partition == NULL) {
       sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory for %s partition %d; joining again",
-              flow->group, partitions[i].topic, (int)partitions[i].partition);
+              flow->group, name->topic, (int)name->partition);
       sip_flow_fail(flow);
       return;
     }
     sip_list_push(&flow->partitions, &partition->link);
     flow->partition_count++;
+    sip_flow_restore(flow, partition, &partitions[i]);
     if (flow->held) {
-      sip_flow_ops(flow)->pause(flow->source, &partitions[i]);
-      partition->paused = true;
+      sip_flow_pause(flow, partition, SIP_PAUSE_FULL, true);
     }
   }
 }
 
-/* Drops what was taken from the source and not accepted yet. */
+/* Drops what was taken from the source and not accepted yet; an end behind it is none any more. */
 static void batch_drop(struct sip_flow *flow, const struct sip_flow_partition *partition)
 {
   size_t kept = 0;
@@ -117,6 +132,10 @@ static void batch_drop(struct sip_flow *flow, const struct sip_flow_partition *p
   }
   flow->batch_at = 0;
   flow->batch_count = kept;
+  for (struct sip_list *node = flow->partitions.next; node != &flow->partitions;
+       node = node->next) {
+    SIP_CONTAINER(node, struct sip_flow_partition, link)->end = -1;
+  }
 }
 
 static bool event_is_dropped(const struct sip_event *event, enum sip_drop what)
@@ -164,7 +183,7 @@ static void partition_gone(struct sip_flow_partition *partition)
   sip_flow_partition_unref(partition);
 }
 
-static void leaving_gone(struct sip_flow *flow)
+static void leaving_gone(struct sip_flow *flow, bool lost)
 {
   flow->leave_by_ms = 0;
   while (!sip_list_empty(&flow->leaving)) {
@@ -174,6 +193,9 @@ static void leaving_gone(struct sip_flow *flow)
     partition->events++; /* keeps it through the drop */
     sip_flow_drop_waiting(flow, partition, SIP_DROP_ALL);
     partition->events--;
+    if (!lost) {
+      sip_flow_store(flow, partition);
+    }
     partition_gone(partition);
   }
 }
@@ -189,7 +211,7 @@ void sip_flow_look_at_leaving(struct sip_flow *flow)
       return;
     }
   }
-  leaving_gone(flow);
+  leaving_gone(flow, false);
   sip_flow_ops(flow)->give_back(flow->source);
 }
 
@@ -219,7 +241,7 @@ void sip_flow_on_revoked(void *owner, const struct sip_partition *partitions, si
     }
   }
   if (lost) {
-    leaving_gone(flow);
+    leaving_gone(flow, true);
   } else if (flow->state == SIP_SOURCE_OPEN) {
     sip_flow_look_at_leaving(flow);
     sip_flow_set_timer(flow);
@@ -231,18 +253,11 @@ void sip_flow_on_revoked(void *owner, const struct sip_partition *partitions, si
 
 void sip_flow_hold(struct sip_flow *flow, bool hold)
 {
-  const struct sip_source_ops *ops = sip_flow_ops(flow);
-
   flow->held = hold;
   for (struct sip_list *node = flow->partitions.next; node != &flow->partitions;
        node = node->next) {
-    struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
-    struct sip_partition name = { partition->topic, partition->partition };
-
-    if (partition->paused != hold) {
-      (hold ? ops->pause : ops->resume)(flow->source, &name);
-      partition->paused = hold;
-    }
+    sip_flow_pause(flow, SIP_CONTAINER(node, struct sip_flow_partition, link), SIP_PAUSE_FULL,
+                   hold);
   }
 }
 
@@ -251,5 +266,5 @@ void sip_flow_forget_partitions(struct sip_flow *flow)
   while (!sip_list_empty(&flow->partitions)) {
     partition_leave(flow, SIP_CONTAINER(flow->partitions.next, struct sip_flow_partition, link));
   }
-  leaving_gone(flow);
+  leaving_gone(flow, true);
 }

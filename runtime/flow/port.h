@@ -36,6 +36,14 @@ struct sip_partition {
   int32_t partition;
 };
 
+/* A partition that comes, and what the group committed of it. */
+struct sip_assigned {
+  struct sip_partition name;
+  int64_t next_offset;       /* -1: nothing */
+  struct sip_slice metadata; /* borrowed for the call; what ops->store was given, or another program
+                                wrote */
+};
+
 enum sip_start_at { SIP_START_BEGINNING, SIP_START_END, SIP_START_TIME };
 
 struct sip_source_spec {
@@ -49,7 +57,7 @@ struct sip_source_spec {
 /* What the source tells its owner. */
 struct sip_source_sink {
   void (*on_readable)(void *owner); /* records wait: call take until it gives 0 */
-  void (*on_assigned)(void *owner, const struct sip_partition *partitions, size_t count);
+  void (*on_assigned)(void *owner, const struct sip_assigned *partitions, size_t count);
   /* The partitions are about to go. Unless `lost`, they stay ours until the owner calls
    * ops->give_back: first store what is finished. Several revokes never overlap. */
   void (*on_revoked)(void *owner, const struct sip_partition *partitions, size_t count, bool lost);
@@ -57,6 +65,9 @@ struct sip_source_sink {
    * trying by itself. */
   void (*on_error)(void *owner, const struct sip_err *err, bool fatal);
   void (*on_closed)(void *owner); /* after ops->close: the source is gone */
+  /* Every record below `offset` was taken, and there is none yet from there on. Between the last
+   * record and that offset there may be a gap. NULL: the owner does not care. */
+  void (*on_end)(void *owner, const struct sip_partition *partition, int64_t offset);
 };
 
 struct sip_source_ops {
@@ -71,10 +82,13 @@ struct sip_source_ops {
   struct sip_header (*header)(const struct sip_record *record, size_t index);
   void (*pause)(struct sip_source *source, const struct sip_partition *partition);
   void (*resume)(struct sip_source *source, const struct sip_partition *partition);
-  /** `next_offset` is the first one not finished; committed in the background. Stale partitions are
-   * ignored. */
+  /** `next_offset` is the first one not finished. Committed within a second, or by commit; what
+   *  cannot be is tried again. Stale partitions are ignored.
+   *  @param metadata  UTF-8, committed with it; copied; NULL: none */
   void (*store)(struct sip_source *source, const struct sip_partition *partition,
-                int64_t next_offset);
+                int64_t next_offset, const char *metadata);
+  /** Commits what was stored, in the background. */
+  void (*commit)(struct sip_source *source);
   /** Answer to on_revoked: commits what was stored, then lets the partitions go. */
   void (*give_back)(struct sip_source *source);
   /** Commits what was stored, leaves the group; on_closed follows. No other callback comes in

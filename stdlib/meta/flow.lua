@@ -99,6 +99,7 @@ function M.flow(options) end
 ---@field dead integer
 ---@field unfinished integer
 ---@field redelivered integer attempts after the first, and outputs that were emitted again
+---@field skipped integer events that came again though they were finished, and were passed over
 ---@field error? string
 
 --- What the engine says of each flow, and whether all of them are ready.

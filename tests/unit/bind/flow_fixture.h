@@ -24,7 +24,8 @@ struct fake_log {
   void *owner;
   uv_timer_t *timer;
   int next[PARTITIONS], stored[PARTITIONS], ours[PARTITIONS], paused[PARTITIONS];
-  int limit; /* records of each partition */
+  char metadata[PARTITIONS][4097]; /* stored with it */
+  int limit;                       /* records of each partition */
   int out, most_out, taken, released, given_back, pauses, opened, closed, sends, failing_sends;
   int full_sends, refuse_open, assignments, keyless;
   bool forgets; /* what was lost is not known */
@@ -50,7 +51,7 @@ static inline struct flow_fixture *flow_fixture(void)
 
 static inline void on_timer(uv_timer_t *timer)
 {
-  struct sip_partition partitions[PARTITIONS];
+  struct sip_assigned partitions[PARTITIONS];
   (void)timer;
 
   if (fake.sink == NULL) {
@@ -59,7 +60,9 @@ static inline void on_timer(uv_timer_t *timer)
   if (!fake.ours[0] && fake.assignments == 0) {
     fake.assignments++;
     for (int p = 0; p < PARTITIONS; p++) {
-      partitions[p] = (struct sip_partition){ "events", p };
+      partitions[p] = (struct sip_assigned){ { "events", p },
+                                             fake.metadata[p][0] == '\0' ? -1 : fake.stored[p],
+                                             { fake.metadata[p], strlen(fake.metadata[p]) } };
       fake.ours[p] = 1;
     }
     fake.sink->on_assigned(fake.owner, partitions, PARTITIONS);
@@ -152,12 +155,19 @@ static inline void fake_resume(struct sip_source *source, const struct sip_parti
 }
 
 static inline void fake_store(struct sip_source *source, const struct sip_partition *partition,
-                              int64_t next_offset)
+                              int64_t next_offset, const char *metadata)
 {
   (void)source;
   CHECK(fake.ours[partition->partition]);
-  CHECK(next_offset > fake.stored[partition->partition]);
+  CHECK(next_offset >= fake.stored[partition->partition]);
+  CHECK(strlen(metadata) < sizeof fake.metadata[0]);
   fake.stored[partition->partition] = (int)next_offset;
+  (void)strcpy(fake.metadata[partition->partition], metadata);
+}
+
+static inline void fake_commit(struct sip_source *source)
+{
+  (void)source; /* what is stored counts at once */
 }
 
 static inline void fake_give_back(struct sip_source *source)
@@ -253,8 +263,8 @@ static inline const struct sip_port *fake_port(void)
 {
   static const struct sip_source_ops source_ops = { fake_open,         fake_take,   fake_release,
                                                     fake_header_count, fake_header, fake_pause,
-                                                    fake_resume,       fake_store,  fake_give_back,
-                                                    fake_close };
+                                                    fake_resume,       fake_store,  fake_commit,
+                                                    fake_give_back,    fake_close };
   static const struct sip_producer_ops producer_ops = { fake_send, fake_lost };
   static const struct sip_port port = { &source_ops, NULL, { &producer_ops, NULL } };
 

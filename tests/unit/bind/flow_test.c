@@ -407,13 +407,17 @@ static void whatever_happens_nothing_is_lost(unsigned seed)
   (void)snprintf(script, sizeof script,
                  HEAD
                  "math.randomseed(%u)\n"
+                 "local seen = {} shared.distinct = 0\n"
                  "register{ group='g', topics={'events'}, concurrency=16, max_events=60,\n"
                  "dispatch=function(r, ticket, kept)\n"
                  "  local dice = math.random(20)\n"
                  "  kept = kept or r ticket:keep(kept)\n"
+                 "  local id = kept.partition .. ':' .. kept.offset\n"
                  "  if dice == 1 then return math.random(5) end\n"
                  "  if dice == 2 then ticket:emit('out', nil, 'x') end\n"
                  "  enter(kept) local slept = task.sleep(math.random(0, 3) .. 'ms') leave(kept)\n"
+                 "  if slept and not seen[id] then seen[id], shared.distinct = true, "
+                 "shared.distinct + 1 end\n"
                  "  return slept or false end }",
                  seed);
   (void)begin(script, 150);
@@ -447,6 +451,7 @@ static void whatever_happens_nothing_is_lost(unsigned seed)
     }
   }
   CHECK(fake.most_out <= 60 + 16);
+  CHECK_INT(global("distinct"), PARTITIONS * 150); /* what is skipped was handled before */
   end();
 }
 

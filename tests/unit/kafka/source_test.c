@@ -23,6 +23,10 @@ struct owner {
   char values[MAX_SEEN][16];
   int64_t offsets[MAX_SEEN];
   struct sip_err err;
+  size_t ends;
+  int64_t end;
+  int64_t next_offset; /* of the last assignment, when it was of one partition */
+  char metadata[5000];
 };
 
 static void take_all(struct owner *owner)
@@ -40,7 +44,7 @@ static void take_all(struct owner *owner)
                      records[i].value.data == NULL ? "" : records[i].value.data);
       owner->offsets[owner->seen++] = records[i].offset;
       if (owner->store) {
-        owner->ops->store(owner->source, &partition, records[i].offset + 1);
+        owner->ops->store(owner->source, &partition, records[i].offset + 1, NULL);
       }
       owner->ops->release(&records[i]);
     }
@@ -57,11 +61,15 @@ static void on_readable(void *arg)
   }
 }
 
-static void on_assigned(void *arg, const struct sip_partition *partitions, size_t count)
+static void on_assigned(void *arg, const struct sip_assigned *partitions, size_t count)
 {
   struct owner *owner = arg;
 
-  (void)partitions;
+  if (count == 1) {
+    owner->next_offset = partitions[0].next_offset;
+    (void)snprintf(owner->metadata, sizeof owner->metadata, "%.*s", (int)partitions[0].metadata.len,
+                   partitions[0].metadata.data == NULL ? "" : partitions[0].metadata.data);
+  }
   owner->assigned++;
   owner->partitions += count;
 }
@@ -96,8 +104,20 @@ static void on_closed(void *arg)
   owner->source = NULL;
 }
 
-static const struct sip_source_sink sink = { on_readable, on_assigned, on_revoked, on_error,
-                                             on_closed };
+static void on_end(void *arg, const struct sip_partition *partition, int64_t offset)
+{
+  struct owner *owner = arg;
+
+  CHECK_STR(partition->topic, "numbers");
+  if (owner->partitions == 1) { /* never before what lies in front of it was taken */
+    CHECK(owner->seen == 0 || offset == owner->offsets[owner->seen - 1] + 1);
+    owner->end = offset;
+  }
+  owner->ends++;
+}
+
+static const struct sip_source_sink sink = { on_readable, on_assigned, on_revoked,
+                                             on_error,    on_closed,   on_end };
 
 static void open_source(struct owner *owner, const char *group, const char *topic,
                         enum sip_start_at start_at, int64_t start_ms)
@@ -174,6 +194,12 @@ static void a_reopened_group_goes_on_after_what_was_stored(void)
   CHECK_STR(owner.values[0], "0");
   CHECK_STR(owner.values[9], "9");
   CHECK_INT(owner.offsets[9], 9);
+  while (owner.end < 10) {
+    size_t ends = owner.ends;
+
+    fixture_wait(&fixture, &owner.ends, ends + 1, 10000);
+  }
+  CHECK_INT(owner.end, 10);
   close_source(&owner);
   CHECK_INT(owner.errors, 0);
   write_numbers(&fixture, "numbers", 10, 13, 0);
@@ -195,12 +221,14 @@ static void what_was_not_stored_comes_again(void)
   write_numbers(&fixture, "numbers", 0, 5, 0);
   open_source(&owner, "g", "numbers", SIP_START_BEGINNING, 0);
   fixture_wait(&fixture, &owner.seen, 5, 15000);
-  owner.ops->store(owner.source, &partition, 2);
+  owner.ops->store(owner.source, &partition, 2, "beside it");
   close_source(&owner);
   again = (struct owner){ .fixture = &fixture };
   open_source(&again, "g", "numbers", SIP_START_BEGINNING, 0);
   fixture_wait(&fixture, &again.seen, 3, 15000);
   CHECK_STR(again.values[0], "2");
+  CHECK_INT(again.next_offset, 2);
+  CHECK_STR(again.metadata, "beside it");
   close_source(&again);
   fixture_deinit(&fixture);
 }
