@@ -24,6 +24,7 @@ enum {
   FLUSH_MIN_MS = 500, /* for notices, when the drain took all the time there was */
   SLICE_MS = 5000,    /* longest that a script may hold the loop, at load too */
   LEAVE_MS = 2000,    /* to commit and leave the groups after the drain's own limit */
+  HURRY_MS = 2000,    /* for the same after a second signal */
 };
 
 /* --- the end --- */
@@ -61,8 +62,10 @@ static void host_flush(void *arg)
     return;
   }
   host->flushing = true;
-  if (sip_call_start(host->vm, "sipeat.service", "flush", push_flush, host, host_on_flushed, host,
-                     NULL, &err) < 0) {
+  if (host->hurried) {
+    host->phase = SIP_HOST_STOPPED;
+  } else if (sip_call_start(host->vm, "sipeat.service", "flush", push_flush, host, host_on_flushed,
+                            host, NULL, &err) < 0) {
     host_on_flushed(host, err.code, &err);
   }
 }
@@ -108,6 +111,23 @@ void sip_host_stop(struct sip_host *host)
   }
 }
 
+/* What runs is stopped and not committed; what has finished is. */
+static void host_hurry(struct sip_host *host, int number)
+{
+  struct sip_err err = { 0 };
+
+  host->hurried = true;
+  host->exit_code = 128 + number;
+  sip_log(SIP_LOG_INFO, "host", NULL,
+          "%s: stopping what is in flight (once more ends without a commit)", strsignal(number));
+  if (host->flushing || sip_modules_drain(host->vm, 0, host_flush, host, &err) <
+                          0) { /* the engine was there before */
+    host->phase = SIP_HOST_STOPPED;
+    return;
+  }
+  (void)uv_timer_start(&host->drain_timer, host_on_drain_limit, HURRY_MS, 0); /* has a callback */
+}
+
 static void host_on_signal(uv_signal_t *handle, int number)
 {
   struct sip_host *host = handle->data;
@@ -116,8 +136,12 @@ static void host_on_signal(uv_signal_t *handle, int number)
     sip_host_reload(host);
     return;
   }
+  if (host->hurried || (host->signal_number != 0 && host->phase != SIP_HOST_DRAINING)) {
+    _exit(128 + number); /* asked three times, or not even running */
+  }
   if (host->signal_number != 0) {
-    _exit(128 + number); /* asked twice: at once */
+    host_hurry(host, number);
+    return;
   }
   host->signal_number = number;
   sip_log(SIP_LOG_INFO, "host", NULL, "%s: finishing what is in flight (once more ends at once)",

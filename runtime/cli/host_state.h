@@ -39,6 +39,7 @@ struct sip_host {
 
   uv_loop_t loop;
   bool loop_open, drain_timer_open, flushing;
+  bool hurried; /* a second signal came */
   uv_signal_t signals[SIP_HOST_SIGNALS];
   size_t signal_count; /* initialised ones */
   uv_timer_t drain_timer;

@@ -9,7 +9,7 @@ import struct
 import time
 
 CREATE_TOPICS, DELETE_TOPICS, LIST_OFFSETS, METADATA = 19, 20, 2, 3
-OFFSET_FETCH, FIND_COORDINATOR, LIST_GROUPS, DESCRIBE_GROUPS = 9, 10, 16, 15
+OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR, LIST_GROUPS, DESCRIBE_GROUPS = 8, 9, 10, 16, 15
 ALTER_CONFIGS = 44  # IncrementalAlterConfigs
 NOT_READY = (14, 15, 16)  # coordinator loading, not available, not the coordinator
 
@@ -210,6 +210,17 @@ class Client:
 
         r.array(lambda: (r.string(), r.array(partition)))
         return found
+
+    def commit(self, group, topic, offsets):
+        """Commits {partition: (next offset, metadata)} for a group that has no members."""
+        parts = array(struct.pack(">iq", index, offset) + string(metadata)
+                      for index, (offset, metadata) in offsets.items())
+        body = string(group) + struct.pack(">i", -1) + string("") + struct.pack(">q", -1)
+        r = self.ask(OFFSET_COMMIT, 2, body + array([string(topic) + parts]))
+        for _, answers in r.array(lambda: (r.string(), r.array(lambda: r.take("ih")))):
+            for index, code in answers:
+                if code:
+                    raise WireError(f"commit {topic} partition {index} for {group}", code)
 
     def lag(self, group, topic):
         """Records of the topic that the group has not finished; all of them when it never committed."""
