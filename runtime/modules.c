@@ -7,6 +7,7 @@
 #include "flow/engine.h"
 #include "http/http_lua.h"
 #include "kafka/kafka_lua.h"
+#include "outbox/outbox_lua.h"
 #include "sqlite/sqlite_lua.h"
 #include "vm/vm.h"
 
@@ -69,7 +70,7 @@ int sip_modules_start(struct sip_vm *vm, struct sip_err *err)
   if (rc == 0) {
     rc = sip_sqlite_lua_start(vm, err);
   }
-  return rc;
+  return rc < 0 ? rc : sip_outbox_lua_start(vm, err);
 }
 
 int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settings *settings,
@@ -83,6 +84,19 @@ int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settin
   }
   if (rc == 0) {
     sip_engine_set_port(engine, sip_kafka_lua_port(vm));
+  }
+  return rc;
+}
+
+int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, bool path_is_fixed,
+                                 struct sip_err *err)
+{
+  struct sip_outlet way_in = { NULL, NULL };
+  int rc = sip_outbox_lua_attach(vm, outbox, path_is_fixed, &sip_kafka_lua_port(vm)->patient,
+                                 &way_in, err);
+
+  if (rc == 0) {
+    sip_kafka_lua_set_outbox(vm, &way_in);
   }
   return rc;
 }
@@ -112,6 +126,9 @@ int sip_modules_commit(struct sip_vm *vm, struct sip_err *err)
   int rc = sip_flow_lua_engine(&engine, vm, err);
   struct sip_err late = { 0 };
 
+  if (rc == 0) {
+    rc = sip_outbox_lua_open(vm, err); /* before its flows take events */
+  }
   if (rc == 0) {
     rc = sip_engine_commit(engine, err);
   }
@@ -152,6 +169,7 @@ int sip_modules_drain(struct sip_vm *vm, uint64_t limit_ms, void (*on_done)(void
 void sip_modules_stop(struct sip_vm *vm)
 {
   sip_flow_lua_stop(vm); /* before the driver whose sources it holds */
+  sip_outbox_lua_stop(vm);
   sip_kafka_lua_stop(vm);
   sip_http_lua_stop(vm);
   sip_sqlite_lua_stop(vm);

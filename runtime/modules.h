@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct sip_kafka_settings;
+struct sip_outbox;
 struct sip_vm;
 
 /** Provides every module to the state. @return 0 or a negative code */
@@ -18,6 +19,13 @@ int sip_modules_start(struct sip_vm *vm, struct sip_err *err);
  *  @return 0 or a negative code */
 int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settings *settings,
                                 struct sip_err *err);
+
+/** Gives the state the process's outbox, which is borrowed until stop, after the cluster was named.
+ * The first state of a process also takes its records to the broker. `path_is_fixed`: the script
+ * does not choose the file.
+ *  @return 0 or a negative code */
+int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, bool path_is_fixed,
+                                 struct sip_err *err);
 
 /** Whether a broker answers. */
 bool sip_modules_connected(struct sip_vm *vm);

@@ -8,6 +8,7 @@ local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
+local outbox = require "sipeat.core.outbox"
 local run = require "sipeat.flow_run"
 local sys = require "sipeat.core.sys"
 
@@ -40,6 +41,7 @@ local FLOW = opts.spec("sipeat.flow", {
   retry = { "table", default = { attempts = 5, backoff = { "200ms", "30s" } }, spec = RETRY },
   budget = { "table", spec = BUDGET },
   dead_letter = { "boolean|string", default = true },
+  outbox = { "boolean", default = false },
   on = { "table", required = true },
   on_dead = { "handler" },
 })
@@ -151,6 +153,9 @@ function M.flow(options)
     on_dead = o.on_dead,
     logger = log.new(o.group),
   }
+  if o.outbox then
+    outbox.want()
+  end
   local ok, message = pcall(core.register, {
     group = o.group,
     topics = topics_of(o, 2),
@@ -165,6 +170,7 @@ function M.flow(options)
     slice_ms = budget.time,
     key_header = key_header,
     key_of = key_of,
+    outbox = o.outbox,
     finish = run.finish,
     start = not o.timeout and run.starter(flow) or nil,
     dispatch = function(...)

@@ -5,12 +5,18 @@
 -- headers as a list of { name, value }; key, value and a header's value may be nil.
 local core = require "sipeat.core.kafka"
 local opts = require "sipeat.opts"
+local outbox = require "sipeat.core.outbox"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 
 local M = {}
 
-local QUEUE_FULL_PAUSE = "5ms" -- until librdkafka has sent some of what waits
+local PAUSES = { "5ms", "20ms", "100ms" } -- until there is room where records wait
+local FULL = { _QUEUE_FULL = true, QUEUE_FULL = true } -- of librdkafka, and of the outbox
+
+local PRODUCER = opts.spec("sipeat.kafka.producer", {
+  outbox = { "boolean", default = false },
+})
 
 local SEND = opts.spec("sipeat.kafka.send", {
   topic = { "string", required = true },
@@ -136,16 +142,18 @@ local function header_list(headers, level)
   return names
 end
 
--- Hands a checked record over; waits while the local queue is full.
-local function start(o)
+-- Hands a checked record over; waits while there is no room for it.
+local function start(o, to_outbox)
+  local pauses = 0
   while true do
     local sent, message, code =
-      core.send(o.topic, o.key, o.value, o.headers, o.partition, o.timestamp)
-    if sent or code ~= "_QUEUE_FULL" then
+      core.send(o.topic, o.key, o.value, o.headers, o.partition, o.timestamp, to_outbox)
+    if sent or not FULL[code] then
       return sent, message, code
     end
     local slept
-    slept, message, code = task.sleep(QUEUE_FULL_PAUSE)
+    pauses = math.min(pauses + 1, #PAUSES)
+    slept, message, code = task.sleep(PAUSES[pauses])
     if not slept then
       return nil, message, code
     end
@@ -155,14 +163,15 @@ end
 local Producer = {}
 Producer.__index = Producer
 
---- Sends one record and waits until the broker has acknowledged it.
----@return table? report { topic, partition, offset }
+--- Sends one record and waits until the broker has acknowledged it; through the outbox, until it
+--- is safe on the disk.
+---@return table? report { topic, partition, offset }, or { topic, queued = true }
 ---@return string? message
 ---@return string? code
-function Producer.send(_, record)
+function Producer.send(self, record)
   local o = SEND(record)
   o.headers = header_list(o.headers, 2)
-  local sent, message, code = start(o)
+  local sent, message, code = start(o, self.outbox)
   if not sent then
     return nil, message, code
   end
@@ -171,14 +180,14 @@ end
 
 --- Sends a list of records and waits for all of them. A list of the same length: a report, or
 --- { message, code } for a record that failed. nil, message, code only when the wait was cancelled.
-function Producer.send_many(_, records)
+function Producer.send_many(self, records)
   local checked, results, waiting = {}, {}, {}
   for i, record in ipairs(records) do
     checked[i] = SEND(record)
     checked[i].headers = header_list(checked[i].headers, 2)
   end
   for i, o in ipairs(checked) do
-    local sent, message, code = start(o)
+    local sent, message, code = start(o, self.outbox)
     if code == "ECANCELED" then
       return nil, message, code
     end
@@ -197,9 +206,14 @@ function Producer.send_many(_, records)
   return results
 end
 
---- The process's producer: idempotent, acknowledged by all replicas, partitioned by key.
-function M.producer()
-  return setmetatable({}, Producer)
+--- The process's producer: idempotent, acknowledged by all replicas, partitioned by key. With
+--- `outbox = true` records are taken by the local disk first (sipeat.outbox).
+function M.producer(options)
+  local o = PRODUCER(options)
+  if o.outbox then
+    outbox.want()
+  end
+  return setmetatable({ outbox = o.outbox }, Producer)
 end
 
 local Consumer = {}

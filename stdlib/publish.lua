@@ -13,24 +13,26 @@ local PUBLISH = opts.spec("sipeat.publish", {
   source = { "string" },
   trace = { "string" },
   attributes = { "table" },
+  outbox = { "boolean", default = false },
   mode = { "string", enum = { "binary", "structured", "plain", "body" } },
 })
 
 --- Writes an event to its topic and waits until it is acknowledged. { topic, partition, offset, id
---- } or nil, message, code.
-function M.send(ev, topic, mode)
+--- } (through the outbox { topic, queued = true, id }) or nil, message, code.
+function M.send(ev, topic, mode, outbox)
   local value, headers, code = event.encode(ev, { mode = mode })
   if not value then
     return nil, headers, code
   end
   local report, message
-  report, message, code = kafka.producer():send {
+  report, message, code = kafka.producer({ outbox = outbox }):send {
     topic = topic, key = ev.key, value = value, headers = headers,
   }
   if not report then
     return nil, ("publish %s to %s: %s"):format(tostring(ev.type), topic, message), code
   end
-  return { topic = report.topic, partition = report.partition, offset = report.offset, id = ev.id }
+  report.id = ev.id
+  return report
 end
 
 --- Makes an event of a definition (or of a type's name: then the data goes unchecked) and sends it.
@@ -47,8 +49,8 @@ function M.publish(kind, data, options)
     local why = "sipeat.publish %s: which topic? Give it with { topic = … }, or in the definition"
     error(why:format(tostring(kind)), 2)
   end
-  local mode = o.mode
-  o.mode, o.topic = nil, topic
+  local mode, outbox = o.mode, o.outbox
+  o.mode, o.outbox, o.topic = nil, nil, topic
   local ev, message, code
   if typed then
     ev, message, code = kind:new(data, o)
@@ -58,7 +60,7 @@ function M.publish(kind, data, options)
   if not ev then
     return nil, message, code
   end
-  return M.send(ev, topic, mode)
+  return M.send(ev, topic, mode, outbox)
 end
 
 return M

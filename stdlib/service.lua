@@ -30,7 +30,12 @@ function M.unready()
   elseif status.phase ~= "running" then
     reasons[#reasons + 1] = "draining: events in flight are finished, new ones are not taken"
   end
-  local flows = flow.status()
+  local flows = {} -- those that need a broker now: with an outbox, outputs are safe without one
+  for _, one in ipairs(flow.status()) do
+    if status.connected or not one.outbox then
+      flows[#flows + 1] = one
+    end
+  end
   if #flows > 0 and not status.connected then
     reasons[#reasons + 1] = "no broker answers"
   end
@@ -196,6 +201,38 @@ local function flow_metrics(page)
   end
 end
 
+local OUTBOX_GAUGES = {
+  { "queued", "queued_records", "Records on the disk that no broker has acknowledged." },
+  { "queued_bytes", "queued_bytes", "Their bytes." },
+  { "refused", "refused_records", "Records on the disk that the broker will never take." },
+}
+local OUTBOX_COUNTERS = {
+  { "put", "put", "Records taken in." },
+  { "sent", "sent", "Records acknowledged by a broker." },
+  { "turned_away", "full", "Records that found no room." },
+  { "refusals", "refused", "Records refused by the broker for good." },
+  { "dropped", "dropped", "Records lost because it was full (drop_oldest)." },
+  { "repeated", "repeated", "Records sent again after a failure." },
+  { "commits", "commits", "Transactions on the disk, each of any number of records." },
+}
+
+local function outbox_metrics(page)
+  local status = require("sipeat.core.outbox").status()
+  if not status or not status.open then
+    return
+  end
+  for _, one in ipairs(OUTBOX_GAUGES) do
+    page:family("sipeat_outbox_" .. one[2], "gauge", one[3], status[one[1]])
+  end
+  page:family("sipeat_outbox_oldest_seconds", "gauge", "How long the oldest record has waited.",
+    status.oldest_age_ms / 1000)
+  page:family("sipeat_outbox_writable", "gauge", "0 while the file cannot be written.",
+    status.trouble and 0 or 1)
+  for _, one in ipairs(OUTBOX_COUNTERS) do
+    page:family("sipeat_outbox_" .. one[2], "counter", one[3], status[one[1]])
+  end
+end
+
 local function discord_metrics(page)
   local stats = require("sipeat.discord").stats()
   page:family("sipeat_discord_queued", "gauge", "Notices that wait.", stats.queued)
@@ -210,6 +247,7 @@ local function metrics()
   local page = setmetatable({}, Page)
   host_metrics(page)
   flow_metrics(page)
+  outbox_metrics(page)
   discord_metrics(page)
   require "sipeat.guard_metrics"(page)
   page[#page + 1] = "# EOF\n"

@@ -25,6 +25,7 @@ local LAZY = {
   money = { "sipeat.money" },
   observers = { "sipeat.observers" },
   opts = { "sipeat.opts" },
+  outbox = { "sipeat.outbox" },
   permanent = { "sipeat.failure", "permanent" },
   publish = { "sipeat.publish", "publish" },
   rate_limit = { "sipeat.rate_limit" },

@@ -12,7 +12,7 @@ struct sip_kafka {
   uv_loop_t *loop;                     /* borrowed */
   struct sip_kafka_settings *settings; /* NULL until configured */
   struct sip_kafka_health *health;     /* NULL until the first client */
-  struct sip_producer *producer;
+  struct sip_producer *producer, *patient;
   struct sip_list sources; /* open ones; each unlinks itself */
   struct sip_port port;
   unsigned refs; /* clients, and 1 for the owner */
@@ -28,14 +28,19 @@ int sip_kafka_new(struct sip_kafka **out, uv_loop_t *loop, struct sip_err *err)
     kafka->loop = loop;
     kafka->refs = 1;
     sip_list_init(&kafka->sources);
-    rc = sip_producer_new(&kafka->producer, kafka);
+    rc = sip_producer_new(&kafka->producer, kafka, false);
+  }
+  if (rc == 0) {
+    rc = sip_producer_new(&kafka->patient, kafka, true);
   }
   if (rc < 0) {
+    sip_producer_free(kafka == NULL ? NULL : kafka->producer);
     free(kafka);
     return sip_err_set(err, rc, "kafka: out of memory");
   }
   kafka->port.source = sip_source_operations();
-  kafka->port.producer = (struct sip_outlet){ sip_producer_operations(), kafka };
+  kafka->port.producer = (struct sip_outlet){ sip_producer_operations(), kafka->producer };
+  kafka->port.patient = (struct sip_outlet){ sip_producer_operations(), kafka->patient };
   kafka->port.driver = kafka;
   *out = kafka;
   return 0;
@@ -84,6 +89,7 @@ void sip_kafka_unref(struct sip_kafka *kafka)
   if (--kafka->refs == 0) {
     sip_kafka_health_close(kafka->health);
     sip_producer_free(kafka->producer);
+    sip_producer_free(kafka->patient);
     sip_kafka_settings_free(kafka->settings);
     free(kafka);
   }
@@ -97,6 +103,7 @@ void sip_kafka_close(struct sip_kafka *kafka, uint64_t flush_ms)
   kafka->closing = true;
   sip_source_close_all(&kafka->sources);
   sip_producer_close(kafka->producer, flush_ms);
+  sip_producer_close(kafka->patient, sip_kafka_connected(kafka) ? flush_ms : 0);
   sip_kafka_unref(kafka);
 }
 
@@ -113,6 +120,11 @@ bool sip_kafka_connected(const struct sip_kafka *kafka)
 size_t sip_kafka_pending(const struct sip_kafka *kafka)
 {
   return sip_producer_pending(kafka->producer);
+}
+
+void sip_kafka_set_outbox(struct sip_kafka *kafka, const struct sip_outlet *outbox)
+{
+  kafka->port.outbox = *outbox;
 }
 
 uv_loop_t *sip_kafka_loop(const struct sip_kafka *kafka)
@@ -133,9 +145,4 @@ const struct sip_kafka_settings *sip_kafka_settings(const struct sip_kafka *kafk
 struct sip_list *sip_kafka_sources(struct sip_kafka *kafka)
 {
   return &kafka->sources;
-}
-
-struct sip_producer *sip_kafka_producer(struct sip_kafka *kafka)
-{
-  return kafka->producer;
 }

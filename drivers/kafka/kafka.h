@@ -37,6 +37,9 @@ bool sip_kafka_connected(const struct sip_kafka *kafka);
 /** Records that wait for their report. */
 size_t sip_kafka_pending(const struct sip_kafka *kafka);
 
+/** Puts a way to the outbox into the port; ops NULL: there is none. */
+void sip_kafka_set_outbox(struct sip_kafka *kafka, const struct sip_outlet *outbox);
+
 /* --- for this driver's files --- */
 
 /** 0 when clients can be made: brokers are set and the engine is not closing. */
@@ -45,7 +48,6 @@ uv_loop_t *sip_kafka_loop(const struct sip_kafka *kafka);
 struct sip_kafka_health *sip_kafka_health(const struct sip_kafka *kafka);
 const struct sip_kafka_settings *sip_kafka_settings(const struct sip_kafka *kafka);
 struct sip_list *sip_kafka_sources(struct sip_kafka *kafka);
-struct sip_producer *sip_kafka_producer(struct sip_kafka *kafka);
 void sip_kafka_ref(struct sip_kafka *kafka);
 void sip_kafka_unref(struct sip_kafka *kafka);
 

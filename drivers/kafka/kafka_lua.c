@@ -87,6 +87,13 @@ const struct sip_port *sip_kafka_lua_port(struct sip_vm *vm)
   return sip_kafka_port(engine(vm));
 }
 
+void sip_kafka_lua_set_outbox(struct sip_vm *vm, const struct sip_outlet *outbox)
+{
+  if (engine(vm) != NULL) {
+    sip_kafka_set_outbox(engine(vm), outbox);
+  }
+}
+
 bool sip_kafka_lua_connected(struct sip_vm *vm)
 {
   return engine(vm) != NULL && sip_kafka_connected(engine(vm));

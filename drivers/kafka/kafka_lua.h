@@ -9,6 +9,7 @@
 
 struct sip_kafka;
 struct sip_kafka_settings;
+struct sip_outlet;
 struct sip_port;
 struct sip_vm;
 
@@ -21,6 +22,9 @@ int sip_kafka_lua_configure(struct sip_vm *vm, const struct sip_kafka_settings *
 
 /** What the flow engine takes, from start until stop. */
 const struct sip_port *sip_kafka_lua_port(struct sip_vm *vm);
+
+/** Names the outbox, for `outbox = true`; ops NULL: there is none. */
+void sip_kafka_lua_set_outbox(struct sip_vm *vm, const struct sip_outlet *outbox);
 
 /** Whether a broker answers, for /ready. */
 bool sip_kafka_lua_connected(struct sip_vm *vm);

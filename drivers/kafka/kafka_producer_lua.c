@@ -1,11 +1,12 @@
 /* kafka_producer_lua.c - sending from Lua.
  *
- * send(topic, key?, value?, headers?, partition?, timestamp_ms?) -> sent | nil, message, code
- *   hands the record over; headers is a list of {name, value?}. Fails at once with "QUEUE_FULL"
- * when the local queue is full, "MSG_SIZE_TOO_LARGE" and the like. sent:wait() -> {topic,
- * partition, offset} | nil, message, code waits for the acknowledgement, or gives what came
- * already. One waiter at a time ("EBUSY"). A send that nobody waits for is delivered all the same.
- * Loop thread. */
+ * send(topic, key?, value?, headers?, partition?, timestamp_ms?, outbox?) -> sent | nil, message,
+ * code
+ *   hands the record over, with `outbox` to the local disk; headers is a list of {name, value?}.
+ * Fails at once with "_QUEUE_FULL" when the local queue is full, "MSG_SIZE_TOO_LARGE" and the like.
+ * sent:wait() -> {topic, partition, offset} | nil, message, code waits for the acknowledgement, or
+ * gives what came already; of the outbox {topic, queued = true}. One waiter at a time ("EBUSY"). A
+ * send that nobody waits for is delivered all the same. Loop thread. */
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
 #include "vm/task.h"
@@ -80,6 +81,11 @@ static int sent_push(lua_State *L, const struct sent *sent, int box)
   lua_createtable(L, 0, 3);
   lua_getiuservalue(L, box, 1);
   lua_setfield(L, -2, "topic");
+  if (sent->partition < 0) { /* it is in the outbox, and has no place in the topic yet */
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "queued");
+    return 1;
+  }
   lua_pushinteger(L, sent->partition);
   lua_setfield(L, -2, "partition");
   lua_pushinteger(L, sent->offset);
@@ -164,12 +170,16 @@ static const struct sip_header *read_headers(lua_State *L, int arg, size_t *coun
 int sip_l_kafka_send(lua_State *L)
 {
   struct sip_kafka *kafka = sip_kafka_of(L);
-  const struct sip_port *port = sip_kafka_port(kafka);
+  const struct sip_outlet *outlet =
+    lua_toboolean(L, 7) ? &sip_kafka_port(kafka)->outbox : &sip_kafka_port(kafka)->producer;
   struct sip_output output = { .topic = luaL_checkstring(L, 1) };
   struct sip_err err;
   struct sent **box;
   int rc;
 
+  if (outlet->ops == NULL) {
+    return luaL_error(L, "send: this program has no outbox (sipeat run and sipeat dev have)");
+  }
   output.key = opt_slice(L, 2);
   output.value = opt_slice(L, 3);
   output.partition = (int32_t)luaL_optinteger(L, 5, -1);
@@ -187,7 +197,7 @@ int sip_l_kafka_send(lua_State *L)
   if (*box == NULL) {
     return luaL_error(L, "send: out of memory");
   }
-  rc = port->producer.ops->send(port->producer.driver, &output, sent_on_report, *box, &err);
+  rc = outlet->ops->send(outlet->driver, &output, sent_on_report, *box, &err);
   if (rc < 0) {
     (*box)->reported = true; /* no report follows: the box alone owns it */
     return sip_push_err(L, &err);

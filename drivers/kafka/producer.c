@@ -27,6 +27,9 @@ static const struct sip_client_property producer_properties[] = {
   /* How long a topic may be missing before its records fail; the stock 30 s is for clusters that
      are slow to tell. */
   { "topic.metadata.propagation.max.ms", "10000", false },
+  /* Only of a patient one, so the last: a record that waits as long as it takes is not overtaken by
+     the one behind it. */
+  { "message.timeout.ms", "0", true },
 };
 
 /* What one record's report needs; librdkafka carries the pointer. */
@@ -52,13 +55,14 @@ struct sip_producer {
   struct sip_list lanes;
   struct lane *current; /* NULL until the first record, and after a fatal error */
   size_t pending;
+  bool patient;
   bool closing;
   const rd_kafka_message_t *failed; /* borrowed: while its report is told */
   struct sip_output lost;           /* what it was, once somebody has asked */
   struct sip_header *lost_headers;  /* owned: its headers */
 };
 
-int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka)
+int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka, bool patient)
 {
   struct sip_producer *producer = calloc(1, sizeof *producer);
 
@@ -66,6 +70,7 @@ int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka)
     return UV_ENOMEM;
   }
   producer->kafka = kafka;
+  producer->patient = patient;
   sip_list_init(&producer->lanes);
   *out = producer;
   return 0;
@@ -136,7 +141,7 @@ static ssize_t lost_headers(const rd_kafka_message_t *message, struct sip_header
 
 static const struct sip_output *producer_lost(void *driver)
 {
-  struct sip_producer *producer = sip_kafka_producer(driver);
+  struct sip_producer *producer = driver;
   const rd_kafka_message_t *message = producer->failed;
   ssize_t count;
 
@@ -221,7 +226,8 @@ static int producer_open_lane(struct sip_producer *producer, struct sip_err *err
     .type = RD_KAFKA_PRODUCER,
     .events = RD_KAFKA_EVENT_DR,
     .properties = producer_properties,
-    .property_count = sizeof producer_properties / sizeof producer_properties[0],
+    .property_count =
+      sizeof producer_properties / sizeof producer_properties[0] - (producer->patient ? 0 : 1),
     .on_events = lane_on_events,
   };
   struct lane *lane = calloc(1, sizeof *lane);
@@ -309,7 +315,7 @@ static int lane_produce(struct lane *lane, const struct sip_output *output, stru
 int sip_producer_send(void *driver, const struct sip_output *output, sip_report_fn on_report,
                       void *arg, struct sip_err *err)
 {
-  struct sip_producer *producer = sip_kafka_producer(driver);
+  struct sip_producer *producer = driver;
   struct report *report;
   struct lane *lane;
   int rc;
@@ -356,8 +362,10 @@ static void lane_on_flushed(struct sip_work *work, int status)
   (void)status; /* nobody cancels it */
   lane->flushing = false;
   if (lane->pending > 0) {
-    sip_log(SIP_LOG_WARN, "kafka", NULL, "not acknowledged before the end: %zu records",
-            lane->pending);
+    if (!lane->producer->patient) {
+      sip_log(SIP_LOG_WARN, "kafka", NULL, "not acknowledged before the end: %zu records",
+              lane->pending);
+    }
     (void)rd_kafka_purge(lane->client.rk,
                          RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                            RD_KAFKA_PURGE_F_NON_BLOCKING); /* its reports arrive as events */

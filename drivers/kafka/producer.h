@@ -9,14 +9,16 @@
 #include "core/err.h"
 #include "flow/port.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct sip_kafka;
 struct sip_producer;
 
-/** @return 0 or UV_ENOMEM */
-int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka);
+/** `patient`: a record never fails for want of time (message.timeout.ms=0). @return 0 or UV_ENOMEM
+ */
+int sip_producer_new(struct sip_producer **out, struct sip_kafka *kafka, bool patient);
 
 /** Frees what is left when no client is open any more. Accepts NULL. */
 void sip_producer_free(struct sip_producer *producer);
@@ -28,7 +30,7 @@ void sip_producer_close(struct sip_producer *producer, uint64_t flush_ms);
 /** Records that wait for their report. */
 size_t sip_producer_pending(const struct sip_producer *producer);
 
-/** As struct sip_producer_ops of flow/port.h: `driver` is a struct sip_kafka. At most
+/** As struct sip_producer_ops of flow/port.h: `driver` is a struct sip_producer. At most
  * queue.buffering.max.messages (100,000) and queue.buffering.max.kbytes (65,536) wait. A record
  * larger than message.max.bytes (1,000,000) is refused with SIP_ETOOBIG. */
 int sip_producer_send(void *driver, const struct sip_output *output, sip_report_fn on_report,

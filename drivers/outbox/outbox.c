@@ -197,8 +197,10 @@ static void client_on_wakeup(void *arg)
   while ((node = sip_list_shift(&reports)) != NULL) {
     struct sip_outbox_record *record = SIP_CONTAINER(node, struct sip_outbox_record, link);
 
+    client->failed = record->failed ? record : NULL;
     record->on_report(record->arg, record->failed ? failure.code : 0, -1, -1,
                       record->failed ? &failure : NULL);
+    client->failed = NULL;
     client->pending--; /* behind the report, which may detach the client */
     sip_outbox_record_free(record);
   }
@@ -256,6 +258,7 @@ void sip_outbox_client_look(struct sip_outbox_client *client)
   if (client->forwarder != NULL) {
     sip_outbox_forwarder_free(client->forwarder);
   }
+  free(client->lost_headers);
   free(client);
 }
 
@@ -393,9 +396,35 @@ static int outbox_send(void *driver, const struct sip_output *output, sip_report
   return rc;
 }
 
+static const struct sip_output *outbox_lost(void *driver)
+{
+  struct sip_outbox_client *client = driver;
+  const struct sip_outbox_record *record = client->failed;
+  int count;
+
+  if (record == NULL) {
+    return NULL;
+  }
+  if (client->lost_headers == NULL) {
+    client->lost_headers = calloc(SIP_OUTBOX_MAX_HEADERS, sizeof *client->lost_headers);
+  }
+  count = client->lost_headers == NULL ? UV_ENOMEM
+                                       : sip_outbox_record_headers(record, client->lost_headers);
+  if (count < 0) {
+    return NULL;
+  }
+  client->lost = (struct sip_output){ .topic = record->topic,
+                                      .key = record->key,
+                                      .value = record->value,
+                                      .headers = client->lost_headers,
+                                      .header_count = (size_t)count,
+                                      .partition = -1 };
+  return &client->lost;
+}
+
 const struct sip_producer_ops *sip_outbox_operations(void)
 {
-  static const struct sip_producer_ops operations = { .send = outbox_send };
+  static const struct sip_producer_ops operations = { .send = outbox_send, .lost = outbox_lost };
 
   return &operations;
 }

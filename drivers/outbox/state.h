@@ -66,7 +66,10 @@ struct sip_outbox_client {
   struct sip_outbox *outbox; /* borrowed: outlives its clients */
   uv_loop_t *loop;           /* borrowed */
   struct sip_wakeup *wakeup;
-  size_t pending; /* records that wait for their report */
+  const struct sip_outbox_record *failed; /* borrowed: while its report is told */
+  struct sip_output lost;                 /* what it was, once somebody has asked */
+  struct sip_header *lost_headers;        /* SIP_OUTBOX_MAX_HEADERS; NULL until they are needed */
+  size_t pending;                         /* records that wait for their report */
   bool closing;
   struct sip_outbox_forwarder *forwarder; /* NULL: it only puts records in */
 };

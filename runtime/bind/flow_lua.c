@@ -1,9 +1,10 @@
 /* flow_lua.c - module sipeat.core.flow: how stdlib/flow.lua declares flows.
  *
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
- * memory_bytes, slice_ms, key_header, start?, dispatch, finish, key_of} throws when something is
- * wrong. start, dispatch and finish: see flow_ticket_lua.c, as for emit, open and was_read.
- * key_of(record) -> text or nil, and what is to be kept. status() -> flows, ready. Loop thread. */
+ * memory_bytes, slice_ms, key_header, outbox, start?, dispatch, finish, key_of} throws when
+ * something is wrong. start, dispatch and finish: see flow_ticket_lua.c, as for emit, open and
+ * was_read. key_of(record) -> text or nil, and what is to be kept. status() -> flows, ready. Loop
+ * thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -132,6 +133,8 @@ static int l_register(lua_State *L)
   spec.limits.slice_ms = field_limit(L, "slice_ms");
   lua_getfield(L, 1, "key_header");
   spec.key_header = luaL_optstring(L, -1, NULL);
+  lua_getfield(L, 1, "outbox");
+  spec.outbox = lua_toboolean(L, -1);
   lua_pushcfunction(L, ref_functions);
   lua_pushvalue(L, 1);
   lua_pushlightuserdata(L, &spec);
@@ -177,6 +180,8 @@ static int l_status(lua_State *L)
     lua_setfield(L, -2, "assigned");
     lua_pushboolean(L, status[i].draining);
     lua_setfield(L, -2, "draining");
+    lua_pushboolean(L, status[i].outbox);
+    lua_setfield(L, -2, "outbox");
     if (status[i].error[0] != '\0') {
       lua_pushstring(L, status[i].error);
       lua_setfield(L, -2, "error");

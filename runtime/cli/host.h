@@ -19,6 +19,7 @@ struct sip_host_options {
   bool watch;          /* load the script again when it is saved */
   uint64_t drain_ms;   /* what a signal leaves for events in flight */
   const char *samples; /* JSON lines that are published again and again, or NULL */
+  const char *outbox;  /* its file; NULL: SIPEAT_OUTBOX, the script, or the default decide */
   uint64_t every_ms;   /* pause between two samples */
 };
 

@@ -6,6 +6,7 @@
 #include "kafka/embedded.h"
 #include "kafka/settings.h"
 #include "modules.h"
+#include "outbox/outbox.h"
 
 #include <stdio.h>
 
@@ -53,6 +54,19 @@ static int start_embedded(struct sip_host *host, struct sip_err *err)
   return 0;
 }
 
+static int open_outbox(struct sip_host *host, struct sip_err *err)
+{
+  const char *chosen = sip_settings_text(host->options->outbox, "SIPEAT_OUTBOX", NULL);
+  const struct sip_outbox_settings settings = {
+    .path = chosen != NULL ? chosen : SIP_DEFAULT_OUTBOX,
+    .max_bytes = (uint64_t)1 << 30, /* as in stdlib/outbox.lua */
+    .when_full = SIP_OUTBOX_REFUSE,
+  };
+  int rc = sip_outbox_new(&host->outbox, &settings, err);
+
+  return rc < 0 ? rc : sip_modules_configure_outbox(host->vm, host->outbox, chosen != NULL, err);
+}
+
 int sip_host_broker_open(struct sip_host *host, struct sip_settings *settings, struct sip_err *err)
 {
   int rc = sip_settings_kafka(settings, &host->kafka, err);
@@ -65,11 +79,13 @@ int sip_host_broker_open(struct sip_host *host, struct sip_settings *settings, s
   if (rc == 0) {
     rc = sip_modules_configure_kafka(host->vm, host->kafka, err);
   }
-  return rc;
+  return rc < 0 ? rc : open_outbox(host, err);
 }
 
 void sip_host_broker_close(struct sip_host *host)
 {
+  sip_outbox_free(host->outbox);
+  host->outbox = NULL;
   sip_rendezvous_remove(host->note);
   host->note = NULL;
   sip_embedded_broker_stop(host->embedded);

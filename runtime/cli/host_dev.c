@@ -42,6 +42,7 @@ int sip_host_dev_open(struct sip_host *host, struct sip_err *err)
     { "MAIL_FROM", "sipeat@example.org", false },
     { "SALES_EMAIL", "sales@example.org", false },
     { "SIPEAT_DB", "%s/sipeat.db", true },
+    { "SIPEAT_OUTBOX", "%s/outbox.db", true },
   };
   int rc = 0;
 
@@ -60,8 +61,9 @@ int sip_host_dev_open(struct sip_host *host, struct sip_err *err)
 
 void sip_host_dev_close(struct sip_host *host)
 {
-  static const char *const files[] = { "sipeat.db", "sipeat.db-wal", "sipeat.db-shm",
-                                       "sipeat.db-journal" };
+  static const char *const files[] = { "sipeat.db",         "sipeat.db-wal", "sipeat.db-shm",
+                                       "sipeat.db-journal", "outbox.db",     "outbox.db-wal",
+                                       "outbox.db-shm",     "outbox.db-lock" };
   char path[128];
 
   if (host->scratch[0] == '\0') {

@@ -13,6 +13,7 @@
 
 struct sip_embedded_broker;
 struct sip_kafka_settings;
+struct sip_outbox;
 struct sip_watch;
 
 enum sip_host_phase {
@@ -45,6 +46,7 @@ struct sip_host {
   uv_timer_t drain_timer;
   struct sip_vm *vm;
   struct sip_kafka_settings *kafka;
+  struct sip_outbox *outbox; /* of the process; opened when a script wants it */
   struct sip_embedded_broker *embedded;
   struct sip_rendezvous *note;
   struct sip_watch *watch;

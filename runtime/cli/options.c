@@ -147,8 +147,8 @@ static int unknown_option(const struct sip_usage *usage, const struct table *tab
   return sip_usage_error(usage, "unknown option --%s (did you mean --%s?)", word, best);
 }
 
-static int parse_number(const struct sip_option *o, const char *value, int64_t *out,
-                        struct sip_err *err)
+int sip_option_number(const struct sip_option *o, const char *value, int64_t *out,
+                      struct sip_err *err)
 {
   char *end = NULL;
   long long number;
@@ -176,7 +176,7 @@ static int apply(const struct sip_option *o, void *target, const char *value, st
     *(const char **)(void *)field = value;
     return 0;
   case SIP_OPTION_NUMBER:
-    return parse_number(o, value, (int64_t *)(void *)field, err);
+    return sip_option_number(o, value, (int64_t *)(void *)field, err);
   case SIP_OPTION_DURATION:
     if (!sip_parse_duration_ms(value, strlen(value), (uint64_t *)(void *)field)) {
       return sip_err_set(err, UV_EINVAL, "is not a duration such as 200ms, 5s or 2m: \"%.40s\"",

@@ -54,6 +54,10 @@ enum { SIP_GO_ON = -1 };
 int sip_options_parse(const struct sip_usage *usage, const struct sip_option_group *groups,
                       size_t group_count, int argc, char **argv, int *operand);
 
+/** A whole number within o->min and o->max. @return 0, or UV_EINVAL with `err` */
+int sip_option_number(const struct sip_option *o, const char *value, int64_t *out,
+                      struct sip_err *err);
+
 /** Complains on standard error as sip_options_parse does. @return SIP_EXIT_USAGE */
 int sip_usage_error(const struct sip_usage *usage, const char *format, ...)
   __attribute__((format(printf, 2, 3)));

@@ -12,6 +12,8 @@
 
 struct sip_kafka_settings;
 
+#define SIP_DEFAULT_OUTBOX "sipeat-outbox.db" /* in the working directory */
+
 enum { SIP_MAX_PROPERTIES = 64 };
 
 /* All text is borrowed, from argv or from the environment. */

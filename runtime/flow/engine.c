@@ -251,6 +251,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .topic = flow->topics[0],
         .assigned = flow->assigned,
         .draining = flow->draining,
+        .outbox = flow->spec.outbox,
         .partitions = flow->partition_count,
         .running = flow->running,
         .waiting = flow->taken_events - flow->running,

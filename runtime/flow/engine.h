@@ -27,6 +27,7 @@ struct sip_flow_spec {
   size_t max_bytes;         /* of keys and values taken and not finished */
   const char *key_header;   /* the header that holds the key; NULL: none does */
   struct sip_limits limits; /* of one attempt */
+  bool outbox;              /* outputs go through the local disk */
   int start_ref;    /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
   int dispatch_ref; /* registry: runs an event */
   int finish_ref;   /* registry: told of the terminal state; LUA_NOREF: nobody is */
@@ -38,6 +39,7 @@ struct sip_flow_status {
   const char *topic; /* borrowed likewise: the first one, or a pattern */
   bool assigned;     /* the group has answered since the source was opened */
   bool draining;
+  bool outbox;                         /* its outputs do not wait for a broker */
   size_t partitions, running, waiting; /* waiting: taken and not running */
   uint64_t taken, finished, dead;      /* finished counts the dead ones too */
   uint64_t unfinished;                 /* given back without an outcome: they come again */

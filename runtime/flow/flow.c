@@ -154,6 +154,14 @@ bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b)
   return true;
 }
 
+/* Where its outputs go from now on. */
+static void flow_choose_outlet(struct sip_flow *flow)
+{
+  const struct sip_port *port = flow->engine->port;
+
+  flow->outlet = flow->spec.outbox ? port->outbox : port->producer;
+}
+
 void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from)
 {
   struct sip_source_spec source = flow->spec.source;
@@ -165,7 +173,8 @@ void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from)
   flow->key_header = from->key_header;
   from->key_header = key_header; /* freed with it */
   flow_forget_functions(from);   /* handed over */
-  sip_flow_after_event(flow);    /* the limits may be others */
+  flow_choose_outlet(flow);
+  sip_flow_after_event(flow); /* the limits may be others */
 }
 
 /* --- taking --- */
@@ -370,11 +379,16 @@ static int flow_open_source(struct sip_flow *flow, struct sip_err *err)
     .on_end = sip_flow_on_end,
   };
   const struct sip_port *port = flow->engine->port;
-  int rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
+  int rc;
+
+  if (flow->spec.outbox && port->outbox.ops == NULL) {
+    return sip_err_set(err, SIP_ECONFIG, "flow %s: outbox: this program has none", flow->group);
+  }
+  rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
 
   if (rc == 0) {
     flow->state = SIP_SOURCE_OPEN;
-    flow->outlet = port->producer;
+    flow_choose_outlet(flow);
   }
   return rc;
 }

@@ -133,6 +133,8 @@ struct sip_port {
   const struct sip_source_ops *source;
   void *driver;               /* borrowed: passed to source->open */
   struct sip_outlet producer; /* idempotent */
+  struct sip_outlet patient;  /* likewise, and a record never fails for want of time */
+  struct sip_outlet outbox;   /* through the local disk; its ops may be NULL */
 };
 
 #endif

@@ -31,6 +31,7 @@ local M = {}
 ---@field retry? sipeat.flow.RetryOptions default { attempts = 5, backoff = { "200ms", "30s" } }
 ---@field budget? sipeat.flow.BudgetOptions what an attempt may spend before it fails alone
 ---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true
+---@field outbox? boolean outputs go through the local disk (sipeat.outbox); default false
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
 

@@ -28,8 +28,9 @@ local M = {}
 
 ---@class sipeat.kafka.Report
 ---@field topic string
----@field partition integer
----@field offset integer
+---@field partition? integer
+---@field offset? integer
+---@field queued? true it is in the outbox, and has no partition and offset yet
 
 ---@class sipeat.kafka.Producer
 local Producer = {}
@@ -48,9 +49,13 @@ function Producer:send(record) end
 ---@return string? code
 function Producer:send_many(records) end
 
+---@class sipeat.kafka.ProducerOptions
+---@field outbox? boolean records are taken by the local disk first (sipeat.outbox); default false
+
 ---The process's producer: idempotent, acknowledged by all replicas.
+---@param options sipeat.kafka.ProducerOptions?
 ---@return sipeat.kafka.Producer
-function M.producer() end
+function M.producer(options) end
 
 ---@class sipeat.kafka.ConsumerOptions
 ---@field group string

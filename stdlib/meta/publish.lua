@@ -13,12 +13,14 @@ local M = {}
 ---@field source? string
 ---@field trace? string
 ---@field attributes? table<string, any>
+---@field outbox? boolean safe on the local disk is enough (sipeat.outbox); default false
 ---@field mode? "binary"|"structured"|"plain"|"body"
 
 ---@class sipeat.PublishReport
 ---@field topic string
----@field partition integer
----@field offset integer
+---@field partition? integer
+---@field offset? integer
+---@field queued? true it is in the outbox, and has no partition and offset yet
 ---@field id string
 
 ---@param kind sipeat.EventDefinition|string
@@ -33,9 +35,10 @@ function M.publish(kind, data, options) end
 ---@param ev sipeat.Event
 ---@param topic string
 ---@param mode "binary"|"structured"|"plain"|"body"|nil
+---@param outbox boolean?
 ---@return sipeat.PublishReport?
 ---@return string? message
 ---@return string? code
-function M.send(ev, topic, mode) end
+function M.send(ev, topic, mode, outbox) end
 
 return M

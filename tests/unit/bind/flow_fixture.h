@@ -266,7 +266,8 @@ static inline const struct sip_port *fake_port(void)
                                                     fake_resume,       fake_store,  fake_commit,
                                                     fake_give_back,    fake_close };
   static const struct sip_producer_ops producer_ops = { fake_send, fake_lost };
-  static const struct sip_port port = { &source_ops, NULL, { &producer_ops, NULL } };
+  static const struct sip_port port = { .source = &source_ops,
+                                        .producer = { &producer_ops, NULL } };
 
   return &port;
 }

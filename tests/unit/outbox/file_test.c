@@ -158,6 +158,7 @@ static void a_full_disk_takes_nothing_and_loses_nothing(void)
   size_t taken = 0, safe;
 
   CHECK_INT(sip_outbox_open(outbox, NULL), 0);
+  w.asked = client;
   limit_files(1 << 20);
   put_until_the_disk_is_full(client, &taken);
   WORLD_UNTIL(&w, w.reported == taken);

@@ -44,6 +44,7 @@ struct world {
   uv_idle_t answers;
   /* those who put in */
   size_t reported, failed;
+  struct sip_outbox_client *asked; /* whom to ask what was lost, or NULL */
   char last_name[48];
 };
 
@@ -216,6 +217,17 @@ static inline void world_on_report(void *arg, int status, int32_t partition, int
   w->failed += status < 0;
   if (status < 0) {
     (void)snprintf(w->last_name, sizeof w->last_name, "%s", err->name);
+  }
+  if (w->asked != NULL) {
+    const struct sip_output *lost = sip_outbox_operations()->lost(w->asked);
+
+    CHECK_INT(lost != NULL, status < 0); /* only of one that failed */
+    if (lost != NULL) {
+      CHECK_STR(lost->topic, "a");
+      CHECK_INT(lost->key.len, 1);
+      CHECK_INT(lost->header_count, 2);
+      CHECK_STR(lost->headers[1].name, "null");
+    }
   }
 }
 
