@@ -1,6 +1,8 @@
 """The works of the benchmark: what each one runs, and what its table says."""
 
+from bench import programs
 from bench.tables import Table, goal, median, ratio
+from support.harness import BINARY, wait_for
 
 MANY = 10_000  # keys, where their number is not what is measured
 PARTITIONS = 6
@@ -47,4 +49,128 @@ def one_m(bench, peers, options):
     return [Table("1m", columns, rows)]
 
 
-WORKS = {"1m": one_m}
+
+def slow(bench, peers, options):
+    """Handlers that wait 5 ms each: 2,000 events of 500 keys in one partition, at 64 and at 500 at once."""
+    events, keys, wait_ms, bursts = options.events or 2000, 500, 5, 4
+    rows = []
+
+    def feed(run):
+        """The same burst several times; all but the last one warm the program up."""
+        for burst in range(bursts):
+            bench.write(run.source, burst * events, (burst + 1) * events, keys, 1)
+            wait_for(lambda end=(burst + 1) * events: bench.broker.wire.count(run.target) >= end, "all outputs", 60)
+
+    chosen = [peer for peer in peers if peer.name in ("sipeat", "parallel")]
+    for concurrency, times in ((64, 1.15), (500, 3)):
+        ideal_ms = events * wait_ms / concurrency
+        results = rounds(chosen, options.runs, lambda peer, n=concurrency: bench.run(
+            peer, bench.broker.source(1), bursts * events, keys, 1, during=feed, warm=(bursts - 1) * events,
+            linger_ms=0, script="slow.lua", concurrency=n, wait_ms=wait_ms))
+        # The first output is appended after the first wait: that one counts too.
+        took = {name: [result.seconds * 1000 + wait_ms for result in list_] for name, list_ in results.items()}
+        for peer in chosen:
+            ours, share = peer.name == "sipeat", median(took[peer.name]) / ideal_ms
+            beside = ratio(took["sipeat"], took["parallel"]) if ours and "parallel" in took else None
+            rows.append([peer.title, concurrency, f"{ideal_ms:.0f}", f"{median(took[peer.name]):.0f}",
+                         goal(share, at_most=times) if ours else f"{share:.2f}",
+                         "" if beside is None else goal(beside, at_most=0.5)])
+    return [Table("slow", ["program", "at once", "ideal ms", "ms", "÷ ideal", "÷ parallel consumer"], rows)]
+
+
+def latency(bench, peers, options):
+    """A steady 5,000 events/s: from leaving their producer to being appended to the outputs' topic."""
+    rate, keys = 5000, 1000
+    events = options.events or 20 * rate
+    variants = [(peer, peer.title, "orders.lua") for peer in peers if peer.name in ("c", "sipeat")]
+    variants += [(peer, "sipeat, collector stopped", "uncollected.lua") for peer in peers if peer.name == "sipeat"]
+    figures = {title: [] for _, title, _ in variants}
+
+    def feed(run):
+        sent = f"{run.directory}/sent"
+        bench.write(run.source, 0, events, keys, PARTITIONS, rate, sent)
+        return [sent]
+
+    for _ in range(options.runs):
+        for peer, title, script in variants:
+            source = bench.broker.source(PARTITIONS)
+            report = bench.run(peer, source, events, keys, PARTITIONS, during=feed, warm=events // 10,
+                               linger_ms=0, script=script).report
+            figures[title].append([report[name] / 1000 for name in ("p50_us", "p99_us", "p999_us")])
+            print(f"  {title:30} p50 {{:.2f}}  p99 {{:.2f}}  p99.9 {{:.2f}} ms".format(*figures[title][-1]), flush=True)
+    rows = [[title, *(f"{median(column):.2f}" for column in zip(*list_))] for title, list_ in figures.items()]
+    ours = [list(column) for column in zip(*figures.get("sipeat", []))]
+    plain = [list(column) for column in zip(*figures.get(next((p.title for p in peers if p.name == "c"), ""), []))]
+    if ours and plain:
+        rows.append(["sipeat ÷ plain C", *(goal(ratio(*pair), at_most=times)
+                                            for *pair, times in zip(ours, plain, (1.3, 1.3, 2)))])
+    if ours:
+        free = list(zip(*figures["sipeat, collector stopped"]))
+        rows.append(["the collector's share", *(f"{median(a) - median(b):.2f}" for a, b in zip(ours, free))])
+    return [Table("latency", ["program", "p50 ms", "p99 ms", "p99.9 ms"], rows)]
+
+
+def scale(bench, peers, options):
+    """sipeat's CPU per event with more backlog and more keys, and its memory through the longest run."""
+    million = options.events or 1_000_000
+    peer = next((peer for peer in peers if peer.name == "sipeat"), None)
+    if peer is None:
+        return []
+
+    def cost(events, keys):
+        source = bench.fill(events, keys, PARTITIONS)
+        results = [bench.run(peer, source, events, keys, PARTITIONS) for _ in range(options.runs)]
+        bench.broker.wire.delete_topic(source)
+        print(f"  {events} events, {keys} keys: {median(r.cpu_s for r in results):.2f} CPU s", flush=True)
+        return results
+
+    idle_s = median(result.cpu_s for result in cost(1, 1))
+    counts = [(million // 10, MANY), (million, MANY), (5 * million, MANY),
+              (million, 100), (million, MANY), (million, million)]
+    results = {pair: cost(*pair) for pair in dict.fromkeys(counts)}
+    each_us = {pair: (median(r.cpu_s for r in list_) - idle_s) / pair[0] * 1e6 for pair, list_ in results.items()}
+    rows = []
+    for part in (counts[:3], counts[3:]):
+        for before, pair in zip([None, *part], part):
+            rows.append([f"{pair[0]:,}", f"{pair[1]:,}", f"{each_us[pair]:.2f}",
+                         "" if before is None else goal(each_us[pair] / each_us[before], at_most=1.2),
+                         f"{max(r.peak_mb for r in results[pair]):.0f}"])
+    seen = results[counts[2]][-1].resident_mb
+    fifth = max(1, len(seen) // 5)
+    note = (f"Resident memory through the run of {5 * million:,} events, median of each fifth: "
+            + ", ".join(f"{median(seen[at:at + fifth]):.0f}" for at in range(0, fifth * 5, fifth)) + " MB. "
+            f"What a run of one event costs ({idle_s:.2f} CPU s: start, group, end) is taken off.")
+    return [Table("scale", ["events", "keys", "CPU µs per event", "÷ the row above", "peak MB"], rows, [note])]
+
+
+def workers(bench, peers, options):
+    """Handlers of 500 µs CPU: the throughput of two workers over that of one, with the input already there."""
+    events, keys, aim_us = options.events or 6000, 600, 500
+    peer = next((peer for peer in peers if peer.name == "sipeat"), None)
+    if peer is None:
+        return []
+
+    if "--workers" not in programs.command(BINARY, "run", "--help"):
+        raise programs.Missing("this sipeat has no --workers")
+
+    def each_us(count, spins):
+        source = bench.broker.source(PARTITIONS)
+        result = bench.run(peer, source, events, keys, PARTITIONS, script="busy.lua", rounds=spins, members=count,
+                           flags=("--workers", count), during=lambda run: bench.write(
+                               source, 0, events, keys, PARTITIONS))
+        print(f"  {count} workers: {result.seconds:.3f} s", flush=True)
+        return result.seconds / events * 1e6
+
+    first = 20_000
+    spins = round(first * aim_us / each_us(1, first))
+    took = {count: [] for count in (1, 2)}
+    for _ in range(options.runs):
+        for count, list_ in took.items():
+            list_.append(each_us(count, spins))
+    gain = goal(ratio(took[1], took[2]), at_least=1.6)
+    rows = [[count, f"{median(list_):.0f}", f"{1e6 / median(list_):,.0f}", gain if count == 2 else ""]
+            for count, list_ in took.items()]
+    return [Table("workers", ["workers", "µs per event", "events/s", "throughput ÷ one worker's"], rows)]
+
+
+WORKS = {"1m": one_m, "slow": slow, "latency": latency, "scale": scale, "workers": workers}

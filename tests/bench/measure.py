@@ -37,9 +37,9 @@ class Run:
     wait_ms: int = 0  # how long each handler waits before its output
     script: str = "orders.lua"
     flags: tuple = ()
-    variables: dict = dataclasses.field(default_factory=dict)
-    ordered: bool = True
-    sent: str = ""
+    warm: int = 0  # of the events: they are checked, but their time does not count
+    rounds: int = 0  # of a loop that keeps each handler busy
+    members: int = 1  # of the group
     deadline_s: float = 600
 
 
@@ -102,8 +102,12 @@ class Bench:
     def fill(self, events, keys, partitions):
         """A new topic with that many events."""
         topic = self.broker.source(partitions)
-        programs.command(self.filler, self.broker.address, topic, partitions, events, keys)
+        self.write(topic, 0, events, keys, partitions)
         return topic
+
+    def write(self, topic, first, end, keys, partitions, *pace):
+        """Writes the events from number `first` to that before `end`; `pace`: a rate and a file for their times."""
+        programs.command(self.filler, self.broker.address, topic, partitions, first, end, keys, *pace)
 
     def warm_up(self, peer, events):
         """The broker's JIT, so that the first program does not pay for those after it."""
@@ -112,7 +116,8 @@ class Bench:
             self.run(peer, source, events, 1000, 6)
 
     def run(self, peer, source, events, keys, partitions, during=None, **options):
-        """Lets `peer` do the work and gives its Result. `during(run, wait_ready)` goes on beside it when given."""
+        """Lets `peer` do the work and gives its Result. With `during`, the program starts on an empty topic, and
+        during(run) fills it once the group is complete; it gives what else the checker needs, or None."""
         with tempfile.TemporaryDirectory(prefix="sipeat-bench-") as directory:
             run = Run(self.broker.address, self.broker.group(), source, self.broker.target(partitions), directory,
                       events, keys, partitions, **options)
@@ -120,35 +125,48 @@ class Bench:
             with open(path, "wb") as output:
                 watched = Watched(peer.start(run, output), path)
             try:
-                resident = self.watch(peer, run, watched, during)
+                profiler = self.start_profile(peer, watched)
+                more = self.feed(peer, run, watched, during) if during else ()
+                resident = self.watch(peer, run, watched)
+                if profiler is not None:
+                    profiler.send_signal(signal.SIGINT)
+                    profiler.wait(60)
                 peak = watched.memory_mb("VmHWM")
                 watched.stop()
             finally:
                 watched.close()
             if watched.popen.returncode != 0:
                 raise Failed(f"{peer.title} ended with {watched.popen.returncode}:\n{watched.tail()}")
-            report = self.check(peer, run)
+            report = self.check(peer, run, more)
             self.broker.wire.delete_topic(run.target)
         usage = watched.usage
         return Result((report["last_ms"] - report["first_ms"]) / 1000, usage.ru_utime + usage.ru_stime, peak,
                       resident, report)
 
-    def watch(self, peer, run, watched, during):
+    def feed(self, peer, run, watched, during):
+        """Calls during(run) when the group has had all its members, and nothing to settle, for a second."""
+        since, end = None, time.monotonic() + 60
+
+        def settled():
+            nonlocal since
+            if self.broker.wire.group_state(run.group) != ("Stable", run.members):
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            return since is not None and time.monotonic() - since > 1
+
+        self.wait(settled, peer, watched, end, 0.05)
+        return during(run) or ()
+
+    def watch(self, peer, run, watched):
         """Until all is done; the resident sizes, five a second."""
         wire, resident, end = self.broker.wire, [], time.monotonic() + run.deadline_s
-        profiler = self.start_profile(peer, watched)
-        if during is not None:
-            self.wait(lambda: wire.group_state(run.group)[0] == "Stable", peer, watched, end, 0.05)
-            during(run)
 
         def done():
             resident.append(watched.memory_mb("VmRSS"))
             return wire.count(run.target) >= run.events and wire.lag(run.group, run.source) == 0
 
         self.wait(done, peer, watched, end, 0.2)
-        if profiler is not None:
-            profiler.send_signal(signal.SIGINT)
-            profiler.wait(60)
         return resident
 
     @staticmethod
@@ -167,13 +185,12 @@ class Bench:
         return subprocess.Popen(["perf", "record", "-q", "-g", "-F", "499", "-o", self.profile, "-p",
                                  str(watched.popen.pid)], stdin=subprocess.DEVNULL)
 
-    def check(self, peer, run):
+    def check(self, peer, run, more):
         """Compares every output with its event; Failed when one is missing, repeated, wrong, or out of order."""
-        arguments = [self.checker, run.brokers, run.target, run.partitions, run.events, run.keys]
-        report = json.loads(programs.command(*arguments, *([run.sent] if run.sent else [])))
-        bad = {name: report[name] for name in ("missing", "repeated", "wrong") if report[name]}
-        if run.ordered and report["disordered"]:
-            bad["disordered"] = report["disordered"]
+        arguments = [self.checker, run.brokers, run.target, run.partitions, run.events, run.keys, run.warm,
+                     *more]
+        report = json.loads(programs.command(*arguments))
+        bad = {name: report[name] for name in ("missing", "repeated", "wrong", "disordered") if report[name]}
         if bad:
             raise Failed(f"{peer.title}: {bad} of {run.events} outputs {report['example']}")
         return report

@@ -65,7 +65,8 @@ class Sipeat(Peer):
                 "-X", f"linger.ms={run.linger_ms}", *run.flags]
 
     def settings(self, run):
-        return {"BENCH_IN": run.source, "BENCH_OUT": run.target, "BENCH_GROUP": run.group, **run.variables}
+        return {"BENCH_IN": run.source, "BENCH_OUT": run.target, "BENCH_GROUP": run.group,
+                "BENCH_CONCURRENCY": run.concurrency, "BENCH_WAIT_MS": run.wait_ms, "BENCH_ROUNDS": run.rounds}
 
 
 class FranzGo(Peer):

@@ -1,12 +1,14 @@
 /* check.c - reads the outputs of a run and says whether they are complete, right and in order.
  *
- * check BROKERS TOPIC PARTITIONS COUNT KEYS [SENT]
+ * check BROKERS TOPIC PARTITIONS COUNT KEYS FIRST [SENT]
  * Each output is parsed and compared in all of its five fields. Prints one JSON object: how many
- * records, how many events are missing, repeated, wrong or behind a later one of their key, when
+ * records, how many events are missing, repeated, wrong or behind a later one of their key; when
  * the broker appended the first and the last one (topics with
- * message.timestamp.type=LogAppendTime), and with SENT (see fill.c) quantiles of the time from
+ * message.timestamp.type=LogAppendTime); and with SENT (see fill.c) quantiles of the time from
  * leaving fill.c to being appended, in microseconds. The broker's clock has milliseconds: half of
- * one is added. */
+ * one is added. Events before number FIRST are warm-up: their outputs are compared, but their times
+ * do not count.
+ */
 #include "order.h"
 
 #include <cjson/cJSON.h>
@@ -17,12 +19,12 @@
 struct check {
   rd_kafka_t *consumer;
   rd_kafka_topic_partition_list_t *assignment;
-  uint32_t partitions, count, keys;
+  uint32_t partitions, count, keys, first;
   uint32_t records, distinct, repeated, wrong, disordered;
   uint8_t *seen;     /* of each event */
   uint32_t *last;    /* of each key: number of its last output, plus one */
   int64_t *sent_us;  /* NULL: not asked for */
-  int64_t *delay_us; /* of each output but the first tenth, in which connections are made */
+  int64_t *delay_us; /* of each output in time */
   uint32_t delays;
   int64_t first_ms, last_ms;
   char example[512]; /* the first wrong output */
@@ -114,6 +116,15 @@ static int64_t check_value(const struct check *check, const cJSON *body,
   return (int64_t)number;
 }
 
+static void check_time(struct check *check, uint32_t number, int64_t at_ms)
+{
+  check->first_ms = check->first_ms == 0 || at_ms < check->first_ms ? at_ms : check->first_ms;
+  check->last_ms = at_ms > check->last_ms ? at_ms : check->last_ms;
+  if (check->sent_us != NULL) {
+    check->delay_us[check->delays++] = at_ms * 1000 + 500 - check->sent_us[number];
+  }
+}
+
 static void check_note(struct check *check, uint32_t number, int64_t at_ms)
 {
   uint32_t key = order_key(number, check->keys);
@@ -123,10 +134,10 @@ static void check_note(struct check *check, uint32_t number, int64_t at_ms)
     return;
   }
   check->seen[number] = 1;
-  if (check->sent_us != NULL && number >= check->count / 10) {
-    check->delay_us[check->delays++] = at_ms * 1000 + 500 - check->sent_us[number];
-  }
   check->distinct++;
+  if (number >= check->first) {
+    check_time(check, number, at_ms);
+  }
   if (check->last[key] > number) {
     check->disordered++;
   }
@@ -140,8 +151,6 @@ static void check_record(struct check *check, const rd_kafka_message_t *message)
   int64_t number = body == NULL ? -1 : check_value(check, body, message);
 
   check->records++;
-  check->first_ms = check->first_ms == 0 || at_ms < check->first_ms ? at_ms : check->first_ms;
-  check->last_ms = at_ms > check->last_ms ? at_ms : check->last_ms;
   if (number >= 0) {
     check_note(check, (uint32_t)number, at_ms);
   } else if (check->wrong++ == 0) {
@@ -226,19 +235,20 @@ int main(int argc, char **argv)
 {
   struct check check = { 0 };
 
-  if (argc != 6 && argc != 7) {
-    die("usage", "check BROKERS TOPIC PARTITIONS COUNT KEYS [SENT]");
+  if (argc != 7 && argc != 8) {
+    die("usage", "check BROKERS TOPIC PARTITIONS COUNT KEYS FIRST [SENT]");
   }
   check.partitions = (uint32_t)strtoul(argv[3], NULL, 10);
   check.count = (uint32_t)strtoul(argv[4], NULL, 10);
   check.keys = (uint32_t)strtoul(argv[5], NULL, 10);
+  check.first = (uint32_t)strtoul(argv[6], NULL, 10);
   if (check.partitions == 0 || check.count == 0 || check.keys == 0) {
     die("usage", "PARTITIONS, COUNT and KEYS are at least 1");
   }
   check.seen = zeroed(check.count, sizeof *check.seen);
   check.last = zeroed(check.keys, sizeof *check.last);
-  if (argc == 7) {
-    check_load(&check, argv[6]);
+  if (argc == 8) {
+    check_load(&check, argv[7]);
   }
   check_open(&check, argv[1], argv[2]);
   check_read(&check);

@@ -1,6 +1,7 @@
 /* fill.c - writes the events of the benchmark into a topic.
  *
- * fill BROKERS TOPIC PARTITIONS COUNT KEYS [RATE SENT]
+ * fill BROKERS TOPIC PARTITIONS FIRST END KEYS [RATE SENT]
+ * Writes the events from number FIRST to the one before END.
  * All events of a key go to one partition. With RATE (events per second) they leave at a steady
  * pace, without linger, and the time of each (64-bit microseconds since 1970) is written to the
  * file SENT. */
@@ -13,7 +14,7 @@
 struct fill {
   rd_kafka_t *producer;
   rd_kafka_topic_t *topic;
-  uint32_t partitions, count, keys, failed;
+  uint32_t partitions, first, end, keys, failed;
   int64_t *sent_us; /* NULL: no pace */
   double rate;
 };
@@ -82,7 +83,7 @@ static void fill_send(struct fill *fill, uint32_t number)
 static void fill_pace(struct fill *fill, uint32_t number, const struct timespec *began)
 {
   struct timespec due = *began, now;
-  int64_t after_ns = (int64_t)((double)number * 1e9 / fill->rate) + due.tv_nsec;
+  int64_t after_ns = (int64_t)((double)(number - fill->first) * 1e9 / fill->rate) + due.tv_nsec;
 
   due.tv_sec += (time_t)(after_ns / 1000000000);
   due.tv_nsec = (long)(after_ns % 1000000000);
@@ -96,8 +97,7 @@ static void fill_save(const struct fill *fill, const char *path)
 {
   FILE *file = fopen(path, "wb");
 
-  if (file == NULL ||
-      fwrite(fill->sent_us, sizeof *fill->sent_us, fill->count, file) != fill->count ||
+  if (file == NULL || fwrite(fill->sent_us, sizeof *fill->sent_us, fill->end, file) != fill->end ||
       fclose(file) != 0) {
     die(path, "cannot be written");
   }
@@ -108,26 +108,27 @@ int main(int argc, char **argv)
   struct fill fill = { 0 };
   struct timespec began;
 
-  if (argc != 6 && argc != 8) {
-    die("usage", "fill BROKERS TOPIC PARTITIONS COUNT KEYS [RATE SENT]");
+  if (argc != 7 && argc != 9) {
+    die("usage", "fill BROKERS TOPIC PARTITIONS FIRST END KEYS [RATE SENT]");
   }
   fill.partitions = (uint32_t)strtoul(argv[3], NULL, 10);
-  fill.count = (uint32_t)strtoul(argv[4], NULL, 10);
-  fill.keys = (uint32_t)strtoul(argv[5], NULL, 10);
-  if (fill.partitions == 0 || fill.count == 0 || fill.keys == 0) {
-    die("usage", "PARTITIONS, COUNT and KEYS are at least 1");
+  fill.first = (uint32_t)strtoul(argv[4], NULL, 10);
+  fill.end = (uint32_t)strtoul(argv[5], NULL, 10);
+  fill.keys = (uint32_t)strtoul(argv[6], NULL, 10);
+  if (fill.partitions == 0 || fill.end <= fill.first || fill.keys == 0) {
+    die("usage", "PARTITIONS and KEYS are at least 1, END is beyond FIRST");
   }
-  if (argc == 8) {
-    fill.rate = strtod(argv[6], NULL);
-    fill.sent_us = calloc(fill.count, sizeof *fill.sent_us);
+  if (argc == 9) {
+    fill.rate = strtod(argv[7], NULL);
+    fill.sent_us = calloc(fill.end, sizeof *fill.sent_us);
     if (fill.rate <= 0 || fill.sent_us == NULL) {
-      die(argv[6], "no such rate, or no memory for its times");
+      die(argv[7], "no such rate, or no memory for its times");
     }
   }
   fill.producer = fill_producer(argv[1], &fill);
   fill.topic = rd_kafka_topic_new(fill.producer, argv[2], NULL);
   (void)clock_gettime(CLOCK_MONOTONIC, &began);
-  for (uint32_t number = 0; number < fill.count; number++) {
+  for (uint32_t number = fill.first; number < fill.end; number++) {
     if (fill.sent_us != NULL) {
       fill_pace(&fill, number, &began);
     }
@@ -137,7 +138,7 @@ int main(int argc, char **argv)
     die(argv[2], "not all events were written");
   }
   if (fill.sent_us != NULL) {
-    fill_save(&fill, argv[7]);
+    fill_save(&fill, argv[8]);
   }
   rd_kafka_topic_destroy(fill.topic);
   rd_kafka_destroy(fill.producer);

@@ -29,11 +29,11 @@ static inline const struct order_type *order_type(uint32_t number)
   return &types[number % (sizeof types / sizeof types[0])];
 }
 
-/* Spreads the keys over the stream: Knuth's multiplicative hash (The Art of Computer
- * Programming 6.4). */
+/* Spreads the keys over the stream: by a prime factor, so that each comes once in any `keys` events
+ * in a row. */
 static inline uint32_t order_key(uint32_t number, uint32_t keys)
 {
-  return (uint32_t)(number * UINT32_C(2654435761)) % keys;
+  return (uint32_t)(number * UINT64_C(2654435761) % keys);
 }
 
 static inline uint32_t order_cents(uint32_t number)

@@ -1,0 +1,4 @@
+-- uncollected.lua - orders.lua without the garbage collector, to see what its share is.
+require "orders"
+
+collectgarbage "stop"
