@@ -32,6 +32,7 @@ local FLOW = opts.spec("sipeat.flow", {
   topics = { "string[]" },
   group = { "string", required = true },
   from = { "string", default = "beginning" },
+  instance = { "string" },
   key = { "string" },
   order = { "string", default = "key", enum = { "key", "partition", "none" } },
   concurrency = { "integer", default = 64, min = 1, max = 100000 },
@@ -123,6 +124,15 @@ local function start_of(from, level)
   return "time", ms
 end
 
+-- Kafka's rule for names of topics holds for a static member's too.
+local function instance_of(name, level)
+  if name and not (name:find "^[%w._-]+$" and #name <= 200) then
+    local why = "sipeat.flow: instance: %s: a name of letters, digits, \".\", \"_\" and \"-\""
+    error(why:format(opts.show(name)), level + 1)
+  end
+  return name
+end
+
 local function topics_of(o, level)
   local topics = o.topics or {}
   topics[#topics + 1] = o.topic
@@ -161,6 +171,7 @@ function M.flow(options)
     topics = topics_of(o, 2),
     from = from,
     from_ms = from_ms,
+    instance = instance_of(o.instance, 2),
     order = o.order,
     concurrency = o.concurrency,
     max_events = math.max(o.max_in_flight, o.concurrency),

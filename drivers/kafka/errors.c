@@ -53,6 +53,8 @@ static const struct {
     "the group has running members; stop them first" },
   { RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP, SIP_EBUSY,
     "the group has running members; stop them first" },
+  { RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, SIP_EFENCED,
+    "another process joined with the same group.instance.id; give each one its own" },
   { RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED, SIP_EKAFKA,
     "the loop was blocked; the group's partitions are taken again" },
 };

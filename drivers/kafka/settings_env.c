@@ -25,6 +25,7 @@ static const struct {
   { "KAFKA_SSL_KEY", "ssl.key.location", true },
   { "KAFKA_SSL_KEY_PASSWORD", "ssl.key.password", false },
   { "KAFKA_CLIENT_ID", "client.id", false },
+  { "KAFKA_GROUP_INSTANCE_ID", "group.instance.id", false },
 };
 
 /* A broker list as people write it, "a:9092, b:9092", without its spaces. */

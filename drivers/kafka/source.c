@@ -10,6 +10,7 @@
 #include "kafka/errors.h"
 #include "kafka/source_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,8 @@ static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
   rd_kafka_resp_err_t res = rd_kafka_event_error(event);
   rd_kafka_topic_partition_t *about = rd_kafka_event_topic_partition(event);
   const char *topic = about == NULL ? NULL : about->topic;
+  bool fatal = rd_kafka_event_error_is_fatal(event) != 0;
+  char why[512];
   struct sip_err err;
 
   if (res == RD_KAFKA_RESP_ERR__PARTITION_EOF && about != NULL) {
@@ -122,9 +125,15 @@ static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
     rd_kafka_topic_partition_destroy(about);
     return;
   }
-  (void)sip_kafka_err(&err, res, rd_kafka_event_error_string(event), "group %s%s%s", source->group,
+  (void)snprintf(why, sizeof why, "%s", rd_kafka_event_error_string(event));
+  if (fatal) { /* the event says no more than that it is */
+    res = rd_kafka_fatal_error(source->client.rk, why, sizeof why);
+  }
+  (void)sip_kafka_err(&err, res, why, "group %s%s%s%s%s", source->group,
+                      source->instance == NULL ? "" : ", instance ",
+                      source->instance == NULL ? "" : source->instance,
                       topic == NULL ? "" : ", topic ", topic == NULL ? "" : topic);
-  sip_source_tell(source, res, topic, &err, rd_kafka_event_error_is_fatal(event) != 0);
+  sip_source_tell(source, res, topic, &err, fatal);
   if (about != NULL) {
     rd_kafka_topic_partition_destroy(about);
   }
@@ -272,6 +281,7 @@ void sip_source_free(struct sip_source *source)
 {
   free(source->spare);
   free(source->group);
+  free(source->instance);
   free(source->topic);
   free(source->at_eof);
   if (source->owned != NULL) {
@@ -327,25 +337,65 @@ void sip_source_start(struct sip_source *source)
   sip_list_push(sip_kafka_sources(kafka), &source->node);
 }
 
+/* Whether another member of this process is that one already. */
+static bool source_is_taken(struct sip_kafka *kafka, const char *group, const char *instance)
+{
+  struct sip_list *sources = sip_kafka_sources(kafka);
+
+  for (struct sip_list *node = sources->next; node != sources; node = node->next) {
+    const struct sip_source *other = SIP_CONTAINER(node, struct sip_source, node);
+
+    if (other->instance != NULL && strcmp(other->group, group) == 0 &&
+        strcmp(other->instance, instance) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* The name of a static member: what the flow or the settings say, and a number when one group has
+ * several members here. @param out  256 bytes; "" when it is none */
+static void source_instance(struct sip_kafka *kafka, const struct sip_source_spec *spec, char *out)
+{
+  const char *name = spec->instance != NULL
+                       ? spec->instance
+                       : sip_kafka_settings_get(sip_kafka_settings(kafka), "group.instance.id");
+
+  (void)snprintf(out, 256, "%.240s", name == NULL ? "" : name);
+  for (int i = 2; out[0] != '\0' && source_is_taken(kafka, spec->group, out); i++) {
+    (void)snprintf(out, 256, "%.240s-%d", name, i);
+  }
+}
+
 static int source_open(void *driver, const struct sip_source_spec *spec,
                        const struct sip_source_sink *sink, void *owner, struct sip_source **out,
                        struct sip_err *err)
 {
-  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 1];
+  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 2];
   size_t count = sizeof source_properties / sizeof source_properties[0];
   struct sip_source *source = NULL;
+  char instance[256];
   int rc;
 
   if (spec->topic_count == 0 || spec->group[0] == '\0') {
     return sip_err_set(err, UV_EINVAL, "kafka consumer: a group and at least one topic are needed");
   }
   memcpy(properties, source_properties, sizeof source_properties);
-  properties[count] =
+  properties[count++] =
     (struct sip_client_property){ "auto.offset.reset",
                                   spec->start_at == SIP_START_END ? "latest" : "earliest", true };
-  rc = sip_source_create(&source, driver, spec->group, properties, count + 1, sink, owner, err);
+  source_instance(driver, spec, instance);
+  if (instance[0] != '\0') {
+    properties[count++] = (struct sip_client_property){ "group.instance.id", instance, true };
+  }
+  rc = sip_source_create(&source, driver, spec->group, properties, count, sink, owner, err);
   if (rc < 0) {
     return rc;
+  }
+  source->instance = instance[0] == '\0' ? NULL : strdup(instance);
+  if (instance[0] != '\0' && source->instance == NULL) {
+    sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, source_discard);
+    return sip_err_set(err, UV_ENOMEM, "group %s: out of memory", spec->group);
   }
   source->start_at = spec->start_at;
   source->start_ms = spec->start_ms;

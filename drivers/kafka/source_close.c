@@ -172,7 +172,11 @@ void sip_source_advance_close(struct sip_source *source)
     close_serve(source, source->client.queue);
   }
   if (source->close_step == CLOSE_JOINING && (late || !close_is_fragile(source))) {
-    close_unsubscribe(source);
+    if (source->instance != NULL) { /* the end of the subscription would take it out of the group */
+      close_leave(source);
+    } else {
+      close_unsubscribe(source);
+    }
     close_serve(source, source->client.queue);
     late = false;
   }

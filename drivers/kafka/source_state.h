@@ -29,8 +29,8 @@ struct sip_source {
   struct sip_client client;
   struct sip_list node; /* in sip_kafka_sources */
   struct sip_source_sink sink;
-  void *owner; /* borrowed: until on_closed */
-  char *group;
+  void *owner;            /* borrowed: until on_closed */
+  char *group, *instance; /* instance: NULL unless a static member */
   enum sip_start_at start_at;
   int64_t start_ms;
 

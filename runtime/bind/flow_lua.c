@@ -1,8 +1,8 @@
 /* flow_lua.c - module sipeat.core.flow: how stdlib/flow.lua declares flows.
  *
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
- * memory_bytes, slice_ms, key_header, outbox, start?, dispatch, finish, key_of} throws when
- * something is wrong. start, dispatch and finish: see flow_ticket_lua.c, as for emit, open and
+ * memory_bytes, slice_ms, instance, key_header, outbox, start?, dispatch, finish, key_of} throws
+ * when something is wrong. start, dispatch and finish: see flow_ticket_lua.c, as for emit, open and
  * was_read. key_of(record) -> text or nil, and what is to be kept. status() -> flows, ready. Loop
  * thread. */
 #include "bind/flow_lua.h"
@@ -131,6 +131,8 @@ static int l_register(lua_State *L)
   spec.limits.instructions = field_limit(L, "instructions");
   spec.limits.memory_bytes = (size_t)field_limit(L, "memory_bytes");
   spec.limits.slice_ms = field_limit(L, "slice_ms");
+  lua_getfield(L, 1, "instance");
+  spec.source.instance = luaL_optstring(L, -1, NULL);
   lua_getfield(L, 1, "key_header");
   spec.key_header = luaL_optstring(L, -1, NULL);
   lua_getfield(L, 1, "outbox");

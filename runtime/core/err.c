@@ -26,6 +26,7 @@ static const struct {
   { SIP_ENOTFOUND, "NOT_FOUND" },
   { SIP_EBUSY, "EBUSY" },
   { SIP_ECLOSED, "CLOSED" },
+  { SIP_EFENCED, "FENCED" },
 };
 
 const char *sip_err_name(int code)

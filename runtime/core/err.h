@@ -22,7 +22,8 @@ enum {
   SIP_EEXISTS = -10012,    /* is there already */
   SIP_ENOTFOUND = -10013,  /* is not there */
   SIP_EBUSY = -10014,      /* a second waiter, or an object in use */
-  SIP_ECLOSED = -10015     /* used after close */
+  SIP_ECLOSED = -10015,    /* used after close */
+  SIP_EFENCED = -10016     /* another one has taken the place: do not come back */
 };
 
 struct sip_err {

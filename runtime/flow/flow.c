@@ -54,7 +54,14 @@ static int flow_copy_names(struct sip_flow *flow, const struct sip_flow_spec *sp
     flow->key_header = strdup(spec->key_header);
     flow->spec.key_header = flow->key_header;
   }
-  return spec->key_header != NULL && flow->key_header == NULL ? UV_ENOMEM : 0;
+  if (spec->source.instance != NULL) {
+    flow->instance = strdup(spec->source.instance);
+    flow->spec.source.instance = flow->instance;
+  }
+  return (spec->key_header != NULL && flow->key_header == NULL) ||
+             (spec->source.instance != NULL && flow->instance == NULL)
+           ? UV_ENOMEM
+           : 0;
 }
 
 static void flow_forget_functions(struct sip_flow *flow)
@@ -77,6 +84,7 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
   flow->vm = engine->vm;
   flow->spec = *spec;
   flow->spec.key_header = NULL;
+  flow->spec.source.instance = NULL;
   sip_list_init(&flow->link);
   sip_list_init(&flow->partitions);
   sip_list_init(&flow->leaving);
@@ -128,6 +136,7 @@ void sip_flow_free(struct sip_flow *flow)
   free(flow->topics);
   free(flow->group);
   free(flow->key_header);
+  free(flow->instance);
   free(flow);
 }
 
@@ -318,10 +327,10 @@ static void flow_on_closed(void *owner)
   flow->commit_at_ms = 0;
   flow->unstored = 0;
   sip_flow_forget_partitions(flow);
-  if (!flow->draining) {
+  if (!flow->draining && !flow->fenced) {
     flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
     sip_flow_set_timer(flow);
-  } else if (flow->taken_events == 0) {
+  } else if (flow->draining && flow->taken_events == 0) {
     flow_end(flow);
   }
 }
@@ -361,8 +370,11 @@ static void flow_on_error(void *owner, const struct sip_err *err, bool fatal)
   struct sip_flow *flow = owner;
 
   (void)snprintf(flow->error, sizeof flow->error, "%s", err->message);
+  flow->fenced = flow->fenced || (fatal && err->code == SIP_EFENCED);
   sip_log(fatal ? SIP_LOG_ERROR : SIP_LOG_WARN, "flow", NULL, "%s: %s%s", flow->group, err->message,
-          fatal ? "; joining the group again" : "");
+          flow->fenced ? "; this flow takes nothing until the program is started again"
+          : fatal      ? "; joining the group again"
+                       : "");
   if (fatal) {
     sip_flow_fail(flow);
   }

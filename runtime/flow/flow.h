@@ -105,7 +105,7 @@ struct sip_flow {
   struct sip_list link; /* in the engine's flows */
   struct sip_engine *engine;
   struct sip_vm *vm;
-  char *group, **topics, *key_header; /* owned; no header: NULL */
+  char *group, **topics, *key_header, *instance; /* owned; no header, no instance: NULL */
   size_t topic_count;
   struct sip_flow_spec spec; /* source.group and topics point at the two above */
   struct sip_outlet outlet;  /* where its outputs go; set when it opens */
@@ -128,6 +128,7 @@ struct sip_flow {
   struct sip_ranges beyond;                            /* kept between commits for its memory */
   bool held;                                           /* partitions are paused */
   bool assigned, draining, timer_open;
+  bool fenced; /* another member has its place: it is not opened again */
   uint64_t taken, finished, dead, unfinished, redelivered, skipped;
   char error[256];
 };

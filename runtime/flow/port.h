@@ -52,6 +52,8 @@ struct sip_source_spec {
   size_t topic_count;
   enum sip_start_at start_at; /* for partitions of which the group has no offset */
   int64_t start_ms;           /* with SIP_START_TIME: ms since 1970-01-01 UTC */
+  const char *instance;       /* static membership: who this member is across restarts; NULL: as the
+                                 settings say, mostly nobody */
 };
 
 /* What the source tells its owner. */
@@ -61,8 +63,9 @@ struct sip_source_sink {
   /* The partitions are about to go. Unless `lost`, they stay ours until the owner calls
    * ops->give_back: first store what is finished. Several revokes never overlap. */
   void (*on_revoked)(void *owner, const struct sip_partition *partitions, size_t count, bool lost);
-  /* `fatal`: this source delivers nothing more and must be closed. Otherwise the driver goes on
-   * trying by itself. */
+  /* `fatal`: this source delivers nothing more and must be closed; with SIP_EFENCED another member
+   * has taken its place, and opening it again would only chase that away. Otherwise the driver goes
+   * on trying by itself. */
   void (*on_error)(void *owner, const struct sip_err *err, bool fatal);
   void (*on_closed)(void *owner); /* after ops->close: the source is gone */
   /* Every record below `offset` was taken, and there is none yet from there on. Between the last

@@ -22,6 +22,7 @@ local M = {}
 ---@field topics? string[] several of them
 ---@field group string consumer group
 ---@field from? string where a new group begins: "beginning", "end" or RFC 3339; default "beginning"
+---@field instance? string static membership: the name that this member keeps across restarts
 ---@field key? string what keeps its order: "header:NAME" or "data.path"; none: the record's key
 ---@field order? "key"|"partition"|"none" default "key"
 ---@field concurrency? integer events that run at once; default 64
