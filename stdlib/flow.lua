@@ -6,6 +6,7 @@ local attempt = require "sipeat.attempt"
 local core = require "sipeat.core.flow"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
+local json = require "sipeat.core.json"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
 local outbox = require "sipeat.core.outbox"
@@ -83,11 +84,8 @@ end
 
 -- "data.path.to.field" to a function of a record: the key as text, or nil for the record's own.
 local function path_function(spec, level)
-  local path = {}
-  for part in spec:gmatch "[^.]+" do
-    path[#path + 1] = part
-  end
-  if path[1] ~= "data" or #path < 2 then
+  local path = json.split(spec)
+  if not path or path[1] ~= "data" or #path < 2 then
     local why =
       "sipeat.flow: key: %s is neither \"header:NAME\" nor a path such as \"data.machineId\""
     error(why:format(opts.show(spec)), level + 1)

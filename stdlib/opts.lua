@@ -45,14 +45,22 @@ function M.size_bytes(value)
   return math.floor(number * factor + 0.5)
 end
 
+local function byte_escape(char)
+  return ("\\x%02x"):format(char:byte())
+end
+
 --- How a value appears in a message: short, quoted when text, never a secret's content.
 function M.show(value)
   local kind = type(value)
   if kind == "string" then
     if #value > 40 then
-      value = value:sub(1, 37) .. "..."
+      value = value:sub(1, 37):gsub("[\192-\255][\128-\191]*$", "") .. "..." -- no half character
     end
-    return (("%q"):format(value):gsub("\\\n", "\\n"))
+    value = ("%q"):format(value):gsub("\\\n", "\\n")
+    if not utf8.len(value) then
+      value = value:gsub("[\128-\255]", byte_escape)
+    end
+    return value
   elseif kind == "number" or kind == "boolean" or kind == "nil" then
     return tostring(value)
   end

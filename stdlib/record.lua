@@ -190,8 +190,8 @@ local function from_binary(event, headers, rec)
   end
   for name, value in pairs(headers) do
     local attribute = name:match("^ce_(.+)$")
-    if attribute and not utf8.len(value) then
-      return bad("header %s is not UTF-8 text", name)
+    if attribute and not (utf8.len(value) and utf8.len(name)) then
+      return bad("header %s is not UTF-8 text", utf8.len(name) and name or opts.show(name))
     elseif attribute and not CE_FIELDS[attribute] then
       event.attributes[attribute] = value
     end

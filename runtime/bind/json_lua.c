@@ -397,6 +397,26 @@ static int l_lazy(lua_State *L)
   return 1;
 }
 
+/* split(path) -> { "data", "machineId" } | nil: a path as sip_json_path takes it. */
+static int l_split(lua_State *L)
+{
+  struct sip_slice keys[SIP_JSON_KEYS];
+  size_t len, count;
+  const char *path = luaL_checklstring(L, 1, &len);
+
+  count = sip_json_path_split(path, len, keys, SIP_JSON_KEYS);
+  if (count == 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    lua_pushlstring(L, keys[i].data, keys[i].len);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
 static void make_classes(lua_State *L, struct sip_json_state *state)
 {
   static const luaL_Reg lazy[] = {
@@ -421,10 +441,8 @@ static void make_classes(lua_State *L, struct sip_json_state *state)
 int sip_open_json(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "decode", l_decode },
-    { "lazy", l_lazy },
-    { "encode", sip_json_l_encode },
-    { NULL, NULL },
+    { "decode", l_decode }, { "lazy", l_lazy }, { "encode", sip_json_l_encode },
+    { "split", l_split },   { NULL, NULL },
   };
   struct sip_json_state *state;
 

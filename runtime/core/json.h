@@ -18,7 +18,8 @@ struct sip_err;
 
 enum {
   SIP_JSON_DEPTH = 128,
-  SIP_JSON_FEW = 64 /* tokens that fit into a tape without an allocation: 30 fields */
+  SIP_JSON_KEYS = 16, /* of a path in an option */
+  SIP_JSON_FEW = 64   /* tokens that fit into a tape without an allocation: 30 fields */
 };
 
 enum sip_json_type {

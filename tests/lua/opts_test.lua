@@ -113,6 +113,8 @@ end)
 t.test("a wrong value is shown short and without secrets", function()
   t.eq(opts.show(("x"):rep(100)), '"' .. ("x"):rep(37) .. '..."')
   t.eq(opts.show "a\nb", '"a\\nb"')
+  t.eq(opts.show "é\255", [["\xc3\xa9\xff"]])
+  t.eq(opts.show(("x"):rep(36) .. ("é"):rep(9)), '"' .. ("x"):rep(36) .. '..."')
   t.eq(opts.show(env.conceal "hunter2"), "a secret")
 end)
 

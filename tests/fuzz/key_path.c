@@ -1,0 +1,11 @@
+/* key_path.c - the option key of a flow, and the key that it gives a record. See key_path.lua. */
+#include "support/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  static struct sip_vm *vm;
+
+  vm = vm == NULL ? fuzz_start(__FILE__) : vm;
+  fuzz_call(vm, data, size);
+  return 0;
+}
