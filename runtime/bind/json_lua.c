@@ -29,6 +29,7 @@ enum {
 struct index {
   const char *text;
   bool spaced;
+  bool shared; /* by tables below the first, which have a place of their own */
   uint8_t depth;
   struct sip_json_token tokens[];
 };
@@ -146,6 +147,7 @@ static void push_lazy(lua_State *L, int index, struct sip_json_token *token)
   lua_pushvalue(L, index);
   lua_rawsetp(L, -2, &index_key);
   if (!first) {
+    of->shared = true;
     lua_pushlightuserdata(L, token);
     lua_rawsetp(L, -2, &place_key);
   }
@@ -165,14 +167,16 @@ static void push_value(lua_State *L, int index, struct sip_json_token *token)
 /* The container that the lazy table at `table` stands for; pushes its index. */
 static struct sip_json_token *push_index(lua_State *L, int table)
 {
+  struct sip_json_token *token = NULL;
   struct index *of;
-  struct sip_json_token *token;
 
-  lua_rawgetp(L, table, &place_key);
-  token = lua_touserdata(L, -1);
-  lua_pop(L, 1);
   lua_rawgetp(L, table, &index_key);
   of = lua_touserdata(L, -1);
+  if (of->shared) {
+    lua_rawgetp(L, table, &place_key);
+    token = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+  }
   return token != NULL ? token : of->tokens;
 }
 
@@ -389,6 +393,7 @@ static int l_lazy(lua_State *L)
   index = lua_newuserdatauv(L, sizeof *index + json->count * sizeof *json->tokens, 1);
   index->text = json->text;
   index->spaced = json->spaced;
+  index->shared = false;
   index->depth = json->depth;
   memcpy(index->tokens, json->tokens, json->count * sizeof *json->tokens);
   lua_pushvalue(L, 1);

@@ -453,10 +453,13 @@ struct sip_json_token *sip_json_find(const char *text, struct sip_json_token *ob
   struct sip_json_token *found = NULL, *end = object + object->span;
 
   for (struct sip_json_token *token = object + 1; token < end; token += 1 + token[1].span) {
-    if ((token->flags & SIP_JSON_ESCAPED) != 0
-          ? sip_json_equal(text, token, key, len)
-          : token->len == len && memcmp(text + token->at, key, len) == 0) {
-      found = token;
+    const char *name = text + token->at;
+
+    if ((token->flags & SIP_JSON_ESCAPED) != 0) {
+      found = sip_json_equal(text, token, key, len) ? token : found;
+    } else if (token->len == len &&
+               (len == 0 || (name[0] == key[0] && memcmp(name, key, len) == 0))) {
+      found = token; /* most that are as long differ in the first letter: no call */
     }
   }
   return found;
