@@ -164,7 +164,7 @@ static void push_value(lua_State *L, int index, struct sip_json_token *token)
   }
 }
 
-/* The container that the lazy table at `table` stands for; pushes its index. */
+/* The container that the lazy table at `table`, an absolute index, stands for; pushes its index. */
 static struct sip_json_token *push_index(lua_State *L, int table)
 {
   struct sip_json_token *token = NULL;
@@ -184,7 +184,7 @@ void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out)
 {
   const struct index *of;
 
-  out->token = push_index(L, index);
+  out->token = push_index(L, lua_absindex(L, index));
   of = lua_touserdata(L, -1);
   out->text = of->text;
   out->spaced = of->spaced;
