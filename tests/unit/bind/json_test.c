@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdbool.h>
 
 #include "support/test.h"
 
@@ -61,15 +62,13 @@ static lua_State *open_state(struct faults *faults)
 
   CHECK(L != NULL);
   luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
+  lua_pop(L, 1);
   sip_lazy_open(L);
   CHECK_INT(luaL_loadstring(L, SCENARIO), LUA_OK);
   lua_pushcfunction(L, sip_open_json);
   lua_call(L, 0, 1);
   CHECK_INT(lua_pcall(L, 1, 2, 0), LUA_OK);
-  lua_replace(L, 2); /* look */
-  lua_replace(L, 1); /* make */
-  lua_settop(L, 2);
-  return L;
+  return L; /* stack: make, look */
 }
 
 /* The n-th allocation of the function at `index` fails. @return false when it did not need as many
