@@ -7,6 +7,8 @@ local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local log = require "sipeat.log"
+local park = require "sipeat.deadletter_park"
+local state = require "sipeat.deadletter_state"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 
@@ -68,35 +70,13 @@ function M.headers(letter)
   add("sipeat-error-kind", why.kind)
   add("sipeat-event-id", letter.event and letter.event.id)
   add("sipeat-event-type", letter.event and letter.event.type)
-  add("sipeat-failed-at", sys.iso_time())
+  add("sipeat-attempts", tostring(letter.attempts or 1))
+  add("sipeat-first-failed-at", sys.iso_time(letter.first_failed_ms))
+  add("sipeat-failed-at", sys.iso_time(letter.failed_ms))
   return out
 end
 
 -- --- too large ---
-
--- Writes bytes to a file that is named by them, so that writing it again changes nothing. Its path
--- and checksum, or nil, message, code.
-local function park(bytes, suffix)
-  local sum = sys.sha256(bytes)
-  local directory = sys.getenv "SIPEAT_PARK_DIR" or "sipeat-parked"
-  local path = ("%s/%s%s"):format(directory, sum, suffix)
-  local ok, message, code = sys.write_file(path, bytes)
-  if not ok then
-    return nil, message, code
-  end
-  return path, sum
-end
-
--- Headers in a file: name and value, each as a 4-byte big-endian length and its bytes; the length
--- of a null value is 0xffffffff.
-local function pack_headers(headers)
-  local out = {}
-  for i, header in ipairs(headers) do
-    local value = header[2]
-    out[i] = (">s4"):pack(header[1]) .. (value and (">s4"):pack(value) or (">I4"):pack(0xffffffff))
-  end
-  return table.concat(out)
-end
 
 local function size_of(headers)
   local bytes = 0
@@ -110,7 +90,7 @@ end
 local function pointer(letter, topic)
   local record = letter.record
   local body = record.value or ""
-  local path, sum, code = park(body, ".bin")
+  local path, sum, code = park.body(body, ".bin")
   if not path then
     return nil, sum, code
   end
@@ -122,7 +102,7 @@ local function pointer(letter, topic)
   }
   if #(record.key or "") > KEY_BYTES then
     local at, message
-    at, message, code = park(record.key, ".key")
+    at, message, code = park.body(record.key, ".key")
     if not at then
       return nil, message, code
     end
@@ -130,7 +110,7 @@ local function pointer(letter, topic)
   end
   if size_of(record.headers or {}) > HEADER_BYTES then
     local at, message
-    at, message, code = park(pack_headers(record.headers), ".headers")
+    at, message, code = park.body(park.pack_headers(record.headers), ".headers")
     if not at then
       return nil, message, code
     end
@@ -187,6 +167,8 @@ local function adapt(letter, topic, code)
     letter.pointed = true
   elseif NO_PARTITION[code] and not letter.anywhere then
     letter.anywhere = true
+  elseif code == "INVALID_TIMESTAMP" and not letter.untimed then
+    letter.untimed = true -- the topic takes no old records; a header has the time
   elseif NO_TOPIC[code] and not letter.remade then
     there[topic], letter.remade = nil, true
   else
@@ -211,7 +193,8 @@ local function send(letter, topic, deliver)
   end
   local record = letter.record
   message.partition = not letter.anywhere and record.partition or nil
-  message.timestamp = (record.timestamp or -1) >= 0 and record.timestamp or nil
+  local timed = not letter.untimed and (record.timestamp or -1) >= 0
+  message.timestamp = timed and record.timestamp or nil
   return deliver(message)
 end
 
@@ -222,6 +205,44 @@ function M.refused(letter, code)
   letter.remade = changed and letter.remade
   return changed
 end
+
+--- Writes a letter to a local file instead, with everything that its replay needs. The path, or
+--- nil, message, code.
+function M.park(letter)
+  local topic, record = M.topic_of(letter.record.topic, letter.topic), letter.record
+  local message = full(letter, topic)
+  message.partition, message.timestamp = record.partition, record.timestamp
+  local place = ("%s:%s:%d:%d"):format(
+    letter.flow, record.topic, record.partition, record.offset
+  )
+  local path, why, code = park.letter(message, place)
+  if not path then
+    return nil, why, code
+  end
+  logger:warn(("the dead letter for %s is parked in %s: replay it with \"sipeat dlq replay "
+    .. "--parked\""):format(topic, path), { group = letter.flow })
+  return path
+end
+
+--- The letters of a dead-letter topic (`topic`), or parked ones (`parked`), that fit, the newest
+--- last. nil, message, code.
+function M.list(options)
+  local list = require "sipeat.deadletter_list"
+  local o = list.filter(options)
+  if not o.topic and not o.parked then
+    error("sipeat.deadletter.list: a dead-letter topic is needed, or parked = true", 2)
+  end
+  return list.list(o)
+end
+
+--- Replays the letters that fit: back to their topics, each one once. What became of them, or nil,
+--- message, code and what was done until then.
+function M.replay(options)
+  return require "sipeat.deadletter_replay"(options, 2)
+end
+
+--- What is known of letters that wait for being written.
+M.status = state.status
 
 --- Tries once to write a dead letter. What `deliver` answered (by default the process's producer:
 --- { topic, partition, offset }), or nil and a failure.

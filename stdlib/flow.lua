@@ -44,10 +44,12 @@ local FLOW = opts.spec("sipeat.flow", {
   budget = { "table", spec = BUDGET },
   dead_letter = { "boolean|string", default = true },
   outbox = { "boolean", default = false },
+  park = { "boolean|duration", default = false },
   on = { "table", required = true },
   on_dead = { "handler" },
 })
 
+local PARK_AFTER_MS = 300000 -- with park = true
 local PARSED_BYTES = 65536 -- a value up to this size is decoded once, for its key and its handler
 
 local function is_callable(value)
@@ -158,6 +160,7 @@ function M.flow(options)
     plan = attempt.plan(o.retry, "sipeat.flow", 2),
     timeout = o.timeout,
     dead_letter = o.dead_letter,
+    park_ms = o.park == true and PARK_AFTER_MS or o.park or nil,
     on_dead = o.on_dead,
     logger = log.new(o.group),
   }

@@ -15,6 +15,7 @@ local deadletter = require "sipeat.deadletter"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local guard = require "sipeat.guard"
+local letters = require "sipeat.deadletter_state"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
@@ -95,6 +96,7 @@ end
 
 local function die(job, why)
   job.phase, job.failure = "dying", why
+  job.first_failed_ms = job.first_failed_ms or sys.now_ms()
   local flow, event = job.flow, job.event
   logger:error(("%s: %s"):format(flow.dead_letter and "dead letter" or "dropped", why.message), {
     group = flow.group,
@@ -112,6 +114,7 @@ end
 -- was called, by an open breaker and its like, was no attempt: it is not counted, for a while.
 local function again(job, n, why)
   local plan = job.flow.plan
+  job.first_failed_ms = job.first_failed_ms or sys.now_ms()
   local pause_ms = jitter(plan.pause(n)) + attempt.refused_for_ms(why)
   local level = "warn"
   if guard.is_refusal(why) and task.monotonic_ms() - job.started_at_ms < REFUSED_FOR_MS then
@@ -170,13 +173,22 @@ local function work(job)
   return judge(job, attempt.once(flow.timeout, handle, flow, job.event, ctx))
 end
 
--- Pauses before the next try of a dead letter, in milliseconds.
+-- A dead letter was not written: how long to wait before the next try. After a long time it is
+-- parked in a file, when the flow wants that, and the event is dead all the same.
 local function letter_pause(job, why)
+  local letter, park_ms = job.letter, job.flow.park_ms
   job.tries = job.tries + 1
   local pause_ms = LETTER.pause(math.min(job.tries, 20))
-  logger:error(("the dead letter cannot be written, the next try in %d ms: %s"):format(
-    pause_ms, why.message
-  ), { group = job.flow.group, code = why.code })
+  letters.fails(letter, why, pause_ms)
+  if park_ms and letters.waited_ms(letter) >= park_ms then
+    local path, message, code = deadletter.park(letter)
+    if path then
+      letters.ends(letter, true)
+      job.phase, job.letter_at = "dead", nil
+      return nil
+    end
+    letters.fails(letter, failure.of(message, code), pause_ms)
+  end
   return pause_ms
 end
 
@@ -196,8 +208,11 @@ local function bury(job)
       event = job.event,
       failure = job.failure,
       attempts = job.attempt,
+      first_failed_ms = job.first_failed_ms,
+      failed_ms = sys.now_ms(),
     }
     job.letter, job.tries = letter, 0
+    letters.begins(letter)
   end
   local number
   local ok, why = deadletter.try(letter, function(m)
@@ -211,6 +226,7 @@ local function bury(job)
     job.phase, job.letter_at = "dead", number
     return nil
   elseif why.kind == "cancelled" and job.ticket:stopped() then
+    letters.stops(letter)
     return false
   end
   return letter_pause(job, why)
@@ -341,7 +357,7 @@ local function conclude(job)
     end
   end
   local dead = job.phase == "dead"
-  return true, dead, job.ends ~= nil or dead and job.flow.on_dead ~= nil
+  return true, dead, job.ends ~= nil or dead and (job.letter ~= nil or job.flow.on_dead ~= nil)
 end
 
 --- See runtime/bind/flow_ticket_lua.c for what the engine gives and wants.
@@ -413,6 +429,9 @@ end
 
 --- Called in a task of its own after the terminal state; never holds an event up.
 function M.finish(job)
+  if job.letter then
+    letters.ends(job.letter)
+  end
   task.set_event_id(job.event.id)
   local outcome = {
     status = job.phase,
@@ -426,7 +445,7 @@ function M.finish(job)
     for _, f in ipairs(job.ends) do
       call_back(job, "an on_end callback", f, outcome)
     end
-  else
+  elseif job.flow.on_dead then
     call_back(job, "on_dead", job.flow.on_dead, job.event, job.failure, job.ctx)
   end
 end

@@ -36,6 +36,7 @@ local CONSUMER = opts.spec("sipeat.kafka.consumer", {
 local READER = opts.spec("sipeat.kafka.reader", {
   topic = { "string", required = true },
   from = { "string|integer", default = "beginning" },
+  offsets = { "table" },
 })
 
 local RUN = opts.spec("sipeat.kafka.run", {
@@ -292,10 +293,26 @@ function M.consumer(options)
   return wrap(core.consumer(o.group, topics, check_from(o.from, 2)))
 end
 
+-- { [partition] = offset } as a list that begins with partition 0.
+local function offset_list(offsets, level)
+  local list = {}
+  for partition, offset in pairs(offsets or {}) do
+    if math.type(partition) ~= "integer" or partition < 0 or math.type(offset) ~= "integer" then
+      error("sipeat.kafka.reader: offsets is { [partition] = offset }", level + 1)
+    end
+    for i = #list + 1, partition + 1 do
+      list[i] = -1
+    end
+    list[partition + 1] = offset
+  end
+  return list
+end
+
 --- All partitions of a topic without a group: nothing is committed, others are not disturbed.
+--- offsets = { [partition] = offset } begins there instead in those partitions.
 function M.reader(options)
   local o = READER(options)
-  return wrap(core.reader(o.topic, check_from(o.from, 2)))
+  return wrap(core.reader(o.topic, check_from(o.from, 2), offset_list(o.offsets, 2)))
 end
 
 --- True while a broker answers.

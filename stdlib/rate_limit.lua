@@ -20,20 +20,20 @@ local RATE_LIMIT = opts.spec("sipeat.rate_limit", {
 local LATE_MS = 20
 local BURST_MS = 50 -- without `burst`: what comes in so long
 
---- Tokens per millisecond of "100/s", "5/m" or "10/500ms"; or nil and why not.
-local function parse(rate)
+--- Calls per millisecond of "100/s", "5/m" or "10/500ms"; or nil, message, "EINVAL".
+function M.per_ms(rate)
   local count, per = rate:match "^(%d+%.?%d*)/(.+)$"
   local ms = per and opts.duration_ms(per:find "^%d" and per or "1" .. per)
   if not ms or ms < 1 or tonumber(count) <= 0 then
     local why = "rate: expected a number and a time, as in \"100/s\" or \"5/m\"; got %s"
-    return nil, why:format(opts.show(rate))
+    return nil, why:format(opts.show(rate)), "EINVAL"
   end
   return tonumber(count) / ms
 end
 
 local function check(options, level)
   local o = RATE_LIMIT(options, level + 1)
-  local per_ms, why = parse(o.rate)
+  local per_ms, why = M.per_ms(o.rate)
   if not per_ms then
     error("sipeat.rate_limit: option " .. why, level + 1)
   end

@@ -1,5 +1,6 @@
 --- What the program itself answers over HTTP: /ping, /ready, /version, /metrics, /admin/reload; and
 --- what it asks of Lua when it starts and stops. Loaded by `sipeat run` and `sipeat dev`.
+local deadletter = require "sipeat.deadletter_state"
 local flow = require "sipeat.core.flow"
 local host = require "sipeat.core.host"
 local json = require "sipeat.json"
@@ -49,12 +50,23 @@ function M.unready()
   return reasons
 end
 
+-- What works and should be looked at all the same.
+local function warnings()
+  local letters, list = deadletter.status(), {}
+  if letters.late > 0 then
+    list[1] = ("dead letters cannot be written: %d wait, the first one for %d s%s"):format(
+      letters.late, letters.oldest_ms // 1000, letters.message and ": " .. letters.message or ""
+    )
+  end
+  return #list > 0 and list or nil
+end
+
 local function ready()
   local reasons = M.unready()
   if #reasons == 0 then
-    return { status = 200, json = { ready = true } }
+    return { status = 200, json = { ready = true, warnings = warnings() } }
   end
-  return { status = 503, json = { ready = false, reasons = reasons } }
+  return { status = 503, json = { ready = false, reasons = reasons, warnings = warnings() } }
 end
 
 local function version()
@@ -243,12 +255,25 @@ local function discord_metrics(page)
   page:family("sipeat_discord_notices", "counter", "Notices by what became of them.", samples)
 end
 
+local function letter_metrics(page)
+  local letters = deadletter.status()
+  local text = "Dead letters that wait for being written; their events are not finished."
+  page:family("sipeat_dead_letters_waiting", "gauge", text, letters.waiting)
+  text = "How long the first of them has waited."
+  page:family("sipeat_dead_letters_oldest_seconds", "gauge", text, letters.oldest_ms / 1000)
+  text = "Tries of a dead letter that failed."
+  page:family("sipeat_dead_letter_failures", "counter", text, letters.failures)
+  text = "Dead letters that went to a local file instead."
+  page:family("sipeat_dead_letters_parked", "counter", text, letters.parked)
+end
+
 local function metrics()
   local page = setmetatable({}, Page)
   host_metrics(page)
   flow_metrics(page)
   outbox_metrics(page)
   discord_metrics(page)
+  letter_metrics(page)
   require "sipeat.guard_metrics"(page)
   page[#page + 1] = "# EOF\n"
   return {

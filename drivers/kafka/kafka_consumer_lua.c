@@ -1,15 +1,15 @@
 /* kafka_consumer_lua.c - consumers and readers in Lua: one source each, records one by one.
  *
  * consumer(group, topics, from?) -> c | nil, message, code     a member of a consumer group
- * reader(topic, from?) -> c | nil, message, code               all partitions of a topic, without a
- * group from: "beginning" (default), "end", or ms since 1970-01-01 UTC, for partitions without a
- * committed offset c:next(timeout_ms?) -> record | nil, message, code "ETIMEDOUT"; "END" when a
- * reader has read everything for now; "EAGAIN" when the record that woke the task has gone with its
- * partition: call again; "EBUSY" when another task waits; "CLOSED" c:store(topic, partition,
- * next_offset) -> true               committed within a second, and at close c:close() -> true |
- * nil, message, code                       waits until the group has been left record = {topic,
- * partition, offset, timestamp, timestamp_type, key?, value?, headers = {{name, value?}…}} Loop
- * thread. */
+ * reader(topic, from?, offsets?) -> c | nil, message, code     all partitions of a topic, without a
+ * group; offsets: where to begin instead, by partition, the first one being partition 0 from:
+ * "beginning" (default), "end", or ms since 1970-01-01 UTC, for partitions without a committed
+ * offset c:next(timeout_ms?) -> record | nil, message, code "ETIMEDOUT"; "END" when a reader has
+ * read everything for now; "EAGAIN" when the record that woke the task has gone with its partition:
+ * call again; "EBUSY" when another task waits; "CLOSED" c:store(topic, partition, next_offset) ->
+ * true               committed within a second, and at close c:close() -> true | nil, message, code
+ * waits until the group has been left record = {topic, partition, offset, timestamp,
+ * timestamp_type, key?, value?, headers = {{name, value?}…}} Loop thread. */
 #include "core/log.h"
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
@@ -22,7 +22,7 @@
 
 static const char CONSUMER[] = "sipeat.kafka.consumer";
 
-enum { TOPIC_LIMIT = 256 };
+enum { TOPIC_LIMIT = 256, PARTITION_LIMIT = 100000 };
 
 /* Freed by whoever comes last: the box's __gc, or on_closed. */
 struct consumer {
@@ -349,21 +349,40 @@ int sip_l_kafka_consumer(lua_State *L)
   return 1;
 }
 
+/* The offsets of the list at `arg`; pushes the block that they are in. */
+static const int64_t *check_offsets(lua_State *L, int arg, size_t *count)
+{
+  int64_t *offsets;
+
+  *count = lua_isnoneornil(L, arg) ? 0 : lua_rawlen(L, arg);
+  luaL_argcheck(L, *count <= PARTITION_LIMIT, arg, "too many partitions");
+  offsets = lua_newuserdatauv(L, (*count + 1) * sizeof *offsets, 0);
+  for (size_t i = 0; i < *count; i++) {
+    (void)lua_rawgeti(L, arg, (lua_Integer)i + 1);
+    offsets[i] = luaL_optinteger(L, -1, -1);
+    lua_pop(L, 1);
+  }
+  return offsets;
+}
+
 int sip_l_kafka_reader(lua_State *L)
 {
   struct sip_kafka *kafka = sip_kafka_of(L);
   const char *topic = luaL_checkstring(L, 1);
   struct consumer *consumer;
   enum sip_start_at start_at;
+  const int64_t *offsets;
+  size_t offset_count;
   struct sip_err err;
   int64_t start_ms;
 
   start_at = check_from(L, 2, &start_ms);
-  lua_settop(L, 2);
+  lua_settop(L, 3);
+  offsets = check_offsets(L, 3, &offset_count); /* stays on the stack */
   consumer = push_consumer(L);
   consumer->reader = true;
-  if (sip_source_open_direct(kafka, topic, start_at, start_ms, &consumer_sink, consumer,
-                             &consumer->source, &err) < 0) {
+  if (sip_source_open_direct(kafka, topic, start_at, start_ms, offsets, offset_count,
+                             &consumer_sink, consumer, &consumer->source, &err) < 0) {
     return sip_push_err(L, &err);
   }
   return 1;

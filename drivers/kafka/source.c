@@ -283,6 +283,7 @@ void sip_source_free(struct sip_source *source)
   free(source->group);
   free(source->instance);
   free(source->topic);
+  free(source->offsets);
   free(source->at_eof);
   if (source->owned != NULL) {
     rd_kafka_topic_partition_list_destroy(source->owned);

@@ -20,10 +20,12 @@ const struct sip_source_ops *sip_source_operations(void);
 
 /** Reads all partitions of one topic without a group: nothing is committed, nobody shares. Works
  * with every operation but store and give_back. A missing topic is a fatal error of the sink.
+ *  @param offsets by partition: the offset to begin at, or -1 for what start_at says; copied
  *  @return 0 or a negative code: nothing was opened */
 int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_start_at start_at,
-                           int64_t start_ms, const struct sip_source_sink *sink, void *owner,
-                           struct sip_source **out, struct sip_err *err);
+                           int64_t start_ms, const int64_t *offsets, size_t offset_count,
+                           const struct sip_source_sink *sink, void *owner, struct sip_source **out,
+                           struct sip_err *err);
 
 /** Of a direct source: every partition has given its last record for now. on_readable is called
  * when this becomes true, too. */

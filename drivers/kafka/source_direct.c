@@ -47,6 +47,19 @@ static rd_kafka_resp_err_t direct_partitions(struct sip_source *source,
   return res;
 }
 
+/* The offsets that were given count more than what start_at found. */
+static void direct_apply_offsets(const struct sip_source *source,
+                                 rd_kafka_topic_partition_list_t *list)
+{
+  for (int i = 0; i < list->cnt; i++) {
+    size_t partition = (size_t)list->elems[i].partition;
+
+    if (partition < source->offset_count && source->offsets[partition] >= 0) {
+      list->elems[i].offset = source->offsets[partition];
+    }
+  }
+}
+
 /* Pool thread. */
 static void direct_run(struct sip_work *work)
 {
@@ -61,6 +74,7 @@ static void direct_run(struct sip_work *work)
     }
     source->found_res = rd_kafka_offsets_for_times(source->client.rk, list, DIRECT_TIMEOUT_MS);
   }
+  direct_apply_offsets(source, list);
   source->found = list;
 }
 
@@ -143,8 +157,9 @@ static void direct_discard(struct sip_client *client)
 }
 
 int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_start_at start_at,
-                           int64_t start_ms, const struct sip_source_sink *sink, void *owner,
-                           struct sip_source **out, struct sip_err *err)
+                           int64_t start_ms, const int64_t *offsets, size_t offset_count,
+                           const struct sip_source_sink *sink, void *owner, struct sip_source **out,
+                           struct sip_err *err)
 {
   struct sip_source *source = NULL;
   int rc =
@@ -155,10 +170,17 @@ int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_
     return rc;
   }
   source->topic = strdup(topic);
-  if (source->topic == NULL) {
+  if (source->topic != NULL && offset_count > 0) {
+    source->offsets = calloc(offset_count, sizeof *offsets);
+  }
+  if (source->topic == NULL || (offset_count > 0 && source->offsets == NULL)) {
     sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, direct_discard);
     return sip_err_set(err, UV_ENOMEM, "read %s: out of memory", topic);
   }
+  if (offset_count > 0) {
+    memcpy(source->offsets, offsets, offset_count * sizeof *offsets);
+  }
+  source->offset_count = offset_count;
   source->start_at = start_at;
   source->start_ms = start_ms;
   sip_source_start(source);

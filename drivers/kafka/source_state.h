@@ -60,7 +60,9 @@ struct sip_source {
   int lookup_rc;
   struct sip_err lookup_err;
 
-  char *topic;   /* read directly, without the group; NULL: subscribed */
+  char *topic;      /* read directly, without the group; NULL: subscribed */
+  int64_t *offsets; /* directly, by partition: where to begin instead; -1: as start_at says */
+  size_t offset_count;
   bool assigned; /* directly: the partitions are known and taken */
   bool *at_eof;  /* directly: partitions that gave their last record, by number */
   size_t partition_count, eof_count;

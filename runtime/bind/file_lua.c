@@ -1,4 +1,4 @@
-/* file_lua.c - whole files, read and written on the work pool.
+/* file_lua.c - whole files, read and written on the work pool; the names in a directory.
  *
  * write_file is atomic and durable: a file beside it is written and fsynced, then renamed, then the
  * directory is fsynced. A missing directory is made, one level deep. A killed task leaves the job
@@ -10,6 +10,7 @@
 #include "vm/task.h"
 #include "vm/vm.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -92,6 +93,37 @@ static void job_read(struct sip_work *work)
   }
   job->rc = read_all(fd, job);
   (void)close(fd); /* nothing was written */
+}
+
+/* Names of regular files, each with its NUL. */
+static int list_all(DIR *directory, struct job *job)
+{
+  struct dirent *entry;
+
+  for (errno = 0; (entry = readdir(directory)) != NULL; errno = 0) {
+    struct stat about;
+
+    if (fstatat(dirfd(directory), entry->d_name, &about, 0) < 0 || !S_ISREG(about.st_mode)) {
+      continue; /* gone meanwhile, or no file */
+    }
+    if (sip_buf_add(&job->data, entry->d_name, strlen(entry->d_name) + 1) < 0) {
+      return sip_err_set(&job->err, UV_ENOMEM, "list %s: not enough memory", job->path);
+    }
+  }
+  return errno == 0 ? 0 : sip_err_errno(&job->err, errno, "list %s", job->path);
+}
+
+static void job_list(struct sip_work *work)
+{
+  struct job *job = SIP_CONTAINER(work, struct job, work);
+  DIR *directory = opendir(job->path);
+
+  if (directory == NULL) {
+    job->rc = sip_err_errno(&job->err, errno, "list %s", job->path);
+    return;
+  }
+  job->rc = list_all(directory, job);
+  (void)closedir(directory); /* nothing was written */
 }
 
 static int write_all(int fd, struct job *job)
@@ -191,6 +223,19 @@ static void job_cancel(struct sip_wait *wait)
   sip_work_cancel(&SIP_CONTAINER(wait, struct job, wait)->work);
 }
 
+static int push_names(lua_State *L, const struct sip_buf *names)
+{
+  size_t at = 0;
+
+  lua_newtable(L);
+  for (lua_Integer i = 1; at < names->len; i++) {
+    lua_pushstring(L, names->data + at);
+    lua_rawseti(L, -2, i);
+    at += strlen(names->data + at) + 1;
+  }
+  return 1;
+}
+
 static int job_finish(lua_State *L, struct sip_wait *wait)
 {
   struct job *job = SIP_CONTAINER(wait, struct job, wait);
@@ -200,6 +245,9 @@ static int job_finish(lua_State *L, struct sip_wait *wait)
   }
   if (job->rc < 0) {
     return sip_push_err(L, &job->err);
+  }
+  if (job->work.run == job_list) {
+    return push_names(L, &job->data);
   }
   if (job->work.run == job_write) {
     lua_pushboolean(L, 1);
@@ -240,6 +288,14 @@ int sip_l_read_file(lua_State *L)
 
   lua_settop(L, 1);
   return job_start(L, path, "", 0, job_read);
+}
+
+int sip_l_list_files(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+
+  lua_settop(L, 1);
+  return job_start(L, path, "", 0, job_list);
 }
 
 int sip_l_write_file(lua_State *L)

@@ -5,5 +5,7 @@
 
 int sip_l_read_file(lua_State *L);  /* read_file(path) -> text | nil, message, code */
 int sip_l_write_file(lua_State *L); /* write_file(path, text) -> true | nil, message, code */
+int sip_l_list_files(
+  lua_State *L); /* list_files(directory) -> names of files | nil, message, code */
 
 #endif

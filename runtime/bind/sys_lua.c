@@ -3,8 +3,8 @@
  *
  * uuid() random(n) now_ms() monotonic_ms() iso_time(ms?) parse_time(text) sha256(text)
  * hmac_sha256(key, text) equal(a, b) valid_utf8(text) utf8_clean(text) utf8_length(text)
- * getenv(name) asset(name) read_file write_file version, pid. Hashes are lower-case hex. Loop
- * thread. */
+ * getenv(name) asset(name) read_file write_file list_files version, pid. Hashes are lower-case hex.
+ * Loop thread. */
 #include "bind/bind.h"
 #include "bind/file_lua.h"
 #include "core/utf8.h"
@@ -281,6 +281,7 @@ int sip_open_sys(lua_State *L)
     { "memory_bytes", l_memory_bytes },
     { "read_file", sip_l_read_file },
     { "write_file", sip_l_write_file },
+    { "list_files", sip_l_list_files },
     { NULL, NULL },
   };
 

@@ -17,6 +17,7 @@ static const struct sip_verb verbs[] = {
   { "topic", "create, list, show and delete topics", sip_verb_topic },
   { "group", "list, show and reset consumer groups", sip_verb_group },
   { "outbox", "list, show, retry and discard what waits here for the broker", sip_verb_outbox },
+  { "dlq", "list, show and replay dead letters", sip_verb_dlq },
   { "discord", "try the Discord webhook", sip_verb_discord },
   { "version", "print the version", sip_verb_version },
   { NULL, NULL, NULL },

@@ -33,6 +33,7 @@ local M = {}
 ---@field budget? sipeat.flow.BudgetOptions what an attempt may spend before it fails alone
 ---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true
 ---@field outbox? boolean outputs go through the local disk (sipeat.outbox); default false
+---@field park? boolean|string how long before a letter that fails goes to a file; default false
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
 

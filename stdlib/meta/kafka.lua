@@ -65,6 +65,7 @@ function M.producer(options) end
 ---@class sipeat.kafka.ReaderOptions
 ---@field topic string
 ---@field from? string|integer "beginning" (default), "end", a time or ms
+---@field offsets? table<integer, integer> where to begin instead, by partition
 
 ---@class sipeat.kafka.RunOptions
 ---@field commit? boolean default true: commit each record that was handled

@@ -25,4 +25,11 @@ local M = {}
 ---@return sipeat.RateLimitStatus[]
 function M.status() end
 
+---Calls per millisecond of a rate.
+---@param rate string as "100/s", "5/m" or "10/500ms"
+---@return number? per_ms
+---@return string? message
+---@return string? code "EINVAL"
+function M.per_ms(rate) end
+
 return M

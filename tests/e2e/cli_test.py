@@ -18,7 +18,7 @@ from support.kafka import Kafka
 OK, FAILED, USAGE, SCRIPT, BROKER, SETTINGS = range(6)
 VERBS = [verb.split() for verb in (
     "run", "dev", "publish", "consume", "topic create", "topic list", "topic show", "topic delete", "group list",
-    "group show", "group reset", "discord test", "version")]
+    "group show", "group reset", "dlq list", "dlq show", "dlq replay", "discord test", "version")]
 HELLO = """
 local sipeat = require "sipeat"
 local words = require "words"
@@ -83,7 +83,7 @@ class Words(Cli):
                 process = self.sipeat(*verb, "--help")
                 self.expect(process, OK, "usage: sipeat " + " ".join(verb), "--help")
                 self.assertEqual(process.log, "")
-        for verb in ([], ["topic"], ["group"], ["discord"]):
+        for verb in ([], ["topic"], ["group"], ["dlq"], ["discord"]):
             self.expect(self.sipeat(*verb, "--help"), OK, "usage: sipeat ", "verbs:")
         self.expect(self.sipeat("help", "publish"), OK, "usage: sipeat publish")
 

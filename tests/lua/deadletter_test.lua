@@ -26,6 +26,7 @@ local function letter(fields, why)
   return {
     record = record(fields), event = { id = "e-1", type = "order.created" }, attempts = 3,
     failure = why or failure.permanent("no stock", "NO_STOCK"), flow = "group", topic = true,
+    first_failed_ms = 1000,
   }
 end
 
@@ -70,6 +71,8 @@ t.test("original headers come first and untouched, then ours in Spring's forms",
   t.eq(map["kafka_dlt-exception-fqcn"], "sipeat.NO_STOCK")
   t.eq(map["kafka_dlt-exception-message"], "no stock")
   t.eq(map["retry_topic-attempts"], "\0\0\0\3")
+  t.eq(map["sipeat-attempts"], "3")
+  t.eq(map["sipeat-first-failed-at"], "1970-01-01T00:00:01.000Z")
   t.eq(map["sipeat-error-code"], "NO_STOCK")
   t.eq(map["sipeat-error-kind"], "permanent")
   t.eq(map["sipeat-event-id"], "e-1")
@@ -173,6 +176,10 @@ local function with_answers(codes, f)
 end
 
 t.test("what may help is tried at once: elsewhere, the topic made anew, a pointer", function()
+  with_answers({ "INVALID_TIMESTAMP", true }, function(sent)
+    t.ok(deadletter.try(letter()))
+    t.eq({ sent[1].timestamp, sent[2].timestamp }, { 1700000000123 })
+  end)
   with_answers({ "UNKNOWN_TOPIC_OR_PART", "UNKNOWN_TOPIC_OR_PART", "MSG_SIZE_TOO_LARGE", true },
     function(sent)
       t.ok(deadletter.try(letter()))

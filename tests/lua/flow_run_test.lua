@@ -242,10 +242,11 @@ end)
 local function with_letters(f)
   local try, refused = deadletter.try, deadletter.refused
   deadletter.try = function(letter, deliver)
-    return deliver {
+    local ok, message, code = deliver {
       topic = letter.record.topic .. "-dlt", key = "k", value = letter.smaller or "v",
       headers = {}, partition = 1, timestamp = 9,
     }
+    return ok, not ok and failure.of(message, code) or nil
   end
   deadletter.refused = function(letter, code)
     letter.smaller = code == "MSG_SIZE_TOO_LARGE" and not letter.smaller and "s" or letter.smaller
@@ -265,18 +266,51 @@ t.test("a dead letter leaves through the ticket, and once more when it was not w
       ctx:emit("out", nil, "x")
       return nil, failure.permanent "no"
     end, { dead_letter = true })
-    t.eq({ run.dispatch(f, RECORD, k) }, { true, true, false })
+    t.eq({ run.dispatch(f, RECORD, k) }, { true, true, true })
     t.eq({ table.unpack(k.sent[2], 1, 7) }, { "t-dlt", "k", "v", {}, 1, 9 })
     local trouble = { kind = "output", code = "MSG_SIZE_TOO_LARGE", message = "m", outputs = 2 }
-    t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
+    t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, true })
     t.eq({ again.sent[1][3], again.sent[1][7] }, { "s", 2 })
     trouble.code = "_TIMED_OUT" -- nothing can be changed: the next try is later
     t.eq(math.type(run.dispatch(nil, nil, ticket(), k.kept, trouble)), "integer")
-    t.eq({ run.dispatch(nil, nil, again, k.kept) }, { true, true, false })
+    t.eq({ run.dispatch(nil, nil, again, k.kept) }, { true, true, true })
     t.eq(again.sent[2][7], 2)
     trouble.outputs = 1 -- an output of the attempt that failed: the letter is there
-    t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, false })
+    t.eq({ run.dispatch(nil, nil, again, k.kept, trouble) }, { true, true, true })
     t.eq(#again.sent, 2)
+  end)
+end)
+
+t.test("a letter that waits is counted, and parked after the time of its flow", function()
+  with_letters(function()
+    local parked, calls, message = deadletter.park, {}, "disk full"
+    deadletter.park = function(letter)
+      calls[#calls + 1] = letter
+      if message then
+        return nil, message, "ENOSPC"
+      end
+      return "somewhere"
+    end
+    local before = deadletter.status()
+    local k = ticket { refuse = "_TRANSPORT" }
+    local f = flow(function() return nil, failure.permanent "no" end, {
+      dead_letter = true, park_ms = 20,
+    })
+    t.eq(math.type(run.dispatch(f, RECORD, k)), "integer")
+    local status = deadletter.status()
+    t.eq({ status.waiting - before.waiting, status.failures - before.failures }, { 1, 1 })
+    t.eq(status.message, "refused")
+    t.eq(#calls, 0)
+    task.sleep "25ms"
+    t.eq(math.type(run.dispatch(f, nil, ticket { refuse = "_TRANSPORT" }, k.kept)), "integer")
+    message = nil
+    t.eq({ run.dispatch(f, nil, ticket { refuse = "_TRANSPORT" }, k.kept) }, { true, true, true })
+    t.eq({ #calls, rawequal(calls[2], k.kept.letter) }, { 2, true })
+    run.finish(k.kept)
+    status = deadletter.status()
+    t.eq({ status.waiting - before.waiting, status.parked - before.parked,
+      status.written - before.written }, { 0, 1, 0 })
+    deadletter.park = parked
   end)
 end)
 
