@@ -28,6 +28,11 @@ local BUDGET = opts.spec("sipeat.flow.budget", {
   time = { "duration", default = "5s" },
 })
 
+local BATCH = opts.spec("sipeat.flow.batch", {
+  events = { "integer", default = 1000, min = 1, max = 100000 },
+  time = { "duration", default = "100ms" },
+})
+
 local FLOW = opts.spec("sipeat.flow", {
   topic = { "string" },
   topics = { "string[]" },
@@ -45,6 +50,8 @@ local FLOW = opts.spec("sipeat.flow", {
   dead_letter = { "boolean|string", default = true },
   outbox = { "boolean", default = false },
   park = { "boolean|duration", default = false },
+  transactional = { "boolean", default = false },
+  batch = { "table", spec = BATCH },
   on = { "table", required = true },
   on_dead = { "handler" },
 })
@@ -148,9 +155,22 @@ local function topics_of(o, level)
   return topics
 end
 
+-- Outputs and offsets leave together, so nothing else may hold back an output, or let an event go
+-- on elsewhere.
+local function check_transactional(o, level)
+  local against = o.outbox and "outbox" or o.retry.topics and "retry.topics"
+  if o.transactional and against then
+    local why = "sipeat.flow: transactional and %s exclude each other: "
+      .. "a transaction commits outputs and offsets together, or neither"
+    error(why:format(against), level + 1)
+  end
+end
+
 --- Declares a flow; called while the script loads.
 function M.flow(options)
   local o = FLOW(options)
+  check_transactional(o, 2)
+  local batch = o.batch or BATCH {}
   local from, from_ms = start_of(o.from, 2)
   local key_header, key_of = key_mode(o.key, 2)
   local budget = o.budget or BUDGET {}
@@ -161,6 +181,7 @@ function M.flow(options)
     timeout = o.timeout,
     dead_letter = o.dead_letter,
     park_ms = o.park == true and PARK_AFTER_MS or o.park or nil,
+    transactional = o.transactional,
     on_dead = o.on_dead,
     logger = log.new(o.group),
   }
@@ -175,7 +196,12 @@ function M.flow(options)
     instance = instance_of(o.instance, 2),
     order = o.order,
     concurrency = o.concurrency,
-    max_events = math.max(o.max_in_flight, o.concurrency),
+    max_events = math.max(
+      o.max_in_flight, o.concurrency, o.transactional and 2 * batch.events or 0
+    ),
+    transactional = o.transactional,
+    batch_events = batch.events,
+    batch_ms = math.max(1, batch.time),
     max_bytes = o.max_bytes,
     instructions = budget.instructions,
     memory_bytes = budget.memory,
@@ -184,7 +210,7 @@ function M.flow(options)
     key_of = key_of,
     outbox = o.outbox,
     finish = run.finish,
-    start = not o.timeout and run.starter(flow) or nil,
+    start = not o.timeout and not o.transactional and run.starter(flow) or nil,
     dispatch = function(...)
       return run.dispatch(flow, ...)
     end,

@@ -81,6 +81,9 @@ local function send(ctx, level, topic, key, value, headers)
   elseif job and job.unsent then -- in order: behind the one that found no place
     job.unsent[#job.unsent + 1] = { topic, key, value, headers }
     return true
+  elseif job and job.flow.transactional then -- an attempt that fails leaves nothing behind
+    job.unsent = { { topic, key, value, headers } }
+    return true
   end
   local ok, message, code
   if ticket then

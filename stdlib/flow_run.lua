@@ -168,6 +168,9 @@ local function work(job)
   end
   job.counted = true
   job.attempt, job.ends, job.refused = n, nil, nil
+  if flow.transactional then
+    job.unsent = nil -- of an attempt that failed
+  end
   ctx.attempt, ctx.final = n, n >= flow.plan.attempts
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
   return judge(job, attempt.once(flow.timeout, handle, flow, job.event, ctx))
@@ -254,6 +257,10 @@ local function send_rest(job)
       return jitter(plan.pause(job.output_tries))
     end
     table.remove(rest, 1)
+    if job.flow.transactional then -- kept for the case that the transaction is aborted
+      job.outputs = job.outputs or {}
+      job.outputs[#job.outputs + 1] = output
+    end
   end
   job.unsent = nil
   return nil
@@ -294,8 +301,37 @@ local function emit_again(job, trouble)
   return nil
 end
 
+-- A transaction was aborted, and with it everything that this event had emitted: it is emitted
+-- again. The reason may be a trouble of this event. Answers as work does.
+local function recover_aborted(job, trouble)
+  local rest = job.outputs or {}
+  for _, output in ipairs(job.unsent or {}) do
+    rest[#rest + 1] = output
+  end
+  job.outputs, job.letter_at = nil, nil
+  job.unsent = rest[1] and rest or nil
+  if job.phase == "dead" then
+    job.phase = "dying"
+    if trouble.kind == "output" and not deadletter.refused(job.letter, trouble.code) then
+      return letter_pause(job, trouble)
+    end
+  elseif job.phase == "done" and trouble.kind == "crash" then
+    die(job, failure.new(trouble.message, trouble.code, "bug"))
+  elseif job.phase == "done" and trouble.kind == "output" then
+    job.output_tries = (job.output_tries or 0) + 1
+    if REFUSED_FOR_GOOD[trouble.code] or job.output_tries >= job.flow.plan.attempts then
+      local text = "an output was not written: " .. trouble.message
+      die(job, failure.new(text, trouble.code, "permanent"))
+    end
+  end
+  return nil
+end
+
 -- Takes note of what went wrong since the last dispatch. Answers as work does.
 local function recover(job, trouble)
+  if job.flow.transactional and job.phase ~= "work" then
+    return recover_aborted(job, trouble)
+  end
   if job.phase == "dead" and job.letter_at and has_failed(trouble, job.letter_at) then
     job.phase = "dying"
     if not deadletter.refused(job.letter, trouble.code) then

@@ -5,6 +5,7 @@
 #include "core/base.h"
 #include "kafka/producer.h"
 #include "kafka/source.h"
+#include "kafka/transaction.h"
 
 #include <stdlib.h>
 
@@ -41,6 +42,7 @@ int sip_kafka_new(struct sip_kafka **out, uv_loop_t *loop, struct sip_err *err)
   kafka->port.source = sip_source_operations();
   kafka->port.producer = (struct sip_outlet){ sip_producer_operations(), kafka->producer };
   kafka->port.patient = (struct sip_outlet){ sip_producer_operations(), kafka->patient };
+  kafka->port.transactor = sip_transactor_operations();
   kafka->port.driver = kafka;
   *out = kafka;
   return 0;

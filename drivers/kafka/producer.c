@@ -272,9 +272,8 @@ static int producer_headers(rd_kafka_headers_t **out, const struct sip_output *o
   return 0;
 }
 
-/* Hands one record to librdkafka. */
-static int lane_produce(struct lane *lane, const struct sip_output *output, struct report *report,
-                        struct sip_err *err)
+int sip_kafka_produce(rd_kafka_t *rk, const struct sip_output *output, void *opaque,
+                      rd_kafka_resp_err_t *res, bool *fatal, struct sip_err *err)
 {
   rd_kafka_headers_t *headers = NULL;
   rd_kafka_vu_t vus[8];
@@ -282,6 +281,8 @@ static int lane_produce(struct lane *lane, const struct sip_output *output, stru
   size_t count = 0;
   int rc = producer_headers(&headers, output, err);
 
+  *res = RD_KAFKA_RESP_ERR__INVALID_ARG;
+  *fatal = false;
   if (rc < 0) {
     return rc;
   }
@@ -294,22 +295,34 @@ static int lane_produce(struct lane *lane, const struct sip_output *output, stru
                                   .u.mem = { (void *)output->key.data, output->key.len } };
   vus[count++] =
     (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = output->timestamp_ms };
-  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = report };
+  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque };
   if (headers != NULL) {
     vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers };
   }
-  error = rd_kafka_produceva(lane->client.rk, vus, count);
+  error = rd_kafka_produceva(rk, vus, count);
   if (error == NULL) {
     return 0; /* librdkafka owns the headers now */
   }
   if (headers != NULL) {
     rd_kafka_headers_destroy(headers);
   }
-  if (rd_kafka_error_is_fatal(error) || rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__FATAL) {
+  *res = rd_kafka_error_code(error);
+  *fatal = rd_kafka_error_is_fatal(error) || *res == RD_KAFKA_RESP_ERR__FATAL;
+  return sip_kafka_err_object(err, error, "send to %s", output->topic);
+}
+
+static int lane_produce(struct lane *lane, const struct sip_output *output, struct report *report,
+                        struct sip_err *err)
+{
+  rd_kafka_resp_err_t res;
+  bool fatal;
+  int rc = sip_kafka_produce(lane->client.rk, output, report, &res, &fatal, err);
+
+  if (fatal) {
     lane_retire(lane);
     sip_client_again(&lane->client);
   }
-  return sip_kafka_err_object(err, error, "send to %s", output->topic);
+  return rc;
 }
 
 int sip_producer_send(void *driver, const struct sip_output *output, sip_report_fn on_report,

@@ -44,7 +44,7 @@ static const struct {
   { "acks", "all", "an event is only finished when its outputs are safe on all replicas" },
   { "group.id", NULL, "it is the flow's group" },
   { "auto.offset.reset", NULL, "it is the flow's from = \"beginning\", \"end\" or a time" },
-  { "transactional.id", NULL, "sipeat's producer is idempotent, not transactional" },
+  { "transactional.id", NULL, "it is made for each flow with transactional = true" },
   { "log.queue", "true", "the client's log lines come through the loop" },
   { "enable.partition.eof", "false", "the runtime decides about it" },
 };

@@ -400,6 +400,7 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
   }
   source->start_at = spec->start_at;
   source->start_ms = spec->start_ms;
+  source->transactional = spec->transactional;
   rc = source_subscribe(source, spec, err);
   if (rc < 0) {
     sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, source_discard);

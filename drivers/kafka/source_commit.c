@@ -39,7 +39,7 @@ void sip_source_store(struct sip_source *source, const struct sip_partition *par
 {
   rd_kafka_topic_partition_t *elem = NULL;
 
-  if (!source->closing) {
+  if (!source->closing && !source->transactional) {
     elem = owned_find(source, partition->topic, partition->partition);
   }
   if (elem != NULL) { /* without memory for the metadata the offset alone has to do */

@@ -76,6 +76,7 @@ struct sip_source {
   enum source_close close_step;
   bool assigned_once; /* librdkafka has had an assignment */
   bool closing, destroying;
+  bool transactional; /* offsets go with a transaction */
   struct source_notice notices[SOURCE_NOTICES];
 };
 

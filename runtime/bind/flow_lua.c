@@ -1,10 +1,10 @@
 /* flow_lua.c - module sipeat.core.flow: how stdlib/flow.lua declares flows.
  *
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
- * memory_bytes, slice_ms, instance, key_header, outbox, start?, dispatch, finish, key_of} throws
- * when something is wrong. start, dispatch and finish: see flow_ticket_lua.c, as for emit, open and
- * was_read. key_of(record) -> text or nil, and what is to be kept. status() -> flows, ready. Loop
- * thread. */
+ * memory_bytes, slice_ms, instance, transactional, batch_events, batch_ms, key_header, outbox,
+ * start?, dispatch, finish, key_of} throws when something is wrong. start, dispatch and finish: see
+ * flow_ticket_lua.c, as for emit, open and was_read. key_of(record) -> text or nil, and what is to
+ * be kept. status() -> flows, ready. Loop thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -133,6 +133,10 @@ static int l_register(lua_State *L)
   spec.limits.slice_ms = field_limit(L, "slice_ms");
   lua_getfield(L, 1, "instance");
   spec.source.instance = luaL_optstring(L, -1, NULL);
+  lua_getfield(L, 1, "transactional");
+  spec.source.transactional = lua_toboolean(L, -1);
+  spec.batch_events = (uint32_t)field_integer(L, "batch_events", 1000, 1);
+  spec.batch_ms = (uint64_t)field_integer(L, "batch_ms", 100, 1);
   lua_getfield(L, 1, "key_header");
   spec.key_header = luaL_optstring(L, -1, NULL);
   lua_getfield(L, 1, "outbox");
@@ -197,6 +201,8 @@ static int l_status(lua_State *L)
     set_count(L, "unfinished", status[i].unfinished);
     set_count(L, "redelivered", status[i].redelivered);
     set_count(L, "skipped", status[i].skipped);
+    set_count(L, "committed", status[i].committed);
+    set_count(L, "aborted", status[i].aborted);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   lua_pushboolean(L, sip_engine_ready(engine));

@@ -7,7 +7,8 @@
  * kept, it is nil and `kept` is what was kept. trouble (when its task died, or an output was not
  * written) = {kind = "crash" | "output", code, message, was_read, outputs = bits, lost = {{number,
  * topic, key?, value?, headers?}…}, unknown}: the outputs that failed; `unknown`: and more of them.
- * They answer
+ * In a transactional flow nothing that it emitted is there then; when that is not for its own
+ * trouble, the kind is "aborted". They answer
  *   true, dead, notify   the event is terminal once its outputs are acknowledged; then, with
  *                        `notify`, finish(kept) is called in a task of its own
  *   milliseconds         it wants to be dispatched again after them; others of its key wait
@@ -125,12 +126,14 @@ static void push_lost(lua_State *L, const struct sip_event *event)
 
 static void push_trouble(lua_State *L, const struct sip_event *event)
 {
+  static const char *const kinds[] = { "", "output", "crash", "aborted" };
+
   if (event->trouble == SIP_NO_TROUBLE) {
     lua_pushnil(L);
     return;
   }
   lua_createtable(L, 0, 4);
-  lua_pushstring(L, event->trouble == SIP_TROUBLE_CRASH ? "crash" : "output");
+  lua_pushstring(L, kinds[event->trouble]);
   lua_setfield(L, -2, "kind");
   lua_pushstring(L, event->why == NULL ? "UNKNOWN" : event->why->name);
   lua_setfield(L, -2, "code");

@@ -6,6 +6,7 @@
  * taken of the partition. */
 #include "core/log.h"
 #include "flow/flow.h"
+#include "flow/transaction.h"
 
 enum {
   COMMIT_WITHIN_MS = 200, /* of the first event that is not committed */
@@ -17,6 +18,10 @@ enum {
 void sip_flow_touch(struct sip_flow *flow, struct sip_flow_partition *partition)
 {
   partition->unstored = true;
+  if (flow->transaction != NULL) {
+    sip_transaction_touch(flow);
+    return;
+  }
   flow->unstored++;
   if (flow->unstored == 1) {
     flow->commit_at_ms = sip_flow_now_ms(flow) + COMMIT_WITHIN_MS;

@@ -3,6 +3,7 @@
 
 #include "core/log.h"
 #include "flow/flow.h"
+#include "flow/transaction.h"
 #include "vm/vm.h"
 
 #include <assert.h>
@@ -262,6 +263,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .redelivered = flow->redelivered,
         .skipped = flow->skipped,
       };
+      sip_transaction_count(flow, &out[count].committed, &out[count].aborted);
       memcpy(out[count].error, flow->error, sizeof out[count].error);
     }
   }

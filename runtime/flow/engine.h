@@ -25,6 +25,8 @@ struct sip_flow_spec {
   uint32_t concurrency;     /* events that run at once, at least 1 */
   uint32_t max_events;      /* taken and not finished, at least concurrency */
   size_t max_bytes;         /* of keys and values taken and not finished */
+  uint32_t batch_events;    /* of a transaction, with source.transactional; at least 1 */
+  uint64_t batch_ms;        /* likewise: a batch takes events for so long */
   const char *key_header;   /* the header that holds the key; NULL: none does */
   struct sip_limits limits; /* of one attempt */
   bool outbox;              /* outputs go through the local disk */
@@ -45,6 +47,7 @@ struct sip_flow_status {
   uint64_t unfinished;                 /* given back without an outcome: they come again */
   uint64_t redelivered;                /* dispatched again, for any reason */
   uint64_t skipped;                    /* came again though it was finished, and was passed */
+  uint64_t committed, aborted;         /* transactions */
   char error[256];                     /* the source's last error, "" since events came again */
 };
 

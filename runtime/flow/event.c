@@ -6,6 +6,7 @@
  * A task that was stopped leaves the event unfinished: it is not committed and comes again. */
 #include "core/log.h"
 #include "flow/flow.h"
+#include "flow/transaction.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -88,6 +89,7 @@ static void event_leave(struct sip_event *event)
   struct sip_flow *flow = event->flow;
 
   assert(event->task == NULL);
+  sip_transaction_forget(event);
   event_leave_lane(event);
   if (!sip_list_empty(&event->mark.link)) {
     sip_watermark_give_up(&event->partition->mark, &event->mark);
@@ -143,26 +145,41 @@ static void event_notify(struct sip_event *event)
   }
 }
 
+static void event_count(struct sip_event *event)
+{
+  event->flow->finished++;
+  event->flow->dead += event->verdict == SIP_VERDICT_DEAD;
+  event_notify(event);
+  event_put_by(event);
+}
+
+void sip_event_committed(struct sip_event *event)
+{
+  (void)sip_watermark_finish(&event->partition->mark, &event->mark); /* it went with the others */
+  event_count(event);
+}
+
 static void event_terminal(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   struct sip_flow_partition *partition = event->partition;
 
-  flow->finished++;
-  flow->dead += event->verdict == SIP_VERDICT_DEAD;
+  if (sip_transaction_holds(event)) {
+    return;
+  }
   (void)sip_watermark_finish(&partition->mark, &event->mark);
   if (partition->phase != SIP_PARTITION_GONE) {
     sip_flow_touch(flow, partition);
   }
-  event_notify(event);
-  event_put_by(event);
+  event_count(event);
 }
 
 uint64_t sip_event_leaves_at_ms(const struct sip_event *event)
 {
   const struct sip_flow *flow = event->flow;
 
-  if (event->partition->phase == SIP_PARTITION_GONE) {
+  if (event->partition->phase == SIP_PARTITION_GONE ||
+      (flow->transaction != NULL && flow->state != SIP_SOURCE_OPEN)) {
     return 0;
   }
   if (event->partition->phase == SIP_PARTITION_LEAVING &&
@@ -225,7 +242,9 @@ static void event_conclude(struct sip_event *event)
     sip_flow_pump(flow); /* its slot is free, and maybe its lane */
     return;
   }
-  if (finished && event->trouble == SIP_NO_TROUBLE) {
+  if (sip_transaction_aborts(event)) {
+    /* dispatched again by the next transaction */
+  } else if (finished && event->trouble == SIP_NO_TROUBLE) {
     event_terminal(event);
   } else if (!event_stays_for(event, delay_ms)) {
     event_give_up(event);
@@ -236,8 +255,8 @@ static void event_conclude(struct sip_event *event)
   sip_flow_after_event(flow);
 }
 
-static void event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
-                           const char *name, const char *message)
+void sip_event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
+                        const char *name, const char *message)
 {
   event->trouble = trouble;
   if (event->why == NULL) {
@@ -252,7 +271,7 @@ static void event_on_crash(struct sip_event *event, const char *name, const char
 {
   sip_log(SIP_LOG_ERROR, "flow", NULL, "the handler of %s partition %d offset %lld died: %s",
           event->record.topic, (int)event->record.partition, (long long)event->record.offset, text);
-  event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, name, text);
+  sip_event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, name, text);
 }
 
 static void event_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
@@ -264,6 +283,7 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
 
   event->task = NULL;
   event->flow->running--;
+  sip_transaction_on_end(event);
   event->ticket = 0;
   if (event->box != NULL) {
     *event->box = NULL;
@@ -310,16 +330,16 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
     event->failed_outputs |= 1u << (slot - event->slots);
     sip_event_keep_lost(event, (unsigned)(slot - event->slots));
     if (event->trouble == SIP_NO_TROUBLE) {
-      event_remember(event, SIP_TROUBLE_OUTPUT, status,
-                     err == NULL ? sip_err_name(status) : err->name,
-                     err == NULL ? "an output was not written" : err->message);
+      sip_event_remember(event, SIP_TROUBLE_OUTPUT, status,
+                         err == NULL ? sip_err_name(status) : err->name,
+                         err == NULL ? "an output was not written" : err->message);
     }
   }
   sip_engine_on_room(event->flow->engine);
   event_conclude(event);
 }
 
-static void event_start(struct sip_event *event)
+void sip_event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   const struct sip_flow_binding *binding = flow->engine->binding;
@@ -355,9 +375,16 @@ void sip_flow_pump(struct sip_flow *flow)
 {
   struct sip_list *node;
 
+  if (!sip_transaction_pumps(flow)) {
+    return;
+  }
   while (flow->running < flow->spec.concurrency &&
          (node = sip_list_shift(&flow->runnable)) != NULL) {
-    event_start(SIP_CONTAINER(node, struct sip_event, ready));
+    struct sip_event *event = SIP_CONTAINER(node, struct sip_event, ready);
+
+    if (sip_transaction_admits(event)) {
+      sip_event_start(event);
+    }
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "core/log.h"
+#include "flow/transaction.h"
 #include "vm/vm.h"
 
 #include <assert.h>
@@ -129,6 +130,7 @@ void sip_flow_free(struct sip_flow *flow)
   }
   sip_lanes_deinit(&flow->lanes);
   sip_ranges_deinit(&flow->beyond);
+  sip_transaction_free(flow);
   flow_unref_functions(flow);
   for (size_t i = 0; i < flow->topic_count; i++) {
     free(flow->topics[i]);
@@ -152,7 +154,8 @@ static bool flow_has_topic(const struct sip_flow *flow, const char *topic)
 
 bool sip_flow_same(const struct sip_flow *a, const struct sip_flow *b)
 {
-  if (strcmp(a->group, b->group) != 0 || a->topic_count != b->topic_count) {
+  if (strcmp(a->group, b->group) != 0 || a->topic_count != b->topic_count ||
+      a->spec.source.transactional != b->spec.source.transactional) {
     return false;
   }
   for (size_t i = 0; i < a->topic_count; i++) {
@@ -168,7 +171,9 @@ static void flow_choose_outlet(struct sip_flow *flow)
 {
   const struct sip_port *port = flow->engine->port;
 
-  flow->outlet = flow->spec.outbox ? port->outbox : port->producer;
+  if (flow->transaction == NULL) { /* otherwise it is the transaction's, as long as it is open */
+    flow->outlet = flow->spec.outbox ? port->outbox : port->producer;
+  }
 }
 
 void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from)
@@ -303,8 +308,9 @@ static void flow_close(struct sip_flow *flow)
     flow->full_since_ms = 0;
     flow->retry_take_at_ms = 0;
     flow->leave_by_ms = 0;
+    sip_transaction_close(flow);
     sip_flow_ops(flow)->close(flow->source); /* once what was stored is committed */
-  } else if (flow->state == SIP_SOURCE_NONE) {
+  } else if (flow->state == SIP_SOURCE_NONE && !sip_transaction_is_open(flow)) {
     flow_end(flow);
   }
 }
@@ -313,6 +319,20 @@ void sip_flow_fail(struct sip_flow *flow)
 {
   flow->fail_at_ms = sip_flow_now_ms(flow) + 1; /* not inside of the source's own callback */
   sip_flow_set_timer(flow);
+}
+
+/* Source and transaction are gone, or one of them. */
+static void flow_look_at_closed(struct sip_flow *flow)
+{
+  if (flow->state != SIP_SOURCE_NONE || sip_transaction_is_open(flow)) {
+    return;
+  }
+  if (!flow->draining && !flow->fenced) {
+    flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
+    sip_flow_set_timer(flow);
+  } else if (flow->draining && flow->taken_events == 0) {
+    flow_end(flow);
+  }
 }
 
 static void flow_on_closed(void *owner)
@@ -327,12 +347,12 @@ static void flow_on_closed(void *owner)
   flow->commit_at_ms = 0;
   flow->unstored = 0;
   sip_flow_forget_partitions(flow);
-  if (!flow->draining && !flow->fenced) {
-    flow->reopen_at_ms = sip_flow_now_ms(flow) + REOPEN_AFTER_MS;
-    sip_flow_set_timer(flow);
-  } else if (flow->draining && flow->taken_events == 0) {
-    flow_end(flow);
-  }
+  flow_look_at_closed(flow);
+}
+
+void sip_flow_on_transaction_closed(struct sip_flow *flow)
+{
+  flow_look_at_closed(flow);
 }
 
 static void flow_look_at_drain(struct sip_flow *flow)
@@ -360,8 +380,10 @@ void sip_flow_drain(struct sip_flow *flow, uint64_t limit_ms)
 void sip_flow_after_event(struct sip_flow *flow)
 {
   sip_flow_look_at_leaving(flow);
+  sip_transaction_look(flow);
   flow_make_room(flow);
   sip_flow_pump(flow);
+  sip_transaction_look(flow); /* what was emitted again may have been the last of its batch */
   flow_look_at_drain(flow);
 }
 
@@ -396,13 +418,18 @@ static int flow_open_source(struct sip_flow *flow, struct sip_err *err)
   if (flow->spec.outbox && port->outbox.ops == NULL) {
     return sip_err_set(err, SIP_ECONFIG, "flow %s: outbox: this program has none", flow->group);
   }
-  rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
-
-  if (rc == 0) {
-    flow->state = SIP_SOURCE_OPEN;
-    flow_choose_outlet(flow);
+  flow_choose_outlet(flow);
+  rc = flow->spec.source.transactional ? sip_transaction_open(flow, err) : 0; /* sets it anew */
+  if (rc < 0) {
+    return rc;
   }
-  return rc;
+  rc = port->source->open(port->driver, &flow->spec.source, &sink, flow, &flow->source, err);
+  if (rc < 0) {
+    sip_transaction_abandon(flow);
+    return rc;
+  }
+  flow->state = SIP_SOURCE_OPEN;
+  return 0;
 }
 
 static void flow_tell(const struct sip_flow *flow)
@@ -487,6 +514,9 @@ static void flow_on_timer(uv_timer_t *timer)
   }
   if (is_due(&flow->fail_at_ms, now) && flow->state == SIP_SOURCE_OPEN) {
     sip_flow_drop_waiting(flow, NULL, SIP_DROP_ALL);
+    if (flow->transaction != NULL) {
+      sip_flow_kill_running(flow); /* nothing of it can be committed */
+    }
     flow_close(flow);
   }
   if (is_due(&flow->reopen_at_ms, now)) {
@@ -526,6 +556,7 @@ void sip_flow_set_timer(struct sip_flow *flow)
   earliest(&at, flow->reopen_at_ms);
   earliest(&at, flow->leave_by_ms);
   earliest(&at, flow->commit_at_ms);
+  earliest(&at, sip_transaction_due_ms(flow));
   if (flow->drain_by_ms != 0) {
     earliest(&at, flow->drain_by_ms > now ? flow->drain_by_ms : now + KILL_AGAIN_MS);
   }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 struct sip_task;
+struct sip_transaction;
 
 enum { SIP_TAKE_BATCH = 128, SIP_OUTPUT_SLOTS = 8 };
 
@@ -26,11 +27,12 @@ struct sip_flow_partition {
   uint64_t log; /* a number for both, for the lanes */
   enum sip_partition_phase phase;
   struct sip_watermark mark;
-  int64_t started; /* the highest offset that was ever started, or -1 */
-  int64_t end;     /* nothing lay below it that was not taken, when the source said so; or -1 */
-  size_t events;   /* taken and not freed: the last one frees a partition that is gone */
-  unsigned paused; /* reasons: enum sip_pause */
-  bool unstored;   /* something finished since the source was told */
+  int64_t started;   /* the highest offset that was ever started, or -1 */
+  int64_t batch_end; /* of a transaction: the first offset behind its batch, or 0 */
+  int64_t end;       /* nothing lay below it that was not taken, when the source said so; or -1 */
+  size_t events;     /* taken and not freed: the last one frees a partition that is gone */
+  unsigned paused;   /* reasons: enum sip_pause */
+  bool unstored;     /* something finished since the source was told */
 };
 
 /* Why a partition is paused: it goes on when none is left. */
@@ -40,7 +42,12 @@ enum sip_pause {
 };
 
 /* Why an event is dispatched again, besides a retry that the script asked for. */
-enum sip_trouble { SIP_NO_TROUBLE, SIP_TROUBLE_OUTPUT, SIP_TROUBLE_CRASH };
+enum sip_trouble {
+  SIP_NO_TROUBLE,
+  SIP_TROUBLE_OUTPUT,
+  SIP_TROUBLE_CRASH,
+  SIP_TROUBLE_ABORTED /* what it had emitted is gone: it emits it again */
+};
 
 /* What the script's dispatch function said when its task ended. */
 enum sip_verdict {
@@ -80,7 +87,8 @@ struct sip_event {
   struct sip_event **box; /* borrowed: the script's, emptied when the task has ended */
   int kept_ref;           /* registry: what the script keeps of this event; LUA_NOREF: nothing */
   enum sip_verdict verdict;
-  bool notify; /* the script's finish function is to be called at the end */
+  bool notify;         /* the script's finish function is to be called at the end */
+  bool in_batch, held; /* see flow/transaction.h */
   enum sip_trouble trouble;
   struct sip_err *why;     /* owned: the trouble's; NULL without one, or without memory for it */
   size_t outputs;          /* emitted and not reported */
@@ -107,8 +115,9 @@ struct sip_flow {
   struct sip_vm *vm;
   char *group, **topics, *key_header, *instance; /* owned; no header, no instance: NULL */
   size_t topic_count;
-  struct sip_flow_spec spec; /* source.group and topics point at the two above */
-  struct sip_outlet outlet;  /* where its outputs go; set when it opens */
+  struct sip_flow_spec spec;           /* source.group and topics point at the two above */
+  struct sip_outlet outlet;            /* where its outputs go; set when it opens */
+  struct sip_transaction *transaction; /* owned; NULL: outputs leave one by one */
   struct sip_source *source; /* owned by the driver; NULL before open and after on_closed */
   enum sip_source_state state;
   struct sip_lanes lanes;
@@ -160,6 +169,9 @@ void sip_flow_set_timer(struct sip_flow *flow);
 /** Closes the source; what waited is dropped, and what runs is no longer stored. Without a drain,
  *  the source is opened again after a while. */
 void sip_flow_fail(struct sip_flow *flow);
+
+/** The transaction of the flow, which was asked to close, is gone. */
+void sip_flow_on_transaction_closed(struct sip_flow *flow);
 
 const struct sip_source_ops *sip_flow_ops(const struct sip_flow *flow);
 
@@ -230,6 +242,17 @@ void sip_event_free(struct sip_event *event);
 
 /** Frees an event that does not run, without an outcome. */
 void sip_event_drop(struct sip_event *event);
+
+/** A terminal event whose transaction is committed: it is counted, told to the script, and freed.
+ */
+void sip_event_committed(struct sip_event *event);
+
+/** Dispatches an event that neither runs nor waits anywhere. */
+void sip_event_start(struct sip_event *event);
+
+/** Takes note of what will be told when it is dispatched again; the first trouble counts. */
+void sip_event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
+                        const char *name, const char *message);
 
 /** When the event has to be finished, for its partition or its flow is leaving: loop time, 0 when
  *  that is over, UINT64_MAX when there is no such limit. */

@@ -54,6 +54,7 @@ struct sip_source_spec {
   int64_t start_ms;           /* with SIP_START_TIME: ms since 1970-01-01 UTC */
   const char *instance;       /* static membership: who this member is across restarts; NULL: as the
                                  settings say, mostly nobody */
+  bool transactional;         /* `store` does nothing: offsets go with a transaction */
 };
 
 /* What the source tells its owner. */
@@ -131,13 +132,52 @@ struct sip_outlet {
   void *driver;                       /* borrowed */
 };
 
+struct sip_transactor; /* opaque: the driver's: a producer whose outputs leave in transactions */
+
+struct sip_next_offset {
+  struct sip_partition partition;
+  int64_t offset; /* the first one that is not finished */
+};
+
+/* What a transactor tells its owner; never from inside of one of its operations. */
+struct sip_transactor_sink {
+  /* A transaction is open, the first one or the next: what is sent from now on belongs to it.
+   * Nothing of one that was aborted is on its way any more. */
+  void (*on_open)(void *owner);
+  void (*on_committed)(void *owner); /* on_open follows at once */
+  /* The open transaction cannot be committed: answer with ops->roll_back. */
+  void (*on_broken)(void *owner, const struct sip_err *err);
+  /* Fenced, or of no use for another reason: answer with ops->close, and join the group anew. */
+  void (*on_lost)(void *owner, const struct sip_err *err);
+  void (*on_closed)(void *owner); /* after ops->close: it is gone, all reports have come */
+};
+
+struct sip_transactor_ops {
+  /** on_open follows. @return 0, or a negative code with `err`: nothing was opened */
+  int (*open)(void *driver, const char *group, const struct sip_transactor_sink *sink, void *owner,
+              struct sip_transactor **out, struct sip_err *err);
+  /** As struct sip_producer_ops; SIP_EQUEUEFULL also while no transaction is open. */
+  int (*send)(struct sip_transactor *transactor, const struct sip_output *output,
+              sip_report_fn on_report, void *arg, struct sip_err *err);
+  /** All that was sent was reported. Commits it together with the offsets, in the name of the
+   * member that `source` is now. */
+  void (*commit)(struct sip_transactor *transactor, struct sip_source *source,
+                 const struct sip_next_offset *offsets, size_t count);
+  void (*roll_back)(struct sip_transactor *transactor);
+  /** Aborts what is open, within seconds. */
+  void (*close)(struct sip_transactor *transactor);
+  /** How long a transaction may be open before the log ends it by itself. */
+  uint64_t (*limit_ms)(const struct sip_transactor *transactor);
+};
+
 /* What modules.c hands to the engine. */
 struct sip_port {
   const struct sip_source_ops *source;
-  void *driver;               /* borrowed: passed to source->open */
+  void *driver;               /* borrowed: passed to source->open and transactor->open */
   struct sip_outlet producer; /* idempotent */
   struct sip_outlet patient;  /* likewise, and a record never fails for want of time */
   struct sip_outlet outbox;   /* through the local disk; its ops may be NULL */
+  const struct sip_transactor_ops *transactor; /* NULL: the log has no transactions */
 };
 
 #endif

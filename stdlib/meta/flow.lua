@@ -17,6 +17,10 @@ local M = {}
 ---@field memory? string|integer allocated in one attempt, freed or not; default "64mb"
 ---@field time? string longest stretch without waiting; default "5s"
 
+---@class sipeat.flow.BatchOptions
+---@field events? integer a transaction takes no more once so many were started; default 1000
+---@field time? string nor after that time; default "100ms"
+
 ---@class sipeat.FlowOptions
 ---@field topic? string a name, or a pattern that begins with ^
 ---@field topics? string[] several of them
@@ -34,6 +38,8 @@ local M = {}
 ---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true
 ---@field outbox? boolean outputs go through the local disk (sipeat.outbox); default false
 ---@field park? boolean|string how long before a letter that fails goes to a file; default false
+---@field transactional? boolean outputs and offsets leave in one transaction; default false
+---@field batch? sipeat.flow.BatchOptions how much a transaction takes
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
 
