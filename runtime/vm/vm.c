@@ -32,7 +32,7 @@ static void *vm_alloc(void *arg, void *block, size_t old_size, size_t new_size)
     }
     vm->budget.spendable -= more;
   }
-  result = realloc(block, new_size);
+  result = block == NULL ? malloc(new_size) : realloc(block, new_size);
   if (result == NULL && new_size > before) {
     return NULL;
   }
