@@ -3,6 +3,7 @@
 -- The engine in C keeps order, bounds and commits. What happens to one event is in sipeat.flow_run;
 -- here is how a flow is declared.
 local attempt = require "sipeat.attempt"
+local context = require "sipeat.flow_context"
 local core = require "sipeat.core.flow"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
@@ -211,6 +212,7 @@ function M.flow(options)
     outbox = o.outbox,
     finish = run.finish,
     start = not o.timeout and not o.transactional and run.starter(flow) or nil,
+    context = context.class(flow),
     dispatch = function(...)
       return run.dispatch(flow, ...)
     end,

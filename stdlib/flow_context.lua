@@ -9,9 +9,9 @@ local task = require "sipeat.task"
 local M = {}
 
 -- Keys in a ctx that are no field of a script's.
-local JOB <const> = "\0job" -- what the flow knows of the event, once it has to know anything
-local TICKET <const> = "\0ticket" -- the number of the event, as long as there is no job
-local EVENT <const> = "\0event"
+local JOB <const> = "(job)" -- what the flow knows of the event, once it has to know anything
+local TICKET <const> = "(ticket)" -- the number of the event, as long as there is no job
+local EVENT <const> = "(event)"
 
 local METHODS = {}
 
@@ -199,15 +199,12 @@ function M.new(job, flow)
   return setmetatable({ [JOB] = job, [EVENT] = job.event, attempt = 0, final = false }, class(flow))
 end
 
---- Makes functions for a flow: start(ticket, event) gives the ctx of an event that has no job,
---- and is_plain(ctx) says whether it has none yet.
-function M.light(flow)
-  local contexts = class(flow)
-  return function(ticket, event)
-    return setmetatable({ [TICKET] = ticket, [EVENT] = event }, contexts)
-  end, function(ctx)
-    return ctx[TICKET] ~= nil
-  end
+--- The metatable of a flow's contexts, for the engine.
+M.class = class
+
+--- Has nothing asked for the job of this ctx yet?
+function M.is_plain(ctx)
+  return ctx[TICKET] ~= nil
 end
 
 return M

@@ -424,25 +424,18 @@ end
 --- The function that the engine calls for the first attempt of each event of a flow without a time
 --- limit. What ends well at once leaves nothing behind; the rest goes on as dispatch does.
 function M.starter(flow)
-  local ctx_of, is_plain = context.light(flow)
-  return function(ticket, topic, partition, offset, timestamp, key, value, headers)
-    local event = events.from_record {
-      topic = topic, partition = partition, offset = offset, timestamp = timestamp,
-      key = key, value = value, headers = headers,
-    }
-    if not event then -- which is found out once more, and told
+  return function(ticket, event, ctx)
+    if not event then -- of a rare shape, or broken
       local record, object = core.open(ticket)
       return M.dispatch(flow, record, object)
     end
-    core.was_read(ticket, event.id)
     attempt.held(flow.plan, 1) -- never the first one
-    local ctx = ctx_of(ticket, event)
     local ok, first, second, third = xpcall(handle, failure.caught, flow, event, ctx)
-    if ok and first == nil and second == nil and is_plain(ctx) then
+    if ok and first == nil and second == nil and context.is_plain(ctx) then
       return true
     end
     local good, result = failure.sort_out(ok, first, second, third)
-    if good and is_plain(ctx) then
+    if good and context.is_plain(ctx) then
       return true
     end
     local job = context.job(ctx)

@@ -3,6 +3,7 @@
 -- Reading never throws: what is broken comes back as nil, message, "BAD_DATA". The data of an event
 -- whose type and id stand in headers is decoded when it is first touched; if it turns out broken
 -- then, that raises a permanent failure.
+local core = require "sipeat.core.event"
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
@@ -35,7 +36,10 @@ end
 
 --- The decoded data of an event, or nil, message, "BAD_DATA". Data that is null or absent is nil.
 function M.data(event)
-  if not rawget(event, PENDING) then
+  local made, found, why, why_code = core.data(event)
+  if made then
+    return found, why, why_code
+  elseif not rawget(event, PENDING) then
     return rawget(event, "data")
   end
   local data, message, code = json.lazy(event.value)
@@ -336,6 +340,48 @@ function M.from_record(rec)
   end
   return from_json(event, type_name, rec)
 end
+
+-- Fields of an event that the engine made, which few handlers read: as from_record fills them in.
+local REST = {
+  time = function(_, body, timestamp)
+    return time_of(body and first_of(body, BODY_TIMES), { timestamp = timestamp })
+  end,
+  version = function(_, body)
+    return body and text_of(body.version) or "1.0"
+  end,
+  source = function(event, body)
+    return body and text_of(body.source) or event.topic
+  end,
+  headers = function()
+    return {}
+  end,
+  trace = function(event)
+    local trace = event.headers.traceparent or event.headers.ce_traceparent
+    return is_traceparent(trace) and trace or nil
+  end,
+  attributes = function(_, body)
+    local attributes = {}
+    for name, value in pairs(body or {}) do
+      if not ENVELOPE[name] then
+        attributes[name] = value
+      end
+    end
+    return attributes
+  end,
+}
+
+core.class {
+  __name = Event.__name,
+  __tostring = Event.__tostring,
+  plain = Event,
+  refuse = function(message, code)
+    error(failure.permanent(message, code), 0)
+  end,
+  rest = function(event, name, envelope, timestamp)
+    local make = REST[name]
+    return make and make(event, envelope and core.body(event) or nil, timestamp)
+  end,
+}
 
 local ENCODE = opts.spec("sipeat.event.encode", {
   mode = { "string", enum = { "binary", "structured", "plain", "body" } },

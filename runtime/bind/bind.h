@@ -16,6 +16,7 @@ int sip_open_log(lua_State *L);   /* log_lua.c */
 int sip_open_sys(lua_State *L);   /* sys_lua.c: clocks, random ids, hashes, environment */
 int sip_open_flow(lua_State *L);  /* flow_lua.c */
 int sip_open_json(lua_State *L);  /* json_lua.c */
+int sip_open_event(lua_State *L); /* event_lua.c */
 int sip_open_cjson(lua_State *L); /* cjson_lua.c: lua-cjson, which takes lazy tables too */
 
 #endif

@@ -2,9 +2,9 @@
  *
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
  * memory_bytes, slice_ms, instance, transactional, batch_events, batch_ms, key_header, outbox,
- * start?, dispatch, finish, key_of} throws when something is wrong. start, dispatch and finish: see
- * flow_ticket_lua.c, as for emit, open and was_read. key_of(record) -> text or nil, and what is to
- * be kept. status() -> flows, ready. Loop thread. */
+ * start?, context?, dispatch, finish, key_of} throws when something is wrong. start, dispatch and
+ * finish, and the functions emit and open: see flow_ticket_lua.c. key_of(record) -> text or nil,
+ * and what is to be kept. status() -> flows, ready. Loop thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -50,6 +50,7 @@ static uint64_t field_limit(lua_State *L, const char *name)
 static void unref_functions(lua_State *L, const struct sip_flow_spec *spec)
 {
   luaL_unref(L, LUA_REGISTRYINDEX, spec->start_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->context_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->dispatch_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->finish_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->keyer_ref);
@@ -72,6 +73,9 @@ static int ref_functions(lua_State *L)
   struct sip_flow_spec *spec = lua_touserdata(L, 2);
 
   spec->start_ref = ref_function(L, "start");
+  if (lua_getfield(L, 1, "context") == LUA_TTABLE) {
+    spec->context_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
   spec->dispatch_ref = ref_function(L, "dispatch");
   spec->finish_ref = ref_function(L, "finish");
   spec->keyer_ref = ref_function(L, "key_of");
@@ -104,6 +108,7 @@ static int l_register(lua_State *L)
   static const char *const starts[] = { "beginning", "end", "time", NULL };
   const char *topics[TOPIC_LIMIT];
   struct sip_flow_spec spec = { .start_ref = LUA_NOREF,
+                                .context_ref = LUA_NOREF,
                                 .dispatch_ref = LUA_NOREF,
                                 .finish_ref = LUA_NOREF,
                                 .keyer_ref = LUA_NOREF };

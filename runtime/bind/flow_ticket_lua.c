@@ -1,8 +1,9 @@
 /* flow_ticket_lua.c - what an event looks like to the script's side: record, ticket, verdict.
  *
- * start(number, topic, partition, offset, timestamp, key?, value?, headers?) and
- * dispatch(record, ticket, kept, trouble) run in a task of their own: start, when there is one, for
- * the first time, and dispatch when something was kept or went wrong. record = {topic, partition,
+ * start(number, event?, ctx?) and dispatch(record, ticket, kept, trouble) run in a task of their
+ * own: start, when there is one, for the first time, and dispatch when something was kept or went
+ * wrong. Without an event the record has to be read by the script; ctx = {(ticket) = number,
+ * (event) = event} with the flow's `context` as its metatable. record = {topic, partition,
  * offset, timestamp, timestamp_type, key?, value?, headers = {{name, value?}…}}; once something is
  * kept, it is nil and `kept` is what was kept. trouble (when its task died, or an output was not
  * written) = {kind = "crash" | "output", code, message, was_read, outputs = bits, lost = {{number,
@@ -20,8 +21,9 @@
  * from 8 on. ticket:keep(value), ticket:stopped() -> was the task asked to stop.
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
- * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets;
- * was_read(number, event_id) says that the record was read and is this event. Loop thread. */
+ * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
+ * Loop thread. */
+#include "bind/event_lua.h"
 #include "bind/flow_lua.h"
 #include "core/log.h"
 #include "flow/flow.h"
@@ -344,24 +346,9 @@ static int l_open(lua_State *L)
   return 3;
 }
 
-static int l_was_read(lua_State *L)
-{
-  struct sip_event *event = check_event(L);
-  size_t len;
-  const char *id = luaL_checklstring(L, 2, &len);
-
-  event->was_read = true;
-  if (event->task != NULL) {
-    sip_task_set_event_id(event->task, id, len);
-  }
-  return 0;
-}
-
 void sip_flow_ticket_functions(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "emit", l_emit }, { "open", l_open }, { "was_read", l_was_read }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "emit", l_emit }, { "open", l_open }, { NULL, NULL } };
 
   luaL_setfuncs(L, functions, 0);
 }
@@ -374,25 +361,38 @@ static int push_kept(lua_State *L, void *arg)
   return 1;
 }
 
+/* The ctx of an event that has no job: {(ticket), (event)}. Stack: …, ticket, event. */
+static void push_context(lua_State *L, const struct sip_flow_spec *spec)
+{
+  lua_createtable(L, 0, 2);
+  lua_pushvalue(L, -3);
+  lua_setfield(L, -2, "(ticket)");
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, "(event)");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, spec->context_ref);
+  lua_setmetatable(L, -2);
+}
+
 /* Runs protected, on the new task's coroutine. */
 static int push_start(lua_State *L, void *arg)
 {
-  const struct sip_event *event = arg;
-  const struct sip_source_ops *ops = sip_flow_ops(event->flow);
-  const struct sip_record *record = &event->record;
+  struct sip_event *event = arg;
 
   lua_pushinteger(L, (lua_Integer)event->ticket);
-  lua_pushstring(L, record->topic);
-  lua_pushinteger(L, record->partition);
-  lua_pushinteger(L, record->offset);
-  lua_pushinteger(L, record->timestamp_ms);
-  push_slice(L, &record->key);
-  push_slice(L, &record->value);
-  if (ops->header_count(record) == 0) {
-    return 7;
+  if (!sip_event_push(L, sip_flow_ops(event->flow), &event->record)) {
+    return 2;
   }
-  push_headers(L, ops, record);
-  return 8;
+  if (event->flow->spec.context_ref != LUA_NOREF) {
+    push_context(L, &event->flow->spec);
+  } else {
+    lua_pushnil(L);
+  }
+  event->was_read = true;
+  lua_pushliteral(L, "id");
+  lua_rawget(L, -3);
+  event->id.data = lua_tolstring(L, -1, &event->id.len);
+  lua_pop(L, 1); /* the event holds it */
+  return 3;
 }
 
 /* As push_start, for all other runs. */

@@ -28,6 +28,7 @@ enum {
 /* The index of a text that was read lazily, in a userdata whose user value is the text. */
 struct index {
   const char *text;
+  uint32_t count; /* of its tokens */
   bool spaced;
   bool shared; /* by tables below the first, which have a place of their own */
   uint8_t depth;
@@ -155,13 +156,47 @@ static void push_lazy(lua_State *L, int index, struct sip_json_token *token)
   lua_setmetatable(L, -2);
 }
 
-static void push_value(lua_State *L, int index, struct sip_json_token *token)
+void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token)
 {
   if (token->span == 1) {
     push_simple(L, ((struct index *)lua_touserdata(L, index))->text, token);
   } else {
     push_lazy(L, index, token);
   }
+}
+
+void *sip_json_push_index(lua_State *L, const struct sip_json *json, int text, size_t extra)
+{
+  size_t count = json == NULL ? 0 : json->count;
+  struct index *index;
+
+  text = lua_absindex(L, text);
+  index = lua_newuserdatauv(L, sizeof *index + count * sizeof *index->tokens + extra, 1);
+  *index = (struct index){ .count = (uint32_t)count };
+  if (json != NULL) {
+    index->text = json->text;
+    index->spaced = json->spaced;
+    index->depth = json->depth;
+    memcpy(index->tokens, json->tokens, count * sizeof *json->tokens);
+  }
+  lua_pushvalue(L, text);
+  lua_setiuservalue(L, -2, 1);
+  return &index->tokens[count];
+}
+
+struct sip_json_token *sip_json_index_tokens(lua_State *L, int index, const char **text)
+{
+  struct index *of = lua_touserdata(L, index);
+
+  *text = of->text;
+  return of->tokens;
+}
+
+void *sip_json_index_extra(lua_State *L, int index)
+{
+  struct index *of = lua_touserdata(L, index);
+
+  return &of->tokens[of->count];
 }
 
 /* The container that the lazy table at `table`, an absolute index, stands for; pushes its index. */
@@ -218,7 +253,7 @@ static void fill_fields(lua_State *L, const char *text, struct sip_json_token *o
       lua_pop(L, 1);
       continue;
     }
-    push_value(L, 2, key + 1);
+    sip_json_push_value(L, 2, key + 1);
     lua_rawset(L, 1);
     key->flags |= TAKEN;
   }
@@ -232,7 +267,7 @@ static void fill_items(lua_State *L, struct sip_json_token *array)
   array->flags |= TOUCHED;
   for (struct sip_json_token *item = array + 1; item < end; item += item->span, i++) {
     if ((item->flags & TAKEN) == 0) {
-      push_value(L, 2, item);
+      sip_json_push_value(L, 2, item);
       lua_rawseti(L, 1, i);
       item->flags |= TAKEN;
     }
@@ -285,7 +320,7 @@ static int lazy_index(lua_State *L)
     lua_pushnil(L);
     return 1;
   }
-  push_value(L, 3, key + 1);
+  sip_json_push_value(L, 3, key + 1);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -2);
   token->flags |= TOUCHED;
@@ -382,7 +417,6 @@ static int l_lazy(lua_State *L)
   struct sip_json_state *state = state_of(L);
   const struct sip_json *json = &state->json;
   int refused = scan(L, state);
-  struct index *index;
 
   if (refused > 0) {
     return refused;
@@ -390,15 +424,8 @@ static int l_lazy(lua_State *L)
     push_simple(L, json->text, json->tokens);
     return 1;
   }
-  index = lua_newuserdatauv(L, sizeof *index + json->count * sizeof *json->tokens, 1);
-  index->text = json->text;
-  index->spaced = json->spaced;
-  index->shared = false;
-  index->depth = json->depth;
-  memcpy(index->tokens, json->tokens, json->count * sizeof *json->tokens);
-  lua_pushvalue(L, 1);
-  lua_setiuservalue(L, -2, 1);
-  push_lazy(L, 2, index->tokens);
+  (void)sip_json_push_index(L, json, 1, 0);
+  push_lazy(L, 2, ((struct index *)lua_touserdata(L, 2))->tokens);
   return 1;
 }
 

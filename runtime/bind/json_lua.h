@@ -28,6 +28,18 @@ void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out);
 /** True when nothing of it was read, so that its text says all that is in it. */
 bool sip_json_lazy_untouched(const struct sip_json_lazy *lazy);
 
+/** Pushes the index of a scanned text, to which the string at `text` belongs, with `extra` bytes
+ * of the caller's own in it. The string lives as long as the index. `json` NULL: an index of
+ * nothing. Throws without memory. @return where the bytes are */
+void *sip_json_push_index(lua_State *L, const struct sip_json *json, int text, size_t extra);
+
+/** The tokens of the index at `index`, and where its bytes are. */
+struct sip_json_token *sip_json_index_tokens(lua_State *L, int index, const char **text);
+void *sip_json_index_extra(lua_State *L, int index);
+
+/** Pushes the value of one of its tokens, lazily. `index` is absolute. */
+void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
+
 /** encode(value): upvalue 1 is the state (json_encode_lua.c). */
 int sip_json_l_encode(lua_State *L);
 

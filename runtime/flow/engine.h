@@ -31,6 +31,7 @@ struct sip_flow_spec {
   struct sip_limits limits; /* of one attempt */
   bool outbox;              /* outputs go through the local disk */
   int start_ref;    /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
+  int context_ref;  /* registry: metatable of what start gets beside the event */
   int dispatch_ref; /* registry: runs an event */
   int finish_ref;   /* registry: told of the terminal state; LUA_NOREF: nobody is */
   int keyer_ref;    /* registry: key of a record; LUA_NOREF: the record's own */

@@ -366,6 +366,10 @@ void sip_event_start(struct sip_event *event)
   if (event->record.offset > event->partition->started) {
     event->partition->started = event->record.offset;
   }
+  if (event->id.data != NULL) {
+    sip_task_set_event_id(event->task, event->id.data, event->id.len);
+    event->id.data = NULL;
+  }
   event->started_ms = sip_flow_now_ms(flow);
   event_forget_trouble(event); /* push_event has told it */
   flow->running++;

@@ -68,6 +68,7 @@ static int flow_copy_names(struct sip_flow *flow, const struct sip_flow_spec *sp
 static void flow_forget_functions(struct sip_flow *flow)
 {
   flow->spec.start_ref = LUA_NOREF;
+  flow->spec.context_ref = LUA_NOREF;
   flow->spec.dispatch_ref = LUA_NOREF;
   flow->spec.finish_ref = LUA_NOREF;
   flow->spec.keyer_ref = LUA_NOREF;
@@ -113,6 +114,7 @@ static void flow_unref_functions(struct sip_flow *flow)
   lua_State *L = sip_vm_state(flow->vm);
 
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.start_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.context_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.dispatch_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.finish_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);

@@ -98,6 +98,7 @@ struct sip_event {
   bool is_lost_unknown;    /* not all of them */
   bool was_read;           /* the script has read the record, and lives */
   uint64_t started_ms;     /* loop time of its last start */
+  struct sip_slice id;     /* borrowed from the script's stack until the task runs; or nothing */
   bool is_delayed;
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
   uint64_t due_ms;   /* when it is delayed */

@@ -2,18 +2,21 @@
  * not end well comes from the engine. */
 #include "flow_fixture.h"
 
-/* start(number, …) keeps nothing; what goes wrong comes to dispatch with what is needed to go on.
- */
+/* start(number, event, ctx) keeps nothing; what goes wrong comes to dispatch with what is needed to
+ * go on. */
 #define START                                                                                      \
   "local core = require 'sipeat.core.flow'\n"                                                      \
+  "require 'sipeat.record'\n"                                                                      \
   "shared.stale = 0\n"                                                                             \
+  "local class = { __index = { mark = true } }\n"                                                  \
   "local before\n"                                                                                 \
-  "local function start(number, topic, partition, offset, timestamp, key, value, headers)\n"       \
-  "  assert(topic == 'events' and value == '{}' and headers[2][1] == 'half')\n"                    \
+  "local function start(number, event, ctx)\n"                                                     \
+  "  assert(event.topic == 'events' and event.value == '{}' and event.headers.half)\n"             \
+  "  assert(ctx.mark and ctx['(ticket)'] == number and ctx['(event)'] == event)\n"                 \
   "  if before and not pcall(core.emit, before, 'out') then shared.stale = shared.stale + 1 end\n" \
   "  before, shared.runs = number, shared.runs + 1\n"                                              \
-  "  core.was_read(number, 'id-' .. offset)\n"                                                     \
-  "  assert(require('sipeat.core.task').event_id() == 'id-' .. offset)\n"
+  "  assert(require('sipeat.core.task').event_id() == event.id)\n"                                 \
+  "  local key, offset = event.key, event.offset\n"
 
 static void what_was_lost_comes_back_although_nothing_was_kept(void)
 {
@@ -22,7 +25,7 @@ static void what_was_lost_comes_back_although_nothing_was_kept(void)
     "  assert(select(2, core.emit(number, 'out', key, 'v' .. offset)) == 1)\n"
     "  assert(select(2, core.emit(number, 'out', key, 'w' .. offset, { { 'a', 'b' } })) == 2)\n"
     "  return true end\n"
-    "register{ group='g', topics={'events'}, concurrency=1, start=start,\n"
+    "register{ group='g', topics={'events'}, concurrency=1, start=start, context=class,\n"
     "  dispatch=function(r, ticket, kept, trouble)\n"
     "  shared.again = shared.again + 1\n"
     "  assert(r and not kept and trouble.was_read and not trouble.unknown)\n"
@@ -48,7 +51,7 @@ static void what_was_lost_comes_back_although_nothing_was_kept(void)
 static void a_loss_that_is_not_known_is_told_as_such(void)
 {
   (void)begin(HEAD START "  core.emit(number, 'out', key, 'v') return true end\n"
-                         "register{ group='g', topics={'events'}, start=start,\n"
+                         "register{ group='g', topics={'events'}, start=start, context=class,\n"
                          "  dispatch=function(r, ticket, kept, trouble)\n"
                          "  assert(trouble.unknown and #trouble.lost == 0)\n"
                          "  shared.again = shared.again + 1 return true end }",
@@ -69,7 +72,7 @@ static void a_start_that_needs_more_goes_on_as_a_dispatch(void)
     "  local r, ticket, at = core.open(number)\n"
     "  assert(r.offset == offset and r.timestamp_type and at > 0 and not ticket:stopped())\n"
     "  ticket:keep(r) return 1 end\n"
-    "register{ group='g', topics={'events'}, start=start,\n"
+    "register{ group='g', topics={'events'}, start=start, context=class,\n"
     "  dispatch=function(r, ticket, kept, trouble)\n"
     "  shared.again = shared.again + 1\n"
     "  if trouble then assert(trouble.kind == 'crash' and trouble.was_read and r.offset % 4 == 0)\n"

@@ -1,0 +1,593 @@
+/* event_lua.c - module sipeat.core.event: events of the usual shapes, whose fields are made when a
+ * script touches them.
+ *
+ * Here are the shapes that are common and cheap to tell: a JSON body without headers, {type, data}
+ * or plain, and a record whose type and id stand in headers. All others, all errors, and the fields
+ * that are rarely read are stdlib/record.lua's. The two must tell the same:
+ * tests/lua/event_test.lua compares them.
+ *
+ * An event is a table with type, id, key, headers (when there are any), and a hidden field that
+ * holds a struct source with the index of its JSON and, as its user value, the text. So it may be
+ * kept for as long as a script wants: nothing in it belongs to the record.
+ *
+ * class{rest, refuse, plain} is called once. rest(event, name, envelope, timestamp) makes a field
+ * that is not made here; `envelope`: it is {type, data}. refuse(message, code) raises. `plain` is
+ * the metatable once everything was made. body(event) and data(event): see there. Loop thread. */
+#include "bind/event_lua.h"
+
+#include "bind/bind.h"
+#include "bind/json_lua.h"
+#include "core/json_text.h"
+#include "core/utf8.h"
+#include "vm/lazy.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FIELDS = 8, KEEP_BYTES = 256 * 1024 };
+
+enum shape {
+  SHAPE_ENVELOPE, /* {type, id, data, …} */
+  SHAPE_BODY,     /* the whole body is the data */
+  SHAPE_PENDING,  /* as SHAPE_BODY, and not scanned yet */
+  SHAPE_TEXT      /* data is the value as it is, or nothing */
+};
+
+struct source {
+  int64_t offset, timestamp_ms;
+  int32_t partition;
+  uint32_t data; /* its token */
+  uint8_t shape;
+  bool took_data; /* it is in the table, and what a script does to it is the table's alone */
+};
+
+/* Their addresses are keys: of the class in the registry, of the source in an event. */
+static const char class_key, reader_key, source_key;
+
+/* --- a record --- */
+
+/* The first one that is there counts, in this order: as in stdlib/record.lua. */
+static const char *const type_headers[] = { "ce_type", "event-type", "eventType", "event_type",
+                                            "type" };
+static const char *const id_headers[] = { "ce_id",    "event-id", "eventId",
+                                          "event_id", "id",       "message-id" };
+static const char *const body_types[] = { "type", "eventType", "event_type" };
+static const char *const body_ids[] = { "id", "eventId", "event_id" };
+
+enum { TYPES = 5, IDS = 6, BODY_TYPES = 3, BODY_IDS = 3, CONTENT_TYPE_BYTES = 128 };
+
+/* What the headers say; all slices are borrowed from the record. */
+struct envelope {
+  struct sip_slice types[TYPES], ids[IDS]; /* by their place in the lists */
+  struct sip_slice type, id, content_type;
+  bool is_json;
+  bool is_cloudevent; /* for stdlib/record.lua */
+};
+
+static void note_header(struct envelope *out, const struct sip_header *header)
+{
+  const char *name = header->name;
+
+  for (size_t i = 0; i < TYPES; i++) {
+    if (strcmp(name, type_headers[i]) == 0) {
+      out->types[i] = header->value; /* the last one of a name counts */
+    }
+  }
+  for (size_t i = 0; i < IDS; i++) {
+    if (strcmp(name, id_headers[i]) == 0) {
+      out->ids[i] = header->value;
+    }
+  }
+  if (strcmp(name, "content-type") == 0) {
+    out->content_type = header->value;
+  }
+  out->is_cloudevent = out->is_cloudevent || strcmp(name, "ce_specversion") == 0;
+}
+
+static struct sip_slice first_slice(const struct sip_slice *slices, size_t count)
+{
+  for (size_t i = 0; i < count; i++) {
+    if (slices[i].data != NULL && slices[i].len > 0) {
+      return slices[i];
+    }
+  }
+  return (struct sip_slice){ NULL, 0 };
+}
+
+/* false: the headers are not for us */
+static bool read_content_type(struct envelope *out)
+{
+  char text[CONTENT_TYPE_BYTES];
+  size_t len = out->content_type.len;
+
+  out->is_json = true;
+  if (out->content_type.data == NULL) {
+    return true;
+  }
+  if (len >= sizeof text) {
+    return false;
+  }
+  for (size_t i = 0; i < len; i++) {
+    char c = out->content_type.data[i];
+
+    text[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+  }
+  text[len] = '\0';
+  out->is_json = memmem(text, len, "json", strlen("json")) != NULL;
+  return memmem(text, len, "cloudevents", strlen("cloudevents")) == NULL;
+}
+
+static bool is_text(const struct sip_slice *slice)
+{
+  size_t at = 0, length = 1;
+
+  while (slice->data != NULL && at < slice->len && length > 0) {
+    length = sip_utf8_length(slice->data + at, slice->len - at);
+    at += length;
+  }
+  return length > 0;
+}
+
+static bool read_headers(struct envelope *out, const struct sip_source_ops *ops,
+                         const struct sip_record *record, size_t count)
+{
+  memset(out, 0, sizeof *out);
+  for (size_t i = 0; i < count; i++) {
+    struct sip_header header = ops->header(record, i);
+
+    note_header(out, &header);
+  }
+  out->type = first_slice(out->types, TYPES);
+  out->id = first_slice(out->ids, IDS);
+  return !out->is_cloudevent && read_content_type(out) && is_text(&out->type) && is_text(&out->id);
+}
+
+/* --- an event --- */
+
+static void push_slice(lua_State *L, const struct sip_slice *slice)
+{
+  if (slice->data == NULL) {
+    lua_pushnil(L);
+  } else {
+    lua_pushlstring(L, slice->data, slice->len);
+  }
+}
+
+/* The value of the first of the fields that has one. */
+static struct sip_json_token *first_field(const char *text, struct sip_json_token *object,
+                                          const char *const *names, size_t count)
+{
+  for (size_t i = 0; i < count; i++) {
+    struct sip_json_token *key = sip_json_find(text, object, names[i], strlen(names[i]));
+    bool empty = key == NULL || key[1].type == SIP_JSON_NULL ||
+                 (key[1].type == SIP_JSON_STRING && key[1].len == 0);
+
+    if (!empty) {
+      return &key[1];
+    }
+  }
+  return NULL;
+}
+
+/* What a scanned body says. */
+struct body {
+  struct sip_json_token *type, *id, *data; /* NULL: SHAPE_BODY */
+};
+
+/* false: not for us */
+static bool read_body(struct body *out, struct sip_json *json, const struct envelope *headers)
+{
+  struct sip_json_token *root = json->tokens, *data, *type;
+
+  *out = (struct body){ NULL, NULL, NULL };
+  if (root->type != SIP_JSON_OBJECT) {
+    return true;
+  }
+  if (sip_json_find(json->text, root, "specversion", strlen("specversion")) != NULL) {
+    return false;
+  }
+  type = first_field(json->text, root, body_types, BODY_TYPES);
+  data = sip_json_find(json->text, root, "data", strlen("data"));
+  if (type == NULL || type->type != SIP_JSON_STRING || data == NULL ||
+      (data[1].type != SIP_JSON_OBJECT && data[1].type != SIP_JSON_ARRAY)) {
+    return true;
+  }
+  if (headers->type.data == NULL ||
+      sip_json_equal(json->text, type, headers->type.data, headers->type.len)) {
+    out->type = type;
+    out->data = data + 1;
+    out->id = first_field(json->text, root, body_ids, BODY_IDS);
+  }
+  return true;
+}
+
+static void push_place_id(lua_State *L, const struct sip_record *record)
+{
+  (void)lua_pushfstring(L, "%s:%d:%I", record->topic, (int)record->partition,
+                        (LUAI_UACINT)record->offset);
+}
+
+/* Stack: …, index of the JSON. */
+static void push_id(lua_State *L, const struct sip_record *record, const struct envelope *headers,
+                    struct sip_json_token *id)
+{
+  if (headers->id.data != NULL) {
+    push_slice(L, &headers->id);
+  } else if (id != NULL && (id->type == SIP_JSON_STRING || id->type == SIP_JSON_NUMBER)) {
+    sip_json_push_value(L, lua_gettop(L), id);
+    if (id->type == SIP_JSON_NUMBER) {
+      (void)luaL_tolstring(L, -1, NULL);
+      lua_remove(L, -2);
+    }
+  } else {
+    push_place_id(L, record);
+  }
+}
+
+static void push_header_map(lua_State *L, const struct sip_source_ops *ops,
+                            const struct sip_record *record, size_t count)
+{
+  lua_createtable(L, 0, (int)count);
+  for (size_t i = 0; i < count; i++) {
+    struct sip_header header = ops->header(record, i);
+
+    lua_pushstring(L, header.name);
+    push_slice(L, &header.value);
+    lua_rawset(L, -3);
+  }
+}
+
+/* Stack: …, index, id, type. Leaves the event in their place. */
+static void make_event(lua_State *L, const struct sip_record *record)
+{
+  lua_createtable(L, 0, FIELDS);
+  lua_insert(L, -4); /* stack: event, index, id, type */
+  lua_setfield(L, -4, "type");
+  lua_setfield(L, -3, "id");
+  lua_rawsetp(L, -2, &source_key);
+  lua_pushstring(L, record->topic);
+  lua_setfield(L, -2, "topic");
+  if (record->key.data != NULL) {
+    push_slice(L, &record->key);
+    lua_setfield(L, -2, "key");
+  }
+}
+
+static void fill_source(struct source *source, const struct sip_record *record, enum shape shape,
+                        size_t data)
+{
+  *source = (struct source){ .offset = record->offset,
+                             .timestamp_ms = record->timestamp_ms,
+                             .partition = record->partition,
+                             .data = (uint32_t)data,
+                             .shape = (uint8_t)shape };
+}
+
+static struct sip_json *reader_of(lua_State *L)
+{
+  struct sip_json *json;
+
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &reader_key);
+  json = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (json->cap * sizeof *json->tokens > KEEP_BYTES) {
+    sip_json_deinit(json);
+  }
+  return json;
+}
+
+/* A body that is read now. Leaves the event, or nothing. */
+static bool push_from_body(lua_State *L, const struct sip_record *record,
+                           const struct envelope *headers)
+{
+  struct sip_json *json = reader_of(L);
+  struct sip_json_token *tokens;
+  int base = lua_gettop(L);
+  struct body body;
+  const char *text;
+  struct sip_err err;
+  size_t len;
+
+  lua_pushlstring(L, record->value.data, record->value.len);
+  text = lua_tolstring(L, -1, &len);
+  if (sip_json_scan(json, text, len, &err) < 0 || !read_body(&body, json, headers)) {
+    lua_settop(L, base);
+    return false;
+  }
+  fill_source(sip_json_push_index(L, json, -1, sizeof(struct source)), record,
+              body.data == NULL ? SHAPE_BODY : SHAPE_ENVELOPE,
+              body.data == NULL ? 0 : (size_t)(body.data - json->tokens));
+  lua_remove(L, -2);
+  tokens = sip_json_index_tokens(L, -1, &text);
+  push_id(L, record, headers, body.id == NULL ? NULL : &tokens[body.id - json->tokens]);
+  if (body.type != NULL) {
+    sip_json_push_value(L, base + 1, &tokens[body.type - json->tokens]);
+  } else {
+    push_slice(L, &headers->type);
+  }
+  make_event(L, record);
+  return true;
+}
+
+/* Type and id stand in headers, or there is no body. */
+static void push_from_headers(lua_State *L, const struct sip_record *record,
+                              const struct envelope *headers)
+{
+  bool is_pending = record->value.data != NULL && headers->is_json;
+
+  push_slice(L, &record->value);
+  fill_source(sip_json_push_index(L, NULL, -1, sizeof(struct source)), record,
+              is_pending ? SHAPE_PENDING : SHAPE_TEXT, 0);
+  lua_remove(L, -2);
+  push_id(L, record, headers, NULL);
+  push_slice(L, &headers->type);
+  make_event(L, record);
+}
+
+bool sip_event_push(lua_State *L, const struct sip_source_ops *ops, const struct sip_record *record)
+{
+  size_t count = ops->header_count(record);
+  struct envelope headers = { .is_json = true };
+  bool in_headers;
+
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key) == LUA_TNIL) {
+    return false; /* stdlib/record.lua was never asked for */
+  }
+  if (count > 0 && !read_headers(&headers, ops, record, count)) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    return false;
+  }
+  in_headers = record->value.data == NULL ||
+               (headers.type.data != NULL && (headers.id.data != NULL || !headers.is_json));
+  if (in_headers) {
+    push_from_headers(L, record, &headers);
+  } else if (!push_from_body(L, record, &headers)) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    return false;
+  }
+  if (count > 0) {
+    push_header_map(L, ops, record, count);
+    lua_setfield(L, -2, "headers");
+  }
+  lua_insert(L, -2);
+  lua_setmetatable(L, -2);
+  return true;
+}
+
+/* --- its fields --- */
+
+/* Pushes the index of the event at 1. NULL, and nothing pushed, when it is none of ours. */
+static struct source *push_source(lua_State *L)
+{
+  if (!lua_istable(L, 1)) {
+    return NULL;
+  }
+  if (lua_rawgetp(L, 1, &source_key) != LUA_TUSERDATA) {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  return sip_json_index_extra(L, -1);
+}
+
+/* Pushes the decoded text of the index on top. @return the number of results: 1, or 3 that say why
+ * not */
+static int push_pending(lua_State *L)
+{
+  struct sip_json *json = reader_of(L);
+  const char *text;
+  struct sip_err err;
+  size_t len;
+
+  (void)lua_getiuservalue(L, -1, 1);
+  text = lua_tolstring(L, -1, &len);
+  if (sip_json_scan(json, text, len, &err) < 0) {
+    lua_pushnil(L);
+    (void)lua_pushfstring(L, "json decode: %s", err.message);
+    lua_pushliteral(L, "BAD_DATA");
+    return 3;
+  }
+  (void)sip_json_push_index(L, json, -1, 0);
+  sip_json_push_value(L, lua_gettop(L), sip_json_index_tokens(L, -1, &text));
+  return 1;
+}
+
+/* Stack: event, …, index. Pushes the data, which is nil for null. @return as push_pending */
+static int push_data(lua_State *L, struct source *source)
+{
+  const char *text;
+  int results = 1;
+
+  if (source->took_data) {
+    lua_pushnil(L);
+    return 1;
+  }
+  if (source->shape == SHAPE_TEXT) {
+    (void)lua_getiuservalue(L, -1, 1);
+  } else if (source->shape == SHAPE_PENDING) {
+    results = push_pending(L);
+  } else {
+    sip_json_push_value(L, lua_gettop(L), &sip_json_index_tokens(L, -1, &text)[source->data]);
+  }
+  if (results > 1) {
+    return results;
+  }
+  if (lua_islightuserdata(L, -1)) {
+    lua_pushnil(L);
+  }
+  source->took_data = true;
+  lua_pushliteral(L, "data");
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 1);
+  return 1;
+}
+
+/* data(event) -> true, data | true, nil, message, code | nothing: it is no event of ours */
+static int l_data(lua_State *L)
+{
+  struct source *source;
+  int results;
+
+  lua_settop(L, 1);
+  source = push_source(L);
+  if (source == NULL) {
+    return 0;
+  }
+  lua_pushboolean(L, 1);
+  lua_insert(L, 2);
+  lua_pushliteral(L, "data");
+  if (lua_rawget(L, 1) != LUA_TNIL) {
+    lua_replace(L, 3);
+    return 2;
+  }
+  lua_pop(L, 1); /* stack: event, true, index */
+  results = push_data(L, source);
+  lua_remove(L, 3);
+  return 1 + results;
+}
+
+/* body(event): the whole body, decoded once more: what was taken from the event's own index is in
+ * other tables. */
+static int l_body(lua_State *L)
+{
+  lua_settop(L, 1);
+  return push_source(L) == NULL || push_pending(L) != 1 ? 0 : 1;
+}
+
+/* Pushes a field that stdlib/record.lua makes. Stack: event, name, index. */
+static void push_rest(lua_State *L, const struct source *source)
+{
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key);
+  lua_getfield(L, -1, "rest");
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_pushboolean(L, source->shape == SHAPE_ENVELOPE);
+  lua_pushinteger(L, source->timestamp_ms);
+  lua_call(L, 4, 1);
+}
+
+/* Stack: event, name */
+static int event_index(lua_State *L)
+{
+  struct source *source;
+  const char *name;
+
+  lua_settop(L, 2);
+  source = push_source(L);
+  name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (source == NULL) {
+    return 0;
+  }
+  if (strcmp(name, "data") == 0) {
+    if (push_data(L, source) == 1) {
+      return 1;
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key);
+    lua_getfield(L, -1, "refuse");
+    lua_pushvalue(L, -4); /* the message */
+    lua_pushvalue(L, -4); /* the code */
+    lua_call(L, 2, 0);    /* raises */
+    return 0;
+  }
+  if (strcmp(name, "value") == 0) {
+    (void)lua_getiuservalue(L, 3, 1);
+  } else if (strcmp(name, "offset") == 0) {
+    lua_pushinteger(L, source->offset);
+  } else if (strcmp(name, "partition") == 0) {
+    lua_pushinteger(L, source->partition);
+  } else {
+    push_rest(L, source);
+  }
+  return 1;
+}
+
+static int event_fill(lua_State *L)
+{
+  static const char *const names[] = { "data",    "value",  "offset",  "partition", "time",
+                                       "version", "source", "headers", "trace",     "attributes" };
+
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    lua_settop(L, 1);
+    lua_pushstring(L, names[i]);
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, 1) == LUA_TNIL) {
+      lua_pop(L, 1);
+      lua_pushcfunction(L, event_index);
+      lua_pushvalue(L, 1);
+      lua_pushvalue(L, 2);
+      lua_call(L, 2, 1);
+      lua_rawset(L, 1);
+    }
+  }
+  lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key);
+  lua_getfield(L, -1, "plain");
+  lua_setmetatable(L, 1);
+  lua_pushnil(L);
+  lua_rawsetp(L, 1, &source_key);
+  return 0;
+}
+
+/* Stack: event, name, value. What is put there, nil too, stays: nothing is made again. */
+static int event_newindex(lua_State *L)
+{
+  if (lua_isnil(L, 3) || lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "data") == 0) {
+    sip_lazy_fill(L, 1);
+  }
+  lua_rawset(L, 1);
+  return 0;
+}
+
+static int event_pairs(lua_State *L)
+{
+  sip_lazy_fill(L, 1);
+  lua_getglobal(L, "next");
+  lua_pushvalue(L, 1);
+  lua_pushnil(L);
+  return 3;
+}
+
+/* --- the module --- */
+
+static int reader_gc(lua_State *L)
+{
+  sip_json_deinit(lua_touserdata(L, 1));
+  return 0;
+}
+
+static int l_class(lua_State *L)
+{
+  static const luaL_Reg methods[] = {
+    { "__index", event_index },
+    { "__newindex", event_newindex },
+    { "__pairs", event_pairs },
+    { NULL, NULL },
+  };
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  luaL_setfuncs(L, methods, 0);
+  sip_lazy_class(L, event_fill);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key);
+  return 0;
+}
+
+int sip_open_event(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+    { "class", l_class }, { "data", l_data }, { "body", l_body }, { NULL, NULL }
+  };
+  struct sip_json *json = lua_newuserdatauv(L, sizeof *json, 0);
+
+  sip_json_init(json);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, reader_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &reader_key);
+  luaL_newlib(L, functions);
+  return 1;
+}
