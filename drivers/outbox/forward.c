@@ -34,6 +34,7 @@ struct lane {
   bool settled;        /* aside: nothing from before the failure is under way */
   int64_t next_seq;    /* aside: where it goes on */
   int64_t alone_until; /* up to this one at a time: a batch of several was too large */
+  bool alone;          /* what is under way is one such record */
   int64_t last_seq;    /* the highest that was sent */
   unsigned failures;   /* in a row */
   uint64_t due_ms;     /* loop time: not before */
@@ -337,7 +338,7 @@ static int may_send(const struct sip_outbox_forwarder *f, const struct lane *lan
   if (of != NULL && lane->due_ms > forwarder_time(f)) {
     return -1; /* it has failed again meanwhile */
   }
-  if (lane->under_way > 0 && record->seq <= lane->alone_until) {
+  if (lane->under_way > 0 && (lane->alone || record->seq <= lane->alone_until)) {
     return 0;
   }
   return 1;
@@ -380,6 +381,7 @@ static void send_unsent(struct sip_outbox_forwarder *f)
       continue;
     }
     record->alone = record->seq <= lane->alone_until; /* the next of the topic waits for it */
+    lane->alone = record->alone;
     lane->under_way++;
     f->under_way++;
     f->bytes += record->bytes;

@@ -122,6 +122,7 @@ int sip_cli_main(int argc, char **argv)
   const char *called = argc > 0 ? (slash != NULL ? slash + 1 : argv[0]) : "sipeat";
 
   (void)signal(SIGPIPE, SIG_IGN); /* a peer that hung up is an error code, not the end */
+  (void)signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow any more */
   if (strcmp(called, "sipeat-run") == 0) {
     return flushed(sip_verb_run(argc, argv));
   }

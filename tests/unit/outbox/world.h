@@ -277,10 +277,10 @@ static inline void world_on_look(uv_timer_t *timer)
 }
 
 /* Turns the loop until the condition, which the outbox's thread may bring about, holds; fails after
-   20 s. */
+   60 s: the longest pause of a topic is 30. */
 #define WORLD_UNTIL(w, condition)                                                                  \
   do {                                                                                             \
-    struct limit limit_ = { uv_now(&(w)->loop) + 20000, #condition };                              \
+    struct limit limit_ = { uv_now(&(w)->loop) + 60000, #condition };                              \
     uv_timer_t look_;                                                                              \
     (void)uv_timer_init(&(w)->loop, &look_);                                                       \
     look_.data = &limit_;                                                                          \
