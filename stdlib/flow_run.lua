@@ -32,6 +32,7 @@ local REFUSED_FOR_MS = 3600 * 1000 -- so long an attempt that was refused does n
 -- Pauses between tries of a dead letter.
 local LETTER = { pause = opts.backoff { backoff = { "200ms", "30s" } } }
 
+local LONGEST_PAUSE = 20 -- tries after which pauses do not grow any more
 local LAST_OUTPUT_BIT = 7 -- of trouble.outputs: stands for all outputs from the eighth on
 
 -- What can be said of a record that is no event.
@@ -181,7 +182,7 @@ end
 local function letter_pause(job, why)
   local letter, park_ms = job.letter, job.flow.park_ms
   job.tries = job.tries + 1
-  local pause_ms = LETTER.pause(math.min(job.tries, 20))
+  local pause_ms = LETTER.pause(math.min(job.tries, LONGEST_PAUSE))
   letters.fails(letter, why, pause_ms)
   if park_ms and letters.waited_ms(letter) >= park_ms then
     local path, message, code = deadletter.park(letter)
@@ -235,9 +236,25 @@ local function bury(job)
   return letter_pause(job, why)
 end
 
+-- An output was not written. Milliseconds before the next try, or nil when there is none and the
+-- event dies. A local disk that is full, or in trouble, is not the event's fault: it waits.
+local function output_pause(job, why)
+  local plan = job.flow.plan
+  job.output_tries = (job.output_tries or 0) + 1
+  local waits = why.code:find "^OUTBOX_" and why.code ~= "OUTBOX_LOCKED"
+  if not waits and (REFUSED_FOR_GOOD[why.code] or job.output_tries >= plan.attempts) then
+    die(job, failure.new("an output was not written: " .. why.message, why.code, "permanent"))
+    return nil
+  end
+  logger:warn("an output is emitted again: " .. why.message, {
+    group = job.flow.group, type = job.event.type, code = why.code,
+  })
+  return jitter(plan.pause(math.min(job.output_tries, LONGEST_PAUSE)))
+end
+
 -- Outputs that found no place while the handler ran. Answers as work does.
 local function send_rest(job)
-  local rest, plan = job.unsent, job.flow.plan
+  local rest = job.unsent
   while rest[1] do
     local output = rest[1]
     local ok, message, code = job.ticket:emit(output[1], output[2], output[3], output[4])
@@ -246,15 +263,7 @@ local function send_rest(job)
       if why.kind == "cancelled" and job.ticket:stopped() then
         return false
       end
-      job.output_tries = (job.output_tries or 0) + 1
-      if REFUSED_FOR_GOOD[why.code] or job.output_tries >= plan.attempts then
-        die(job, failure.new("an output was not written: " .. why.message, why.code, "permanent"))
-        return nil
-      end
-      logger:warn("an output is emitted again: " .. why.message, {
-        group = job.flow.group, type = job.event.type, code = why.code,
-      })
-      return jitter(plan.pause(job.output_tries))
+      return output_pause(job, why)
     end
     table.remove(rest, 1)
     if job.flow.transactional then -- kept for the case that the transaction is aborted
@@ -274,19 +283,13 @@ end
 -- Outputs of this event were not written: they are emitted again, and the handler is not run again.
 -- Answers as judge does.
 local function emit_again(job, trouble)
-  job.output_tries = (job.output_tries or 0) + 1
-  if REFUSED_FOR_GOOD[trouble.code] or job.output_tries >= job.flow.plan.attempts then
-    local text = "an output was not written: " .. trouble.message
-    die(job, failure.new(text, trouble.code, "permanent"))
+  if not output_pause(job, trouble) then
     return nil
   elseif trouble.unknown then -- what it was is not known any more: the handler says it again
     job.phase = "work"
     return judge(job, nil, failure.transient(trouble.message, trouble.code))
   end
-  logger:warn("an output was not written and is emitted again: " .. trouble.message, {
-    group = job.flow.group, type = job.event.type, code = trouble.code,
-  })
-  for _, lost in ipairs(trouble.lost) do
+  for i, lost in ipairs(trouble.lost) do
     local ok, message, code =
       job.ticket:emit(lost[2], lost[3], lost[4], lost[5], nil, nil, lost[1])
     if not ok then
@@ -294,8 +297,13 @@ local function emit_again(job, trouble)
       if why.kind == "cancelled" and job.ticket:stopped() then
         return false
       end
-      die(job, why)
-      return nil
+      local rest = job.unsent or {}
+      for at = #trouble.lost, i, -1 do
+        local output = trouble.lost[at]
+        table.insert(rest, 1, { output[2], output[3], output[4], output[5] })
+      end
+      job.unsent = rest
+      return output_pause(job, why)
     end
   end
   return nil

@@ -191,6 +191,7 @@ class Outbox(harness.Case):
         seen = collections.defaultdict(list)
         for record in kcat.read(self.kafka.address, "done"):
             seen[record.key].append(int(record.value))
+            self.assertNotEqual(record.text("sipeat-outbox-id"), "")
         for key, numbers in seen.items():
             firsts = list(dict.fromkeys(numbers))
             self.assertEqual(firsts, sorted(firsts), key)

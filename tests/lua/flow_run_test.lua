@@ -189,6 +189,26 @@ t.test("an output that is not known any more is emitted by the handler once more
   t.eq({ #again.sent, k.kept.attempt }, { 2, 2 })
 end)
 
+t.test("an output waits for the local disk, however long that is full", function()
+  local k = ticket { refuse = "OUTBOX_FULL" }
+  t.ok(run.dispatch(emitting(2), RECORD, k) >= 1)
+  for _ = 1, 30 do
+    t.eq(math.type(run.dispatch(nil, nil, k, k.kept)), "integer")
+  end
+  local room = ticket()
+  t.eq({ run.dispatch(nil, nil, room, k.kept) }, { true, false, false })
+  t.eq(#room.sent, 2)
+  local trouble = {
+    kind = "output", code = "OUTBOX_DISK_FULL", message = "m", outputs = 3,
+    lost = { { 1, "out", nil, "1" }, { 2, "out", nil, "2" } },
+  }
+  local full = ticket { refuse = "OUTBOX_DISK_FULL" }
+  t.eq(math.type(run.dispatch(nil, nil, full, k.kept, trouble)), "integer")
+  room = ticket()
+  t.eq({ run.dispatch(nil, nil, room, k.kept) }, { true, false, false })
+  t.eq({ room.sent[1][3], room.sent[2][3] }, { "1", "2" })
+end)
+
 t.test("an event that kept nothing goes on with the outputs that were lost", function()
   local k, told = ticket(), nil
   local f = flow(error, {
