@@ -95,7 +95,7 @@ def latency(bench, peers, options):
         for peer, title, script in variants:
             source = bench.broker.source(PARTITIONS)
             report = bench.run(peer, source, events, keys, PARTITIONS, during=feed, warm=events // 10,
-                               linger_ms=0, script=script).report
+                               linger_ms=1, script=script).report
             figures[title].append([report[name] / 1000 for name in ("p50_us", "p99_us", "p999_us")])
             print(f"  {title:30} p50 {{:.2f}}  p99 {{:.2f}}  p99.9 {{:.2f}} ms".format(*figures[title][-1]), flush=True)
     rows = [[title, *(f"{median(column):.2f}" for column in zip(*list_))] for title, list_ in figures.items()]
@@ -136,9 +136,9 @@ def scale(bench, peers, options):
                          "" if before is None else goal(each_us[pair] / each_us[before], at_most=1.2),
                          f"{max(r.peak_mb for r in results[pair]):.0f}"])
     seen = results[counts[2]][-1].resident_mb
-    fifth = max(1, len(seen) // 5)
+    fifths = [seen[len(seen) * at // 5:len(seen) * (at + 1) // 5] or seen for at in range(5)]
     note = (f"Resident memory through the run of {5 * million:,} events, median of each fifth: "
-            + ", ".join(f"{median(seen[at:at + fifth]):.0f}" for at in range(0, fifth * 5, fifth)) + " MB. "
+            + ", ".join(f"{median(fifth):.0f}" for fifth in fifths) + " MB. "
             f"What a run of one event costs ({idle_s:.2f} CPU s: start, group, end) is taken off.")
     return [Table("scale", ["events", "keys", "CPU µs per event", "÷ the row above", "peak MB"], rows, [note])]
 

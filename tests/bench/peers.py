@@ -72,7 +72,7 @@ class Sipeat(Peer):
 class FranzGo(Peer):
     """Versions: peers/franz-go/go.mod and go.sum."""
 
-    name, title = "franz-go", "franz-go and encoding/json"
+    name, title, form = "franz-go", "franz-go, encoding/json into maps", "map"
 
     def prepare(self):
         programs.require("go", "golang, or a newer one from go.dev")
@@ -84,7 +84,11 @@ class FranzGo(Peer):
             pinned(HERE / "peers/franz-go/go.mod", r"franz-go v(\S+)"), command("go", "env", "GOVERSION"))
 
     def arguments(self, run):
-        return [self.program, *operands(run)]
+        return [self.program, *operands(run), self.form]
+
+
+class FranzGoStructs(FranzGo):
+    name, title, form = "franz-go-structs", "franz-go, encoding/json into structs", "struct"
 
 
 class Java(Peer):
@@ -166,7 +170,7 @@ def pinned(path, pattern):
     return re.search(pattern, path.read_text())[1]
 
 
-PEERS = {peer.name: peer for peer in (Sipeat, PlainC, FranzGo, Java, Parallel, Python, KafkaJs)}
+PEERS = {peer.name: peer for peer in (Sipeat, PlainC, FranzGo, FranzGoStructs, Java, Parallel, Python, KafkaJs)}
 
 
 def prepare(names):

@@ -7,6 +7,7 @@ Each peer is pinned to a version and installed by its own registry's client into
 """
 
 import argparse
+import os
 import pathlib
 import sys
 import time
@@ -44,7 +45,7 @@ def options():
 
 
 def main():
-    chosen = options()
+    chosen, load = options(), os.getloadavg()[0]
     try:
         ready = peers.prepare(chosen.peers)
         made = []
@@ -62,7 +63,8 @@ def main():
         print(f"bench: {problem}", file=sys.stderr)
         return 1
     if chosen.write_docs:
-        tables.write(PAGE, made, "python3 " + " ".join(["tests/bench/run.py", *sys.argv[1:]]))
+        where = f"on {os.cpu_count()} cores, load average {load:.1f} before"
+        tables.write(PAGE, made, "python3 " + " ".join(["tests/bench/run.py", *sys.argv[1:]]), where)
     return 0
 
 

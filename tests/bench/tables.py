@@ -34,13 +34,13 @@ def goal(value, at_least=None, at_most=None):
     return f"{value:.2f} (target ≤ {at_most:g}: {'met' if value <= at_most else 'missed'})"
 
 
-def write(page, tables, command):
-    """Replaces each table's lines in the page, with the command that made them."""
+def write(page, tables, command, where):
+    """Replaces each table's lines in the page, with the command that made them and where it ran."""
     text = page.read_text()
     for table in tables:
         pattern = re.compile(rf"(<!-- bench:{table.mark} -->\n).*?(<!-- end -->)", re.S)
         if not pattern.search(text):
             raise ValueError(f"{page} has no place <!-- bench:{table.mark} --> … <!-- end -->")
-        block = f"\n`{command}`\n\n{table.text()}\n\n"
+        block = f"\n`{command}`, {where}:\n\n{table.text()}\n\n"
         text = pattern.sub(lambda found, block=block: found[1] + block + found[2], text)
     page.write_text(text)

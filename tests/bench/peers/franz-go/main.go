@@ -1,12 +1,12 @@
-// main.go - the benchmark's work with franz-go and Go's own encoding/json.
+// main.go - the benchmark's work with franz-go.
 //
-// worker BROKERS GROUP IN OUT LINGER_MS
+// worker BROKERS GROUP IN OUT LINGER_MS FORM
+// FORM says what events are decoded into: see orders.go.
 // Each poll is a batch that waits for its outputs' acknowledgements; batches are marked for commit in their order.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -17,45 +17,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-type order struct {
-	ID         string `json:"id"`
-	Type       string `json:"type"`
-	Version    string `json:"version"`
-	OccurredAt string `json:"occurredAt"`
-	Data       struct {
-		OrderID    string  `json:"orderId"`
-		CustomerID string  `json:"customerId"`
-		MachineID  string  `json:"machineId"`
-		Currency   string  `json:"currency"`
-		Total      float64 `json:"total"`
-		Items      []struct {
-			SKU      string `json:"sku"`
-			Quantity int    `json:"quantity"`
-		} `json:"items"`
-		Note string `json:"note"`
-	} `json:"data"`
-}
-
-type answer struct {
-	ID       string  `json:"id"`
-	Order    string  `json:"order"`
-	Customer string  `json:"customer"`
-	Status   string  `json:"status"`
-	Amount   float64 `json:"amount"`
-}
-
-type route struct {
-	status string
-	sign   float64
-}
-
-var routes = map[string]route{
-	"order.created":   {"accepted", 1},
-	"order.paid":      {"settled", 1},
-	"order.shipped":   {"closed", 1},
-	"order.cancelled": {"refunded", -1},
-}
 
 // A batch is done when nothing of it is pending; then the last record of each partition is marked.
 type batch struct {
@@ -68,23 +29,7 @@ func die(what string, err error) {
 	os.Exit(1)
 }
 
-func transform(value []byte) []byte {
-	var in order
-	if err := json.Unmarshal(value, &in); err != nil {
-		die("an event", err)
-	}
-	to, known := routes[in.Type]
-	if !known {
-		die("an event", fmt.Errorf("unknown type %q", in.Type))
-	}
-	out, err := json.Marshal(answer{in.ID, in.Data.OrderID, in.Data.CustomerID, to.status, to.sign * in.Data.Total})
-	if err != nil {
-		die("an output", err)
-	}
-	return out
-}
-
-func handle(ctx context.Context, client *kgo.Client, fetches kgo.Fetches, out string) *batch {
+func handle(ctx context.Context, client *kgo.Client, fetches kgo.Fetches, out string, transform form) *batch {
 	taken := &batch{}
 	taken.pending.Store(int64(fetches.NumRecords()))
 	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
@@ -104,7 +49,7 @@ func handle(ctx context.Context, client *kgo.Client, fetches kgo.Fetches, out st
 	return taken
 }
 
-func run(ctx context.Context, client *kgo.Client, out string) {
+func run(ctx context.Context, client *kgo.Client, out string, transform form) {
 	var waiting []*batch
 	for ctx.Err() == nil {
 		soon, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
@@ -116,7 +61,7 @@ func run(ctx context.Context, client *kgo.Client, out string) {
 			}
 		}
 		if fetches.NumRecords() > 0 {
-			waiting = append(waiting, handle(context.Background(), client, fetches, out))
+			waiting = append(waiting, handle(context.Background(), client, fetches, out, transform))
 		}
 		for len(waiting) > 0 && waiting[0].pending.Load() == 0 {
 			client.MarkCommitRecords(waiting[0].last...)
@@ -126,8 +71,8 @@ func run(ctx context.Context, client *kgo.Client, out string) {
 }
 
 func main() {
-	if len(os.Args) != 6 {
-		die("usage", fmt.Errorf("worker BROKERS GROUP IN OUT LINGER_MS"))
+	if len(os.Args) != 7 || forms[os.Args[6]] == nil {
+		die("usage", fmt.Errorf("worker BROKERS GROUP IN OUT LINGER_MS map|struct"))
 	}
 	linger, err := strconv.Atoi(os.Args[5])
 	if err != nil {
@@ -145,7 +90,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	run(ctx, client, os.Args[4])
+	run(ctx, client, os.Args[4], forms[os.Args[6]])
 	if err := client.CommitMarkedOffsets(context.Background()); err != nil {
 		die("commit", err)
 	}
