@@ -4,6 +4,7 @@
 #include "bind/bind.h"
 #include "bind/flow_lua.h"
 #include "core/log.h"
+#include "flow/deaths.h"
 #include "flow/engine.h"
 #include "http/http_lua.h"
 #include "kafka/kafka_lua.h"
@@ -97,6 +98,18 @@ int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, b
 
   if (rc == 0) {
     sip_kafka_lua_set_outbox(vm, &way_in);
+  }
+  return rc;
+}
+
+int sip_modules_set_deaths(struct sip_vm *vm, struct sip_deaths *deaths, struct sip_err *err)
+{
+  struct sip_engine *engine = NULL;
+  int rc = sip_flow_lua_engine(&engine, vm, err);
+
+  if (rc == 0 && deaths != NULL) {
+    sip_engine_set_deaths(engine, deaths);
+    sip_vm_set_mark(vm, sip_deaths_mark(deaths));
   }
   return rc;
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct sip_deaths;
 struct sip_kafka_settings;
 struct sip_outbox;
 struct sip_vm;
@@ -26,6 +27,9 @@ int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settin
  *  @return 0 or a negative code */
 int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, bool path_is_fixed,
                                  struct sip_err *err);
+
+/** Before the first commit: what runs is noted in it. Borrowed until the state is freed. */
+int sip_modules_set_deaths(struct sip_vm *vm, struct sip_deaths *deaths, struct sip_err *err);
 
 /** Whether a broker answers. */
 bool sip_modules_connected(struct sip_vm *vm);

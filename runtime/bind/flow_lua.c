@@ -1,10 +1,10 @@
 /* flow_lua.c - module sipeat.core.flow: how stdlib/flow.lua declares flows.
  *
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
- * memory_bytes, slice_ms, instance, transactional, batch_events, batch_ms, key_header, outbox,
- * start?, context?, dispatch, finish, key_of} throws when something is wrong. start, dispatch and
- * finish, and the functions emit and open: see flow_ticket_lua.c. key_of(record) -> text or nil,
- * and what is to be kept. status() -> flows, ready. Loop thread. */
+ * memory_bytes, slice_ms, deaths, instance, transactional, batch_events, batch_ms, key_header,
+ * outbox, start?, context?, dispatch, finish, key_of} throws when something is wrong. start,
+ * dispatch and finish, and the functions emit and open: see flow_ticket_lua.c. key_of(record) ->
+ * text or nil, and what is to be kept. status() -> flows, ready. Loop thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -142,6 +142,7 @@ static int l_register(lua_State *L)
   spec.source.transactional = lua_toboolean(L, -1);
   spec.batch_events = (uint32_t)field_integer(L, "batch_events", 1000, 1);
   spec.batch_ms = (uint64_t)field_integer(L, "batch_ms", 100, 1);
+  spec.deaths = (uint32_t)field_integer(L, "deaths", 0, 0);
   lua_getfield(L, 1, "key_header");
   spec.key_header = luaL_optstring(L, -1, NULL);
   lua_getfield(L, 1, "outbox");

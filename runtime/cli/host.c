@@ -11,6 +11,8 @@
 #include "cli/terminal_lua.h"
 #include "cli/watch.h"
 #include "core/log.h"
+#include "flow/deaths.h"
+#include "kafka/settings.h"
 #include "modules.h"
 #include "vm/task.h"
 
@@ -187,7 +189,9 @@ static int host_open_loop(struct sip_host *host, struct sip_err *err)
 
 static int host_open_vm(struct sip_host *host, struct sip_err *err)
 {
-  static const struct sip_vm_options options = { .slice_limit_ms = SLICE_MS };
+  const struct sip_vm_options options = { .memory_limit_bytes = host->options->memory_bytes,
+                                          .slice_limit_ms = SLICE_MS,
+                                          .hard_limit_ms = host->options->hard_limit_ms };
   int rc = sip_vm_new(&host->vm, &host->loop, &options, err);
 
   if (rc == 0) {
@@ -252,6 +256,22 @@ static int host_refused(struct sip_host *host, const struct sip_err *err, int co
   return code;
 }
 
+/** An embedded broker has nothing left to tell after a death. */
+static void host_open_deaths(struct sip_host *host)
+{
+  struct sip_err err = { 0 };
+
+  if (host->embedded != NULL || strcmp(host->options->state, "off") == 0) {
+    return;
+  }
+  if (sip_deaths_open(&host->deaths, host->options->state, sip_kafka_settings_brokers(host->kafka),
+                      &err) < 0 ||
+      sip_modules_set_deaths(host->vm, host->deaths, &err) < 0) {
+    sip_log(SIP_LOG_WARN, "host", NULL,
+            "an event that takes the process with it will not be recognised: %s", err.message);
+  }
+}
+
 static int host_open(struct sip_host *host, struct sip_settings *settings, struct sip_err *err)
 {
   if (host_open_loop(host, err) < 0 || host_open_vm(host, err) < 0) {
@@ -266,6 +286,7 @@ static int host_open(struct sip_host *host, struct sip_settings *settings, struc
   if (sip_host_broker_open(host, settings, err) < 0) {
     return host_refused(host, err, err->code == SIP_ECONFIG ? SIP_EXIT_SETTINGS : SIP_EXIT_BROKER);
   }
+  host_open_deaths(host);
   if (sip_host_load(host, err) < 0) {
     return host_refused(host, err, SIP_EXIT_SCRIPT);
   }
@@ -323,6 +344,8 @@ static void host_close(struct sip_host *host)
   rc = uv_loop_close(&host->loop);
   assert(rc == 0); /* STYLE.md section 6: no handle is left open */
   (void)rc;
+  sip_deaths_close(host->deaths);
+  host->deaths = NULL;
   sip_host_broker_close(host); /* after its clients */
   sip_host_dev_close(host);
 }

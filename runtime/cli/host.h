@@ -11,16 +11,18 @@
 #include <stdint.h>
 
 struct sip_host_options {
-  const char *name;    /* "sipeat run", for messages */
-  const char *script;  /* as typed */
-  const char *http;    /* HOST:PORT, or "off" */
-  bool dev;            /* capture what would leave the machine; a taken port is no error */
-  bool embedded;       /* start a broker in this process when none is named */
-  bool watch;          /* load the script again when it is saved */
-  uint64_t drain_ms;   /* what a signal leaves for events in flight */
-  const char *samples; /* JSON lines that are published again and again, or NULL */
-  const char *outbox;  /* its file; NULL: SIPEAT_OUTBOX, the script, or the default decide */
-  uint64_t every_ms;   /* pause between two samples */
+  const char *name;   /* "sipeat run", for messages */
+  const char *script; /* as typed */
+  const char *http;   /* HOST:PORT, or "off" */
+  bool dev;           /* capture what would leave the machine; a taken port is no error */
+  bool embedded;      /* start a broker in this process when none is named */
+  bool watch;         /* load the script again when it is saved */
+  const char *state;  /* directory for what is kept across restarts, or "off" */
+  uint64_t memory_bytes, hard_limit_ms; /* of scripts: see struct sip_vm_options */
+  uint64_t drain_ms;                    /* what a signal leaves for events in flight */
+  const char *samples;                  /* JSON lines that are published again and again, or NULL */
+  const char *outbox; /* its file; NULL: SIPEAT_OUTBOX, the script, or the default decide */
+  uint64_t every_ms;  /* pause between two samples */
 };
 
 /** Runs until a signal. `settings` are loaded. @return an exit code, after what went wrong was

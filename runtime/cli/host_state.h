@@ -49,6 +49,7 @@ struct sip_host {
   struct sip_outbox *outbox; /* of the process; opened when a script wants it */
   struct sip_embedded_broker *embedded;
   struct sip_rendezvous *note;
+  struct sip_deaths *deaths; /* NULL: deaths are not looked for */
   struct sip_watch *watch;
   struct sip_script *script;
   struct sip_task *samples; /* borrowed: while it runs */

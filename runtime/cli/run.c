@@ -3,11 +3,33 @@
 #include "cli/host.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char DEFAULT_HTTP[] = "127.0.0.1:3000";
 
 #define AT(field) offsetof(struct sip_host_options, field)
+
+/* "64mb", "1gb": as stdlib/opts.lua takes sizes. */
+static int take_memory(void *target, const char *value, struct sip_err *err)
+{
+  static const struct {
+    const char *unit;
+    uint64_t bytes;
+  } units[] = { { "kb", 1 << 10 }, { "mb", 1 << 20 }, { "gb", 1 << 30 } };
+  struct sip_host_options *options = target;
+  char *end;
+  double number = strtod(value, &end);
+
+  for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    if (end != value && number >= 1 && number <= 1 << 20 && strcasecmp(end, units[i].unit) == 0) {
+      options->memory_bytes = (uint64_t)(number * (double)units[i].bytes);
+      return 0;
+    }
+  }
+  return sip_err_set(err, UV_EINVAL, "%s is no size; use kb, mb or gb, as in 512mb", value);
+}
 
 static const struct sip_option shared_options[] = {
   { .name = "http",
@@ -24,6 +46,21 @@ static const struct sip_option shared_options[] = {
     .help = "keeps outputs until the broker has them (SIPEAT_OUTBOX; default sipeat-outbox.db)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(outbox) },
+  { .name = "memory",
+    .value = "SIZE",
+    .help = "what the script may hold, in each worker (default 1gb)",
+    .kind = SIP_OPTION_CALL,
+    .call = take_memory },
+  { .name = "hard-limit",
+    .value = "TIME",
+    .help = "over its time, a call that cannot be stopped ends the process (default 30s)",
+    .kind = SIP_OPTION_DURATION,
+    .offset = AT(hard_limit_ms) },
+  { .name = "state",
+    .value = "DIR",
+    .help = "what is kept across restarts; \"off\" for nothing (SIPEAT_STATE; default .sipeat)",
+    .kind = SIP_OPTION_TEXT,
+    .offset = AT(state) },
   { .name = "drain",
     .value = "TIME",
     .help = "what events in flight get to finish after a signal (default 10s)",
@@ -54,6 +91,17 @@ static const struct sip_option dev_options[] = {
   { 0 },
 };
 
+/* The option, SIPEAT_STATE, the directory of this user's state, or one here. */
+static const char *default_state(const char *option, char *place, size_t size)
+{
+  const char *base = getenv("XDG_STATE_HOME");
+
+  if (base == NULL || base[0] != '/' || (size_t)snprintf(place, size, "%s/sipeat", base) >= size) {
+    (void)snprintf(place, size, ".sipeat");
+  }
+  return sip_settings_text(option, "SIPEAT_STATE", place);
+}
+
 static int run(const struct sip_usage *usage, const struct sip_option *own, bool dev, int argc,
                char **argv)
 {
@@ -63,6 +111,8 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
     .dev = dev,
     .embedded = true,
     .watch = true,
+    .memory_bytes = 1 << 30,
+    .hard_limit_ms = 30000,
     .drain_ms = 10000,
     .every_ms = 2000,
   };
@@ -72,6 +122,7 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
     { "broker", sip_broker_options, &settings },
     { "log", sip_log_options, &settings },
   };
+  char place[4096];
   int operand = 0;
   int code = sip_options_parse(usage, groups, 4, argc, argv, &operand);
   struct sip_err err = { 0 };
@@ -82,7 +133,11 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
   if (sip_settings_load(&settings, &err) < 0) {
     return sip_settings_refused(usage->command, &err);
   }
+  if (options.hard_limit_ms == 0) {
+    return sip_usage_error(usage, "--hard-limit must be longer than 0ms");
+  }
   options.script = argv[operand];
+  options.state = default_state(options.state, place, sizeof place);
   options.http = sip_settings_text(options.http, "SIPEAT_HTTP", DEFAULT_HTTP);
   if (dev && strcmp(options.http, "off") == 0) {
     return sip_usage_error(usage, "the page needs a server: --http off is for \"sipeat run\"");

@@ -48,6 +48,11 @@ void sip_engine_set_port(struct sip_engine *engine, const struct sip_port *port)
   engine->port = port;
 }
 
+void sip_engine_set_deaths(struct sip_engine *engine, struct sip_deaths *deaths)
+{
+  engine->deaths = deaths;
+}
+
 static struct sip_flow *find_same(struct sip_list *list, const struct sip_flow *flow)
 {
   for (struct sip_list *node = list->next; node != list; node = node->next) {

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct sip_deaths;
 struct sip_engine;
 struct sip_vm;
 
@@ -29,6 +30,7 @@ struct sip_flow_spec {
   uint64_t batch_ms;        /* likewise: a batch takes events for so long */
   const char *key_header;   /* the header that holds the key; NULL: none does */
   struct sip_limits limits; /* of one attempt */
+  uint32_t deaths;          /* processes that may die while an event runs; 0: any number */
   bool outbox;              /* outputs go through the local disk */
   int start_ref;    /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
   int context_ref;  /* registry: metatable of what start gets beside the event */
@@ -60,6 +62,9 @@ void sip_engine_free(struct sip_engine *engine);
 
 /** Before the first commit. `port` is borrowed until free. */
 void sip_engine_set_port(struct sip_engine *engine, const struct sip_port *port);
+
+/** Who knows which events ran when a process died; borrowed until free. NULL: nobody. */
+void sip_engine_set_deaths(struct sip_engine *engine, struct sip_deaths *deaths);
 
 /** A load begins: what is registered from now on belongs to it. */
 void sip_engine_begin(struct sip_engine *engine);

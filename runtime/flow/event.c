@@ -90,6 +90,9 @@ static void event_leave(struct sip_event *event)
 
   assert(event->task == NULL);
   sip_transaction_forget(event);
+  if (flow->engine->alone == event) {
+    flow->engine->alone = NULL;
+  }
   event_leave_lane(event);
   if (!sip_list_empty(&event->mark.link)) {
     sip_watermark_give_up(&event->partition->mark, &event->mark);
@@ -148,6 +151,7 @@ static void event_notify(struct sip_event *event)
 static void event_count(struct sip_event *event)
 {
   event->flow->finished++;
+  sip_event_trust(event);
   event->flow->dead += event->verdict == SIP_VERDICT_DEAD;
   event_notify(event);
   event_put_by(event);
@@ -339,14 +343,21 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
   event_conclude(event);
 }
 
+static struct sip_place event_place(const struct sip_event *event)
+{
+  const struct sip_flow_partition *partition = event->partition;
+
+  return (struct sip_place){ event->flow->group, partition->topic, partition->partition,
+                             partition->slot, event->record.offset };
+}
+
 void sip_event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   const struct sip_flow_binding *binding = flow->engine->binding;
   bool first = event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
                flow->spec.start_ref != LUA_NOREF;
-  struct sip_place place = { flow->group, event->partition->topic, event->partition->partition,
-                             event->record.offset };
+  struct sip_place place = event_place(event);
   int rc;
 
   sip_ticket_give(&flow->engine->tickets, event);
@@ -383,9 +394,13 @@ void sip_flow_pump(struct sip_flow *flow)
     return;
   }
   while (flow->running < flow->spec.concurrency &&
-         (node = sip_list_shift(&flow->runnable)) != NULL) {
+         (node = flow->runnable.next) != &flow->runnable) {
     struct sip_event *event = SIP_CONTAINER(node, struct sip_event, ready);
 
+    if ((flow->engine->alone != NULL || event->deaths > 0) && sip_event_has_to_wait(event)) {
+      return;
+    }
+    sip_list_remove(node);
     if (sip_transaction_admits(event)) {
       sip_event_start(event);
     }
@@ -439,8 +454,12 @@ static int event_enter_lane(struct sip_event *event)
     key = (struct sip_slice){ "", 0 };
   } else if (flow->spec.key_header != NULL) {
     key = header_key(flow, &event->record);
-  } else if (flow->spec.keyer_ref != LUA_NOREF) {
+  } else if (flow->spec.keyer_ref != LUA_NOREF && event->trouble == SIP_NO_TROUBLE) {
+    struct sip_place place = event_place(event);
+
+    sip_vm_set_place(flow->vm, &place);
     from_script = flow->engine->binding->key_of(flow, event, &key);
+    sip_vm_set_place(flow->vm, NULL);
   }
   if (key.data != NULL) { /* without a key there is no order */
     rc = sip_lane_push(&flow->lanes, event->partition->log, &key, &event->member);
@@ -477,8 +496,10 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
   }
   event->record = copy;
   event->partition = partition;
+  sip_event_suspect(event);
   rc = event_enter_lane(event);
   if (rc < 0) {
+    event_forget_trouble(event);
     luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
     sip_list_push(&flow->spare, &event->all);
     return rc;

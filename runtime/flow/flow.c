@@ -511,6 +511,9 @@ static void flow_on_timer(uv_timer_t *timer)
   if (is_due(&flow->retry_take_at_ms, now)) {
     flow_take(flow);
   }
+  if (is_due(&flow->pump_at_ms, now)) {
+    sip_flow_pump(flow);
+  }
   if (is_due(&flow->commit_at_ms, now)) {
     sip_flow_commit(flow);
   }
@@ -554,6 +557,7 @@ void sip_flow_set_timer(struct sip_flow *flow)
     earliest(&at, flow->full_since_ms + HOLD_AFTER_MS);
   }
   earliest(&at, flow->retry_take_at_ms);
+  earliest(&at, flow->pump_at_ms);
   earliest(&at, flow->fail_at_ms);
   earliest(&at, flow->reopen_at_ms);
   earliest(&at, flow->leave_by_ms);

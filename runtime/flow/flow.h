@@ -33,6 +33,9 @@ struct sip_flow_partition {
   size_t events;     /* taken and not freed: the last one frees a partition that is gone */
   unsigned paused;   /* reasons: enum sip_pause */
   bool unstored;     /* something finished since the source was told */
+  struct sip_deaths *deaths; /* borrowed from the engine, with the next two; NULL: not asked yet */
+  uint32_t slot;
+  bool suspicious; /* an event of it ran when a process died */
 };
 
 /* Why a partition is paused: it goes on when none is left. */
@@ -99,6 +102,8 @@ struct sip_event {
   bool was_read;           /* the script has read the record, and lives */
   uint64_t started_ms;     /* loop time of its last start */
   struct sip_slice id;     /* borrowed from the script's stack until the task runs; or nothing */
+  unsigned deaths;         /* processes that died while it ran */
+  bool was_alone;          /* once is enough */
   bool is_delayed;
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
   uint64_t due_ms;   /* when it is delayed */
@@ -132,11 +137,11 @@ struct sip_flow {
   uv_timer_t timer;                  /* one for everything below; open while the flow lives */
   uint64_t full_since_ms;            /* 0: there is room */
   uint64_t drain_by_ms, leave_by_ms; /* 0: no such limit runs */
-  uint64_t fail_at_ms, reopen_at_ms, retry_take_at_ms; /* 0: not wanted */
-  uint64_t commit_at_ms, committed_at_ms;              /* 0: nothing to commit; the last time */
-  size_t unstored;                                     /* events finished since then */
-  struct sip_ranges beyond;                            /* kept between commits for its memory */
-  bool held;                                           /* partitions are paused */
+  uint64_t fail_at_ms, reopen_at_ms, retry_take_at_ms, pump_at_ms; /* 0: not wanted */
+  uint64_t commit_at_ms, committed_at_ms; /* 0: nothing to commit; the last time */
+  size_t unstored;                        /* events finished since then */
+  struct sip_ranges beyond;               /* kept between commits for its memory */
+  bool held;                              /* partitions are paused */
   bool assigned, draining, timer_open;
   bool fenced; /* another member has its place: it is not opened again */
   uint64_t taken, finished, dead, unfinished, redelivered, skipped;
@@ -269,6 +274,17 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
 /** Stops every running task of the flow, and no longer waits for outputs on their way. */
 void sip_flow_kill_running(struct sip_flow *flow);
 
+/* --- suspicion.c --- */
+
+/** Once the event is taken: whether processes died while it ran, and too many. */
+void sip_event_suspect(struct sip_event *event);
+
+/** Before it begins: true while it, or another one, is to run alone; the flow is pumped again. */
+bool sip_event_has_to_wait(struct sip_event *event);
+
+/** It has come to its end: what is said of it is forgotten. */
+void sip_event_trust(struct sip_event *event);
+
 /* --- engine.c --- */
 void sip_engine_on_flow_closed(struct sip_flow *flow);
 void sip_engine_on_room(struct sip_engine *engine);
@@ -336,7 +352,10 @@ struct sip_engine {
   bool loading, draining;
   void (*on_drained)(void *arg);
   void *drained_arg;
-  uv_idle_t *notifier; /* owned: calls on_drained from a later turn */
+  struct sip_deaths *deaths; /* borrowed; NULL: deaths are not looked for */
+  struct sip_event *alone;   /* borrowed: nothing else begins until this one has ended … */
+  uint64_t alone_until_ms;   /* … or this moment, in loop time */
+  uv_idle_t *notifier;       /* owned: calls on_drained from a later turn */
   bool notifier_open;
 };
 

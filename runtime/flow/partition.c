@@ -4,6 +4,7 @@
  * pass it, may finish within LEAVE_WITHIN_MS and is still stored. One that is gone is kept only
  * until its last event has ended, and stores nothing: when it comes back it is another one. */
 #include "core/log.h"
+#include "flow/deaths.h"
 #include "flow/flow.h"
 
 #include <stdlib.h>
@@ -15,6 +16,9 @@ void sip_flow_partition_unref(struct sip_flow_partition *partition)
 {
   if (partition->phase == SIP_PARTITION_GONE && partition->events == 0) {
     sip_watermark_deinit(&partition->mark);
+    if (partition->deaths != NULL) {
+      sip_deaths_release(partition->deaths, partition->slot);
+    }
     free(partition->topic);
     free(partition);
   }

@@ -74,6 +74,7 @@ void sip_account_unref(struct sip_budget *budget, struct sip_account *account)
 void sip_account_close(struct sip_account *account)
 {
   account->place.topic = NULL;
+  account->place.slot = 0;
   if (account->over != SIP_OVER_NOTHING) {
     return;
   }
@@ -409,6 +410,7 @@ int sip_budget_init(struct sip_budget *budget, uint64_t limit_ms, uint64_t hard_
   budget->spendable = SIZE_MAX;
   budget->account = &budget->nobody;
   budget->nobody.memory_left = SIZE_MAX;
+  budget->mark = &budget->no_mark;
   budget->loop_thread = pthread_self();
   thread_budget = budget;
   memset(&action, 0, sizeof action);
@@ -459,6 +461,8 @@ bool sip_budget_enter(struct sip_budget *budget, lua_State *L, struct sip_accoun
   }
   budget->account = account = account == NULL ? &budget->nobody : account;
   budget->spendable = account->memory_left;
+  budget->mark->offset = account->place.offset;
+  budget->mark->slot = account->place.slot;
   limit_ms = account->limits.slice_ms;
   atomic_store_explicit(&budget->executing, L, memory_order_relaxed);
   atomic_store_explicit(&budget->slice_limit_ms, limit_ms == 0 ? budget->limit_ms : limit_ms,
@@ -484,6 +488,7 @@ void sip_budget_leave(struct sip_budget *budget, lua_State *L, bool entered)
                         atomic_load_explicit(&budget->serial, memory_order_relaxed) + 1,
                         memory_order_release);
   atomic_signal_fence(memory_order_seq_cst); /* from here on the handler leaves all alone */
+  budget->mark->slot = 0;
   account->memory_left = budget->spendable;
   budget->spendable = SIZE_MAX;
   budget->account = &budget->nobody;

@@ -34,7 +34,14 @@ struct sip_limits {
 struct sip_place {
   const char *group, *topic; /* topic NULL: no event */
   int32_t partition;
+  uint32_t slot; /* the partition's number for the mark; 0: it goes unmarked */
   int64_t offset;
+};
+
+/* What runs, for whoever finds this process dead; in memory that outlives it. */
+struct sip_mark {
+  volatile int64_t offset;
+  volatile uint32_t slot; /* 0: nothing */
 };
 
 /* What one attempt of an event has spent: shared by its task and those that it spawned. */
@@ -64,6 +71,7 @@ struct sip_budget {
   struct sip_account *account;    /* whose slice runs; loop thread, as all below */
   struct sip_account nobody;      /* of slices that belong to no event */
   struct sip_account *free_accounts;
+  struct sip_mark *mark, no_mark; /* borrowed, or no_mark of its own */
   size_t spendable;    /* bytes that the slice may still allocate; read by the allocator */
   _Atomic bool hooked; /* the slice was given a hook */
   bool started;

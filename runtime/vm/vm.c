@@ -203,6 +203,16 @@ void *sip_vm_service(lua_State *L, const void *key)
   return NULL;
 }
 
+void sip_vm_set_mark(struct sip_vm *vm, struct sip_mark *mark)
+{
+  vm->budget.mark = mark == NULL ? &vm->budget.no_mark : mark;
+}
+
+void sip_vm_set_place(struct sip_vm *vm, const struct sip_place *place)
+{
+  vm->budget.nobody.place = place == NULL ? (struct sip_place){ 0 } : *place;
+}
+
 /* Message handler: any error value becomes a string with traceback. */
 static int vm_traceback(lua_State *L)
 {

@@ -14,6 +14,8 @@
 #include <uv.h>
 
 struct luaL_Reg;
+struct sip_mark;
+struct sip_place;
 struct sip_vm;
 
 struct sip_vm_options {
@@ -48,6 +50,13 @@ int sip_vm_provide(struct sip_vm *vm, const char *name, lua_CFunction open, stru
  * it was never set. */
 int sip_vm_set_service(struct sip_vm *vm, const void *key, void *value);
 void *sip_vm_service(lua_State *L, const void *key);
+
+/** Where it is noted which event's slice runs (budget.h), for as long as the state lives; NULL:
+ *  nowhere. */
+void sip_vm_set_mark(struct sip_vm *vm, struct sip_mark *mark);
+
+/** Which event the calls belong to that follow, until NULL: for the mark and the watchdog. */
+void sip_vm_set_place(struct sip_vm *vm, const struct sip_place *place);
 
 /** lua_pcall of the function and `nargs` arguments on top of the main state, with traceback and
  * within the slice limit. On failure nothing is left on the stack and `err` has the message with

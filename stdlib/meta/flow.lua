@@ -35,6 +35,7 @@ local M = {}
 ---@field timeout? string longest time of an attempt; without it as long as it takes
 ---@field retry? sipeat.flow.RetryOptions default { attempts = 5, backoff = { "200ms", "30s" } }
 ---@field budget? sipeat.flow.BudgetOptions what an attempt may spend before it fails alone
+---@field deaths? integer of processes, while it ran, that make a dead letter of it; default 3
 ---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true
 ---@field outbox? boolean outputs go through the local disk (sipeat.outbox); default false
 ---@field park? boolean|string how long before a letter that fails goes to a file; default false
