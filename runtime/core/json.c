@@ -153,6 +153,7 @@ static inline const byte *skip_digits(const struct scanner *s, const byte *p)
 static const byte *scan_number(struct scanner *s, const byte *p, uint8_t *flags)
 {
   const byte *from = p, *digits;
+  bool exponent = false;
 
   p += *p == '-';
   digits = p;
@@ -174,6 +175,7 @@ static const byte *scan_number(struct scanner *s, const byte *p, uint8_t *flags)
   }
   if (p < s->end && (*p == 'e' || *p == 'E')) {
     *flags = 0;
+    exponent = true;
     p++;
     p += p < s->end && (*p == '+' || *p == '-');
     digits = p;
@@ -182,7 +184,7 @@ static const byte *scan_number(struct scanner *s, const byte *p, uint8_t *flags)
       return fail_expected(s, p, "a digit of the exponent");
     }
   }
-  if ((*flags == 0 || p - from > 300) &&
+  if ((exponent || p - from > 300) &&
       sip_json_number_overflows((const char *)from, (size_t)(p - from))) {
     return fail(s, from, "a number beyond the range of a double");
   }

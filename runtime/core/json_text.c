@@ -120,15 +120,13 @@ static int add_escape(struct sip_buf *buf, unsigned char c)
   return sip_buf_add(buf, text, 6);
 }
 
-int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
+/* From the first byte on that is not plain, at `p`. */
+static int add_escaped(struct sip_buf *buf, const unsigned char *from, const unsigned char *p,
+                       const unsigned char *end)
 {
-  const unsigned char *p = (const unsigned char *)data, *end = p + len, *from = p;
-  int rc = sip_buf_reserve(buf, len + 2); /* enough for most */
+  int rc = sip_buf_add(buf, "\"", 1);
 
-  if (rc == 0) {
-    rc = sip_buf_add(buf, "\"", 1);
-  }
-  while (rc == 0 && (p = sip_json_plain(p, end)) < end) {
+  for (; rc == 0 && p < end; p = sip_json_plain(p, end)) {
     if (*p >= 0x80) {
       size_t size = sip_utf8_length((const char *)p, (size_t)(end - p));
 
@@ -148,6 +146,25 @@ int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
     rc = sip_buf_add(buf, from, (size_t)(end - from));
   }
   return rc == 0 ? sip_buf_add(buf, "\"", 1) : rc;
+}
+
+int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
+{
+  const unsigned char *from = (const unsigned char *)data, *end = from + len;
+  const unsigned char *stop = sip_json_plain(from, end);
+  int rc = sip_buf_reserve(buf, len + 2); /* enough for most */
+  char *out;
+
+  if (rc < 0 || stop < end) {
+    return rc < 0 ? rc : add_escaped(buf, from, stop, end);
+  }
+  out = buf->data + buf->len;
+  out[0] = '"';
+  memcpy(out + 1, data, len);
+  out[len + 1] = '"';
+  out[len + 2] = '\0';
+  buf->len += len + 2;
+  return 0;
 }
 
 int sip_json_add_value(struct sip_buf *buf, const char *text, const struct sip_json_token *token,
