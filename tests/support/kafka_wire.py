@@ -166,13 +166,15 @@ class Client:
             if code:
                 raise WireError(f"alter {name}: {message}", code)
 
-    def end_offsets(self, topic, at=-1):
-        """{partition: offset after the last record}; at=-2 gives the first one kept."""
+    def end_offsets(self, topic, at=-1, isolation=0):
+        """{partition: offset after the last record}; at=-2 gives the first one kept; isolation=1 that of an open
+        transaction, if there is one."""
         parts = self.topics().get(topic)
         if parts is None:
             raise WireError(f"no topic {topic}")
         body = string(topic) + array(struct.pack(">iq", p, at) for p in parts)
-        r = self.ask(LIST_OFFSETS, 1, struct.pack(">i", -1) + array([body]))
+        r = self.ask(LIST_OFFSETS, 2, struct.pack(">ib", -1, isolation) + array([body]))
+        r.take("i")
         found = {}
 
         def partition():
