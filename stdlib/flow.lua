@@ -34,6 +34,12 @@ local BATCH = opts.spec("sipeat.flow.batch", {
   time = { "duration", default = "100ms" },
 })
 
+-- How long, and before how many others, one failing event may hold its key.
+local HOLD = opts.spec("sipeat.flow.hold", {
+  time = { "duration", default = "5m" },
+  followers = { "integer", default = 1000, min = 1, max = 1000000 },
+})
+
 local FLOW = opts.spec("sipeat.flow", {
   topic = { "string" },
   topics = { "string[]" },
@@ -47,6 +53,8 @@ local FLOW = opts.spec("sipeat.flow", {
   max_bytes = { "size", default = "64mb" },
   timeout = { "duration" },
   retry = { "table", default = { attempts = 5, backoff = { "200ms", "30s" } }, spec = RETRY },
+  hold = { "table", default = { time = "5m", followers = 1000 }, spec = HOLD },
+  after_dead = { "string", default = "continue", enum = { "continue", "hold" } },
   budget = { "table", spec = BUDGET },
   deaths = { "integer", default = 3, min = 1, max = 1000 },
   dead_letter = { "boolean|string", default = true },
@@ -181,6 +189,7 @@ function M.flow(options)
     routes = routes(o.on, 2),
     plan = attempt.plan(o.retry, "sipeat.flow", 2),
     timeout = o.timeout,
+    hold = o.hold,
     dead_letter = o.dead_letter,
     park_ms = o.park == true and PARK_AFTER_MS or o.park or nil,
     transactional = o.transactional,
@@ -196,6 +205,7 @@ function M.flow(options)
     from = from,
     from_ms = from_ms,
     instance = instance_of(o.instance, 2),
+    hold_dead_ms = o.after_dead == "hold" and o.hold.time or 0,
     order = o.order,
     concurrency = o.concurrency,
     max_events = math.max(

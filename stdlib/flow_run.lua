@@ -111,12 +111,26 @@ local function die(job, why)
   })
 end
 
+-- How long a failing event may still hold its key before its next failure is the last: nil, as long
+-- as it has attempts; 0: not any more.
+local function hold_left_ms(job)
+  local followers = job.held_since and job.ticket:followers()
+  if not followers then
+    return nil
+  elseif followers > job.flow.hold.followers then
+    return 0
+  end
+  return math.max(0, math.ceil(job.held_since + job.flow.hold.time - task.monotonic_ms()))
+end
+
 -- The n-th attempt failed and another one follows: how long until then. What was refused before it
 -- was called, by an open breaker and its like, was no attempt: it is not counted, for a while.
 local function again(job, n, why)
   local plan = job.flow.plan
   job.first_failed_ms = job.first_failed_ms or sys.now_ms()
+  job.held_since = job.held_since or task.monotonic_ms()
   local pause_ms = jitter(plan.pause(n)) + attempt.refused_for_ms(why)
+  pause_ms = math.min(pause_ms, math.max(1, hold_left_ms(job) or pause_ms))
   local level = "warn"
   if guard.is_refusal(why) and task.monotonic_ms() - job.started_at_ms < REFUSED_FOR_MS then
     job.attempt, level = n - 1, "debug"
@@ -172,7 +186,7 @@ local function work(job)
   if flow.transactional then
     job.unsent = nil -- of an attempt that failed
   end
-  ctx.attempt, ctx.final = n, n >= flow.plan.attempts
+  ctx.attempt, ctx.final = n, n >= flow.plan.attempts or hold_left_ms(job) == 0
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
   return judge(job, attempt.once(flow.timeout, handle, flow, job.event, ctx))
 end
@@ -214,6 +228,7 @@ local function bury(job)
       attempts = job.attempt,
       first_failed_ms = job.first_failed_ms,
       failed_ms = sys.now_ms(),
+      held_after = job.held_after,
     }
     job.letter, job.tries = letter, 0
     letters.begins(letter)
@@ -404,9 +419,22 @@ local function conclude(job)
   return true, dead, job.ends ~= nil or dead and (job.letter ~= nil or job.flow.on_dead ~= nil)
 end
 
+-- An event of a key that is held back: it follows the one before it, and is not handled.
+local function hold_back(flow, record, ticket, job, trouble)
+  job = begin(flow, record, ticket, job)
+  job.held_after = trouble.after
+  if not job.broken then
+    die(job, failure.new(trouble.message, trouble.code, "permanent"))
+  end
+  return conclude(job)
+end
+
 --- See runtime/bind/flow_ticket_lua.c for what the engine gives and wants.
 function M.dispatch(flow, record, ticket, job, trouble)
   local wait
+  if trouble and trouble.kind == "held" then
+    return hold_back(flow, record, ticket, job, trouble)
+  end
   if not job or not job.flow then
     job = begin(flow, record, ticket, job, trouble)
     trouble = trouble and trouble.was_read and trouble

@@ -1,10 +1,11 @@
 /* flow_lua.c - module sipeat.core.flow: how stdlib/flow.lua declares flows.
  *
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
- * memory_bytes, slice_ms, deaths, instance, transactional, batch_events, batch_ms, key_header,
- * outbox, start?, context?, dispatch, finish, key_of} throws when something is wrong. start,
- * dispatch and finish, and the functions emit and open: see flow_ticket_lua.c. key_of(record) ->
- * text or nil, and what is to be kept. status() -> flows, ready. Loop thread. */
+ * memory_bytes, slice_ms, deaths, hold_dead_ms, instance, transactional, batch_events, batch_ms,
+ * key_header, outbox, start?, context?, dispatch, finish, key_of} throws when something is wrong.
+ * start, dispatch and finish, and the functions emit and open: see flow_ticket_lua.c.
+ * key_of(record)
+ * -> text or nil, and what is to be kept. status() -> flows, ready. Loop thread. */
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
@@ -136,6 +137,7 @@ static int l_register(lua_State *L)
   spec.limits.instructions = field_limit(L, "instructions");
   spec.limits.memory_bytes = (size_t)field_limit(L, "memory_bytes");
   spec.limits.slice_ms = field_limit(L, "slice_ms");
+  spec.hold_dead_ms = field_limit(L, "hold_dead_ms");
   lua_getfield(L, 1, "instance");
   spec.source.instance = luaL_optstring(L, -1, NULL);
   lua_getfield(L, 1, "transactional");

@@ -128,7 +128,7 @@ static void push_lost(lua_State *L, const struct sip_event *event)
 
 static void push_trouble(lua_State *L, const struct sip_event *event)
 {
-  static const char *const kinds[] = { "", "output", "crash", "aborted" };
+  static const char *const kinds[] = { "", "output", "crash", "aborted", "held" };
 
   if (event->trouble == SIP_NO_TROUBLE) {
     lua_pushnil(L);
@@ -145,6 +145,10 @@ static void push_trouble(lua_State *L, const struct sip_event *event)
   lua_setfield(L, -2, "outputs");
   lua_pushboolean(L, event->was_read);
   lua_setfield(L, -2, "was_read");
+  if (event->trouble == SIP_TROUBLE_HELD) {
+    lua_pushinteger(L, event->held_after);
+    lua_setfield(L, -2, "after");
+  }
   push_lost(L, event);
   lua_setfield(L, -2, "lost");
   lua_pushboolean(L, event->is_lost_unknown);
@@ -322,11 +326,25 @@ static int l_stopped(lua_State *L)
   return 1;
 }
 
+/* How many of its key wait behind it; nil when it has no key, and nobody waits. */
+static int l_followers(lua_State *L)
+{
+  long count = sip_lane_followers(&check_event(L)->member);
+
+  if (count < 0) {
+    return 0;
+  }
+  lua_pushinteger(L, count);
+  return 1;
+}
+
 static void push_ticket(lua_State *L, struct sip_event *event)
 {
-  static const luaL_Reg methods[] = {
-    { "emit", l_emit }, { "keep", l_keep }, { "stopped", l_stopped }, { NULL, NULL }
-  };
+  static const luaL_Reg methods[] = { { "emit", l_emit },
+                                      { "keep", l_keep },
+                                      { "stopped", l_stopped },
+                                      { "followers", l_followers },
+                                      { NULL, NULL } };
   struct sip_event **box = sip_box_class(L, TICKET, ticket_gc, methods);
 
   if (event->box != NULL) {

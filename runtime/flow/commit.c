@@ -36,6 +36,7 @@ void sip_flow_store(struct sip_flow *flow, struct sip_flow_partition *partition)
 {
   struct sip_partition name = { partition->topic, partition->partition };
   char text[SIP_RANGES_TEXT_MAX + 1];
+  struct sip_holds holds;
   bool crammed;
 
   if (!partition->unstored) {
@@ -50,7 +51,9 @@ void sip_flow_store(struct sip_flow *flow, struct sip_flow_partition *partition)
     return;
   }
   sip_watermark_beyond(&partition->mark, &flow->beyond);
-  crammed = sip_ranges_write(&flow->beyond, partition->mark.next_offset, text) < flow->beyond.count;
+  sip_flow_holds_out(flow, &partition->holds, &holds);
+  crammed =
+    sip_ranges_write(&flow->beyond, &holds, partition->mark.next_offset, text) < flow->beyond.count;
   sip_flow_ops(flow)->store(flow->source, &name, partition->mark.next_offset, text);
   if (partition->phase == SIP_PARTITION_OURS) {
     sip_flow_pause(flow, partition, SIP_PAUSE_CRAMMED, crammed);
@@ -86,7 +89,9 @@ void sip_flow_restore(struct sip_flow *flow, struct sip_flow_partition *partitio
   if (assigned->next_offset < 0 || !sip_ranges_is_text(text->data, text->len)) {
     return; /* there is none, or it is another program's */
   }
-  rc = sip_ranges_read(&partition->mark.before, assigned->next_offset, text->data, text->len);
+  rc = sip_ranges_read(&partition->mark.before, &partition->holds, assigned->next_offset,
+                       text->data, text->len);
+  sip_flow_holds_in(flow, &partition->holds);
   if (rc < 0) {
     sip_log(SIP_LOG_WARN, "flow", NULL,
             "%s: what was finished beyond offset %lld of %s partition %d cannot be read (%s); it "

@@ -28,6 +28,7 @@ struct sip_flow_spec {
   size_t max_bytes;         /* of keys and values taken and not finished */
   uint32_t batch_events;    /* of a transaction, with source.transactional; at least 1 */
   uint64_t batch_ms;        /* likewise: a batch takes events for so long */
+  uint64_t hold_dead_ms;    /* how long a key is held back after a dead letter; 0: it is not */
   const char *key_header;   /* the header that holds the key; NULL: none does */
   struct sip_limits limits; /* of one attempt */
   uint32_t deaths;          /* processes that may die while an event runs; 0: any number */

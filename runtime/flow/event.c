@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <lauxlib.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -298,6 +299,9 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
     event_on_crash(event, sip_over_code(over), why);
   } else if (status == LUA_OK) {
     event->flow->engine->binding->read_verdict(L, nresults, event);
+    if (event->verdict == SIP_VERDICT_DEAD) {
+      sip_flow_hold_back(event); /* before the next one of its lane has its turn */
+    }
     if (event->verdict >= SIP_VERDICT_FINISHED) { /* the producer keeps the order of outputs */
       event_leave_lane(event);
     }
@@ -351,11 +355,26 @@ static struct sip_place event_place(const struct sip_event *event)
                              partition->slot, event->record.offset };
 }
 
+/* Those of a key that is held back are not handled: the script is told why. */
+static bool event_is_held(struct sip_event *event)
+{
+  int64_t after = sip_flow_held_after(event);
+  char text[80];
+
+  if (after >= 0) {
+    (void)snprintf(text, sizeof text, "held back after offset %lld of its key", (long long)after);
+    sip_event_remember(event, SIP_TROUBLE_HELD, SIP_EBUSY, "HELD_BACK", text);
+    event->held_after = after;
+  }
+  return after >= 0;
+}
+
 void sip_event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
   const struct sip_flow_binding *binding = flow->engine->binding;
-  bool first = event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
+  bool held = event->partition->holds.count > 0 && event->started_ms == 0 && event_is_held(event);
+  bool first = !held && event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
                flow->spec.start_ref != LUA_NOREF;
   struct sip_place place = event_place(event);
   int rc;

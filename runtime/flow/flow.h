@@ -3,6 +3,7 @@
 /* flow.h - one flow, as the files of flow/ and its binding share it. Loop thread only. */
 #include "core/list.h"
 #include "flow/engine.h"
+#include "flow/holds.h"
 #include "flow/lane.h"
 #include "flow/watermark.h"
 
@@ -27,12 +28,13 @@ struct sip_flow_partition {
   uint64_t log; /* a number for both, for the lanes */
   enum sip_partition_phase phase;
   struct sip_watermark mark;
-  int64_t started;   /* the highest offset that was ever started, or -1 */
-  int64_t batch_end; /* of a transaction: the first offset behind its batch, or 0 */
-  int64_t end;       /* nothing lay below it that was not taken, when the source said so; or -1 */
-  size_t events;     /* taken and not freed: the last one frees a partition that is gone */
-  unsigned paused;   /* reasons: enum sip_pause */
-  bool unstored;     /* something finished since the source was told */
+  struct sip_holds holds; /* keys that are held back; times of the loop's clock */
+  int64_t started;        /* the highest offset that was ever started, or -1 */
+  int64_t batch_end;      /* of a transaction: the first offset behind its batch, or 0 */
+  int64_t end;     /* nothing lay below it that was not taken, when the source said so; or -1 */
+  size_t events;   /* taken and not freed: the last one frees a partition that is gone */
+  unsigned paused; /* reasons: enum sip_pause */
+  bool unstored;   /* something finished since the source was told */
   struct sip_deaths *deaths; /* borrowed from the engine, with the next two; NULL: not asked yet */
   uint32_t slot;
   bool suspicious; /* an event of it ran when a process died */
@@ -49,7 +51,8 @@ enum sip_trouble {
   SIP_NO_TROUBLE,
   SIP_TROUBLE_OUTPUT,
   SIP_TROUBLE_CRASH,
-  SIP_TROUBLE_ABORTED /* what it had emitted is gone: it emits it again */
+  SIP_TROUBLE_ABORTED, /* what it had emitted is gone: it emits it again */
+  SIP_TROUBLE_HELD     /* its key is held back */
 };
 
 /* What the script's dispatch function said when its task ended. */
@@ -104,6 +107,7 @@ struct sip_event {
   struct sip_slice id;     /* borrowed from the script's stack until the task runs; or nothing */
   unsigned deaths;         /* processes that died while it ran */
   bool was_alone;          /* once is enough */
+  int64_t held_after;      /* with SIP_TROUBLE_HELD: the offset of the dead letter before it */
   bool is_delayed;
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
   uint64_t due_ms;   /* when it is delayed */
@@ -233,6 +237,20 @@ void sip_flow_restore(struct sip_flow *flow, struct sip_flow_partition *partitio
                       const struct sip_assigned *assigned);
 
 void sip_flow_on_end(void *flow, const struct sip_partition *partition, int64_t offset);
+
+/* --- held.c --- */
+
+/** The event became a dead letter: its key is held back, if the flow wants that. Still in its lane.
+ */
+void sip_flow_hold_back(struct sip_event *event);
+
+/** The event that its key is held back after, or -1: then it may run. */
+int64_t sip_flow_held_after(struct sip_event *event);
+
+/** Times of holds from one clock to the other: the loop's, and seconds that last. */
+void sip_flow_holds_out(const struct sip_flow *flow, const struct sip_holds *holds,
+                        struct sip_holds *out);
+void sip_flow_holds_in(const struct sip_flow *flow, struct sip_holds *holds);
 
 /* --- event.c --- */
 

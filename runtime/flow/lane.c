@@ -117,6 +117,27 @@ int sip_lane_push(struct sip_lanes *lanes, uint64_t log, const struct sip_slice 
   return first;
 }
 
+struct sip_slice sip_lane_key(const struct sip_lane_member *member)
+{
+  const struct sip_lane *lane = member->lane;
+
+  return lane == NULL ? (struct sip_slice){ NULL, 0 } : (struct sip_slice){ lane->key, lane->len };
+}
+
+long sip_lane_followers(const struct sip_lane_member *member)
+{
+  long count = 0;
+
+  if (member->lane == NULL) {
+    return -1;
+  }
+  for (const struct sip_list *node = member->link.next; node != &member->lane->members;
+       node = node->next) {
+    count++;
+  }
+  return count;
+}
+
 struct sip_lane_member *sip_lane_remove(struct sip_lanes *lanes, struct sip_lane_member *member)
 {
   struct sip_lane *lane = member->lane;

@@ -33,6 +33,12 @@ void sip_lanes_deinit(struct sip_lanes *lanes);
 int sip_lane_push(struct sip_lanes *lanes, uint64_t log, const struct sip_slice *key,
                   struct sip_lane_member *member);
 
+/** The key of a member's lane; data NULL when it is in none. Borrowed while it is. */
+struct sip_slice sip_lane_key(const struct sip_lane_member *member);
+
+/** How many wait in the lane of this member, which is its first; -1 when it is in none. */
+long sip_lane_followers(const struct sip_lane_member *member);
+
 /** Takes a member out, wherever it is. @return the member that became first and may run now, or
  * NULL */
 struct sip_lane_member *sip_lane_remove(struct sip_lanes *lanes, struct sip_lane_member *member);

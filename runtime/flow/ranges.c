@@ -1,8 +1,10 @@
 /* ranges.c - a set of offsets as runs.
  *
- * The text is SIGN and, as base64, a checksum of 4 bytes and two varints (LEB128) for each run: how
- * far it begins behind the end of the last one (the first: behind the base), and how long it is.
- * The checksum covers the base too: metadata that somebody put beside another offset is refused. */
+ * The text is SIGN and, as base64: a checksum of 4 bytes; the number of held keys; for each of them
+ * 8 bytes (its hash), the offset and the second until which it is held; for each run how far it
+ * begins behind the end of the last one (the first: behind the base), and how long it is. Numbers
+ * are varints (LEB128). The checksum covers the base too: metadata that somebody put beside another
+ * offset is refused. */
 #include "flow/ranges.h"
 
 #include "core/base64.h"
@@ -15,6 +17,7 @@
 enum {
   SIGN_LEN = 2,
   SUM_BYTES = 4,
+  WORD_BYTES = 8,
   /* What base64 leaves of the text. */
   DATA_MAX = (SIP_RANGES_TEXT_MAX - SIGN_LEN) / 4 * 3,
   VARINT_MAX = 9 /* 63 bits */
@@ -125,14 +128,29 @@ static size_t get_varint(int64_t *value, const unsigned char *data, size_t len)
   return 0;
 }
 
+static void put_word(unsigned char *out, uint64_t word)
+{
+  for (size_t i = 0; i < WORD_BYTES; i++) {
+    out[i] = (unsigned char)(word >> 8 * i);
+  }
+}
+
+static uint64_t get_word(const unsigned char *data)
+{
+  uint64_t word = 0;
+
+  for (size_t i = 0; i < WORD_BYTES; i++) {
+    word |= (uint64_t)data[i] << 8 * i;
+  }
+  return word;
+}
+
 static void put_sum(unsigned char *out, int64_t base, const unsigned char *data, size_t len)
 {
   uint64_t hash = SIP_HASH_INIT;
-  unsigned char bytes[sizeof base];
+  unsigned char bytes[WORD_BYTES];
 
-  for (size_t i = 0; i < sizeof base; i++) {
-    bytes[i] = (unsigned char)((uint64_t)base >> 8 * i);
-  }
+  put_word(bytes, (uint64_t)base);
   hash = sip_hash(sip_hash(hash, bytes, sizeof bytes), data, len);
   hash ^= hash >> 32;
   for (size_t i = 0; i < SUM_BYTES; i++) {
@@ -140,10 +158,26 @@ static void put_sum(unsigned char *out, int64_t base, const unsigned char *data,
   }
 }
 
-size_t sip_ranges_write(const struct sip_ranges *ranges, int64_t base, char *out)
+static size_t put_holds(unsigned char *out, const struct sip_holds *holds)
+{
+  size_t len = put_varint(out, holds->count);
+
+  for (size_t i = 0; i < holds->count; i++) {
+    const struct sip_hold *hold = &holds->held[i];
+
+    put_word(out + len, hold->key);
+    len += WORD_BYTES;
+    len += put_varint(out + len, (uint64_t)hold->after);
+    len += put_varint(out + len, (uint64_t)(hold->until_ms / 1000 + (hold->until_ms % 1000 != 0)));
+  }
+  return len;
+}
+
+size_t sip_ranges_write(const struct sip_ranges *ranges, const struct sip_holds *holds,
+                        int64_t base, char *out)
 {
   unsigned char data[DATA_MAX];
-  size_t len = SUM_BYTES, count = 0;
+  size_t len = SUM_BYTES + put_holds(data + SUM_BYTES, holds), count = 0;
   int64_t end = base;
 
   for (; count < ranges->count && len + 2 * VARINT_MAX <= DATA_MAX; count++) {
@@ -153,7 +187,7 @@ size_t sip_ranges_write(const struct sip_ranges *ranges, int64_t base, char *out
     len += put_varint(data + len, (uint64_t)(run->to - run->from));
     end = run->to;
   }
-  if (count == 0) {
+  if (count == 0 && holds->count == 0) {
     out[0] = '\0';
     return 0;
   }
@@ -162,6 +196,36 @@ size_t sip_ranges_write(const struct sip_ranges *ranges, int64_t base, char *out
   sip_base64_encode(out + SIGN_LEN, data, len);
   out[SIGN_LEN + SIP_BASE64_LEN(len)] = '\0';
   return count;
+}
+
+/* @return their length, or 0 */
+static size_t read_holds(struct sip_holds *holds, const unsigned char *data, size_t len)
+{
+  int64_t count = 0;
+  size_t at = get_varint(&count, data, len);
+
+  if (at == 0 || count > SIP_HOLDS_MAX) {
+    return 0;
+  }
+  for (holds->count = 0; holds->count < (size_t)count; holds->count++) {
+    struct sip_hold *hold = &holds->held[holds->count];
+    int64_t seconds = 0;
+    size_t first, second;
+
+    if (len - at < WORD_BYTES) {
+      return 0;
+    }
+    hold->key = get_word(data + at);
+    at += WORD_BYTES;
+    first = get_varint(&hold->after, data + at, len - at);
+    second = first == 0 ? 0 : get_varint(&seconds, data + at + first, len - at - first);
+    if (second == 0 || seconds > INT64_MAX / 1000) {
+      return 0;
+    }
+    hold->until_ms = seconds * 1000;
+    at += first + second;
+  }
+  return at;
 }
 
 /* @return 0, SIP_EDATA or UV_ENOMEM */
@@ -190,10 +254,13 @@ bool sip_ranges_is_text(const char *text, size_t len)
   return len > SIGN_LEN && memcmp(text, SIGN, SIGN_LEN) == 0;
 }
 
-int sip_ranges_read(struct sip_ranges *ranges, int64_t base, const char *text, size_t len)
+int sip_ranges_read(struct sip_ranges *ranges, struct sip_holds *holds, int64_t base,
+                    const char *text, size_t len)
 {
   unsigned char data[DATA_MAX], sum[SUM_BYTES];
   struct sip_ranges read = { 0 };
+  struct sip_holds held = { .count = 0 };
+  size_t at;
   long count;
   int rc;
 
@@ -205,15 +272,20 @@ int sip_ranges_read(struct sip_ranges *ranges, int64_t base, const char *text, s
     return SIP_EDATA;
   }
   put_sum(sum, base, data + SUM_BYTES, (size_t)count - SUM_BYTES);
-  if (memcmp(sum, data, SUM_BYTES) != 0) {
+  at = memcmp(sum, data, SUM_BYTES) != 0
+         ? 0
+         : read_holds(&held, data + SUM_BYTES, (size_t)count - SUM_BYTES);
+  if (at == 0) {
     return SIP_EDATA;
   }
-  rc = read_runs(&read, base, data + SUM_BYTES, (size_t)count - SUM_BYTES);
+  at += SUM_BYTES;
+  rc = read_runs(&read, base, data + at, (size_t)count - at);
   if (rc < 0) {
     sip_ranges_deinit(&read);
     return rc;
   }
   sip_ranges_deinit(ranges);
   *ranges = read;
+  *holds = held;
   return 0;
 }

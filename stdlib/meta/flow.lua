@@ -21,6 +21,10 @@ local M = {}
 ---@field events? integer a transaction takes no more once so many were started; default 1000
 ---@field time? string nor after that time; default "100ms"
 
+---@class sipeat.flow.HoldOptions
+---@field time? string longest time that a failing event holds its key; default "5m"
+---@field followers? integer most events of the key that wait for it; default 1000
+
 ---@class sipeat.FlowOptions
 ---@field topic? string a name, or a pattern that begins with ^
 ---@field topics? string[] several of them
@@ -34,6 +38,8 @@ local M = {}
 ---@field max_bytes? string|integer keys and values taken and not finished; default "64mb"
 ---@field timeout? string longest time of an attempt; without it as long as it takes
 ---@field retry? sipeat.flow.RetryOptions default { attempts = 5, backoff = { "200ms", "30s" } }
+---@field hold? sipeat.flow.HoldOptions default { time = "5m", followers = 1000 }
+---@field after_dead? "continue"|"hold" what a key does after a dead letter; default "continue"
 ---@field budget? sipeat.flow.BudgetOptions what an attempt may spend before it fails alone
 ---@field deaths? integer of processes, while it ran, that make a dead letter of it; default 3
 ---@field dead_letter? boolean|string true: "<topic>-dlt"; a name; false: log, drop; default true

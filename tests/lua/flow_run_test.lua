@@ -27,6 +27,10 @@ function Ticket:stopped()
   return self.killed
 end
 
+function Ticket:followers()
+  return self.waiting
+end
+
 local function ticket(fields)
   local made = setmetatable(fields or {}, Ticket)
   made.sent = {}
@@ -37,6 +41,7 @@ local function flow(handler, fields)
   local made = {
     group = "g", routes = { ["*"] = { handler = handler } }, dead_letter = false,
     plan = attempt.plan({ attempts = 3, backoff = { "100ms", "1s" } }, "test"),
+    hold = { time = 300000, followers = 1000 },
     logger = log.new "g",
   }
   for name, value in pairs(fields or {}) do
@@ -86,6 +91,45 @@ t.test("an attempt that failed waits with jitter, and goes on with the same job"
     different = different + 1
   end
   t.ok(different > 20, "pauses hardly differ: " .. different)
+end)
+
+t.test("a key is held for its time, or before so many others, and no longer", function()
+  local finals = {}
+  local f = flow(function(_, ctx)
+    finals[#finals + 1] = ctx.final
+    return nil, "no"
+  end, {
+    plan = attempt.plan({ attempts = 1000, backoff = { "1h", "1h" } }, "test"),
+    hold = { time = 1000, followers = 5 },
+  })
+  local few, many, none = ticket { waiting = 5 }, ticket { waiting = 6 }, ticket()
+  t.ok(run.dispatch(f, RECORD, few) <= 1000) -- not longer than the hold
+  t.ok(run.dispatch(f, nil, few, few.kept) <= 1000)
+  few.kept.held_since = few.kept.held_since - 1000
+  t.eq({ run.dispatch(f, nil, few, few.kept) }, { true, true, false })
+  t.ok(run.dispatch(f, RECORD, many) >= 1) -- its first attempt held nobody up
+  t.eq({ run.dispatch(f, nil, many, many.kept) }, { true, true, false })
+  t.ok(run.dispatch(f, RECORD, none) >= 1)
+  none.kept.held_since = none.kept.held_since - 1000
+  t.ok(run.dispatch(f, nil, none, none.kept) >= 1) -- without a key nobody waits
+  t.eq(finals, { false, false, true, false, true, false, false })
+end)
+
+t.test("an event whose key is held back is not handled", function()
+  local calls = 0
+  local f = flow(function()
+    calls = calls + 1
+  end)
+  local k = ticket()
+  local trouble = {
+    kind = "held", code = "HELD_BACK", message = "held back after offset 3 of its key",
+    after = 3, outputs = 0, was_read = false, lost = {},
+  }
+  t.eq({ run.dispatch(f, RECORD, k, nil, trouble) }, { true, true, false })
+  t.eq({ calls, k.kept.held_after }, { 0, 3 })
+  t.eq({ k.kept.failure.code, k.kept.failure.kind }, { "HELD_BACK", "permanent" })
+  t.eq({ run.dispatch(f, RECORD, ticket(), run.job(RECORD), trouble) }, { true, true, false })
+  t.eq(calls, 0)
 end)
 
 t.test("a job ends on the flow that it began with", function()

@@ -52,6 +52,7 @@ static void the_text_brings_back_the_same_set(void)
 
   for (int round = 0; round < 200; round++) {
     struct sip_ranges ranges = { 0 }, read = { 0 };
+    struct sip_holds holds = { .count = 0 }, back = { .count = 0 };
     int64_t base = round % 2 == 0 ? BASE : INT64_MAX / 4, at = base;
 
     for (unsigned i = 0; i < 1 + next_random(200); i++) {
@@ -59,10 +60,18 @@ static void the_text_brings_back_the_same_set(void)
       CHECK_INT(sip_ranges_add(&ranges, at, at + 1 + next_random(i % 5 == 0 ? 100000 : 3)), 0);
       at = ranges.runs[ranges.count - 1].to;
     }
-    CHECK_INT(sip_ranges_write(&ranges, base, text), ranges.count);
-    CHECK_INT(sip_ranges_read(&read, base, text, strlen(text)), 0);
+    for (int i = 0; i < round % 70; i++) {
+      struct sip_hold hold = { (uint64_t)next_random(1u << 24) << 40 | (uint64_t)i, base + i,
+                               1000 * (1700000000 + (int64_t)i) };
+
+      CHECK_INT(sip_holds_add(&holds, &hold), i >= SIP_HOLDS_MAX);
+    }
+    CHECK_INT(sip_ranges_write(&ranges, &holds, base, text), ranges.count);
+    CHECK_INT(sip_ranges_read(&read, &back, base, text, strlen(text)), 0);
     CHECK_INT(read.count, ranges.count);
     CHECK(memcmp(read.runs, ranges.runs, ranges.count * sizeof *ranges.runs) == 0);
+    CHECK_INT(back.count, round % 70 < SIP_HOLDS_MAX ? round % 70 : SIP_HOLDS_MAX);
+    CHECK(memcmp(back.held, holds.held, back.count * sizeof back.held[0]) == 0);
     sip_ranges_deinit(&ranges);
     sip_ranges_deinit(&read);
   }
@@ -71,6 +80,7 @@ static void the_text_brings_back_the_same_set(void)
 static void what_does_not_fit_leaves_the_lowest_runs(void)
 {
   struct sip_ranges ranges = { 0 }, read = { 0 };
+  struct sip_holds holds = { .count = 0 }, back = { .count = 0 };
   char text[SIP_RANGES_TEXT_MAX + 1];
   size_t count;
 
@@ -78,10 +88,10 @@ static void what_does_not_fit_leaves_the_lowest_runs(void)
     CHECK_INT(sip_ranges_add(&ranges, BASE + 1 + 2 * i, BASE + 2 + 2 * i), 0);
   }
   CHECK_INT(ranges.count, 4000);
-  count = sip_ranges_write(&ranges, BASE, text);
+  count = sip_ranges_write(&ranges, &holds, BASE, text);
   CHECK(count > 1500 && count < 1600); /* two bytes each */
   CHECK(strlen(text) <= SIP_RANGES_TEXT_MAX);
-  CHECK_INT(sip_ranges_read(&read, BASE, text, strlen(text)), 0);
+  CHECK_INT(sip_ranges_read(&read, &back, BASE, text, strlen(text)), 0);
   CHECK_INT(read.count, count);
   CHECK(memcmp(read.runs, ranges.runs, count * sizeof *read.runs) == 0);
   sip_ranges_deinit(&ranges);
@@ -91,22 +101,24 @@ static void what_does_not_fit_leaves_the_lowest_runs(void)
 static void check_refused(int64_t base, const char *text, size_t len)
 {
   struct sip_ranges read = { 0 };
+  struct sip_holds back = { .count = 0 };
 
-  CHECK_INT(sip_ranges_read(&read, base, text, len), SIP_EDATA);
+  CHECK_INT(sip_ranges_read(&read, &back, base, text, len), SIP_EDATA);
   CHECK_INT(read.count, 0);
 }
 
 static void anything_odd_is_refused(void)
 {
   struct sip_ranges ranges = { 0 }, read = { 0 };
+  struct sip_holds holds = { .count = 0 }, back = { .count = 0 };
   char text[SIP_RANGES_TEXT_MAX + 1], other[sizeof text];
   size_t len;
 
-  CHECK_INT(sip_ranges_write(&ranges, BASE, text), 0);
+  CHECK_INT(sip_ranges_write(&ranges, &holds, BASE, text), 0);
   CHECK_STR(text, "");
   CHECK_INT(sip_ranges_add(&ranges, BASE + 5, BASE + 900), 0);
   CHECK_INT(sip_ranges_add(&ranges, BASE + 2000, BASE + 2001), 0);
-  CHECK_INT(sip_ranges_write(&ranges, BASE, text), 2);
+  CHECK_INT(sip_ranges_write(&ranges, &holds, BASE, text), 2);
   len = strlen(text);
   check_refused(BASE + 1, text, len); /* beside another offset */
   check_refused(-1, text, len);
@@ -126,7 +138,7 @@ static void anything_odd_is_refused(void)
   check_refused(BASE, "written by another program", 26);
   CHECK(!sip_ranges_is_text("written by another program", 26));
   CHECK(sip_ranges_is_text(text, len));
-  CHECK_INT(sip_ranges_read(&read, BASE, text, len), 0);
+  CHECK_INT(sip_ranges_read(&read, &back, BASE, text, len), 0);
   sip_ranges_deinit(&read);
   sip_ranges_deinit(&ranges);
 }
