@@ -24,6 +24,7 @@ struct sip_vm {
   lua_State *L;
   uv_loop_t *loop; /* borrowed from the host */
   size_t memory_bytes, memory_limit_bytes;
+  int gc_pause; /* per cent: how far memory grows before it is collected again */
   struct sip_scheduler tasks;
   struct sip_budget budget;
   struct sip_script *loading; /* borrowed from the load in progress */
@@ -33,6 +34,9 @@ struct sip_vm {
     void *value; /* borrowed from the binding */
   } services[SIP_VM_SERVICES];
 };
+
+/** Lets the collector wait for as long as memory is small. Called once in a while. */
+void sip_vm_pace_collector(struct sip_vm *vm);
 
 /** The scheduler of a new state. @return 0 or a libuv code */
 int sip_tasks_init(struct sip_vm *vm);

@@ -485,6 +485,7 @@ static void task_on_drain(uv_idle_t *idle)
   while ((node = sip_list_shift(&batch)) != NULL) {
     task_resume(SIP_CONTAINER(node, struct sip_task, ready));
   }
+  sip_vm_pace_collector(vm);
   if (sip_list_empty(&vm->tasks.ready)) {
     (void)uv_idle_stop(&vm->tasks.idle); /* always 0 */
   }

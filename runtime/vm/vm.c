@@ -43,6 +43,21 @@ static void *vm_alloc(void *arg, void *block, size_t old_size, size_t new_size)
   return result;
 }
 
+/* What scripts and modules hold is marked in each cycle, so with little of it a cycle is worth more
+ * garbage: with 400 instead of 200 an event of the work of a million JSON events took 6.1 us instead
+ * of 6.8 on the loop's thread (1000: 6.0; generational: 6.1). A large heap keeps the usual bound. */
+void sip_vm_pace_collector(struct sip_vm *vm)
+{
+  static const size_t SMALL_BYTES = (size_t)24 << 20;
+  enum { PAUSE_SMALL = 400, PAUSE = 200 };
+  int pause = vm->memory_bytes < SMALL_BYTES ? PAUSE_SMALL : PAUSE;
+
+  if (pause != vm->gc_pause) {
+    vm->gc_pause = pause;
+    (void)lua_gc(vm->L, LUA_GCINC, pause, 0, 0); /* the other two stay as they are */
+  }
+}
+
 static int vm_on_panic(lua_State *L)
 {
   const char *text = lua_tostring(L, -1);
