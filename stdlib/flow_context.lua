@@ -121,9 +121,9 @@ end
 
 --- Queues one output; the event is not finished before it is acknowledged. A table is written as
 --- JSON. true; or nil, message, code when it is refused for good, and then the attempt fails.
-function METHODS:emit(topic, key, value, headers)
+METHODS.emit = core.emitter(function(self, topic, key, value, headers)
   return emit(self, 2, topic, key, value, headers)
-end
+end)
 
 --- Emits an event (of a definition's new, or made by create_kafka_event) to its topic.
 function METHODS:publish(event)

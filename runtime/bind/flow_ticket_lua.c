@@ -22,9 +22,10 @@
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
- * Loop thread. */
+ * emitter(f) -> the method emit of a ctx, which leaves to f what is not simple. Loop thread. */
 #include "bind/event_lua.h"
 #include "bind/flow_lua.h"
+#include "bind/json_lua.h"
 #include "core/log.h"
 #include "flow/flow.h"
 #include "vm/task.h"
@@ -304,6 +305,91 @@ static int l_emit(lua_State *L)
   return 2;
 }
 
+/* --- ctx:emit in the way that costs least --- */
+
+enum context_argument { CONTEXT = 1, CONTEXT_HEADERS = 5 };
+
+static bool is_optional_text(lua_State *L, int index)
+{
+  return lua_isnil(L, index) || lua_type(L, index) == LUA_TSTRING;
+}
+
+/* The event of a ctx that has no job yet; NULL: it has, or the arguments want a closer look. */
+static struct sip_event *plain_event(lua_State *L)
+{
+  struct sip_event *event = NULL;
+  struct sip_engine *engine;
+
+  if (!lua_istable(L, CONTEXT) || lua_type(L, TOPIC) != LUA_TSTRING || lua_rawlen(L, TOPIC) == 0 ||
+      !is_optional_text(L, KEY) || !lua_isnil(L, CONTEXT_HEADERS) ||
+      (!is_optional_text(L, VALUE) && !lua_istable(L, VALUE))) {
+    return NULL;
+  }
+  lua_pushliteral(L, "(ticket)");
+  engine = sip_flow_lua_find(L);
+  if (lua_rawget(L, CONTEXT) == LUA_TNUMBER && engine != NULL) {
+    event = sip_ticket_event(&engine->tickets, (uint64_t)lua_tointeger(L, -1));
+  }
+  lua_pop(L, 1);
+  return event;
+}
+
+static bool emit_plainly(lua_State *L)
+{
+  struct sip_event *event = plain_event(L);
+  struct sip_output output = { .partition = -1 };
+  struct sip_err err;
+
+  if (event == NULL) {
+    return false;
+  }
+  if (!lua_istable(L, VALUE)) {
+    read_slice(L, VALUE, &output.value);
+  } else if (!sip_json_write(L, VALUE, &output.value)) {
+    return false;
+  }
+  output.topic = lua_tostring(L, TOPIC);
+  read_slice(L, KEY, &output.key);
+  if (event->flow->outlet.ops->send(event->flow->outlet.driver, &output, sip_event_on_report,
+                                    sip_event_slot(event, event->emitted), &err) < 0) {
+    return false;
+  }
+  event->outputs++;
+  event->emitted++;
+  return true;
+}
+
+static int after_slow_emit(lua_State *L, int status, lua_KContext context)
+{
+  (void)status;
+  (void)context;
+  return lua_gettop(L);
+}
+
+/* ctx:emit(topic, key, value, headers). Upvalue 1 does it in every case, and what fails here is not
+ * begun. */
+static int l_context_emit(lua_State *L)
+{
+  lua_settop(L, CONTEXT_HEADERS);
+  if (emit_plainly(L)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_callk(L, CONTEXT_HEADERS, LUA_MULTRET, 0, after_slow_emit);
+  return lua_gettop(L);
+}
+
+/* emitter(f) -> the method emit of a ctx; f is the one that is never in a hurry. */
+static int l_emitter(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, l_context_emit, 1);
+  return 1;
+}
+
 /* --- the other methods --- */
 
 static int l_keep(lua_State *L)
@@ -366,7 +452,9 @@ static int l_open(lua_State *L)
 
 void sip_flow_ticket_functions(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "emit", l_emit }, { "open", l_open }, { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "emit", l_emit }, { "open", l_open }, { "emitter", l_emitter }, { NULL, NULL }
+  };
 
   luaL_setfuncs(L, functions, 0);
 }

@@ -300,18 +300,42 @@ static int add_table(struct writer *w, const struct level *around)
   return add_list(w, &level);
 }
 
+/* The value on the top of the stack into the state's buffer. @return 0, SIP_EDATA or UV_ENOMEM */
+static int write_top(struct writer *w)
+{
+  w->buf = &w->state->buf;
+  if (w->buf->cap > KEEP_BYTES) {
+    sip_buf_deinit(w->buf);
+  }
+  sip_buf_clear(w->buf);
+  return add_value(w, NULL);
+}
+
+bool sip_json_write(lua_State *L, int index, struct sip_slice *out)
+{
+  struct writer w = { .L = L, .state = sip_json_state(L) };
+  int top = lua_gettop(L), rc;
+
+  if (w.state == NULL) {
+    return false;
+  }
+  lua_pushvalue(L, index);
+  rc = write_top(&w);
+  lua_settop(L, top);
+  if (rc == UV_ENOMEM) {
+    (void)luaL_error(L, "json encode: not enough memory");
+  }
+  *out = (struct sip_slice){ w.buf->data, w.buf->len };
+  return rc == 0;
+}
+
 int sip_json_l_encode(lua_State *L)
 {
   struct writer w = { .L = L, .state = lua_touserdata(L, lua_upvalueindex(1)) };
   int rc;
 
-  w.buf = &w.state->buf;
   lua_settop(L, 1);
-  if (w.buf->cap > KEEP_BYTES) {
-    sip_buf_deinit(w.buf);
-  }
-  sip_buf_clear(w.buf);
-  rc = add_value(&w, NULL);
+  rc = write_top(&w);
   if (rc == 0) {
     lua_pushlstring(L, w.buf->data, w.buf->len);
     return 1;

@@ -36,11 +36,21 @@ struct index {
 };
 
 /* Their addresses are keys: of the classes in the registry, of the hidden fields in a table. */
-static const char array_key, lazy_key, index_key, place_key;
+static const char array_key, lazy_key, index_key, place_key, state_key;
 
 static struct sip_json_state *state_of(lua_State *L)
 {
   return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+struct sip_json_state *sip_json_state(lua_State *L)
+{
+  struct sip_json_state *state;
+
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
+  state = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return state;
 }
 
 static int state_gc(lua_State *L)
@@ -482,6 +492,8 @@ int sip_open_json(lua_State *L)
   state = lua_newuserdatauv(L, sizeof *state, 0);
   memset(state, 0, sizeof *state);
   sip_json_init(&state->json);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, state_gc);
   lua_setfield(L, -2, "__gc");

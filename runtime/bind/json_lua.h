@@ -22,6 +22,9 @@ struct sip_json_lazy {
   uint8_t depth;                /* of the deepest container of the text */
 };
 
+/** The module's state, or NULL before somebody has asked for the module. */
+struct sip_json_state *sip_json_state(lua_State *L);
+
 /** Describes the lazy table at `index`. Leaves one value on the stack, which keeps it alive. */
 void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out);
 
@@ -39,6 +42,10 @@ void *sip_json_index_extra(lua_State *L, int index);
 
 /** Pushes the value of one of its tokens, lazily. `index` is absolute. */
 void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
+
+/** The text of the value at `index`, in the state's buffer: borrowed until something is encoded.
+ * Throws without memory. @return false when it cannot be written; encode then says why */
+bool sip_json_write(lua_State *L, int index, struct sip_slice *out);
 
 /** encode(value): upvalue 1 is the state (json_encode_lua.c). */
 int sip_json_l_encode(lua_State *L);

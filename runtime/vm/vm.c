@@ -44,8 +44,9 @@ static void *vm_alloc(void *arg, void *block, size_t old_size, size_t new_size)
 }
 
 /* What scripts and modules hold is marked in each cycle, so with little of it a cycle is worth more
- * garbage: with 400 instead of 200 an event of the work of a million JSON events took 6.1 us instead
- * of 6.8 on the loop's thread (1000: 6.0; generational: 6.1). A large heap keeps the usual bound. */
+ * garbage: with 400 instead of 200 an event of the work of a million JSON events took 6.1 us
+ * instead of 6.8 on the loop's thread (1000: 6.0; generational: 6.1). A large heap keeps the usual
+ * bound. */
 void sip_vm_pace_collector(struct sip_vm *vm)
 {
   static const size_t SMALL_BYTES = (size_t)24 << 20;
