@@ -184,6 +184,8 @@ local FLOW_COUNTERS = {
   { "unfinished", "Events given back without an outcome." },
   { "redelivered", "Events dispatched again after a crash or a failed output." },
   { "skipped", "Events that came again after a restart and were finished already." },
+  { "committed", "Transactions committed." },
+  { "aborted", "Transactions aborted." },
 }
 local FLOW_GAUGES = {
   { "partitions", "Partitions held." },

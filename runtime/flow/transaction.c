@@ -562,8 +562,10 @@ static void txn_on_lost(void *owner, const struct sip_err *err)
   struct sip_flow *flow = txn->flow;
 
   (void)snprintf(flow->error, sizeof flow->error, "%s", err->message);
-  sip_log(SIP_LOG_ERROR, "flow", NULL,
-          "%s; joining the group again: what was not committed runs again", err->message);
+  flow->fenced = flow->fenced || err->code == SIP_EFENCED; /* another process has its name */
+  sip_log(SIP_LOG_ERROR, "flow", NULL, "%s; %s", err->message,
+          flow->fenced ? "this flow takes nothing until the program is started again"
+                       : "joining the group again: what was not committed runs again");
   sip_flow_fail(flow);
 }
 

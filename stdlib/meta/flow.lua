@@ -116,6 +116,8 @@ function M.flow(options) end
 ---@field unfinished integer
 ---@field redelivered integer attempts after the first, and outputs that were emitted again
 ---@field skipped integer events that came again though they were finished, and were passed over
+---@field committed integer transactions
+---@field aborted integer transactions
 ---@field error? string
 
 --- What the engine says of each flow, and whether all of them are ready.

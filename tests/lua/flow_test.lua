@@ -65,6 +65,12 @@ t.test("what is declared wrongly throws at the script's line", function()
   t.fails(sipeat.flow, "did you mean attempts?", {
     topic = "a", group = "g", on = on, retry = { attempt = 3 },
   })
+  t.fails(sipeat.flow, "transactional and outbox exclude each other", {
+    topic = "a", group = "g", on = on, transactional = true, outbox = true,
+  })
+  t.fails(sipeat.flow, "did you mean events?", {
+    topic = "a", group = "g", on = on, batch = { event = 3 },
+  })
   t.fails(sipeat.flow, "must be one of", { topic = "a", group = "g", on = on, order = "random" })
   t.fails(sipeat.flow, "while the script loads", { topic = "a", group = "g", on = on })
   local ok, why = pcall(function()
@@ -414,4 +420,51 @@ t.test("a reload takes new events to the new handlers, and lets the others end",
   end
   table.sort(old)
   t.ok(#old >= 2 and #old <= 12, "the old handlers ended " .. #old .. " events")
+end)
+
+t.test("a transactional flow runs on the embedded broker too", function()
+  local attempts, told = 0, {}
+  t.flows(function()
+    sipeat.flow {
+      topic = "paid", group = "paid", transactional = true, batch = { events = 10, time = "20ms" },
+      retry = { attempts = 2, backoff = { "1ms" } },
+      on = {
+        pay = function(event, ctx)
+          ctx:emit("receipts", event.key, "first of " .. event.data.n)
+          ctx:on_end(function(outcome)
+            told[event.data.n] = outcome.status
+          end)
+          if event.data.n == 2 and ctx.attempt == 1 then
+            attempts = attempts + 1
+            return nil, "not yet"
+          elseif event.data.n == 3 then
+            return nil, failure.permanent "no"
+          end
+          ctx:emit("receipts", event.key, "second of " .. event.data.n)
+        end,
+      },
+    }
+  end)
+  for n = 1, 4 do
+    send("paid", "pay", { n = n }, { key = "k" })
+  end
+  wait_for("the ends", function()
+    return told[1] and told[2] and told[3] and told[4]
+  end)
+  t.eq(told, { "done", "done", "dead", "done" })
+  t.eq(attempts, 1)
+  local values = {}
+  for i, record in ipairs(read("receipts", 6)) do
+    values[i] = record.value
+  end
+  t.eq(values, { -- nothing of the attempt that failed, nothing of the dead letter
+    "first of 1", "second of 1", "first of 2", "second of 2", "first of 4", "second of 4",
+  })
+  t.eq(json.decode(read("paid-dlt", 1)[1].value).n, 3)
+  for _, status in ipairs(sipeat.flow.status()) do
+    if status.group == "paid" then
+      t.ok(status.committed >= 1)
+      t.eq(status.aborted, 0)
+    end
+  end
 end)
