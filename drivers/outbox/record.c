@@ -27,7 +27,7 @@ static uint32_t get_u32(const char *at)
 
 static char *put_bytes(char *at, const char *data, size_t len)
 {
-  if (len > 0) {
+  if (data != NULL && len > 0) {
     memcpy(at, data, len);
   }
   return at + len;
