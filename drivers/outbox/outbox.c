@@ -12,6 +12,7 @@
 enum {
   MAX_UNWRITTEN = 20000,          /* records that wait for the thread */
   MAX_UNWRITTEN_BYTES = 32 << 20, /* of them */
+  OPEN_AGAIN_MS = 1000,           /* after it could not be opened, and not before */
 };
 
 /* --- the outbox --- */
@@ -129,9 +130,15 @@ int sip_outbox_start(struct sip_outbox *outbox, struct sip_err *err)
   int rc = 0;
 
   uv_mutex_lock(&outbox->mu);
+  if (outbox->phase == SIP_OUTBOX_BROKEN && uv_hrtime() >= outbox->open_again_ns) {
+    (void)uv_thread_join(&outbox->thread); /* it ends: nothing of ours is left for it to take */
+    outbox->phase = SIP_OUTBOX_CLOSED;
+    outbox->failure.code = 0;
+  }
   if (outbox->phase == SIP_OUTBOX_CLOSED) {
     rc = uv_thread_create(&outbox->thread, sip_outbox_run, outbox);
     outbox->phase = rc == 0 ? SIP_OUTBOX_OPENING : SIP_OUTBOX_CLOSED;
+    outbox->open_again_ns = uv_hrtime() + OPEN_AGAIN_MS * (uint64_t)1000000;
   }
   uv_mutex_unlock(&outbox->mu);
   return rc == 0 ? 0 : sip_err_set(err, rc, "outbox: start a thread: %s", uv_strerror(rc));

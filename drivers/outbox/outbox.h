@@ -62,8 +62,8 @@ struct sip_outbox_settings sip_outbox_settings(struct sip_outbox *outbox); /* pa
 /** Whether there is a file at its path: one of an earlier run, which may hold records. */
 bool sip_outbox_left(struct sip_outbox *outbox);
 
-/** Opens the file, waiting for it: makes it, or checks the one that is there. Once is enough; a
- * failure is final. Called by the first send too, which does not wait.
+/** Opens the file, waiting for it: makes it, or checks the one that is there. Once is enough. Each
+ * send does so too, without waiting, and tries again a second after a failure.
  *  @return 0 or a negative code with `err` */
 int sip_outbox_open(struct sip_outbox *outbox, struct sip_err *err);
 

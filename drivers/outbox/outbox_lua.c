@@ -163,11 +163,14 @@ int sip_outbox_lua_attach(struct sip_vm *vm, struct sip_outbox *outbox, bool pat
 int sip_outbox_lua_open(struct sip_vm *vm, struct sip_err *err)
 {
   struct attached *attached = attached_of(sip_vm_state(vm));
+  int rc;
 
   if (attached == NULL || (!attached->wanted && !sip_outbox_left(attached->outbox))) {
     return 0;
   }
-  return sip_outbox_open(attached->outbox, err);
+  rc = sip_outbox_open(attached->outbox, err);
+  /* What another program's outbox holds is that one's concern. */
+  return rc == SIP_EBUSY && !attached->wanted ? 0 : rc;
 }
 
 void sip_outbox_lua_stop(struct sip_vm *vm)

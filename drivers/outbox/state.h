@@ -39,6 +39,7 @@ struct sip_outbox {
 
   /* All of these are guarded by mu. */
   enum sip_outbox_phase phase;
+  uint64_t open_again_ns; /* BROKEN: when it may be tried again */
   char *path;
   uint64_t max_bytes;
   enum sip_outbox_when_full when_full;

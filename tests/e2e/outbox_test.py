@@ -282,6 +282,9 @@ class Outbox(harness.Case):
         second = self.run_sipeat("run", script, "--http", "off", "-b", self.kafka.address)
         self.assertNotEqual(second.returncode, 0)
         self.assertIn(f"process {edge.process.popen.pid} has it", second.log)
+        other = self.start("run", self.script("return", "other.lua"), "--http", "off", "-b", self.kafka.address)
+        other.wait_log(" runs")  # one that wants none is not held up
+        self.assertEqual(other.stop(), 0, other.tail())
         third = self.run_sipeat("run", script, "--http", "off", "--outbox", "none/box.db", "-b", self.kafka.address)
         self.assertIn("open none/box.db-lock", third.log)
 
