@@ -358,10 +358,12 @@ static bool source_is_taken(struct sip_kafka *kafka, const char *group, const ch
  * several members here. @param out  256 bytes; "" when it is none */
 static void source_instance(struct sip_kafka *kafka, const struct sip_source_spec *spec, char *out)
 {
-  const char *name = spec->instance != NULL
-                       ? spec->instance
-                       : sip_kafka_settings_get(sip_kafka_settings(kafka), "group.instance.id");
+  const struct sip_kafka_settings *settings = sip_kafka_settings(kafka); /* NULL: none yet */
+  const char *name = spec->instance;
 
+  if (name == NULL && settings != NULL) {
+    name = sip_kafka_settings_get(settings, "group.instance.id");
+  }
   (void)snprintf(out, 256, "%.240s", name == NULL ? "" : name);
   for (int i = 2; out[0] != '\0' && source_is_taken(kafka, spec->group, out); i++) {
     (void)snprintf(out, 256, "%.240s-%d", name, i);
