@@ -9,6 +9,7 @@
  * send that nobody waits for is delivered all the same. Loop thread. */
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
+#include "vm/lazy.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -146,6 +147,7 @@ static const struct sip_header *read_headers(lua_State *L, int arg, size_t *coun
     return NULL;
   }
   luaL_checktype(L, arg, LUA_TTABLE);
+  sip_lazy_fill(L, arg);
   *count = lua_rawlen(L, arg);
   luaL_argcheck(L, *count <= HEADER_LIMIT, arg, "more than 1024 headers");
   headers = lua_newuserdatauv(L, (*count + 1) * sizeof *headers, 0);
@@ -153,6 +155,7 @@ static const struct sip_header *read_headers(lua_State *L, int arg, size_t *coun
     if (lua_rawgeti(L, arg, (lua_Integer)i + 1) != LUA_TTABLE) {
       luaL_argerror(L, arg, "a header is a list {name, value}");
     }
+    sip_lazy_fill(L, -1);
     if (lua_rawgeti(L, -1, 1) != LUA_TSTRING) {
       luaL_argerror(L, arg, "a header's name is text");
     }

@@ -1,4 +1,5 @@
 --- sipeat.kafka against the embedded broker: sending, consuming, committing, readers and admin.
+local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local t = require "sipeat.luatest"
 local task = require "sipeat.task"
@@ -52,6 +53,15 @@ t.test("what is sent is read with key, headers and bytes", function()
   t.eq(select(3, reader:next "10ms"), "ETIMEDOUT")
   t.ok(reader:close())
   t.eq(select(3, reader:next()), "CLOSED")
+end)
+
+t.test("headers may come from lazy data", function()
+  local lists, map = json.lazy '[["x","1"],["y"]]', json.lazy '{"b":"2"}'
+  t.ok(kafka.producer():send { topic = "lazy", key = "k", value = "1", headers = lists })
+  t.ok(kafka.producer():send { topic = "lazy", key = "k", value = "2", headers = map })
+  local reader <close> = t.ok(kafka.reader { topic = "lazy" })
+  t.eq(t.ok(reader:next "10s").headers, { { "x", "1" }, { "y" } })
+  t.eq(t.ok(reader:next "10s").headers, { { "b", "2" } })
 end)
 
 t.test("a tombstone has no value and a map of headers is sorted", function()
