@@ -6,6 +6,7 @@
 local failure = require "sipeat.failure"
 local log = require "sipeat.log".new "sipeat.background"
 local opts = require "sipeat.opts"
+local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 
 local M = {}
@@ -66,7 +67,8 @@ function M.run(name, f)
 end
 
 --- Calls f() again and again, with that much time between the end of one call and the start of the
---- next; the first time after one interval. A call that fails is logged and the next one comes.
+--- next; the first time after one interval. A call that fails is logged and the next one comes. Of
+--- several workers the first one does so.
 function M.every(interval, f)
   local ms, why = opts.duration_ms(interval)
   if not ms then
@@ -75,6 +77,9 @@ function M.every(interval, f)
     error("sipeat.every: the interval is at least \"1ms\"", 2)
   elseif type(f) ~= "function" then
     error(("sipeat.every: a function is needed, got %s"):format(opts.show(f)), 2)
+  end
+  if sys.worker > 1 then
+    return setmetatable({ name = "every " .. interval, stopped = true }, Job) -- the first one's
   end
   return M.run("every " .. interval, function(job)
     while job:rest(ms) do

@@ -147,7 +147,7 @@ local function instance_of(name, level)
     local why = "sipeat.flow: instance: %s: a name of letters, digits, \".\", \"_\" and \"-\""
     error(why:format(opts.show(name)), level + 1)
   end
-  return name
+  return name and sys.worker > 1 and ("%s-w%d"):format(name, sys.worker) or name
 end
 
 local function topics_of(o, level)

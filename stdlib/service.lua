@@ -23,6 +23,15 @@ local function ping()
   return { status = 200, headers = { ["content-type"] = "text/plain" }, body = "pong\n" }
 end
 
+-- What each flow of each worker says of itself.
+local function all_flows()
+  local flows = flow.status()
+  for _, one in ipairs((host.workers())) do
+    flows[#flows + 1] = one
+  end
+  return flows
+end
+
 --- Why the program does not take events now; an empty list when it does.
 function M.unready()
   local status, reasons = host.status(), {}
@@ -32,12 +41,13 @@ function M.unready()
     reasons[#reasons + 1] = "draining: events in flight are finished, new ones are not taken"
   end
   local flows = {} -- those that need a broker now: with an outbox, outputs are safe without one
-  for _, one in ipairs(flow.status()) do
+  for _, one in ipairs(all_flows()) do
     if status.connected or not one.outbox then
       flows[#flows + 1] = one
     end
   end
-  if #flows > 0 and not status.connected then
+  local _, _, _, others_connected = host.workers()
+  if #flows > 0 and not (status.connected and others_connected) then
     reasons[#reasons + 1] = "no broker answers"
   end
   for _, one in ipairs(flows) do
@@ -112,7 +122,7 @@ end
 -- The groups of this process, since an embedded broker cannot list the ones it has.
 local function groups()
   local members, list = {}, json.array {}
-  for _, one in ipairs(flow.status()) do
+  for _, one in ipairs(all_flows()) do
     members[one.group] = (members[one.group] or 0) + 1
   end
   for i, name in ipairs(opts.names(members)) do
@@ -169,10 +179,13 @@ end
 
 local function host_metrics(page)
   local status = host.status()
+  local _, bytes, tasks = host.workers()
+  page:family("sipeat_workers", "gauge", "Threads that handle events.", status.workers)
   page:family("sipeat_ready", "gauge", "1 while events are taken.", #M.unready() == 0 and 1 or 0)
   page:family("sipeat_uptime_seconds", "gauge", "Since the start.", status.uptime_ms / 1000)
-  page:family("sipeat_lua_memory_bytes", "gauge", "Held by scripts.", status.memory_bytes)
-  page:family("sipeat_tasks", "gauge", "Tasks that have not ended.", status.tasks)
+  page:family("sipeat_lua_memory_bytes", "gauge", "Held by scripts.",
+    status.memory_bytes + bytes)
+  page:family("sipeat_tasks", "gauge", "Tasks that have not ended.", status.tasks + tasks)
   page:family("sipeat_reloads", "counter", "Versions of the script taken over.", status.reloads)
   page:family("sipeat_reloads_refused", "counter", "Versions refused.", status.refused)
 end
@@ -206,7 +219,7 @@ local function by_group(flows, name)
 end
 
 local function flow_metrics(page)
-  local flows = flow.status()
+  local flows = all_flows()
   for _, one in ipairs(FLOW_COUNTERS) do
     page:family("sipeat_flow_" .. one[1], "counter", one[2], by_group(flows, one[1]))
   end

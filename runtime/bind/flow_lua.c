@@ -171,6 +171,34 @@ static void set_count(lua_State *L, const char *name, uint64_t value)
   lua_setfield(L, -2, name);
 }
 
+void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status)
+{
+  lua_createtable(L, 0, 12);
+  lua_pushstring(L, status->group);
+  lua_setfield(L, -2, "group");
+  lua_pushboolean(L, status->assigned);
+  lua_setfield(L, -2, "assigned");
+  lua_pushboolean(L, status->draining);
+  lua_setfield(L, -2, "draining");
+  lua_pushboolean(L, status->outbox);
+  lua_setfield(L, -2, "outbox");
+  if (status->error[0] != '\0') {
+    lua_pushstring(L, status->error);
+    lua_setfield(L, -2, "error");
+  }
+  set_count(L, "partitions", status->partitions);
+  set_count(L, "running", status->running);
+  set_count(L, "waiting", status->waiting);
+  set_count(L, "taken", status->taken);
+  set_count(L, "finished", status->finished);
+  set_count(L, "dead", status->dead);
+  set_count(L, "unfinished", status->unfinished);
+  set_count(L, "redelivered", status->redelivered);
+  set_count(L, "skipped", status->skipped);
+  set_count(L, "committed", status->committed);
+  set_count(L, "aborted", status->aborted);
+}
+
 static int l_status(lua_State *L)
 {
   struct sip_engine *engine = sip_vm_service(L, &service);
@@ -187,30 +215,7 @@ static int l_status(lua_State *L)
   lua_insert(L, -2); /* stack: statuses, table */
   (void)sip_engine_status(engine, status, count);
   for (size_t i = 0; i < count; i++) {
-    lua_createtable(L, 0, 12);
-    lua_pushstring(L, status[i].group);
-    lua_setfield(L, -2, "group");
-    lua_pushboolean(L, status[i].assigned);
-    lua_setfield(L, -2, "assigned");
-    lua_pushboolean(L, status[i].draining);
-    lua_setfield(L, -2, "draining");
-    lua_pushboolean(L, status[i].outbox);
-    lua_setfield(L, -2, "outbox");
-    if (status[i].error[0] != '\0') {
-      lua_pushstring(L, status[i].error);
-      lua_setfield(L, -2, "error");
-    }
-    set_count(L, "partitions", status[i].partitions);
-    set_count(L, "running", status[i].running);
-    set_count(L, "waiting", status[i].waiting);
-    set_count(L, "taken", status[i].taken);
-    set_count(L, "finished", status[i].finished);
-    set_count(L, "dead", status[i].dead);
-    set_count(L, "unfinished", status[i].unfinished);
-    set_count(L, "redelivered", status[i].redelivered);
-    set_count(L, "skipped", status[i].skipped);
-    set_count(L, "committed", status[i].committed);
-    set_count(L, "aborted", status[i].aborted);
+    sip_flow_push_status(L, &status[i]);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   lua_pushboolean(L, sip_engine_ready(engine));

@@ -7,6 +7,7 @@
 
 struct sip_engine;
 struct sip_flow_binding;
+struct sip_flow_status;
 struct sip_vm;
 
 /** The engine of this state, made at the first call and owned by the state's bindings until
@@ -22,6 +23,9 @@ const struct sip_flow_binding *sip_flow_ticket_binding(void);
 
 /** The engine if it was made, and is not freed yet; else NULL. */
 struct sip_engine *sip_flow_lua_find(lua_State *L);
+
+/** Pushes what stdlib's flow.status gives for one flow. Throws. */
+void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status);
 
 /** Puts the functions that take a ticket into the table on top of the stack. */
 void sip_flow_ticket_functions(lua_State *L);

@@ -3,8 +3,8 @@
  *
  * uuid() random(n) now_ms() monotonic_ms() iso_time(ms?) parse_time(text) sha256(text)
  * hmac_sha256(key, text) equal(a, b) valid_utf8(text) utf8_clean(text) utf8_length(text)
- * getenv(name) asset(name) read_file write_file list_files version, pid. Hashes are lower-case hex.
- * Loop thread. */
+ * getenv(name) asset(name) read_file write_file list_files version, pid, worker, workers. Hashes
+ * are lower-case hex. Loop thread. */
 #include "bind/bind.h"
 #include "bind/file_lua.h"
 #include "core/utf8.h"
@@ -285,6 +285,8 @@ int sip_open_sys(lua_State *L)
     { NULL, NULL },
   };
 
+  int workers, worker = sip_vm_worker(L, &workers);
+
   if (sodium_init() < 0) { /* 1 when it was done before */
     return luaL_error(L, "libsodium does not start");
   }
@@ -293,5 +295,9 @@ int sip_open_sys(lua_State *L)
   lua_setfield(L, -2, "version");
   lua_pushinteger(L, (lua_Integer)getpid());
   lua_setfield(L, -2, "pid");
+  lua_pushinteger(L, worker);
+  lua_setfield(L, -2, "worker");
+  lua_pushinteger(L, workers);
+  lua_setfield(L, -2, "workers");
   return 1;
 }

@@ -10,6 +10,7 @@
 #include "cli/lua_call.h"
 #include "cli/terminal_lua.h"
 #include "cli/watch.h"
+#include "cli/worker.h"
 #include "core/log.h"
 #include "flow/deaths.h"
 #include "kafka/settings.h"
@@ -102,6 +103,7 @@ void sip_host_stop(struct sip_host *host)
     sip_task_kill_all(host->vm); /* what starts up now is of no use any more */
     return;
   }
+  sip_workers_stop(host->workers, host->options->drain_ms);
   if (host->samples != NULL) {
     sip_task_kill(host->samples);
   }
@@ -120,6 +122,7 @@ static void host_hurry(struct sip_host *host, int number)
 
   host->hurried = true;
   host->exit_code = 128 + number;
+  sip_workers_stop(host->workers, 0);
   sip_log(SIP_LOG_INFO, "host", NULL,
           "%s: stopping what is in flight (once more ends without a commit)", strsignal(number));
   if (host->flushing || sip_modules_drain(host->vm, 0, host_flush, host, &err) <
@@ -191,7 +194,9 @@ static int host_open_vm(struct sip_host *host, struct sip_err *err)
 {
   const struct sip_vm_options options = { .memory_limit_bytes = host->options->memory_bytes,
                                           .slice_limit_ms = SLICE_MS,
-                                          .hard_limit_ms = host->options->hard_limit_ms };
+                                          .hard_limit_ms = host->options->hard_limit_ms,
+                                          .worker = 1,
+                                          .workers = (int)host->options->workers };
   int rc = sip_vm_new(&host->vm, &host->loop, &options, err);
 
   if (rc == 0) {
@@ -257,19 +262,42 @@ static int host_refused(struct sip_host *host, const struct sip_err *err, int co
 }
 
 /** An embedded broker has nothing left to tell after a death. */
-static void host_open_deaths(struct sip_host *host)
+static void host_open_deaths(const struct sip_host *host, struct sip_vm *vm,
+                             struct sip_deaths **deaths)
 {
   struct sip_err err = { 0 };
 
   if (host->embedded != NULL || strcmp(host->options->state, "off") == 0) {
     return;
   }
-  if (sip_deaths_open(&host->deaths, host->options->state, sip_kafka_settings_brokers(host->kafka),
-                      &err) < 0 ||
-      sip_modules_set_deaths(host->vm, host->deaths, &err) < 0) {
+  if (sip_deaths_open(deaths, host->options->state, sip_kafka_settings_brokers(host->kafka), &err) <
+        0 ||
+      sip_modules_set_deaths(vm, *deaths, &err) < 0) {
     sip_log(SIP_LOG_WARN, "host", NULL,
             "an event that takes the process with it will not be recognised: %s", err.message);
   }
+}
+
+int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_deaths **deaths,
+                    struct sip_err *err)
+{
+  bool chosen = sip_settings_text(host->options->outbox, "SIPEAT_OUTBOX", NULL) != NULL;
+
+  host_open_deaths(host, vm, deaths);
+  return sip_modules_configure_outbox(vm, host->outbox, chosen, err);
+}
+
+/** Another worker has answered. One that ended by an error takes the others with it. */
+static void host_on_worker(struct sip_host *host)
+{
+  struct sip_err err = { 0 };
+
+  if (host->phase == SIP_HOST_RUNNING && sip_workers_failed(host->workers, &err) < 0) {
+    sip_log(SIP_LOG_ERROR, "host", NULL, "%s; the others stop with it", err.message);
+    host->exit_code = SIP_EXIT_FAILED;
+    sip_host_stop(host);
+  }
+  sip_host_reload_settle(host);
 }
 
 static int host_open(struct sip_host *host, struct sip_settings *settings, struct sip_err *err)
@@ -286,9 +314,13 @@ static int host_open(struct sip_host *host, struct sip_settings *settings, struc
   if (sip_host_broker_open(host, settings, err) < 0) {
     return host_refused(host, err, err->code == SIP_ECONFIG ? SIP_EXIT_SETTINGS : SIP_EXIT_BROKER);
   }
-  host_open_deaths(host);
+  host_open_deaths(host, host->vm, &host->deaths);
   if (sip_host_load(host, err) < 0) {
     return host_refused(host, err, SIP_EXIT_SCRIPT);
+  }
+  if (host->options->workers > 1 &&
+      sip_workers_start(&host->workers, host, host_on_worker, err) < 0) {
+    return host_refused(host, err, SIP_EXIT_FAILED);
   }
   if (host->options->watch && host_open_watch(host, err) < 0) {
     return host_refused(host, err, SIP_EXIT_FAILED);
@@ -314,7 +346,7 @@ static void host_run(struct sip_host *host)
                      host_on_samples_done, host, &host->samples, &err) < 0) {
     host_on_samples_done(host, err.code, &err);
   }
-  while (host->phase != SIP_HOST_STOPPED) {
+  while (host->phase != SIP_HOST_STOPPED || (!host->hurried && sip_workers_alive(host->workers))) {
     (void)uv_run(&host->loop, UV_RUN_ONCE);
   }
 }
@@ -327,6 +359,12 @@ static void host_close(struct sip_host *host)
     return;
   }
   host->phase = SIP_HOST_STOPPED;
+  sip_workers_stop(host->workers, 0); /* asked before: they have had their time */
+  while (sip_workers_alive(host->workers)) {
+    (void)uv_run(&host->loop, UV_RUN_ONCE);
+  }
+  sip_workers_free(host->workers);
+  host->workers = NULL;
   sip_watch_close(host->watch);
   sip_host_reload_cancel(host);
   for (size_t i = 0; i < host->signal_count; i++) {
@@ -338,6 +376,7 @@ static void host_close(struct sip_host *host)
   if (host->vm != NULL) {
     sip_modules_stop(host->vm);
     sip_script_free(host->script);
+    sip_script_free(host->reload_script);
     sip_vm_free(host->vm); /* ends the tasks, and lets the loop run empty */
   }
   (void)uv_run(&host->loop, UV_RUN_DEFAULT);

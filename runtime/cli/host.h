@@ -18,6 +18,7 @@ struct sip_host_options {
   bool embedded;      /* start a broker in this process when none is named */
   bool watch;         /* load the script again when it is saved */
   const char *state;  /* directory for what is kept across restarts, or "off" */
+  int64_t workers;    /* threads that handle events; the main one is the first */
   uint64_t memory_bytes, hard_limit_ms; /* of scripts: see struct sip_vm_options */
   uint64_t drain_ms;                    /* what a signal leaves for events in flight */
   const char *samples;                  /* JSON lines that are published again and again, or NULL */

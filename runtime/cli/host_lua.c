@@ -1,13 +1,16 @@
 /* host_lua.c - sipeat.core.host: what stdlib/service.lua asks of the program that runs it.
  *
  *   status()         table: phase, script, version, generation, uptime_ms, connected, refused …
+ *   workers()        what the other workers say, for the sums of service.lua
  *   set_http(addr)   where the server listens
  *   reload()         awaits a reload -> version | nil, message, code
  *   create_topic(name, partitions)  on the embedded broker -> true | nil, message, code
  * Loop thread. */
 #include "cli/host_state.h"
 
+#include "bind/flow_lua.h"
 #include "cli/push.h"
+#include "cli/worker.h"
 #include "kafka/embedded.h"
 #include "modules.h"
 #include "vm/task.h"
@@ -20,6 +23,32 @@ static const char HOST_KEY; /* its address names the service */
 static struct sip_host *host_of(lua_State *L)
 {
   return sip_vm_service(L, &HOST_KEY);
+}
+
+/** workers() -> flows of all other workers, their bytes, their tasks, whether all are connected */
+static int l_workers(lua_State *L)
+{
+  const struct sip_host *host = host_of(L);
+  size_t count = sip_workers_count(host->workers), bytes = 0, tasks = 0;
+  lua_Integer flows = 0;
+  bool connected = true;
+  struct sip_worker_status *status = lua_newuserdatauv(L, sizeof *status, 0);
+
+  lua_newtable(L);
+  for (size_t n = 0; n < count; n++) {
+    sip_workers_status(host->workers, n, status);
+    bytes += status->memory_bytes;
+    tasks += status->tasks;
+    connected = connected && status->connected;
+    for (size_t i = 0; i < status->flow_count; i++) {
+      sip_flow_push_status(L, &status->flows[i]);
+      lua_rawseti(L, -2, ++flows);
+    }
+  }
+  lua_pushinteger(L, (lua_Integer)bytes);
+  lua_pushinteger(L, (lua_Integer)tasks);
+  lua_pushboolean(L, connected);
+  return 4;
 }
 
 static int l_status(lua_State *L)
@@ -35,6 +64,7 @@ static int l_status(lua_State *L)
   sip_push_number(L, "uptime_ms", uv_now(&host->loop) - host->started_ms);
   sip_push_number(L, "memory_bytes", sip_vm_memory_bytes(host->vm));
   sip_push_number(L, "tasks", sip_task_count(host->vm));
+  sip_push_number(L, "workers", (uint64_t)host->options->workers);
   sip_push_number(L, "reloads", host->reloads);
   sip_push_number(L, "refused", host->refused);
   sip_push_flag(L, "may_embed", host->options->embedded);
@@ -116,9 +146,8 @@ static int l_create_topic(lua_State *L)
 static int open_host(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "status", l_status }, { "set_http", l_set_http },
-    { "reload", l_reload }, { "create_topic", l_create_topic },
-    { NULL, NULL },
+    { "status", l_status }, { "workers", l_workers },           { "set_http", l_set_http },
+    { "reload", l_reload }, { "create_topic", l_create_topic }, { NULL, NULL },
   };
 
   luaL_newlib(L, functions);

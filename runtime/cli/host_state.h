@@ -11,10 +11,12 @@
 #include <lua.h>
 #include <uv.h>
 
+struct sip_deaths;
 struct sip_embedded_broker;
 struct sip_kafka_settings;
 struct sip_outbox;
 struct sip_watch;
+struct sip_workers;
 
 enum sip_host_phase {
   SIP_HOST_STARTING, /* nothing runs yet */
@@ -49,7 +51,8 @@ struct sip_host {
   struct sip_outbox *outbox; /* of the process; opened when a script wants it */
   struct sip_embedded_broker *embedded;
   struct sip_rendezvous *note;
-  struct sip_deaths *deaths; /* NULL: deaths are not looked for */
+  struct sip_workers *workers; /* the others; NULL: there are none */
+  struct sip_deaths *deaths;   /* NULL: deaths are not looked for */
   struct sip_watch *watch;
   struct sip_script *script;
   struct sip_task *samples; /* borrowed: while it runs */
@@ -58,6 +61,9 @@ struct sip_host {
 
   /* reload.c */
   bool reloading, reload_again;
+  bool reload_loaded;               /* here; the other workers may still load */
+  struct sip_script *reload_script; /* owned: then; NULL when it did not load */
+  struct sip_err reload_failed;     /* then */
   uint64_t reload_began_ns;
   uint64_t reloads, refused;    /* counters for /metrics */
   struct sip_err reload_error;  /* why the last one was refused; code 0 after a good one */
@@ -75,6 +81,14 @@ int sip_host_load(struct sip_host *host, struct sip_err *err);
 /** reload.c: loads the script again beside the one that runs; one that was asked for meanwhile
  *  follows. What comes of it is logged. */
 void sip_host_reload(struct sip_host *host);
+
+/** reload.c: a worker has loaded it, or not: when all have, it takes over everywhere or nowhere. */
+void sip_host_reload_settle(struct sip_host *host);
+
+/** host.c: gives the state of another worker what all of them have: outbox and deaths.
+ *  @return 0 or a negative code */
+int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_deaths **deaths,
+                    struct sip_err *err);
 
 /** reload.c: wakes who waits for a reload that will not end any more. */
 void sip_host_reload_cancel(struct sip_host *host);

@@ -5,6 +5,7 @@
  * Main thread. */
 #include "cli/host_state.h"
 #include "cli/watch.h"
+#include "cli/worker.h"
 #include "core/log.h"
 #include "modules.h"
 #include "vm/task.h"
@@ -82,24 +83,44 @@ static void reload_refused(struct sip_host *host, const struct sip_err *err)
   sip_log(SIP_LOG_ERROR, "reload", NULL, "refused, the old version goes on: %s", err->message);
 }
 
-static void reload_on_loaded(struct sip_script *script, const struct sip_err *err, void *arg)
+/** What was loaded here and by all other workers takes over. @return 0 or a negative code */
+static int reload_commit(struct sip_host *host, struct sip_script *script, struct sip_err *err)
 {
-  struct sip_host *host = arg;
-  struct sip_err failed = *err;
+  int rc = script == NULL ? err->code : 0;
+
+  if (rc == 0) {
+    rc = sip_workers_loaded(host->workers, sip_script_version(script), err);
+  }
+  if (rc < 0) {
+    sip_modules_rollback(host->vm);
+  } else {
+    rc = host_take_over(host, script, err);
+  }
+  if (rc < 0) {
+    sip_script_free(script);
+  }
+  sip_workers_settle(host->workers, rc == 0);
+  return rc;
+}
+
+void sip_host_reload_settle(struct sip_host *host)
+{
+  struct sip_script *script = host->reload_script;
+  struct sip_err failed = host->reload_failed;
   double took_ms;
 
-  host->reloading = false;
+  if (!host->reload_loaded || sip_workers_loading(host->workers)) {
+    return;
+  }
+  host->reloading = host->reload_loaded = false;
+  host->reload_script = NULL;
   if (host->phase != SIP_HOST_RUNNING) {
     sip_script_free(script); /* it stops: nothing new begins */
     sip_modules_rollback(host->vm);
     sip_host_reload_cancel(host);
     return;
   }
-  if (script == NULL) {
-    sip_modules_rollback(host->vm);
-    reload_refused(host, &failed);
-  } else if (host_take_over(host, script, &failed) < 0) {
-    sip_script_free(script);
+  if (reload_commit(host, script, &failed) < 0) {
     reload_refused(host, &failed);
   } else {
     took_ms = (double)(uv_hrtime() - host->reload_began_ns) / 1e6;
@@ -114,6 +135,16 @@ static void reload_on_loaded(struct sip_script *script, const struct sip_err *er
     host->reload_again = false;
     sip_host_reload(host);
   }
+}
+
+static void reload_on_loaded(struct sip_script *script, const struct sip_err *err, void *arg)
+{
+  struct sip_host *host = arg;
+
+  host->reload_loaded = true;
+  host->reload_script = script;
+  host->reload_failed = *err;
+  sip_host_reload_settle(host);
 }
 
 void sip_host_reload(struct sip_host *host)
@@ -140,6 +171,7 @@ void sip_host_reload(struct sip_host *host)
     return;
   }
   host->reloading = true;
+  sip_workers_load(host->workers);
 }
 
 void sip_host_on_saved(void *host)

@@ -25,6 +25,7 @@ struct sip_vm {
   uv_loop_t *loop; /* borrowed from the host */
   size_t memory_bytes, memory_limit_bytes;
   int gc_pause; /* per cent: how far memory grows before it is collected again */
+  int worker, workers;
   struct sip_scheduler tasks;
   struct sip_budget budget;
   struct sip_script *loading; /* borrowed from the load in progress */

@@ -111,6 +111,8 @@ int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options
     return sip_err_set(err, UV_ENOMEM, "no memory for the script engine");
   }
   vm->loop = loop;
+  vm->worker = options != NULL && options->worker > 0 ? options->worker : 1;
+  vm->workers = options != NULL && options->workers > 0 ? options->workers : 1;
   vm->memory_limit_bytes = options != NULL && options->memory_limit_bytes != 0
                              ? options->memory_limit_bytes
                              : DEFAULT_MEMORY_BYTES;
@@ -164,6 +166,12 @@ struct sip_vm *sip_vm_of(lua_State *L)
 uv_loop_t *sip_vm_loop(lua_State *L)
 {
   return sip_vm_of(L)->loop;
+}
+
+int sip_vm_worker(lua_State *L, int *workers)
+{
+  *workers = sip_vm_of(L)->workers;
+  return sip_vm_of(L)->worker;
 }
 
 size_t sip_vm_memory_bytes(const struct sip_vm *vm)

@@ -22,6 +22,7 @@ struct sip_vm_options {
   size_t memory_limit_bytes; /* 0: 1 GiB. Lua gets "not enough memory" beyond it */
   uint64_t slice_limit_ms;   /* longest stretch a script may run without yielding; 0: 10,000 */
   uint64_t hard_limit_ms;    /* beyond it, what cannot be stopped ends the process; 0: 30,000 */
+  int worker, workers;       /* which one of how many, from 1; 0: the only one */
 };
 
 /** A state with the safe standard libraries and every module that sip_vm_provide and the embedded
@@ -39,6 +40,9 @@ lua_State *sip_vm_state(struct sip_vm *vm);
 
 struct sip_vm *sip_vm_of(lua_State *L);
 uv_loop_t *sip_vm_loop(lua_State *L);
+
+/** Which worker it is, from 1. @param workers  how many there are */
+int sip_vm_worker(lua_State *L, int *workers);
 size_t sip_vm_memory_bytes(const struct sip_vm *vm);
 
 /** Makes `require(name)` call `open` (a C module, name such as "sipeat.core.http"). `name` is

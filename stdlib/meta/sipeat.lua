@@ -26,6 +26,8 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field supabase sipeat.supabase
 ---@field task sipeat.task
 ---@field vending sipeat.vending
+---@field worker integer number of the worker that runs this, from 1
+---@field workers integer how many there are (`--workers`)
 ---@field version string
 local M = {}
 

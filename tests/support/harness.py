@@ -185,10 +185,10 @@ def save(path, text):
     beside.replace(path)
 
 
-def get(url, timeout=5, **headers):
-    """(status, body) of a GET; (0, reason) when there was no answer."""
+def get(url, timeout=5, body=None, **headers):
+    """(status, body) of a GET, or of a POST of that body; (0, reason) when there was no answer."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=timeout) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
