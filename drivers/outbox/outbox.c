@@ -217,6 +217,18 @@ static void client_on_wakeup(void *arg)
   sip_outbox_client_look(client);
 }
 
+/* Whether the client that asks is the first that wants to forward; it is the one then. */
+static bool may_forward(struct sip_outbox *outbox)
+{
+  bool first;
+
+  uv_mutex_lock(&outbox->mu);
+  first = !outbox->forwarded;
+  outbox->forwarded = true;
+  uv_mutex_unlock(&outbox->mu);
+  return first;
+}
+
 int sip_outbox_attach(struct sip_outbox_client **out, struct sip_outbox *outbox, uv_loop_t *loop,
                       const struct sip_outlet *onward, struct sip_err *err)
 {
@@ -230,7 +242,7 @@ int sip_outbox_attach(struct sip_outbox_client **out, struct sip_outbox *outbox,
   client->loop = loop;
   sip_list_init(&client->link);
   sip_list_init(&client->reports);
-  if (onward != NULL && onward->ops != NULL) {
+  if (onward != NULL && onward->ops != NULL && may_forward(outbox)) {
     rc = sip_outbox_forwarder_new(&client->forwarder, client, onward, err);
     if (rc < 0) {
       free(client);

@@ -69,8 +69,8 @@ int sip_outbox_open(struct sip_outbox *outbox, struct sip_err *err);
 
 void sip_outbox_status(struct sip_outbox *outbox, struct sip_outbox_status *out);
 
-/** A way in for one loop. `onward` (ops NULL: it does not forward) is where records go; one client
- * of an outbox has it, and its driver must take records until detach and report on each.
+/** A way in for one loop. `onward` is where records go; its driver must take records until detach
+ * and report on each. Only the first client that has one forwards: there is one order for all.
  *  @return 0 or a negative code with `err` */
 int sip_outbox_attach(struct sip_outbox_client **out, struct sip_outbox *outbox, uv_loop_t *loop,
                       const struct sip_outlet *onward, struct sip_err *err);

@@ -47,6 +47,7 @@ struct sip_outbox {
   bool ending;             /* a client leaves: nothing is held back any more */
   bool full;               /* the last record found no room; for one line in the log */
   struct sip_list clients; /* attached */
+  bool forwarded;          /* one of them forwards */
   struct sip_list appends; /* records that wait for the thread */
   size_t append_count, append_bytes;
   struct sip_list finished; /* records to take out: acknowledged, or with a refusal */

@@ -176,13 +176,16 @@ class Outbox(harness.Case):
         events, dead = 600, 12
         for topic in ("work", "done", "work-dlt"):
             self.topic(topic, 2)
-        edge = self.start("run", self.script(FLOW.replace("%%", "%")), "--http", "off", "-b", self.kafka.address,
+        edge = self.start("run", self.script(FLOW.replace("%%", "%")), "-b", self.kafka.address,
                           "-X", "session.timeout.ms=6000")
+        url = re.search(r"http://[0-9.]+:\d+", edge.wait_log("listening on"))[0]
         edge.wait_log("joining the group")
         kcat.write(self.kafka.address, "work", [(f"k{n % 7}", json.dumps(
             {"id": f"e{n}", "type": "work.do", "data": {"n": n, "key": f"k{n % 7}"}})) for n in range(events)])
         edge.until(lambda: self.kafka.wire.count("done") > 20, "first results", 60, every=0.01)
         self.kafka.kill()
+        edge.wait_log("cannot reach Kafka")
+        self.assertEqual(get(url + "/ready"), (200, b'{"ready":true}'))
         self.kafka.start()
         edge.until(lambda: self.kafka.wire.lag("edge", "work") == 0, "no lag", 60)
         edge.until(lambda: self.kafka.wire.count("work-dlt") >= dead, "dead letters", 60)

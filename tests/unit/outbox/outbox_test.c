@@ -200,20 +200,67 @@ static void full_drops_the_oldest(void)
   world_close(&w, outbox, client);
 }
 
+enum { OF_EACH = 300 };
+
+/* What another thread, with a loop of its own, puts in. */
+struct second {
+  struct sip_outbox *outbox;
+  size_t reported, failed;
+};
+
+static void second_on_report(void *arg, int status, int32_t partition, int64_t offset,
+                             const struct sip_err *err)
+{
+  struct second *second = arg;
+
+  (void)partition;
+  (void)offset;
+  (void)err;
+  second->reported++;
+  second->failed += status < 0;
+}
+
+static void second_run(void *arg)
+{
+  static const struct sip_producer_ops never = { .send = NULL }; /* it is not the one to forward */
+  const struct sip_outlet onward = { &never, NULL };
+  struct second *second = arg;
+  struct sip_outbox_client *client = NULL;
+  struct sip_err err = { 0 };
+  uv_loop_t loop;
+
+  CHECK_INT(uv_loop_init(&loop), 0);
+  CHECK_INT(sip_outbox_attach(&client, second->outbox, &loop, &onward, &err), 0);
+  for (int i = 0; i < OF_EACH; i++) {
+    char value[24];
+    const struct sip_output output = { .topic = "second",
+                                       .value = { value, (size_t)snprintf(value, 24, "%d", i) },
+                                       .partition = -1 };
+
+    CHECK_INT(sip_outbox_operations()->send(client, &output, second_on_report, second, &err), 0);
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+  }
+  sip_outbox_detach(client);
+  (void)uv_run(&loop, UV_RUN_DEFAULT);
+  CHECK_INT(uv_loop_close(&loop), 0);
+}
+
 static void two_loops_share_one_file(void)
 {
   struct sip_outbox *outbox = world_outbox(&w, PLENTY, SIP_OUTBOX_REFUSE);
-  struct sip_outbox_client *client = world_client(&w, outbox), *second = NULL;
-  struct sip_err err = { 0 };
+  struct sip_outbox_client *client = world_client(&w, outbox);
+  struct second second = { .outbox = outbox };
+  uv_thread_t thread;
 
   w.up = true;
-  CHECK_INT(sip_outbox_attach(&second, outbox, &w.loop, NULL, &err), 0);
-  for (int i = 0; i < 200; i++) {
-    world_put_many(&w, i % 2 == 0 ? client : second, "a", i, 1);
-  }
-  WORLD_UNTIL(&w, w.seen_count == 200 && w.reported == 200 && world_status(outbox).queued == 0);
-  check_order("a", 0, 200); /* one order for both */
-  sip_outbox_detach(second);
+  CHECK_INT(uv_thread_create(&thread, second_run, &second), 0);
+  world_put_many(&w, client, "first", 0, OF_EACH);
+  WORLD_UNTIL(&w, w.seen_count == 2 * OF_EACH && world_status(outbox).queued == 0);
+  CHECK_INT(uv_thread_join(&thread), 0);
+  CHECK_INT(second.reported, OF_EACH);
+  CHECK_INT(second.failed + w.failed, 0);
+  check_order("first", 0, OF_EACH);
+  check_order("second", 0, OF_EACH);
   world_close(&w, outbox, client);
 }
 
