@@ -125,6 +125,7 @@ static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
     rd_kafka_topic_partition_destroy(about);
     return;
   }
+  source->removed = source->removed || res == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
   (void)snprintf(why, sizeof why, "%s", rd_kafka_event_error_string(event));
   if (fatal) { /* the event says no more than that it is */
     res = rd_kafka_fatal_error(source->client.rk, why, sizeof why);
@@ -288,6 +289,7 @@ void sip_source_free(struct sip_source *source)
   if (source->owned != NULL) {
     rd_kafka_topic_partition_list_destroy(source->owned);
     rd_kafka_topic_partition_list_destroy(source->ends);
+    rd_kafka_topic_partition_list_destroy(source->known);
   }
   free(source);
 }
@@ -317,6 +319,7 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
   sip_list_init(&source->ready);
   source->owned = rd_kafka_topic_partition_list_new(8);
   source->ends = rd_kafka_topic_partition_list_new(8);
+  source->known = rd_kafka_topic_partition_list_new(8);
   source->sink = *sink;
   source->owner = owner;
   rc = sip_client_open(&source->client, kafka, &client, err);

@@ -51,6 +51,13 @@ static bool close_is_fragile(const struct sip_source *source)
          sip_client_joining(&source->client);
 }
 
+/* True when destroying the handle would never end: messages of a partition that is gone keep it,
+ * and each other (issue 4724, fixed in 2.6.1). */
+static bool close_is_endless(const struct sip_source *source)
+{
+  return rd_kafka_version() < 0x020601ff && source->removed;
+}
+
 /* Serves what comes on a queue: rebalances are answered, everything else is dropped. */
 static void close_serve(struct sip_source *source, rd_kafka_queue_t *queue)
 {
@@ -143,6 +150,8 @@ static void close_end(struct sip_source *source)
     sip_log(SIP_LOG_WARN, "kafka", NULL,
             "group %s: closed before its first assignment; its client stays in memory",
             source->group);
+    sip_client_abandon(&source->client, close_on_destroyed);
+  } else if (close_is_endless(source)) {
     sip_client_abandon(&source->client, close_on_destroyed);
   } else {
     sip_client_destroy(&source->client, left ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE,

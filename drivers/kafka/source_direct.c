@@ -17,17 +17,15 @@ static const struct sip_client_property direct_properties[] = {
   { "auto.offset.reset", "earliest", true },
 };
 
-/* Adds the partitions of the topic to `list`. Blocks. */
-static rd_kafka_resp_err_t direct_partitions(struct sip_source *source,
-                                             rd_kafka_topic_partition_list_t *list)
+rd_kafka_resp_err_t sip_source_count(struct sip_source *source, const char *topic, int *count)
 {
-  rd_kafka_topic_t *topic = rd_kafka_topic_new(source->client.rk, source->topic, NULL);
+  rd_kafka_topic_t *handle = rd_kafka_topic_new(source->client.rk, topic, NULL);
   const struct rd_kafka_metadata *metadata = NULL;
   rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
 
-  if (topic != NULL) {
-    res = rd_kafka_metadata(source->client.rk, 0, topic, &metadata, DIRECT_TIMEOUT_MS);
-    rd_kafka_topic_destroy(topic);
+  if (handle != NULL) {
+    res = rd_kafka_metadata(source->client.rk, 0, handle, &metadata, DIRECT_TIMEOUT_MS);
+    rd_kafka_topic_destroy(handle);
   }
   if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return res;
@@ -38,12 +36,24 @@ static rd_kafka_resp_err_t direct_partitions(struct sip_source *source,
   if (metadata->topic_cnt == 1 && metadata->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
     res = metadata->topics[0].err;
   }
-  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt; i++) {
-    rd_kafka_topic_partition_list_add(list, source->topic, metadata->topics[0].partitions[i].id)
-      ->offset =
-      source->start_at == SIP_START_END ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
+  if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    *count = metadata->topics[0].partition_cnt;
   }
   rd_kafka_metadata_destroy(metadata);
+  return res;
+}
+
+/* Adds the partitions of the topic to `list`; they are numbered from 0 on. Blocks. */
+static rd_kafka_resp_err_t direct_partitions(struct sip_source *source,
+                                             rd_kafka_topic_partition_list_t *list)
+{
+  int count = 0;
+  rd_kafka_resp_err_t res = sip_source_count(source, source->topic, &count);
+
+  for (int i = 0; i < count; i++) {
+    rd_kafka_topic_partition_list_add(list, source->topic, i)->offset =
+      source->start_at == SIP_START_END ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
+  }
   return res;
 }
 

@@ -164,6 +164,31 @@ static rd_kafka_resp_err_t lookup_committed(struct sip_source *source,
   return res;
 }
 
+/* Partitions that a topic has gained since this member first saw it are read from their beginning,
+ * also by a group that began at the end. Blocks. */
+static rd_kafka_resp_err_t lookup_gained(struct sip_source *source,
+                                         rd_kafka_topic_partition_list_t *list)
+{
+  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
+    rd_kafka_topic_partition_t *elem = &list->elems[i];
+    const rd_kafka_topic_partition_t *known =
+      rd_kafka_topic_partition_list_find(source->known, elem->topic, 0);
+    int count = 0;
+
+    if (known == NULL) {
+      res = sip_source_count(source, elem->topic, &count);
+      if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_topic_partition_list_add(source->known, elem->topic, 0)->offset = count;
+      }
+    } else if (elem->offset == RD_KAFKA_OFFSET_INVALID && elem->partition >= known->offset) {
+      elem->offset = RD_KAFKA_OFFSET_BEGINNING;
+    }
+  }
+  return res;
+}
+
 /* Pool thread. Partitions of which the group has an offset keep it; the others begin at the time.
  */
 static void lookup_run(struct sip_work *work)
@@ -177,6 +202,9 @@ static void lookup_run(struct sip_work *work)
   if (res == RD_KAFKA_RESP_ERR_NO_ERROR && source->start_at == SIP_START_TIME &&
       !sip_kafka_is_embedded(source->client.rk, LOOKUP_TIMEOUT_MS)) {
     res = lookup_times(source, list);
+  }
+  if (res == RD_KAFKA_RESP_ERR_NO_ERROR && source->start_at == SIP_START_END) {
+    res = lookup_gained(source, list);
   }
   source->lookup_rc = res == RD_KAFKA_RESP_ERR_NO_ERROR
                         ? 0

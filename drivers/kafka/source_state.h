@@ -49,6 +49,8 @@ struct sip_source {
   bool commit_again;    /* asked for meanwhile */
   uint64_t leave_by_ms; /* the partitions of the open revocation go, committed or not; 0: they are
                            not given back yet */
+  rd_kafka_topic_partition_list_t *known; /* topics at their first lookup: offset is how many
+                                             partitions there were. The lookup's. */
   rd_kafka_topic_partition_list_t *ends; /* partitions that were read to their end, and where it is:
                                             told once the owner has taken all records */
 
@@ -75,6 +77,7 @@ struct sip_source {
   uint64_t close_by_ms;          /* when the step of the close that runs now gives up */
   enum source_close close_step;
   bool assigned_once; /* librdkafka has had an assignment */
+  bool removed;       /* a partition went from the cluster while it was read */
   bool closing, destroying;
   bool transactional; /* offsets go with a transaction */
   struct source_notice notices[SOURCE_NOTICES];
@@ -132,6 +135,9 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
                       const struct sip_source_sink *sink, void *owner, struct sip_err *err);
 void sip_source_start(struct sip_source *source);
 void sip_source_free(struct sip_source *source);
+
+/** How many partitions a topic has. Blocks. */
+rd_kafka_resp_err_t sip_source_count(struct sip_source *source, const char *topic, int *count);
 
 /** source_direct.c: looks the partitions up, unless they are known. */
 void sip_source_continue_direct(struct sip_source *source);

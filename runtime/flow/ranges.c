@@ -279,6 +279,9 @@ int sip_ranges_read(struct sip_ranges *ranges, struct sip_holds *holds, int64_t 
     return SIP_EDATA;
   }
   at += SUM_BYTES;
+  if (held.count == 0 && at == (size_t)count) { /* the empty set has no text */
+    return SIP_EDATA;
+  }
   rc = read_runs(&read, base, data + at, (size_t)count - at);
   if (rc < 0) {
     sip_ranges_deinit(&read);

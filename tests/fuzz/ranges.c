@@ -38,18 +38,23 @@ static void check_same(const struct sip_ranges *a, const struct sip_ranges *b, s
   }
 }
 
-static void write_and_read(const struct sip_ranges *set, int64_t base, const char *came)
+static void write_and_read(const struct sip_ranges *set, const struct sip_holds *holds,
+                           int64_t base, const char *came)
 {
   char text[SIP_RANGES_TEXT_MAX + 1];
-  size_t count = sip_ranges_write(set, base, text);
+  size_t count = sip_ranges_write(set, holds, base, text);
   struct sip_ranges again = { 0 };
+  struct sip_holds held = { .count = 0 };
 
   FUZZ_CHECK(strlen(text) <= SIP_RANGES_TEXT_MAX && count <= set->count, "too long");
   FUZZ_CHECK(set->count == 0 || count > 0, "nothing is written");
-  if (count > 0) {
-    FUZZ_CHECK(sip_ranges_read(&again, base, text, strlen(text)) == 0, "refused: %s", text);
+  if (count > 0 || holds->count > 0) {
+    FUZZ_CHECK(sip_ranges_read(&again, &held, base, text, strlen(text)) == 0, "refused: %s", text);
     check_same(set, &again, count);
-    FUZZ_CHECK(sip_ranges_read(&again, base ^ 1, text, strlen(text)) == SIP_EDATA,
+    FUZZ_CHECK(held.count == holds->count &&
+                 memcmp(held.held, holds->held, held.count * sizeof held.held[0]) == 0,
+               "other keys are held");
+    FUZZ_CHECK(sip_ranges_read(&again, &held, base ^ 1, text, strlen(text)) == SIP_EDATA,
                "taken for another base");
   }
   FUZZ_CHECK(came == NULL || count < set->count || strcmp(came, text) == 0, "%s became %s", came,
@@ -60,13 +65,14 @@ static void write_and_read(const struct sip_ranges *set, int64_t base, const cha
 static void read_text(int64_t base, const char *text, size_t len)
 {
   struct sip_ranges set = { 0 };
+  struct sip_holds holds = { .count = 0 };
   char came[SIP_RANGES_TEXT_MAX + 1];
 
-  if (sip_ranges_read(&set, base, text, len) == 0) {
+  if (sip_ranges_read(&set, &holds, base, text, len) == 0) {
     check_set(&set, base);
     memcpy(came, text, len);
     came[len] = '\0';
-    write_and_read(&set, base, came);
+    write_and_read(&set, &holds, base, came);
   }
   sip_ranges_deinit(&set);
 }
@@ -93,6 +99,7 @@ static void read_data(int64_t base, const uint8_t *data, size_t len)
 static void write_runs(int64_t base, const uint8_t *data, size_t len)
 {
   struct sip_ranges set = { 0 };
+  struct sip_holds none = { .count = 0 };
 
   for (size_t i = 0; i + 2 < len && base < INT64_MAX - (1 << 20); i += 3) {
     int64_t from = base + 1 + data[i] + 256 * (data[i + 1] % 16);
@@ -100,7 +107,7 @@ static void write_runs(int64_t base, const uint8_t *data, size_t len)
     FUZZ_CHECK(sip_ranges_add(&set, from, from + 1 + data[i + 2]) == 0, "no memory");
   }
   check_set(&set, base);
-  write_and_read(&set, base, NULL);
+  write_and_read(&set, &none, base, NULL);
   sip_ranges_deinit(&set);
 }
 

@@ -10,7 +10,7 @@ import time
 
 CREATE_TOPICS, DELETE_TOPICS, LIST_OFFSETS, METADATA = 19, 20, 2, 3
 OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR, LIST_GROUPS, DESCRIBE_GROUPS = 8, 9, 10, 16, 15
-ALTER_CONFIGS = 44  # IncrementalAlterConfigs
+DELETE_RECORDS, CREATE_PARTITIONS, ALTER_CONFIGS = 21, 37, 44  # the last: IncrementalAlterConfigs
 NOT_READY = (14, 15, 16)  # coordinator loading, not available, not the coordinator
 
 
@@ -156,6 +156,26 @@ class Client:
                 pass  # not known yet
             time.sleep(0.02)
         raise WireError(f"a change of topics is not known after {deadline} s")
+
+    def add_partitions(self, name, count):
+        """Lets a topic have `count` partitions in all."""
+        body = string(name) + struct.pack(">ii", count, -1)
+        r = self.ask(CREATE_PARTITIONS, 0, array([body]) + struct.pack(">ib", 10000, 0))
+        r.take("i")
+        for _, code, message in r.array(lambda: (r.string(), r.take("h"), r.string())):
+            if code:
+                raise WireError(f"add partitions to {name}: {message}", code)
+        self.settle(lambda: sum(1 for _ in self.end_offsets(name)) == count)
+
+    def delete_records(self, name, before):
+        """Deletes what lies before these offsets, {partition: offset}, as retention does."""
+        parts = array(struct.pack(">iq", index, offset) for index, offset in before.items())
+        r = self.ask(DELETE_RECORDS, 0, array([string(name) + parts]) + struct.pack(">i", 10000))
+        r.take("i")
+        for _, answers in r.array(lambda: (r.string(), r.array(lambda: r.take("iqh")))):
+            for index, _, code in answers:
+                if code:
+                    raise WireError(f"delete records of {name} partition {index}", code)
 
     def set_topic_config(self, name, **config):
         """set_topic_config("t", max_message_bytes=2000): underscores stand for dots."""
