@@ -11,15 +11,20 @@ PARTITIONS = 6
 TARGETS = {"c": (0.65, 1.35), "franz-go": (1.3, 0.75), "java": (1.1, None), "python": (2.5, None), "kafkajs": (3, None)}
 
 
+def turned(programs_, number):
+    """The programs in the order of a round: it turns, so that no place in it is anyone's."""
+    at = number % len(programs_)
+    return programs_[at:] + programs_[:at]
+
+
 def rounds(peers, runs, one):
-    """{peer's name: [result of each round]}. The order turns with each round, so that no place in it is anyone's."""
+    """{peer's name: [result of each round]}"""
     results = {peer.name: [] for peer in peers}
     for number in range(runs):
-        at = number % len(peers)
-        for peer in peers[at:] + peers[:at]:
-            results[peer.name].append(one(peer))
-            latest = results[peer.name][-1]
-            print(f"  {number + 1}/{runs} {peer.name:10} {latest.seconds:8.3f} s  {latest.cpu_s:8.2f} CPU s  "
+        for peer in turned(peers, number):
+            latest = one(peer)
+            results[peer.name].append(latest)
+            print(f"  {number + 1}/{runs} {peer.name:15} {latest.seconds:8.3f} s  {latest.cpu_s:8.2f} CPU s  "
                   f"{latest.peak_mb:7.1f} MB", flush=True)
     return results
 
@@ -33,21 +38,19 @@ def one_m(bench, peers, options):
     cpu = {name: [result.cpu_s for result in list_] for name, list_ in results.items()}
     rows = []
     for peer in peers:
-        name, (throughput, work) = peer.name, TARGETS.get(peer.name, (None, None))
-        peak = max(result.peak_mb for result in results[name])
-        faster, cheaper = "", ""
-        if "sipeat" in results and name != "sipeat":
-            faster, cheaper = ratio(seconds[name], seconds["sipeat"]), ratio(cpu["sipeat"], cpu[name])
-            faster = goal(faster, at_least=throughput) if throughput else f"{faster:.2f}"
-            cheaper = goal(cheaper, at_most=work) if work else f"{cheaper:.2f}"
-        rows.append([peer.title, peer.version, f"{median(seconds[name]):.2f}",
-                     f"{events / median(seconds[name]):,.0f}", f"{median(cpu[name]) / events * 1e6:.2f}",
-                     f"{peak:.0f}" if name != "sipeat" else goal(peak, at_most=256).replace(".00", ""),
-                     faster, cheaper])
+        name, ours = peer.name, peer.name == "sipeat"
+        throughput, work = TARGETS.get(name, (None, None))
+        beside = ["", ""]
+        if "sipeat" in results and not ours:
+            beside = [goal(ratio(seconds[name], seconds["sipeat"]), at_least=throughput),
+                      goal(ratio(cpu["sipeat"], cpu[name]), at_most=work)]
+        peak = goal(max(result.peak_mb for result in results[name]), at_most=256 if ours else None, digits=0)
+        took = median(seconds[name])
+        rows.append([peer.title, peer.version, f"{took:.2f}", f"{events / took:,.0f}",
+                     f"{median(cpu[name]) / events * 1e6:.2f}", peak, *beside])
     columns = ["program", "version", "seconds", "events/s", "CPU s per million", "peak MB",
                "sipeat's throughput ÷ its", "sipeat's CPU ÷ its"]
     return [Table("1m", columns, rows)]
-
 
 
 def slow(bench, peers, options):
@@ -91,8 +94,8 @@ def latency(bench, peers, options):
         bench.write(run.source, 0, events, keys, PARTITIONS, rate, sent)
         return [sent]
 
-    for _ in range(options.runs):
-        for peer, title, script in variants:
+    for number in range(options.runs):
+        for peer, title, script in turned(variants, number):
             source = bench.broker.source(PARTITIONS)
             report = bench.run(peer, source, events, keys, PARTITIONS, during=feed, warm=events // 10,
                                linger_ms=1, script=script).report
@@ -149,28 +152,28 @@ def workers(bench, peers, options):
     peer = next((peer for peer in peers if peer.name == "sipeat"), None)
     if peer is None:
         return []
-
     if "--workers" not in programs.command(BINARY, "run", "--help"):
         raise programs.Missing("this sipeat has no --workers")
 
-    def each_us(count, spins):
-        source = bench.broker.source(PARTITIONS)
-        result = bench.run(peer, source, events, keys, PARTITIONS, script="busy.lua", rounds=spins, members=count,
-                           flags=("--workers", count), during=lambda run: bench.write(
-                               source, 0, events, keys, PARTITIONS))
-        print(f"  {count} workers: {result.seconds:.3f} s", flush=True)
-        return result.seconds / events * 1e6
+    def work(count, spins):
+        result = bench.run(peer, bench.broker.source(PARTITIONS), events, keys, PARTITIONS, script="busy.lua",
+                           rounds=spins, members=count, flags=("--workers", count),
+                           during=lambda run: bench.write(run.source, 0, events, keys, PARTITIONS))
+        print(f"  {count} workers: {result.seconds:.3f} s, {result.cpu_s:.2f} CPU s", flush=True)
+        return result
 
     first = 20_000
-    spins = round(first * aim_us / each_us(1, first))
-    took = {count: [] for count in (1, 2)}
+    spins = round(first * aim_us / (work(1, first).cpu_s / events * 1e6))
+    seconds, cpu = {1: [], 2: []}, {1: [], 2: []}
     for _ in range(options.runs):
-        for count, list_ in took.items():
-            list_.append(each_us(count, spins))
-    gain = goal(ratio(took[1], took[2]), at_least=1.6)
-    rows = [[count, f"{median(list_):.0f}", f"{1e6 / median(list_):,.0f}", gain if count == 2 else ""]
-            for count, list_ in took.items()]
-    return [Table("workers", ["workers", "µs per event", "events/s", "throughput ÷ one worker's"], rows)]
+        for count in seconds:
+            result = work(count, spins)
+            seconds[count].append(result.seconds)
+            cpu[count].append(result.cpu_s)
+    gain = goal(ratio(seconds[1], seconds[2]), at_least=1.6)
+    rows = [[count, f"{median(cpu[count]) / events * 1e6:.0f}", f"{events / median(list_):,.0f}",
+             gain if count == 2 else ""] for count, list_ in seconds.items()]
+    return [Table("workers", ["workers", "CPU µs per event", "events/s", "throughput ÷ one worker's"], rows)]
 
 
 WORKS = {"1m": one_m, "slow": slow, "latency": latency, "scale": scale, "workers": workers}

@@ -59,7 +59,7 @@ def main():
                 made += done
                 print("\n" + "\n\n".join(table.text() for table in done), flush=True)
                 print(f"\n({time.monotonic() - began:.0f} s)\n", flush=True)
-    except (programs.Missing, measure.Failed) as problem:
+    except (programs.Missing, measure.Failed, AssertionError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
     if chosen.write_docs:

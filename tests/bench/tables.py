@@ -27,11 +27,14 @@ def ratio(upper, lower):
     return median(a / b for a, b in zip(upper, lower))
 
 
-def goal(value, at_least=None, at_most=None):
-    """A figure beside its target."""
+def goal(value, at_least=None, at_most=None, digits=2):
+    """A figure, beside its target where it has one."""
+    text = f"{value:.{digits}f}"
     if at_least is not None:
-        return f"{value:.2f} (target ≥ {at_least:g}: {'met' if value >= at_least else 'missed'})"
-    return f"{value:.2f} (target ≤ {at_most:g}: {'met' if value <= at_most else 'missed'})"
+        text += f" (target ≥ {at_least:g}: {'met' if value >= at_least else 'missed'})"
+    elif at_most is not None:
+        text += f" (target ≤ {at_most:g}: {'met' if value <= at_most else 'missed'})"
+    return text
 
 
 def write(page, tables, command, where):
