@@ -489,6 +489,7 @@ void sip_budget_leave(struct sip_budget *budget, lua_State *L, bool entered)
                         memory_order_release);
   atomic_signal_fence(memory_order_seq_cst); /* from here on the handler leaves all alone */
   budget->mark->slot = 0;
+  budget->allocated += account->memory_left - budget->spendable;
   account->memory_left = budget->spendable;
   budget->spendable = SIZE_MAX;
   budget->account = &budget->nobody;

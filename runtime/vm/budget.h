@@ -73,6 +73,7 @@ struct sip_budget {
   struct sip_account *free_accounts;
   struct sip_mark *mark, no_mark; /* borrowed, or no_mark of its own */
   size_t spendable;    /* bytes that the slice may still allocate; read by the allocator */
+  uint64_t allocated;  /* bytes, in all slices together */
   _Atomic bool hooked; /* the slice was given a hook */
   bool started;
   char report[512]; /* what runs, for the line that says why the process ends */

@@ -3,6 +3,7 @@
 /* state.h - what the files of vm/ share about a worker. Nobody else includes it. */
 #include "core/list.h"
 #include "vm/budget.h"
+#include "vm/leak.h"
 #include "vm/vm.h"
 
 enum { SIP_VM_SERVICES = 24 };
@@ -28,6 +29,7 @@ struct sip_vm {
   int worker, workers;
   struct sip_scheduler tasks;
   struct sip_budget budget;
+  struct sip_leak leak;
   struct sip_script *loading; /* borrowed from the load in progress */
   uint64_t generations;
   struct {

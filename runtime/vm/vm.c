@@ -57,6 +57,7 @@ void sip_vm_pace_collector(struct sip_vm *vm)
     vm->gc_pause = pause;
     (void)lua_gc(vm->L, LUA_GCINC, pause, 0, 0); /* the other two stay as they are */
   }
+  sip_leak_look(vm);
 }
 
 static int vm_on_panic(lua_State *L)
@@ -111,6 +112,7 @@ int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options
     return sip_err_set(err, UV_ENOMEM, "no memory for the script engine");
   }
   vm->loop = loop;
+  sip_leak_init(&vm->leak);
   vm->worker = options != NULL && options->worker > 0 ? options->worker : 1;
   vm->workers = options != NULL && options->workers > 0 ? options->workers : 1;
   vm->memory_limit_bytes = options != NULL && options->memory_limit_bytes != 0
