@@ -169,6 +169,7 @@ end
 -- on elsewhere.
 local function check_transactional(o, level)
   local against = o.outbox and "outbox" or o.retry.topics and "retry.topics"
+    or o.after_dead == "hold" and 'after_dead = "hold"' -- it stands in the metadata of commits
   if o.transactional and against then
     local why = "sipeat.flow: transactional and %s exclude each other: "
       .. "a transaction commits outputs and offsets together, or neither"

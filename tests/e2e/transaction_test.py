@@ -18,6 +18,7 @@ SOAK = os.environ.get("SIPEAT_SOAK") == "1"
 EVENTS = 100_000 if SOAK else 3000
 KILLS = 100 if SOAK else 4
 VISITS = 30 if SOAK else 2
+OUTAGES = 10 if SOAK else 1
 FREEZES = 10 if SOAK else 1
 PARTITIONS, KEYS = 4, 101
 SCRIPT = """
@@ -170,6 +171,18 @@ class Transaction(harness.Case):
             for process in (frozen, other):
                 self.assertEqual(process.stop(), 0, process.tail())
         self.assertGreater(self.check(), 0, "nothing was aborted: this has proved nothing")
+
+    def test_broker_that_goes_and_comes(self):
+        chance = random.Random(20260111)
+        self.write(EVENTS)
+        process = self.begin()
+        for _ in range(OUTAGES):
+            self.middle(process, chance)
+            self.kafka.kill()
+            self.kafka.start()
+        self.finish(process)
+        self.assertEqual(process.stop(), 0, process.tail())
+        self.check()
 
     def test_sigterm_leaves_nothing_open_and_repeats_nothing(self):
         chance, ended = random.Random(20260110), 0
