@@ -61,7 +61,7 @@ local FLOW = opts.spec("sipeat.flow", {
   outbox = { "boolean", default = false },
   park = { "boolean|duration", default = false },
   transactional = { "boolean", default = false },
-  batch = { "table", spec = BATCH },
+  batch = { "table", default = { events = 1000, time = "100ms" }, spec = BATCH },
   on = { "table", required = true },
   on_dead = { "handler" },
 })
@@ -181,7 +181,6 @@ end
 function M.flow(options)
   local o = FLOW(options)
   check_transactional(o, 2)
-  local batch = o.batch or BATCH {}
   local from, from_ms = start_of(o.from, 2)
   local key_header, key_of = key_mode(o.key, 2)
   local budget = o.budget or BUDGET {}
@@ -210,11 +209,11 @@ function M.flow(options)
     order = o.order,
     concurrency = o.concurrency,
     max_events = math.max(
-      o.max_in_flight, o.concurrency, o.transactional and 2 * batch.events or 0
+      o.max_in_flight, o.concurrency, o.transactional and 2 * o.batch.events or 0
     ),
     transactional = o.transactional,
-    batch_events = batch.events,
-    batch_ms = math.max(1, batch.time),
+    batch_events = o.batch.events,
+    batch_ms = math.max(1, o.batch.time),
     max_bytes = o.max_bytes,
     instructions = budget.instructions,
     memory_bytes = budget.memory,

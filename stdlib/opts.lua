@@ -226,6 +226,13 @@ local function compile(name, key, field)
     if not fits then
       error(("%s: its default is no %s"):format(spell(name, key), field[1]), 4)
     end
+    if field.spec and type(compiled.value) == "table" then -- its own durations are converted too
+      local why
+      compiled.value, why = field.spec(compiled.value, false)
+      if not compiled.value then
+        error(("%s: its default: %s"):format(spell(name, key), why), 4)
+      end
+    end
   end
   return compiled
 end

@@ -46,7 +46,7 @@ local M = {}
 ---@field outbox? boolean outputs go through the local disk (sipeat.outbox); default false
 ---@field park? boolean|string how long before a letter that fails goes to a file; default false
 ---@field transactional? boolean outputs and offsets leave in one transaction; default false
----@field batch? sipeat.flow.BatchOptions how much a transaction takes
+---@field batch? sipeat.flow.BatchOptions default { events = 1000, time = "100ms" }
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
 

@@ -107,6 +107,15 @@ end)
 t.test("a wrong spec is a mistake at load", function()
   t.fails(opts.spec, 'unknown type "strin"', "bad", { a = { "strin" } })
   t.fails(opts.spec, "unknown property defualt", "bad", { a = { "string", defualt = 1 } })
+  local inner = opts.spec("inner", { time = { "duration", default = "1s" } })
+  local outer = opts.spec("outer", {
+    a = { "table", default = { time = "2s" }, spec = inner },
+    b = { "table", default = {}, spec = inner },
+  })
+  t.eq(outer {}, { a = { time = 2000 }, b = { time = 1000 } })
+  t.fails(opts.spec, "its default: inner: option time", "bad", {
+    a = { "table", default = { time = "soon" }, spec = inner },
+  })
   t.fails(opts.spec, "its default is no integer", "bad", { a = { "integer", default = "x" } })
 end)
 
