@@ -8,6 +8,7 @@ local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local log = require "sipeat.log"
 local park = require "sipeat.deadletter_park"
+local sibling = require "sipeat.sibling_topic"
 local state = require "sipeat.deadletter_state"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
@@ -24,8 +25,6 @@ local NO_PARTITION = { _UNKNOWN_PARTITION = true, UNKNOWN_TOPIC_OR_PART = true }
 local NO_TOPIC = { _UNKNOWN_TOPIC = true, UNKNOWN_TOPIC_OR_PART = true }
 
 local logger = log.new "deadletter"
-
-local there = {} -- dead-letter topics that exist, as far as this process knows
 
 --- The dead-letter topic of a topic.
 function M.topic_of(topic, dead_letter)
@@ -140,26 +139,11 @@ local function full(letter, topic)
   }
 end
 
--- The topic is made with as many partitions as the original one. nil and a failure only when the
--- task was stopped: a topic that cannot be made may be there all the same.
+-- nil and a failure only when the task was stopped: a topic that cannot be made may be there.
 local function ensure(letter, topic)
-  if there[topic] then
-    return true
-  end
-  local admin = kafka.admin()
-  local original = admin:describe_topic(letter.record.topic)
-  local partitions = original and #original.partitions or letter.record.partition + 1
-  local ok, message, code = admin:create_topic { name = topic, partitions = partitions }
-  if code == "ECANCELED" then
-    return nil, failure.of(message, code)
-  elseif ok then
-    logger:info(("created the topic %s"):format(topic))
-  elseif code ~= "TOPIC_ALREADY_EXISTS" then
-    logger:warn(("cannot create the topic %s: %s"):format(topic, message), { code = code })
-    return true
-  end
-  there[topic] = true
-  return true
+  local record = letter.record
+  local ok, why = sibling.ensure(topic, record.topic, record.partition + 1)
+  return ok or why.kind ~= "cancelled" or nil, why
 end
 
 -- What can be changed so that the next send may succeed; false when nothing can.
@@ -171,7 +155,8 @@ local function adapt(letter, topic, code)
   elseif code == "INVALID_TIMESTAMP" and not letter.untimed then
     letter.untimed = true -- the topic takes no old records; a header has the time
   elseif NO_TOPIC[code] and not letter.remade then
-    there[topic], letter.remade = nil, true
+    letter.remade = true
+    sibling.forget(topic)
   else
     return false
   end

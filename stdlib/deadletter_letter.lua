@@ -67,17 +67,18 @@ local function is_dead_letter_header(name)
   return false
 end
 
--- The headers that the event had. Ours stand in one block behind them, which begins with the last
--- of its first names: what the event itself had under such a name stays. Others are told by name.
-local function original_headers(headers, ours)
+--- The headers that the event had. Ours stand in one block behind them, which begins with the last
+--- one named `first`: what the event itself had under such a name stays. Without `first` they were
+--- written by others, and are told by name.
+function M.original_headers(headers, first)
   local from, out = #headers + 1, {}
   for i, header in ipairs(headers) do
-    if ours and header[1] == FIRST_OF_OURS then
+    if header[1] == first then
       from = i
     end
   end
   for i, header in ipairs(headers) do
-    if i < from and (ours or not is_dead_letter_header(header[1])) then
+    if i < from and (first or not is_dead_letter_header(header[1])) then
       out[#out + 1] = header
     end
   end
@@ -111,7 +112,7 @@ function M.read(record)
     topic = record.topic, partition = record.partition, offset = record.offset,
     id = record.parked and "parked:" .. record.parked
       or ("%s:%d:%d"):format(record.topic, record.partition, record.offset),
-    headers = original_headers(record.headers or {}, ours),
+    headers = M.original_headers(record.headers or {}, ours and FIRST_OF_OURS),
     original_topic = text(map, "kafka_dlt-original-topic", "kafka_original-topic"),
     original_partition = M.integer(spring(map, "original-partition")),
     original_offset = M.integer(spring(map, "original-offset")),

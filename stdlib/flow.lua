@@ -11,6 +11,7 @@ local json = require "sipeat.core.json"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
 local outbox = require "sipeat.core.outbox"
+local retry_topic = require "sipeat.retry_topic"
 local run = require "sipeat.flow_run"
 local sys = require "sipeat.core.sys"
 
@@ -20,6 +21,7 @@ local RETRY = opts.spec("sipeat.flow.retry", {
   attempts = { "integer", default = 5, min = 1, max = 1000 },
   backoff = { "string[]", default = { "200ms", "30s" } },
   budget = { "string|table" },
+  topics = { "string[]" },
 })
 
 -- What one attempt of an event may spend; what is over fails alone (docs/budgets.md).
@@ -182,6 +184,8 @@ function M.flow(options)
   local o = FLOW(options)
   check_transactional(o, 2)
   local from, from_ms = start_of(o.from, 2)
+  local topics = topics_of(o, 2)
+  local delays = retry_topic.delays(o, options.retry, 2)
   local key_header, key_of = key_mode(o.key, 2)
   local budget = o.budget or BUDGET {}
   local flow = {
@@ -195,13 +199,15 @@ function M.flow(options)
     transactional = o.transactional,
     on_dead = o.on_dead,
     logger = log.new(o.group),
+    retry_delays = delays,
   }
   if o.outbox then
     outbox.want()
   end
   local ok, message = pcall(core.register, {
     group = o.group,
-    topics = topics_of(o, 2),
+    topics = delays and retry_topic.topics(topics, delays, 2) or topics,
+    retries = delays ~= nil,
     from = from,
     from_ms = from_ms,
     instance = instance_of(o.instance, 2),
@@ -223,7 +229,7 @@ function M.flow(options)
     key_of = key_of,
     outbox = o.outbox,
     finish = run.finish,
-    start = not o.timeout and not o.transactional and run.starter(flow) or nil,
+    start = not o.timeout and not o.transactional and not delays and run.starter(flow) or nil,
     context = context.class(flow),
     dispatch = function(...)
       return run.dispatch(flow, ...)
@@ -231,6 +237,8 @@ function M.flow(options)
   })
   if not ok then
     error(message, 2)
+  elseif delays then
+    retry_topic.make(o.group, topics, delays)
   end
 end
 

@@ -5,9 +5,10 @@
 -- dispatch, once for each step of an event's way, and keeps the job in between:
 -- { flow, record, event, ctx, phase, attempt, ends, result, failure }. Phases: "work" (the handler
 -- is to run), "done" (it has succeeded; outputs are on their way), "dying" (it goes to the dead
--- letters), "dead" (it is there). Both answer true when the event is terminal, milliseconds when it
--- wants to be dispatched again after them (the event keeps its place among those of its key, but no
--- task), and false when it was stopped.
+-- letters), "dead" (it is there), "moving" and "moved" (as these two, to a retry topic). Both
+-- answer true when the event is terminal, milliseconds when it wants to be dispatched again after
+-- them (the event keeps its place among those of its key, but no task), and false when it was
+-- stopped.
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.flow_context"
 local core = require "sipeat.core.flow"
@@ -18,6 +19,7 @@ local guard = require "sipeat.guard"
 local letters = require "sipeat.deadletter_state"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
+local retry_topic = require "sipeat.retry_topic"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 local tasks = require "sipeat.core.task"
@@ -135,14 +137,19 @@ local function again(job, n, why)
   if guard.is_refusal(why) and task.monotonic_ms() - job.started_at_ms < REFUSED_FOR_MS then
     job.attempt, level = n - 1, "debug"
   end
-  logger[level](logger, ("attempt %d of %d failed, the next in %d ms: %s"):format(
-    n, plan.attempts, pause_ms, why.message
+  local later = ("in %d ms"):format(pause_ms)
+  logger[level](logger, ("attempt %d of %d failed, the next %s: %s"):format(
+    n, plan.attempts, job.flow.retry_delays and "from a retry topic" or later, why.message
   ), {
     group = job.flow.group,
     type = job.event.type,
     code = why.code,
     traceback = why.traceback,
   })
+  if job.flow.retry_delays then
+    job.phase, job.moving = "moving", why
+    return nil
+  end
   return pause_ms
 end
 
@@ -267,6 +274,38 @@ local function output_pause(job, why)
   return jitter(plan.pause(math.min(job.output_tries, LONGEST_PAUSE)))
 end
 
+-- The event did not get into its retry topic; answers as work does.
+local function move_failed(job, why)
+  local changed = retry_topic.refused(job, why.code)
+  job.phase, job.output_tries = "moving", (job.output_tries or 0) + 1
+  if changed then
+    return 1
+  elseif changed == false or REFUSED_FOR_GOOD[why.code]
+    or job.output_tries >= job.flow.plan.attempts then
+    local was = job.moving
+    local last = failure.new(("%s; and it cannot be retried later: %s"):format(
+      was.message, why.message
+    ), was.code, "permanent")
+    last.traceback = was.traceback
+    die(job, last)
+    return nil
+  end
+  return jitter(LETTER.pause(job.output_tries))
+end
+
+-- Sends the event to its retry topic, as one of its outputs; answers as work does.
+local function move(job)
+  local ok, why = retry_topic.move(job)
+  if ok then
+    retry_topic.count(job.flow.group)
+    job.phase, job.ends = "moved", nil
+    return nil
+  elseif why.kind == "cancelled" and job.ticket:stopped() then
+    return false
+  end
+  return move_failed(job, why)
+end
+
 -- Outputs that found no place while the handler ran. Answers as work does.
 local function send_rest(job)
   local rest = job.unsent
@@ -363,6 +402,8 @@ local function recover(job, trouble)
     return nil
   elseif job.phase == "dead" or job.phase == "dying" then
     return nil -- what failed beside it is told with the event's own failure
+  elseif job.phase == "moved" and has_failed(trouble, job.moved_at) then
+    return move_failed(job, trouble)
   elseif trouble.kind == "crash" then
     die(job, failure.new(trouble.message, trouble.code, "bug"))
     return nil
@@ -370,14 +411,29 @@ local function recover(job, trouble)
   return emit_again(job, trouble)
 end
 
+-- The job of a record of the flow: what comes from a retry topic is what it was, and goes on where
+-- it stood.
+local function job_of(flow, record)
+  local before
+  if flow.retry_delays then
+    record, before = retry_topic.original(record)
+  end
+  local job = M.job(record)
+  if before then
+    job.attempt, job.first_failed_ms = before.attempts, before.first_failed_ms
+  end
+  return job
+end
+
 -- What kept no job and has failed nevertheless: its handler has run once, and died or succeeded.
-local function revive(record, trouble)
+local function revive(flow, record, trouble)
   if trouble.was_read then
-    local job = M.job(record)
-    job.attempt, job.counted = 1, true
+    local job = job_of(flow, record)
+    job.attempt, job.counted = job.attempt + 1, true
     job.phase = trouble.kind == "output" and "done" or "work"
     return job
   end
+  record = flow.retry_delays and retry_topic.original(record) or record
   return { -- it may die of reading the record: it is not read again
     record = record,
     event = partial(record),
@@ -388,7 +444,7 @@ local function revive(record, trouble)
 end
 
 local function begin(flow, record, ticket, job, trouble)
-  job = job or trouble and revive(record, trouble) or M.job(record)
+  job = job or trouble and revive(flow, record, trouble) or job_of(flow, record)
   job.flow = flow -- to the end, whatever is loaded meanwhile
   job.started_at_ms = task.monotonic_ms()
   job.ctx = context.new(job, flow)
@@ -405,6 +461,12 @@ end
 local function conclude(job)
   if job.phase == "done" and job.unsent then
     local wait = send_rest(job)
+    if wait ~= nil then
+      return wait
+    end
+  end
+  if job.phase == "moving" then
+    local wait = move(job)
     if wait ~= nil then
       return wait
     end

@@ -204,6 +204,7 @@ local FLOW_GAUGES = {
   { "partitions", "Partitions held." },
   { "running", "Events being handled." },
   { "waiting", "Events taken whose turn has not come." },
+  { "later", "Of these: in retry topics, and not due." },
 }
 
 -- Numbers of a group: two flows may share one, with topics of their own.
@@ -260,6 +261,15 @@ local function outbox_metrics(page)
   end
 end
 
+local function retry_metrics(page)
+  local samples, moved = {}, require("sipeat.retry_topic").moved()
+  for i, group in ipairs(opts.names(moved)) do
+    samples[i] = { { group = group }, moved[group] }
+  end
+  local text = "Events that went to a retry topic."
+  page:family("sipeat_flow_moved", "counter", text, #samples > 0 and samples or nil)
+end
+
 local function discord_metrics(page)
   local stats = require("sipeat.discord").stats()
   page:family("sipeat_discord_queued", "gauge", "Notices that wait.", stats.queued)
@@ -286,6 +296,7 @@ local function metrics()
   local page = setmetatable({}, Page)
   host_metrics(page)
   flow_metrics(page)
+  retry_metrics(page)
   outbox_metrics(page)
   discord_metrics(page)
   letter_metrics(page)

@@ -2,8 +2,8 @@
  *
  * register{group, topics, from, from_ms, order, concurrency, max_events, max_bytes, instructions,
  * memory_bytes, slice_ms, deaths, hold_dead_ms, instance, transactional, batch_events, batch_ms,
- * key_header, outbox, start?, context?, dispatch, finish, key_of} throws when something is wrong.
- * start, dispatch and finish, and the functions emit and open: see flow_ticket_lua.c.
+ * key_header, outbox, retries, start?, context?, dispatch, finish, key_of} throws when something is
+ * wrong. start, dispatch and finish, and the functions emit and open: see flow_ticket_lua.c.
  * key_of(record)
  * -> text or nil, and what is to be kept. status() -> flows, ready. Loop thread. */
 #include "bind/flow_lua.h"
@@ -149,6 +149,8 @@ static int l_register(lua_State *L)
   spec.key_header = luaL_optstring(L, -1, NULL);
   lua_getfield(L, 1, "outbox");
   spec.outbox = lua_toboolean(L, -1);
+  lua_getfield(L, 1, "retries");
+  spec.retries = lua_toboolean(L, -1);
   lua_pushcfunction(L, ref_functions);
   lua_pushvalue(L, 1);
   lua_pushlightuserdata(L, &spec);
@@ -189,6 +191,7 @@ void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status)
   set_count(L, "partitions", status->partitions);
   set_count(L, "running", status->running);
   set_count(L, "waiting", status->waiting);
+  set_count(L, "later", status->later);
   set_count(L, "taken", status->taken);
   set_count(L, "finished", status->finished);
   set_count(L, "dead", status->dead);

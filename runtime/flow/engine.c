@@ -261,6 +261,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .partitions = flow->partition_count,
         .running = flow->running,
         .waiting = flow->taken_events - flow->running,
+        .later = flow->later_events,
         .taken = flow->taken,
         .finished = flow->finished,
         .dead = flow->dead,

@@ -33,6 +33,7 @@ struct sip_flow_spec {
   struct sip_limits limits; /* of one attempt */
   uint32_t deaths;          /* processes that may die while an event runs; 0: any number */
   bool outbox;              /* outputs go through the local disk */
+  bool retries;             /* some of the topics are retry topics: due.h */
   int start_ref;    /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
   int context_ref;  /* registry: metatable of what start gets beside the event */
   int dispatch_ref; /* registry: runs an event */
@@ -47,6 +48,7 @@ struct sip_flow_status {
   bool draining;
   bool outbox;                         /* its outputs do not wait for a broker */
   size_t partitions, running, waiting; /* waiting: taken and not running */
+  size_t later;                        /* of these: in retry topics, and not due */
   uint64_t taken, finished, dead;      /* finished counts the dead ones too */
   uint64_t unfinished;                 /* given back without an outcome: they come again */
   uint64_t redelivered;                /* dispatched again, for any reason */

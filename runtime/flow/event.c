@@ -5,6 +5,7 @@
  * (it keeps its lane, and no task), because an output was not written, or because its task died.
  * A task that was stopped leaves the event unfinished: it is not committed and comes again. */
 #include "core/log.h"
+#include "flow/due.h"
 #include "flow/flow.h"
 #include "flow/transaction.h"
 #include "vm/task.h"
@@ -99,6 +100,7 @@ static void event_leave(struct sip_event *event)
     sip_watermark_give_up(&event->partition->mark, &event->mark);
     flow->unfinished++;
   }
+  sip_due_forget(event);
   sip_list_remove(&event->ready);
   sip_list_remove(&event->all);
   flow->taken_events--;
@@ -530,7 +532,7 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
   flow->taken_bytes += record_bytes(record);
   flow->mean_bytes = (flow->mean_bytes * 7 + record_bytes(record)) / 8;
   sip_list_push(&flow->events, &event->all);
-  if (rc == 1) {
+  if (rc == 1 && !sip_due_hold(event)) {
     sip_list_push(&flow->runnable, &event->ready);
   }
   return 0;

@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "core/log.h"
+#include "flow/due.h"
 #include "flow/transaction.h"
 #include "vm/vm.h"
 
@@ -195,16 +196,27 @@ void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from)
 
 /* --- taking --- */
 
+/* What the bounds are for: what is held until it is due has one of its own (due.c). */
+static size_t flow_events(const struct sip_flow *flow)
+{
+  return flow->taken_events - flow->later_events;
+}
+
+static size_t flow_bytes(const struct sip_flow *flow)
+{
+  return flow->taken_bytes - flow->later_bytes;
+}
+
 static bool flow_is_full(const struct sip_flow *flow)
 {
-  return flow->taken_events >= flow->spec.max_events || flow->taken_bytes >= flow->spec.max_bytes;
+  return flow_events(flow) >= flow->spec.max_events || flow_bytes(flow) >= flow->spec.max_bytes;
 }
 
 /* How many records to take: no more than there is room for, the bytes by what came last. */
 static size_t batch_room(const struct sip_flow *flow)
 {
-  size_t events = flow->spec.max_events - flow->taken_events;
-  size_t bytes = flow->spec.max_bytes - flow->taken_bytes;
+  size_t events = flow->spec.max_events - flow_events(flow);
+  size_t bytes = flow->spec.max_bytes - flow_bytes(flow);
   size_t room = SIP_TAKE_BATCH;
 
   if (flow->held) {
@@ -273,8 +285,8 @@ static void flow_on_readable(void *owner)
 static void flow_make_room(struct sip_flow *flow)
 {
   if (flow->full_since_ms == 0 || flow->state != SIP_SOURCE_OPEN ||
-      flow->taken_events > flow->spec.max_events / 2 ||
-      flow->taken_bytes > flow->spec.max_bytes / 2) {
+      flow_events(flow) > flow->spec.max_events / 2 ||
+      flow_bytes(flow) > flow->spec.max_bytes / 2) {
     return;
   }
   flow->full_since_ms = 0;
@@ -503,6 +515,7 @@ static void flow_on_timer(uv_timer_t *timer)
   uint64_t now = sip_flow_now_ms(flow);
 
   flow_wake_delayed(flow, now);
+  sip_due_wake(flow, now);
   if (flow->full_since_ms != 0 && !flow->held && flow->state == SIP_SOURCE_OPEN &&
       now - flow->full_since_ms >= HOLD_AFTER_MS) {
     sip_flow_hold(flow, true);
@@ -563,6 +576,7 @@ void sip_flow_set_timer(struct sip_flow *flow)
   earliest(&at, flow->leave_by_ms);
   earliest(&at, flow->commit_at_ms);
   earliest(&at, sip_transaction_due_ms(flow));
+  earliest(&at, sip_due_next_ms(flow));
   if (flow->drain_by_ms != 0) {
     earliest(&at, flow->drain_by_ms > now ? flow->drain_by_ms : now + KILL_AGAIN_MS);
   }

@@ -37,13 +37,17 @@ struct sip_flow_partition {
   bool unstored;   /* something finished since the source was told */
   struct sip_deaths *deaths; /* borrowed from the engine, with the next two; NULL: not asked yet */
   uint32_t slot;
-  bool suspicious; /* an event of it ran when a process died */
+  bool suspicious;       /* an event of it ran when a process died */
+  uint64_t delay_ms;     /* of a retry topic, or 0 */
+  struct sip_list later; /* events of a retry topic that are not due, the first one first */
+  size_t later_events, later_bytes;
 };
 
 /* Why a partition is paused: it goes on when none is left. */
 enum sip_pause {
   SIP_PAUSE_FULL = 1,    /* the flow is full */
   SIP_PAUSE_CRAMMED = 2, /* what is finished beyond its watermark does not fit into a commit */
+  SIP_PAUSE_DUE = 4,     /* enough that is not due waits */
 };
 
 /* Why an event is dispatched again, besides a retry that the script asked for. */
@@ -109,6 +113,7 @@ struct sip_event {
   bool was_alone;          /* once is enough */
   int64_t held_after;      /* with SIP_TROUBLE_HELD: the offset of the dead letter before it */
   bool is_delayed;
+  bool is_later;     /* in its partition's later ones */
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
   uint64_t due_ms;   /* when it is delayed */
 };
@@ -137,6 +142,7 @@ struct sip_flow {
   struct sip_record batch[SIP_TAKE_BATCH]; /* taken and, for want of memory, not accepted yet */
   size_t batch_at, batch_count;
   size_t partition_count, running, taken_events, taken_bytes;
+  size_t later_events, later_bytes;  /* of these: in retry topics, and not due */
   size_t mean_bytes;                 /* of the last records, roughly */
   uv_timer_t timer;                  /* one for everything below; open while the flow lives */
   uint64_t full_since_ms;            /* 0: there is room */

@@ -5,6 +5,7 @@
  * until its last event has ended, and stores nothing: when it comes back it is another one. */
 #include "core/log.h"
 #include "flow/deaths.h"
+#include "flow/due.h"
 #include "flow/flow.h"
 
 #include <stdlib.h>
@@ -77,6 +78,8 @@ static struct sip_flow_partition *partition_new(const struct sip_partition *name
   partition->started = -1;
   partition->end = -1;
   partition->log = partition_log(name);
+  partition->delay_ms = sip_due_delay_ms(name->topic);
+  sip_list_init(&partition->later);
   sip_watermark_init(&partition->mark);
   return partition;
 }

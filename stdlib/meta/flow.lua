@@ -11,6 +11,7 @@ local M = {}
 ---@field attempts? integer in all, the first one included; default 5
 ---@field backoff? string[] first and longest pause; doubles in between; default { "200ms", "30s" }
 ---@field budget? string|sipeat.RetryBudgetOptions a retry budget, by name or declared here
+---@field topics? string[] delays, as { "10s", "1m" }: retried later, from topics of their own
 
 ---@class sipeat.flow.BudgetOptions
 ---@field instructions? integer of the VM, in one attempt; default 50000000
@@ -110,6 +111,7 @@ function M.flow(options) end
 ---@field partitions integer
 ---@field running integer
 ---@field waiting integer
+---@field later integer of these: in retry topics, and not due
 ---@field taken integer
 ---@field finished integer done or dead
 ---@field dead integer
