@@ -522,18 +522,27 @@ end
 --- The function that the engine calls for the first attempt of each event of a flow without a time
 --- limit. What ends well at once leaves nothing behind; the rest goes on as dispatch does.
 function M.starter(flow)
+  local plan, routes, is_plain = flow.plan, flow.routes, context.is_plain
   return function(ticket, event, ctx)
     if not event then -- of a rare shape, or broken
       local record, object = core.open(ticket)
       return M.dispatch(flow, record, object)
     end
-    attempt.held(flow.plan, 1) -- never the first one
-    local ok, first, second, third = xpcall(handle, failure.caught, flow, event, ctx)
-    if ok and first == nil and second == nil and context.is_plain(ctx) then
+    if plan.budget then
+      attempt.held(plan, 1) -- never the first one
+    end
+    local route = routes[event.type]
+    local ok, first, second, third
+    if route and not route.definition then
+      ok, first, second, third = xpcall(route.handler, failure.caught, event, ctx)
+    else
+      ok, first, second, third = xpcall(handle, failure.caught, flow, event, ctx)
+    end
+    if ok and first == nil and second == nil and is_plain(ctx) then
       return true
     end
     local good, result = failure.sort_out(ok, first, second, third)
-    if good and context.is_plain(ctx) then
+    if good and is_plain(ctx) then
       return true
     end
     local job = context.job(ctx)

@@ -192,6 +192,56 @@ static void an_unknown_partition_is_reported(void)
   fixture_deinit(&fixture);
 }
 
+struct lost_report {
+  const struct sip_port *port;
+  size_t count;
+};
+
+static void on_lost(void *arg, int status, int32_t partition, int64_t offset,
+                    const struct sip_err *err)
+{
+  struct lost_report *report = arg;
+  const struct sip_output *lost = report->port->producer.ops->lost(report->port->producer.driver);
+
+  (void)partition;
+  (void)offset;
+  (void)err;
+  CHECK(status < 0 && lost != NULL);
+  CHECK_STR(lost->topic, "t");
+  CHECK(lost->key.len == 1 && lost->key.data[0] == 'k');
+  CHECK(lost->value.len == 2 && memcmp(lost->value.data, "v\0", 2) == 0);
+  CHECK_INT(lost->header_count, 2);
+  CHECK_STR(lost->headers[0].name, "a");
+  CHECK(lost->headers[0].value.len == 1 && lost->headers[0].value.data[0] == 'b');
+  CHECK(lost->headers[1].value.data == NULL);
+  report->count++;
+}
+
+static void what_was_not_written_is_known_while_it_is_reported(void)
+{
+  const struct sip_header headers[] = { { "a", { "b", 1 } }, { "n", { NULL, 0 } } };
+  struct sip_output output = { .topic = "t",
+                               .key = text("k"),
+                               .value = { "v\0", 2 },
+                               .headers = headers,
+                               .header_count = 2,
+                               .partition = 99 };
+  struct lost_report report = { 0 };
+  struct fixture fixture;
+
+  fixture_init(&fixture, NULL);
+  fixture_engine(&fixture);
+  report.port = sip_kafka_port(fixture.kafka);
+  for (int i = 0; i < 2; i++) {
+    CHECK_INT(report.port->producer.ops->send(report.port->producer.driver, &output, on_lost,
+                                              &report, NULL),
+              0);
+  }
+  fixture_wait(&fixture, &report.count, 2, 10000);
+  CHECK(report.port->producer.ops->lost(report.port->producer.driver) == NULL);
+  fixture_deinit(&fixture);
+}
+
 /* OUT_OF_ORDER_SEQUENCE_NUMBER desynchronises an idempotent client for good (librdkafka's
  * INTRODUCTION.md). */
 static void after_a_fatal_error_the_next_record_gets_a_new_client(void)
@@ -231,5 +281,6 @@ int main(void)
   closing_reports_what_no_broker_took();
   closing_delivers_what_was_taken();
   an_unknown_partition_is_reported();
+  what_was_not_written_is_known_while_it_is_reported();
   return 0;
 }
