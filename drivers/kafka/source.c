@@ -16,6 +16,7 @@
 
 enum {
   SOURCE_READY_MAX = 1024,
+  SOURCE_READY_BYTES = 16 << 20,
   SOURCE_EVENTS_PER_TURN = 2048,
   SOURCE_TICK_MS = 1000,
   SOURCE_CLOSE_MS =
@@ -103,6 +104,7 @@ void sip_source_drop_ready(struct sip_source *source, const rd_kafka_topic_parti
                                            rd_kafka_topic_name(record->message->rkt),
                                            record->message->partition) != NULL) {
       source->ready_count--;
+      source->ready_bytes -= record->message->len + record->message->key_len;
       source_drop(record);
     } else {
       sip_list_push(&keep, node);
@@ -166,6 +168,7 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
   sip_list_init(&record->node);
   sip_list_push(&source->ready, &record->node);
   source->ready_count++;
+  source->ready_bytes += message->len + message->key_len;
   source->outstanding++;
 }
 
@@ -191,12 +194,17 @@ static void source_on_event(struct sip_source *source, rd_kafka_event_t *event)
   rd_kafka_event_destroy(event);
 }
 
+static bool source_has_enough(const struct sip_source *source)
+{
+  return source->ready_count >= source->ready_max || source->ready_bytes >= source->ready_bytes_max;
+}
+
 static void source_poll(struct sip_source *source)
 {
   size_t before = source->ready_count;
   int count = 0;
 
-  while (!source->closing && source->ready_count < SOURCE_READY_MAX) {
+  while (!source->closing && !source_has_enough(source)) {
     rd_kafka_event_t *event;
 
     if (source->spare == NULL) {
@@ -317,6 +325,8 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
   }
   sip_list_init(&source->node);
   sip_list_init(&source->ready);
+  source->ready_max = SOURCE_READY_MAX;
+  source->ready_bytes_max = SOURCE_READY_BYTES;
   source->owned = rd_kafka_topic_partition_list_new(8);
   source->ends = rd_kafka_topic_partition_list_new(8);
   source->known = rd_kafka_topic_partition_list_new(8);
@@ -403,6 +413,12 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
     sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, source_discard);
     return sip_err_set(err, UV_ENOMEM, "group %s: out of memory", spec->group);
   }
+  if (spec->ahead_events > 0 && spec->ahead_events < SOURCE_READY_MAX) {
+    source->ready_max = spec->ahead_events;
+  }
+  if (spec->ahead_bytes > 0) {
+    source->ready_bytes_max = spec->ahead_bytes;
+  }
   source->start_at = spec->start_at;
   source->start_ms = spec->start_ms;
   source->transactional = spec->transactional;
@@ -418,7 +434,7 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
 
 static size_t source_take(struct sip_source *source, struct sip_record *records, size_t max)
 {
-  bool full = source->ready_count >= SOURCE_READY_MAX;
+  bool full = source_has_enough(source);
   size_t count = 0;
 
   while (count < max && !sip_list_empty(&source->ready)) {
@@ -429,6 +445,7 @@ static size_t source_take(struct sip_source *source, struct sip_record *records,
     rd_kafka_timestamp_type_t type;
 
     source->ready_count--;
+    source->ready_bytes -= message->len + message->key_len;
     record->topic = rd_kafka_topic_name(message->rkt);
     record->partition = message->partition;
     record->offset = message->offset;

@@ -35,7 +35,8 @@ struct sip_source {
   int64_t start_ms;
 
   struct sip_list ready; /* struct source_record: polled, not yet taken */
-  size_t ready_count;
+  size_t ready_count, ready_bytes;
+  size_t ready_max, ready_bytes_max; /* polling stops there */
   size_t outstanding; /* records that exist, ready ones included; the client cannot end before they
                          are gone */
   struct source_record

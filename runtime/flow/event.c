@@ -105,6 +105,7 @@ static void event_leave(struct sip_event *event)
   sip_list_remove(&event->all);
   flow->taken_events--;
   flow->taken_bytes -= record_bytes(&event->record);
+  event->partition->bytes -= record_bytes(&event->record);
   sip_flow_ops(flow)->release(&event->record);
   event->partition->events--;
   sip_flow_partition_unref(event->partition);
@@ -530,6 +531,7 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
   flow->taken++;
   flow->taken_events++;
   flow->taken_bytes += record_bytes(record);
+  partition->bytes += record_bytes(record);
   flow->mean_bytes = (flow->mean_bytes * 7 + record_bytes(record)) / 8;
   sip_list_push(&flow->events, &event->all);
   if (rc == 1 && !sip_due_hold(event)) {

@@ -88,6 +88,8 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
   flow->spec = *spec;
   flow->spec.key_header = NULL;
   flow->spec.source.instance = NULL;
+  flow->spec.source.ahead_events = sip_flow_ahead_of(spec->max_events);
+  flow->spec.source.ahead_bytes = sip_flow_ahead_of(spec->max_bytes);
   sip_list_init(&flow->link);
   sip_list_init(&flow->partitions);
   sip_list_init(&flow->leaving);
@@ -196,27 +198,10 @@ void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from)
 
 /* --- taking --- */
 
-/* What the bounds are for: what is held until it is due has one of its own (due.c). */
-static size_t flow_events(const struct sip_flow *flow)
-{
-  return flow->taken_events - flow->later_events;
-}
-
-static size_t flow_bytes(const struct sip_flow *flow)
-{
-  return flow->taken_bytes - flow->later_bytes;
-}
-
-static bool flow_is_full(const struct sip_flow *flow)
-{
-  return flow_events(flow) >= flow->spec.max_events || flow_bytes(flow) >= flow->spec.max_bytes;
-}
-
 /* How many records to take: no more than there is room for, the bytes by what came last. */
 static size_t batch_room(const struct sip_flow *flow)
 {
-  size_t events = flow->spec.max_events - flow_events(flow);
-  size_t bytes = flow->spec.max_bytes - flow_bytes(flow);
+  size_t events = sip_flow_free_events(flow), bytes = sip_flow_free_bytes(flow);
   size_t room = SIP_TAKE_BATCH;
 
   if (flow->held) {
@@ -224,6 +209,10 @@ static size_t batch_room(const struct sip_flow *flow)
   }
   if (events < room) {
     room = events;
+  }
+  if (sip_flow_ahead_of(flow->spec.max_events) <
+      room) { /* they are taken, whoever they crowd out */
+    room = sip_flow_ahead_of(flow->spec.max_events);
   }
   if (bytes / (flow->mean_bytes + 1) < room) {
     room = bytes / (flow->mean_bytes + 1) + 1;
@@ -253,7 +242,7 @@ static bool batch_fill(struct sip_flow *flow)
  * before, and the source stops polling unless somebody takes. */
 static void flow_take(struct sip_flow *flow)
 {
-  while (flow->state == SIP_SOURCE_OPEN && (flow->held || !flow_is_full(flow))) {
+  while (flow->state == SIP_SOURCE_OPEN && (flow->held || !sip_flow_is_full(flow))) {
     if (!batch_fill(flow)) {
       return;
     }
@@ -284,9 +273,7 @@ static void flow_on_readable(void *owner)
 
 static void flow_make_room(struct sip_flow *flow)
 {
-  if (flow->full_since_ms == 0 || flow->state != SIP_SOURCE_OPEN ||
-      flow_events(flow) > flow->spec.max_events / 2 ||
-      flow_bytes(flow) > flow->spec.max_bytes / 2) {
+  if (flow->full_since_ms == 0 || flow->state != SIP_SOURCE_OPEN || !sip_flow_has_room(flow)) {
     return;
   }
   flow->full_since_ms = 0;
@@ -359,6 +346,8 @@ static void flow_on_closed(void *owner)
   flow->held = false;
   flow->full_since_ms = 0;
   flow->commit_at_ms = 0;
+  flow->look_at_ms = 0;
+  flow->crowded = 0;
   flow->unstored = 0;
   sip_flow_forget_partitions(flow);
   flow_look_at_closed(flow);
@@ -518,7 +507,11 @@ static void flow_on_timer(uv_timer_t *timer)
   sip_due_wake(flow, now);
   if (flow->full_since_ms != 0 && !flow->held && flow->state == SIP_SOURCE_OPEN &&
       now - flow->full_since_ms >= HOLD_AFTER_MS) {
-    sip_flow_hold(flow, true);
+    if (sip_flow_pause_crowding(flow)) {
+      flow->full_since_ms = 0;
+    } else {
+      sip_flow_hold(flow, true);
+    }
     flow_take(flow);
   }
   if (is_due(&flow->retry_take_at_ms, now)) {
@@ -526,6 +519,9 @@ static void flow_on_timer(uv_timer_t *timer)
   }
   if (is_due(&flow->pump_at_ms, now)) {
     sip_flow_pump(flow);
+  }
+  if (is_due(&flow->look_at_ms, now)) {
+    sip_flow_look_at_crowding(flow);
   }
   if (is_due(&flow->commit_at_ms, now)) {
     sip_flow_commit(flow);
@@ -575,6 +571,7 @@ void sip_flow_set_timer(struct sip_flow *flow)
   earliest(&at, flow->reopen_at_ms);
   earliest(&at, flow->leave_by_ms);
   earliest(&at, flow->commit_at_ms);
+  earliest(&at, flow->look_at_ms);
   earliest(&at, sip_transaction_due_ms(flow));
   earliest(&at, sip_due_next_ms(flow));
   if (flow->drain_by_ms != 0) {

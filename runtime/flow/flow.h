@@ -32,6 +32,7 @@ struct sip_flow_partition {
   int64_t started;        /* the highest offset that was ever started, or -1 */
   int64_t batch_end;      /* of a transaction: the first offset behind its batch, or 0 */
   int64_t end;     /* nothing lay below it that was not taken, when the source said so; or -1 */
+  size_t bytes;    /* of those events */
   size_t events;   /* taken and not freed: the last one frees a partition that is gone */
   unsigned paused; /* reasons: enum sip_pause */
   bool unstored;   /* something finished since the source was told */
@@ -46,6 +47,7 @@ struct sip_flow_partition {
 /* Why a partition is paused: it goes on when none is left. */
 enum sip_pause {
   SIP_PAUSE_FULL = 1,    /* the flow is full */
+  SIP_PAUSE_CROWDS = 4,  /* it holds what the others need */
   SIP_PAUSE_CRAMMED = 2, /* what is finished beyond its watermark does not fit into a commit */
   SIP_PAUSE_DUE = 4,     /* enough that is not due waits */
 };
@@ -148,6 +150,8 @@ struct sip_flow {
   uint64_t full_since_ms;            /* 0: there is room */
   uint64_t drain_by_ms, leave_by_ms; /* 0: no such limit runs */
   uint64_t fail_at_ms, reopen_at_ms, retry_take_at_ms, pump_at_ms; /* 0: not wanted */
+  size_t crowded;                         /* partitions that are paused alone */
+  uint64_t look_at_ms;                    /* at them; 0: there are none */
   uint64_t commit_at_ms, committed_at_ms; /* 0: nothing to commit; the last time */
   size_t unstored;                        /* events finished since then */
   struct sip_ranges beyond;               /* kept between commits for its memory */
@@ -226,6 +230,27 @@ void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partitio
 
 /** The source is gone, and with it all partitions. */
 void sip_flow_forget_partitions(struct sip_flow *flow);
+
+/* --- share.c --- */
+
+/** How much of a limit the source may have polled ahead. */
+size_t sip_flow_ahead_of(size_t limit);
+
+/** What may still be taken. */
+size_t sip_flow_free_events(const struct sip_flow *flow);
+size_t sip_flow_free_bytes(const struct sip_flow *flow);
+
+/** Nothing more may be taken: it holds all it may, or the partition of the last record does. */
+bool sip_flow_is_full(const struct sip_flow *flow);
+
+/** After it was full: whether to go on, which is at half of what it may hold. */
+bool sip_flow_has_room(const struct sip_flow *flow);
+
+/** Pauses partitions that crowd the others out. @return whether there were any */
+bool sip_flow_pause_crowding(struct sip_flow *flow);
+
+/** Lets those go on that do no longer. */
+void sip_flow_look_at_crowding(struct sip_flow *flow);
 
 /* --- commit.c --- */
 

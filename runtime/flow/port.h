@@ -50,11 +50,13 @@ struct sip_source_spec {
   const char *group;
   const char *const *topics; /* names, or patterns that begin with ^ */
   size_t topic_count;
-  enum sip_start_at start_at; /* for partitions of which the group has no offset */
-  int64_t start_ms;           /* with SIP_START_TIME: ms since 1970-01-01 UTC */
-  const char *instance;       /* static membership: who this member is across restarts; NULL: as the
-                                 settings say, mostly nobody */
-  bool transactional;         /* `store` does nothing: offsets go with a transaction */
+  enum sip_start_at start_at;       /* for partitions of which the group has no offset */
+  int64_t start_ms;                 /* with SIP_START_TIME: ms since 1970-01-01 UTC */
+  size_t ahead_events, ahead_bytes; /* what it may have polled and the owner not taken; 0: as the
+                                       driver likes */
+  const char *instance; /* static membership: who this member is across restarts; NULL: as the
+                           settings say, mostly nobody */
+  bool transactional;   /* `store` does nothing: offsets go with a transaction */
 };
 
 /* What the source tells its owner. */

@@ -314,6 +314,31 @@ static void a_full_flow_pauses_and_resumes(void)
   end();
 }
 
+static int others_stored(void)
+{
+  return fake.stored[1] == 10 + fake.limit && fake.stored[2] == 10 + fake.limit;
+}
+
+static void a_stuck_partition_leaves_room_for_the_others(void)
+{
+  (void)begin(HEAD "shared.open = 0\n"
+                   "register{ group='g', topics={'events'}, order='partition', max_events=40,\n"
+                   "concurrency=4, dispatch=function(r)\n"
+                   "  while r.partition == 0 and shared.open == 0 do task.sleep('5ms') end\n"
+                   "  shared.runs = shared.runs + 1 return true end }",
+              200);
+  run_until(others_stored);
+  CHECK(fake.paused[0]);
+  CHECK_INT(fake.paused[1] + fake.paused[2], 0);
+  CHECK_INT(global("runs"), 400);
+  CHECK(fake.most_out <= 40);
+  lua_pushinteger(sip_vm_state(vm), 1);
+  lua_setglobal(sip_vm_state(vm), "open");
+  run_until(all_stored);
+  CHECK_INT(global("runs"), 600);
+  end();
+}
+
 static int opened_again(void)
 {
   return fake.opened == 2;
@@ -475,6 +500,7 @@ int main(int argc, char **argv)
   order_by_partition_or_none();
   a_stopped_task_leaves_its_event();
   a_full_flow_pauses_and_resumes();
+  a_stuck_partition_leaves_room_for_the_others();
   a_source_that_cannot_go_on_is_opened_again();
   a_reload_swaps_the_functions_and_keeps_the_source();
   a_reload_that_cannot_open_changes_nothing();
