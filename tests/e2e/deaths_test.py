@@ -1,6 +1,7 @@
 """An event that takes the process with it: recognised at the next start, run alone, and in the end a dead letter."""
 
 import json
+import os
 import pathlib
 import signal
 
@@ -8,7 +9,7 @@ from support import harness, kcat
 from support.harness import wait_for
 from support.kafka import Kafka
 
-EVENTS = 300
+EVENTS = 30000 if os.environ.get("SIPEAT_SOAK") else 300
 POISON = 37
 SCRIPT = """
 local sipeat = require "sipeat"

@@ -1,13 +1,14 @@
 """`--workers N`: each has consumers of its own; they are loaded, drained and counted as one program."""
 
 import json
+import os
 import re
 
 from support import harness, kcat
 from support.harness import get, save, wait_for
 from support.kafka import Kafka
 
-EVENTS = 2000
+EVENTS = 50000 if os.environ.get("SIPEAT_SOAK") else 2000
 SCRIPT = """
 local sipeat = require "sipeat"
 VERSION = %d
