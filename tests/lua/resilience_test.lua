@@ -261,7 +261,7 @@ t.test("beyond its queue or its wait a call is refused at once, and told when to
 end)
 
 t.test("a waiting call that is stopped gives its turn to the next one", function()
-  local f = sipeat.rate_limit { name = "r4", rate = "20/s", burst = 1 }(function(i)
+  local f = sipeat.rate_limit { name = "r4", rate = "4/s", burst = 1 }(function(i)
     return i
   end)
   f(0)
@@ -271,7 +271,7 @@ t.test("a waiting call that is stopped gives its turn to the next one", function
   t.eq(select(3, tasks[1]:join()), "ECANCELED")
   local from = sys.monotonic_ms()
   t.eq(tasks[2]:join(), 2)
-  t.ok(sys.monotonic_ms() - from < 90, "the turn of the stopped one was lost")
+  t.ok(sys.monotonic_ms() - from < 450, "the turn of the stopped one was lost")
   t.eq(tasks[3]:join(), 3)
   t.eq(status_of(sipeat.rate_limit, "r4").waiting, 0)
 end)
@@ -341,7 +341,7 @@ t.test("retries stay below their share while the service is down, and none is lo
         end
         return nil, "down", "ETIMEDOUT"
       end)
-    local waiting, seconds = {}, SOAK and 3600 or 120
+    local waiting, seconds = {}, SOAK and 600 or 120
     for second = 1, seconds do
       for _ = 1, 100 do
         f(nil, { attempt = 1 })
@@ -355,6 +355,9 @@ t.test("retries stay below their share while the service is down, and none is lo
         end
       end
       clock.ms = clock.ms + 1000
+      if second % 10 == 0 then
+        task.sleep "1ms" -- the budget of a script that does not wait is real time
+      end
       t.ok(retries <= 0.1 * first + 0.1 * (second + 10), ("%d of %d"):format(retries, first))
     end
     local status = status_of(sipeat.retry_budget, "q1")
