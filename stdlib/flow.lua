@@ -229,7 +229,7 @@ function M.flow(options)
     key_of = key_of,
     outbox = o.outbox,
     finish = run.finish,
-    start = not o.timeout and not o.transactional and not delays and run.starter(flow) or nil,
+    start = not o.timeout and not delays and run.starter(flow) or nil,
     context = context.class(flow),
     dispatch = function(...)
       return run.dispatch(flow, ...)

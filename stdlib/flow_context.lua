@@ -11,6 +11,7 @@ local M = {}
 -- Keys in a ctx that are no field of a script's.
 local JOB <const> = "(job)" -- what the flow knows of the event, once it has to know anything
 local TICKET <const> = "(ticket)" -- the number of the event, as long as there is no job
+local UNSENT <const> = "(unsent)" -- of a transactional flow, as long as there is no job
 local EVENT <const> = "(event)"
 
 local METHODS = {}
@@ -58,7 +59,8 @@ function M.job(ctx)
       flow = flow, record = record, event = ctx[EVENT], ctx = ctx, ticket = ticket,
       phase = "work", attempt = 1, counted = true, started_at_ms = started_at_ms,
     }
-    ctx[JOB], ctx[TICKET] = job, nil
+    job.unsent = rawget(ctx, UNSENT)
+    ctx[JOB], ctx[TICKET], ctx[UNSENT] = job, nil, nil
     ctx.attempt, ctx.final = 1, flow.plan.attempts <= 1
     ticket:keep(job)
   end
@@ -83,6 +85,11 @@ local function send(ctx, level, topic, key, value, headers)
     return true
   elseif job and job.flow.transactional then -- an attempt that fails leaves nothing behind
     job.unsent = { { topic, key, value, headers } }
+    return true
+  elseif ticket and getmetatable(ctx).flow.transactional then -- likewise
+    local rest = rawget(ctx, UNSENT) or {}
+    rest[#rest + 1] = { topic, key, value, headers }
+    ctx[UNSENT] = rest
     return true
   end
   local ok, message, code
@@ -201,6 +208,11 @@ end
 
 --- The metatable of a flow's contexts, for the engine.
 M.class = class
+
+--- What a handler of a transactional flow has emitted, if it has no job.
+function M.unsent(ctx)
+  return rawget(ctx, UNSENT)
+end
 
 --- Has nothing asked for the job of this ctx yet?
 function M.is_plain(ctx)

@@ -491,11 +491,21 @@ local function hold_back(flow, record, ticket, job, trouble)
   return conclude(job)
 end
 
+-- The job of an event of which only its outputs were kept.
+local function job_of_outputs(record, outputs)
+  local job = M.job(record)
+  job.phase, job.attempt, job.counted, job.outputs = "done", 1, true, outputs
+  return job
+end
+
 --- See runtime/bind/flow_ticket_lua.c for what the engine gives and wants.
 function M.dispatch(flow, record, ticket, job, trouble)
   local wait
   if trouble and trouble.kind == "held" then
     return hold_back(flow, record, ticket, job, trouble)
+  end
+  if job and job[1] then
+    job = job_of_outputs(record, job)
   end
   if not job or not job.flow then
     job = begin(flow, record, ticket, job, trouble)
@@ -519,6 +529,26 @@ function M.dispatch(flow, record, ticket, job, trouble)
   return conclude(job)
 end
 
+-- A transactional flow's first attempt has succeeded without a job: its outputs leave now. They are
+-- kept, and nothing else, in case that the transaction is aborted.
+local function send_kept(ticket, ctx)
+  local outputs = context.unsent(ctx)
+  if not outputs then
+    return true
+  end
+  core.keep(ticket, outputs)
+  for i, output in ipairs(outputs) do
+    if not core.emit(ticket, output[1], output[2], output[3], output[4]) then
+      local job = context.job(ctx) -- which is kept instead, and tries again
+      job.phase = "done"
+      job.outputs = table.move(outputs, 1, i - 1, 1, {})
+      job.unsent = table.move(outputs, i, #outputs, 1, {})
+      return conclude(job)
+    end
+  end
+  return true
+end
+
 --- The function that the engine calls for the first attempt of each event of a flow without a time
 --- limit. What ends well at once leaves nothing behind; the rest goes on as dispatch does.
 function M.starter(flow)
@@ -539,11 +569,11 @@ function M.starter(flow)
       ok, first, second, third = xpcall(handle, failure.caught, flow, event, ctx)
     end
     if ok and first == nil and second == nil and is_plain(ctx) then
-      return true
+      return not flow.transactional or send_kept(ticket, ctx)
     end
     local good, result = failure.sort_out(ok, first, second, third)
     if good and is_plain(ctx) then
-      return true
+      return not flow.transactional or send_kept(ticket, ctx)
     end
     local job = context.job(ctx)
     local wait = judge(job, good, result)

@@ -340,7 +340,7 @@ static bool emit_plainly(lua_State *L)
   struct sip_output output = { .partition = -1 };
   struct sip_err err;
 
-  if (event == NULL) {
+  if (event == NULL || event->flow->transaction != NULL) { /* there it leaves after the handler */
     return false;
   }
   if (!lua_istable(L, VALUE)) {
@@ -452,9 +452,11 @@ static int l_open(lua_State *L)
 
 void sip_flow_ticket_functions(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "emit", l_emit }, { "open", l_open }, { "emitter", l_emitter }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "emit", l_emit },
+                                        { "open", l_open },
+                                        { "keep", l_keep },
+                                        { "emitter", l_emitter },
+                                        { NULL, NULL } };
 
   luaL_setfuncs(L, functions, 0);
 }
@@ -506,8 +508,9 @@ static int push_event(lua_State *L, void *arg)
 {
   struct sip_event *event = arg;
 
-  if (event->kept_ref == LUA_NOREF) {
-    push_record(L, sip_flow_ops(event->flow), &event->record);
+  if (event->kept_ref == LUA_NOREF ||
+      (event->flow->transaction != NULL && event->trouble != SIP_NO_TROUBLE)) {
+    push_record(L, sip_flow_ops(event->flow), &event->record); /* it may be its outputs only */
   } else {
     lua_pushnil(L);
   }
