@@ -15,9 +15,9 @@ from support.harness import wait_for
 from support.kafka import Kafka
 
 SOAK = os.environ.get("SIPEAT_SOAK") == "1"
-EVENTS = 100_000 if SOAK else 3000
-KILLS = 100 if SOAK else 4
-VISITS = 30 if SOAK else 2
+EVENTS = 100_000 if SOAK else 2000
+KILLS = 100 if SOAK else 3
+VISITS = 30 if SOAK else 1
 OUTAGES = 10 if SOAK else 1
 FREEZES = 10 if SOAK else 1
 PARTITIONS, KEYS = 4, 101
