@@ -68,6 +68,10 @@ t.test("what is declared wrongly throws at the script's line", function()
   t.fails(sipeat.flow, "transactional and outbox exclude each other", {
     topic = "a", group = "g", on = on, transactional = true, outbox = true,
   })
+  t.fails(sipeat.flow, "transactional and retry.topics exclude each other", {
+    topic = "a", group = "g", on = on, transactional = true, order = "none",
+    retry = { topics = { "10s" } },
+  })
   t.fails(sipeat.flow, 'transactional and after_dead = "hold" exclude each other', {
     topic = "a", group = "g", on = on, transactional = true, after_dead = "hold",
   })
