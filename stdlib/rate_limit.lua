@@ -17,7 +17,7 @@ local RATE_LIMIT = opts.spec("sipeat.rate_limit", {
 
 -- What tokens may pile up to while somebody waits: timers are late by a turn of the loop, and what
 -- they were late by must not be lost.
-local LATE_MS = 20
+local LATE_MS = 100
 local BURST_MS = 50 -- without `burst`: what comes in so long
 
 --- Calls per millisecond of "100/s", "5/m" or "10/500ms"; or nil, message, "EINVAL".
