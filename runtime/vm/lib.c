@@ -4,7 +4,8 @@
  * Left out: io, dofile, loadfile, package, most of os and debug, string.dump, binary chunks.
  * Changed: setmetatable refuses __gc (no budget holds there) and, as all that look behind
  * metatables do, knows of lazy tables (lazy.c); xpcall does not run its handler on a stop (nor does
- * it there); coroutine.resume, close and wrap tell the watchdog what runs. */
+ * it there); coroutine.resume, close and wrap tell the watchdog what runs; debug.traceback costs
+ * little on a stack that has overflowed (traceback.c). */
 #include "vm/embed.h"
 #include "vm/lazy.h"
 #include "vm/script_files.h"
@@ -205,6 +206,10 @@ void sip_open_libraries(lua_State *L)
   }
   keep_only(L, LUA_OSLIBNAME, os_names);
   keep_only(L, LUA_DBLIBNAME, debug_names);
+  lua_getglobal(L, LUA_DBLIBNAME);
+  lua_pushcfunction(L, sip_debug_traceback);
+  lua_setfield(L, -2, "traceback");
+  lua_pop(L, 1);
   change_coroutine(L);
   lua_getglobal(L, LUA_STRLIBNAME);
   lua_pushnil(L);

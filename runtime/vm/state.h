@@ -53,4 +53,8 @@ void sip_open_libraries(lua_State *L);
 /** `require` for compiled-in modules, and with upvalue 1 a generation's table, also for files. */
 int sip_require(lua_State *L);
 
+/** luaL_traceback at a bounded cost, however deep the stack is. Throws. */
+void sip_traceback(lua_State *L, lua_State *of, const char *message, int level);
+int sip_debug_traceback(lua_State *L);
+
 #endif

@@ -398,7 +398,7 @@ static int task_describe_error(lua_State *L)
   lua_xmove(task->L, L, 1);
   message = luaL_tolstring(L, -1, NULL);
   if (strstr(message, "\nstack traceback:") == NULL) {
-    luaL_traceback(L, task->L, message, 0);
+    sip_traceback(L, task->L, message, 0);
   }
   return 1;
 }

@@ -244,7 +244,7 @@ static int vm_traceback(lua_State *L)
 {
   const char *message = luaL_tolstring(L, 1, NULL);
 
-  luaL_traceback(L, L, message, 1);
+  sip_traceback(L, L, message, 1);
   return 1;
 }
 

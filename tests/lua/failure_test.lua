@@ -68,6 +68,21 @@ t.test("a traceback leads to the line that raised", function()
   t.has(why.traceback, "failure_test.lua:" .. debug.getinfo(1, "l").currentline - 2)
 end)
 
+t.test("the traceback of a stack that has overflowed is made without walking it", function()
+  local line = debug.getinfo(1, "l").currentline + 2
+  local function fall()
+    return 1 + fall()
+  end
+  local _, why = failure.catch(fall)
+  t.has(why.traceback, "stack overflow\nstack traceback:\n")
+  t.has(why.traceback, ("failure_test.lua:%d: in upvalue 'fall'"):format(line))
+  t.has(why.traceback, "levels and more below")
+  local _, lines = why.traceback:gsub("\n", "")
+  t.ok(lines < 30, lines)
+  t.eq(debug.traceback(5), 5)
+  t.eq(debug.traceback(), debug.traceback(nil, 1))
+end)
+
 t.test("only what certainly did not happen is proven absent", function()
   for _, case in ipairs {
     { failure.permanent "declined", true },
