@@ -24,6 +24,7 @@ enum {
   GRACE_STEP = 10000,   /* instructions that unwinding gets before it is stopped again */
   GRACE_STOPS = 64,     /* how often it gets them */
   FORCE_AFTER_MS = 250, /* time over the limit after which it gets no more */
+  FROZEN_MS = 1000,     /* what a tick counts at most: if it took longer, nothing ran meanwhile */
   TELL_TICKS = 20,      /* what a slice that is stuck gets to say where */
   ALL_MASKS = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT,
 };
@@ -305,11 +306,11 @@ static void budget_on_signal(int number)
 
 /* --- the watchdog's thread --- */
 
-static uint64_t monotonic_ms(void)
+static uint64_t clock_ms(clockid_t clock)
 {
-  struct timespec now;
+  struct timespec now = { 0 };
 
-  (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
+  (void)clock_gettime(clock, &now); /* cannot fail for the clocks used here */
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
@@ -340,20 +341,29 @@ static void watchdog_give_up(struct sip_budget *budget, uint64_t serial, uint64_
   _exit(SIP_BUDGET_EXIT_STUCK);
 }
 
-static void watchdog_look(struct sip_budget *budget, uint64_t serial, uint64_t age_ms)
+/* What a slice burns counts, so that it does not pay for a machine that is short of CPU time; what
+ * it waits in a C function counts for the end, and before that as if it burnt it. */
+static void watchdog_look(struct sip_budget *budget, uint64_t serial, uint64_t age_ms,
+                          uint64_t burnt_ms)
 {
   uint64_t limit_ms = atomic_load(&budget->slice_limit_ms);
 
-  if (age_ms < COUNT_AFTER_MS || atomic_load(&budget->serial) != serial) {
+  if (atomic_load(&budget->serial) != serial) {
     return;
   }
   if (age_ms >= limit_ms + budget->hard_ms) {
     watchdog_give_up(budget, serial, age_ms);
     return;
   }
-  if (age_ms >= limit_ms + FORCE_AFTER_MS) {
+  if (age_ms >= limit_ms + budget->hard_ms / 2) {
+    burnt_ms = burnt_ms < limit_ms ? limit_ms : burnt_ms;
+  }
+  if (burnt_ms < COUNT_AFTER_MS) {
+    return;
+  }
+  if (burnt_ms >= limit_ms + FORCE_AFTER_MS) {
     atomic_store(&budget->force, serial);
-  } else if (age_ms >= limit_ms) {
+  } else if (burnt_ms >= limit_ms) {
     atomic_store(&budget->stop, serial);
   } else if (atomic_exchange(&budget->count, serial) == serial) {
     return; /* it counts */
@@ -375,18 +385,22 @@ static void watchdog_rest(struct sip_budget *budget, uint64_t seen)
 static void *watchdog_main(void *arg)
 {
   struct sip_budget *budget = arg;
-  uint64_t seen = 0, seen_at_ms = 0;
+  uint64_t seen = 0, age_ms = 0, looked_ms = 0, burnt_before_ms = 0;
   int idle_ticks = 0;
 
   while (!atomic_load(&budget->stopping)) {
-    uint64_t serial = atomic_load(&budget->serial);
+    uint64_t serial = atomic_load(&budget->serial), now_ms = clock_ms(CLOCK_MONOTONIC);
+    uint64_t passed_ms = now_ms - looked_ms;
 
+    looked_ms = now_ms;
     if (serial != seen) {
       seen = serial;
-      seen_at_ms = monotonic_ms();
+      age_ms = 0;
+      burnt_before_ms = clock_ms(budget->cpu_clock);
       idle_ticks = 0;
     } else if (serial % 2 == 1) {
-      watchdog_look(budget, serial, monotonic_ms() - seen_at_ms);
+      age_ms += passed_ms > FROZEN_MS ? FROZEN_MS : passed_ms;
+      watchdog_look(budget, serial, age_ms, clock_ms(budget->cpu_clock) - burnt_before_ms);
     } else if (++idle_ticks == REST_AFTER_TICKS) {
       idle_ticks = 0;
       watchdog_rest(budget, seen);
@@ -416,6 +430,10 @@ int sip_budget_init(struct sip_budget *budget, uint64_t limit_ms, uint64_t hard_
   memset(&action, 0, sizeof action);
   action.sa_handler = budget_on_signal;
   action.sa_flags = SA_RESTART;
+  rc = pthread_getcpuclockid(budget->loop_thread, &budget->cpu_clock);
+  if (rc != 0) {
+    return -rc;
+  }
   if (sigaction(budget_signal(), &action, NULL) < 0 || sem_init(&budget->rested, 0, 0) < 0) {
     return -errno;
   }

@@ -5,7 +5,8 @@
  *
  * A count hook costs a call for each instruction, so none is installed while all is well. A
  * watchdog thread looks at the clock; it signals the loop thread when a slice (the stretch from
- * resume to wait) is old enough to be counted, or over its time. What is over gets a hook that
+ * resume to wait) is old enough to be counted, or over its time; both are the thread's CPU time, so
+ * that an event does not pay for a machine that is short of it. What is over gets a hook that
  * raises, out of loops around pcall too: at once, then every few thousand instructions so that
  * what unwinds can clean up, and in the end at each instruction. The same use of lua_sethook in a
  * signal handler is made by the stand-alone interpreter (lua.c). A slice that cannot be stopped,
@@ -17,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* The process ends with it when a C function that a script called does not return. */
 enum { SIP_BUDGET_EXIT_STUCK = 6 };
@@ -61,6 +63,7 @@ struct sip_account {
 struct sip_budget {
   uint64_t limit_ms, hard_ms;      /* of a slice; what is left beyond it before the process ends */
   pthread_t loop_thread, watchdog; /* written before the watchdog starts */
+  clockid_t cpu_clock;             /* of the loop thread; likewise */
   sem_t rested;                    /* posted to wake a watchdog that went to rest */
   _Atomic uint64_t serial;         /* of slices: odd while one runs */
   _Atomic uint64_t slice_limit_ms; /* of the running slice */
