@@ -43,7 +43,7 @@ class Workers(harness.Case):
 
     def begin(self, *options):
         self.process = self.start("run", self.path, "--workers", "2", "--no-watch", *options,
-                                  "-X", "session.timeout.ms=1000", "-X", "heartbeat.interval.ms=300",
+                                  "-X", "session.timeout.ms=10000", "-X", "heartbeat.interval.ms=300",
                                   env={"KAFKA_BROKERS": self.kafka.address})
         line = self.process.wait_log("listening on")
         self.url = re.search(r"http://[\d.:]+", line)[0]
