@@ -3,7 +3,7 @@
  * Debian's librdkafka uses glibc's C11 threads, of which ThreadSanitizer knows nothing: it crashes
  * on a thread that it did not see begin, and misses what the locks order. Linked into a program,
  * these functions take the place of glibc's, and ThreadSanitizer sees the pthread calls. glibc's
- * types are as large as those of pthreads. */
+ * types are as large as those of pthreads. cnd_timedwait is in drivers/kafka/clock.c. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -33,8 +33,6 @@ static int result_of(int rc)
     return thrd_success;
   case EBUSY:
     return thrd_busy;
-  case ETIMEDOUT:
-    return thrd_timedout;
   case ENOMEM:
     return thrd_nomem;
   default:
@@ -135,12 +133,6 @@ int cnd_broadcast(cnd_t *condition)
 int cnd_wait(cnd_t *condition, mtx_t *mutex)
 {
   return result_of(pthread_cond_wait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex));
-}
-
-int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until)
-{
-  return result_of(
-    pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until));
 }
 
 void call_once(once_flag *flag, void (*run)(void))
