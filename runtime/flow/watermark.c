@@ -59,6 +59,7 @@ bool sip_watermark_reach(struct sip_watermark *mark, int64_t offset)
     return false;
   }
   mark->after = offset;
+  mark->finished_to = offset;
   return watermark_move(mark);
 }
 
@@ -71,6 +72,9 @@ bool sip_watermark_finish(struct sip_watermark *mark, struct sip_watermark_membe
 {
   assert(!sip_list_empty(&member->link));
   sip_list_remove(&member->link);
+  if (member->offset >= mark->finished_to) {
+    mark->finished_to = member->offset + 1;
+  }
   return watermark_move(mark);
 }
 
@@ -113,12 +117,13 @@ static int watermark_fill(const struct sip_watermark *mark, struct sip_ranges *o
 {
   const struct sip_list *open = mark->open.next;
   int64_t at = mark->next_offset;
+  int64_t last = mark->finished_to < mark->after ? mark->finished_to : mark->after;
   size_t given_up = 0;
   int rc = 0;
 
-  while (rc == 0 && at < mark->after) {
+  while (rc == 0 && at < last) {
     int64_t unfinished = next_unfinished(mark, at, &open, &given_up);
-    int64_t end = unfinished < mark->after ? unfinished : mark->after;
+    int64_t end = unfinished < last ? unfinished : last;
 
     if (at < end) {
       rc = sip_ranges_add(out, at, end);

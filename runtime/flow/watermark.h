@@ -20,10 +20,11 @@ struct sip_watermark_member {
 };
 
 struct sip_watermark {
-  struct sip_list open;       /* taken and not finished, as they were taken */
-  int64_t after;              /* the offset behind the last one taken */
-  int64_t barrier;            /* the lowest one that was given up, or -1 */
-  int64_t next_offset;        /* to be committed; -1 before anything was taken */
+  struct sip_list open; /* taken and not finished, as they were taken */
+  int64_t after;        /* the offset behind the last one taken */
+  int64_t finished_to;  /* nothing from here on is finished (of an older log: it may be more) */
+  int64_t barrier;      /* the lowest one that was given up, or -1 */
+  int64_t next_offset;  /* to be committed; -1 before anything was taken */
   struct sip_ranges given_up; /* without an outcome */
   struct sip_ranges before;   /* finished before this process took the partition */
   bool inexact;               /* memory was out: what lies beyond the watermark is not known */
