@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
   PRODUCER_EVENTS_PER_TURN = 64 /* each may carry thousands of reports */
@@ -42,6 +43,8 @@ struct lane {
   struct sip_client client;
   struct sip_list node; /* in producer->lanes */
   struct sip_producer *producer;
+  rd_kafka_topic_t
+    *topic; /* owned: of the last record, which mostly is that of the next; or NULL */
   size_t pending;
   bool retired;  /* takes no records; ends with its last report */
   bool flushing; /* a flush is on the pool: not yet to be destroyed */
@@ -97,10 +100,19 @@ static void lane_on_destroyed(struct sip_client *client)
   free(lane);
 }
 
+static void lane_set_topic(struct lane *lane, rd_kafka_topic_t *topic)
+{
+  if (lane->topic != NULL) {
+    rd_kafka_topic_destroy(lane->topic);
+  }
+  lane->topic = topic;
+}
+
 static void lane_end_if_idle(struct lane *lane)
 {
   if (lane->retired && lane->pending == 0 && !lane->flushing && !lane->destroying) {
     lane->destroying = true;
+    lane_set_topic(lane, NULL);
     sip_client_destroy(&lane->client, 0, lane_on_destroyed);
   }
 }
@@ -287,8 +299,8 @@ static int producer_headers(rd_kafka_headers_t **out, const struct sip_output *o
   return 0;
 }
 
-int sip_kafka_produce(rd_kafka_t *rk, const struct sip_output *output, void *opaque,
-                      rd_kafka_resp_err_t *res, bool *fatal, struct sip_err *err)
+int sip_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct sip_output *output,
+                      void *opaque, rd_kafka_resp_err_t *res, bool *fatal, struct sip_err *err)
 {
   rd_kafka_headers_t *headers = NULL;
   rd_kafka_vu_t vus[8];
@@ -301,7 +313,9 @@ int sip_kafka_produce(rd_kafka_t *rk, const struct sip_output *output, void *opa
   if (rc < 0) {
     return rc;
   }
-  vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = output->topic };
+  vus[count++] = topic != NULL
+                   ? (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic }
+                   : (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = output->topic };
   vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = output->partition };
   vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY };
   vus[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE,
@@ -331,7 +345,13 @@ static int lane_produce(struct lane *lane, const struct sip_output *output, stru
 {
   rd_kafka_resp_err_t res;
   bool fatal;
-  int rc = sip_kafka_produce(lane->client.rk, output, report, &res, &fatal, err);
+  int rc;
+
+  if (lane->topic == NULL || strcmp(rd_kafka_topic_name(lane->topic), output->topic) != 0) {
+    /* NULL, when there can be no such topic: sending by name says why. */
+    lane_set_topic(lane, rd_kafka_topic_new(lane->client.rk, output->topic, NULL));
+  }
+  rc = sip_kafka_produce(lane->client.rk, lane->topic, output, report, &res, &fatal, err);
 
   if (fatal) {
     lane_retire(lane);

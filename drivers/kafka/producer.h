@@ -39,9 +39,10 @@ int sip_producer_send(void *driver, const struct sip_output *output, sip_report_
 
 const struct sip_producer_ops *sip_producer_operations(void);
 
-/** Hands one record to a client; its report carries `opaque`. @return 0, or a negative code with
+/** Hands one record to a client; its report carries `opaque`. `topic` is the output's, or NULL: it
+ * is looked up. @return 0, or a negative code with
  * `err`; `*res` is librdkafka's own, and `*fatal` says whether the client is at its end */
-int sip_kafka_produce(rd_kafka_t *rk, const struct sip_output *output, void *opaque,
-                      rd_kafka_resp_err_t *res, bool *fatal, struct sip_err *err);
+int sip_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct sip_output *output,
+                      void *opaque, rd_kafka_resp_err_t *res, bool *fatal, struct sip_err *err);
 
 #endif

@@ -83,7 +83,7 @@ static void source_drop(struct source_record *record)
   struct sip_source *source = record->source;
 
   rd_kafka_event_destroy(record->event);
-  free(record);
+  sip_list_unshift(&source->spare, &record->node);
   source->outstanding--;
   if (source->closing) {
     sip_source_advance_close(source);
@@ -146,7 +146,7 @@ static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
 static void source_on_message(struct sip_source *source, rd_kafka_event_t *event)
 {
   const rd_kafka_message_t *message = rd_kafka_event_message_next(event);
-  struct source_record *record = source->spare;
+  struct source_record *record;
   struct sip_err err;
 
   if (message == NULL || message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -161,11 +161,9 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
   if (source->at_eof != NULL) {
     sip_source_on_record(source, message->partition);
   }
-  source->spare = NULL;
-  record->source = source;
+  record = SIP_CONTAINER(sip_list_shift(&source->spare), struct source_record, node);
   record->event = event;
   record->message = message;
-  sip_list_init(&record->node);
   sip_list_push(&source->ready, &record->node);
   source->ready_count++;
   source->ready_bytes += message->len + message->key_len;
@@ -199,6 +197,23 @@ static bool source_has_enough(const struct sip_source *source)
   return source->ready_count >= source->ready_max || source->ready_bytes >= source->ready_bytes_max;
 }
 
+/* @return whether a record is there for what a poll may give */
+static bool source_has_spare(struct sip_source *source)
+{
+  struct source_record *record;
+
+  if (!sip_list_empty(&source->spare)) {
+    return true;
+  }
+  record = malloc(sizeof *record);
+  if (record == NULL) {
+    return false;
+  }
+  record->source = source;
+  sip_list_push(&source->spare, &record->node);
+  return true;
+}
+
 static void source_poll(struct sip_source *source)
 {
   size_t before = source->ready_count;
@@ -207,11 +222,8 @@ static void source_poll(struct sip_source *source)
   while (!source->closing && !source_has_enough(source)) {
     rd_kafka_event_t *event;
 
-    if (source->spare == NULL) {
-      source->spare = malloc(sizeof *source->spare);
-      if (source->spare == NULL) {
-        break; /* the tick tries again */
-      }
+    if (!source_has_spare(source)) {
+      break; /* the tick tries again */
     }
     event = sip_client_poll(&source->client);
     if (event == NULL) {
@@ -288,7 +300,11 @@ static void source_discard(struct sip_client *client)
 
 void sip_source_free(struct sip_source *source)
 {
-  free(source->spare);
+  struct sip_list *node;
+
+  while ((node = sip_list_shift(&source->spare)) != NULL) {
+    free(SIP_CONTAINER(node, struct source_record, node));
+  }
   free(source->group);
   free(source->instance);
   free(source->topic);
@@ -325,6 +341,7 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
   }
   sip_list_init(&source->node);
   sip_list_init(&source->ready);
+  sip_list_init(&source->spare);
   source->ready_max = SOURCE_READY_MAX;
   source->ready_bytes_max = SOURCE_READY_BYTES;
   source->owned = rd_kafka_topic_partition_list_new(8);

@@ -39,8 +39,8 @@ struct sip_source {
   size_t ready_max, ready_bytes_max; /* polling stops there */
   size_t outstanding; /* records that exist, ready ones included; the client cannot end before they
                          are gone */
-  struct source_record
-    *spare; /* allocated before a poll, so that no message is lost when memory is out */
+  struct sip_list spare; /* records to be used again: one is there before each poll, so that no
+                            message is lost when memory is out */
 
   /* Partitions that are ours. offset: what is to be committed, RD_KAFKA_OFFSET_INVALID: nothing;
    * metadata goes with it. */

@@ -558,7 +558,7 @@ static int transactor_send(struct sip_transactor *transactor, const struct sip_o
     return sip_err_set(err, UV_ENOMEM, "send to %s: out of memory", output->topic);
   }
   *report = (struct report){ on_report, arg };
-  rc = sip_kafka_produce(transactor->client.rk, output, report, &res, &fatal, err);
+  rc = sip_kafka_produce(transactor->client.rk, NULL, output, report, &res, &fatal, err);
   if (rc == 0) {
     transactor->pending++;
     transactor->used = true;

@@ -29,6 +29,13 @@ static inline void sip_list_push(struct sip_list *head, struct sip_list *node)
   head->prev = node;
 }
 
+/** Puts `node`, which is in no list, at the beginning: of what is kept to be used again, that is
+ *  what a cache still has. */
+static inline void sip_list_unshift(struct sip_list *head, struct sip_list *node)
+{
+  sip_list_push(head->next, node);
+}
+
 /** Takes `node` out; harmless when it is in no list (but initialised). */
 static inline void sip_list_remove(struct sip_list *node)
 {

@@ -120,7 +120,7 @@ static void event_put_by(struct sip_event *event)
   struct sip_flow *flow = event->flow;
 
   event_leave(event);
-  sip_list_push(&flow->spare, &event->all);
+  sip_list_unshift(&flow->spare, &event->all);
 }
 
 /* Its outputs are still on their way when the time to drain is up: the last report frees it. */
@@ -523,7 +523,7 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
   if (rc < 0) {
     event_forget_trouble(event);
     luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
-    sip_list_push(&flow->spare, &event->all);
+    sip_list_unshift(&flow->spare, &event->all);
     return rc;
   }
   sip_watermark_take(&partition->mark, &event->mark, record->offset);

@@ -239,12 +239,18 @@ static bool batch_fill(struct sip_flow *flow)
 }
 
 /* While partitions are held, what still comes is taken over the bound: it is what was fetched
- * before, and the source stops polling unless somebody takes. */
+ * before, and the source stops polling unless somebody takes. Keys are fetched into the cache a few
+ * records before their turn. */
 static void flow_take(struct sip_flow *flow)
 {
+  enum { AHEAD = 4 };
+
   while (flow->state == SIP_SOURCE_OPEN && (flow->held || !sip_flow_is_full(flow))) {
     if (!batch_fill(flow)) {
       return;
+    }
+    if (flow->batch_at + AHEAD < flow->batch_count) {
+      __builtin_prefetch(flow->batch[flow->batch_at + AHEAD].key.data);
     }
     if (sip_flow_accept(flow, &flow->batch[flow->batch_at]) < 0) {
       sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory for another event; trying again",

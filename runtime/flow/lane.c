@@ -156,7 +156,7 @@ struct sip_lane_member *sip_lane_remove(struct sip_lanes *lanes, struct sip_lane
   if (lane->key != lane->inlined) {
     free(lane->key);
   }
-  sip_list_push(&lanes->spare, &lane->link);
+  sip_list_unshift(&lanes->spare, &lane->link);
   lanes->count--;
   return NULL;
 }

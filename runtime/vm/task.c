@@ -242,7 +242,7 @@ static void task_recycle(struct sip_task *task)
 
   lua_settop(task->L, 0);
   if (tasks->pooled < POOL_LIMIT && !tasks->closing) {
-    sip_list_push(&tasks->pool, &task->link);
+    sip_list_unshift(&tasks->pool, &task->link);
     tasks->pooled++;
   } else {
     task_discard(task);
