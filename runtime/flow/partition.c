@@ -178,7 +178,9 @@ static bool drop_some(struct sip_flow *flow, const struct sip_flow_partition *pa
 void sip_flow_drop_waiting(struct sip_flow *flow, const struct sip_flow_partition *partition,
                            enum sip_drop what)
 {
-  batch_drop(flow, partition);
+  if (partition == NULL || partition->phase != SIP_PARTITION_GONE) { /* else: of its successor */
+    batch_drop(flow, partition);
+  }
   while (drop_some(flow, partition, what)) { /* what was dropped may be a barrier for others */
   }
 }
