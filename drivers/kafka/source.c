@@ -29,6 +29,7 @@ struct source_record {
   struct sip_source *source;
   rd_kafka_event_t *event;           /* owned: holds the message */
   const rd_kafka_message_t *message; /* borrowed from the event */
+  size_t header_count;
 };
 
 static const struct sip_client_property source_properties[] = {
@@ -142,6 +143,23 @@ static void source_on_error(struct sip_source *source, rd_kafka_event_t *event)
   }
 }
 
+static const rd_kafka_headers_t *message_headers(const rd_kafka_message_t *message)
+{
+  rd_kafka_headers_t *headers = NULL;
+
+  if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return NULL; /* there are none */
+  }
+  return headers;
+}
+
+static size_t message_header_count(const rd_kafka_message_t *message)
+{
+  const rd_kafka_headers_t *headers = message_headers(message);
+
+  return headers == NULL ? 0 : rd_kafka_header_cnt(headers);
+}
+
 /* Keeps one message; takes the event over. */
 static void source_on_message(struct sip_source *source, rd_kafka_event_t *event)
 {
@@ -164,6 +182,7 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
   record = SIP_CONTAINER(sip_list_shift(&source->spare), struct source_record, node);
   record->event = event;
   record->message = message;
+  record->header_count = message_header_count(message); /* now, while the message is in the cache */
   sip_list_push(&source->ready, &record->node);
   source->ready_count++;
   source->ready_bytes += message->len + message->key_len;
@@ -484,27 +503,15 @@ static void source_release(struct sip_record *record)
   record->message = NULL;
 }
 
-static const rd_kafka_headers_t *source_headers(const struct sip_record *record)
-{
-  const struct source_record *taken = record->message;
-  rd_kafka_headers_t *headers = NULL;
-
-  if (rd_kafka_message_headers(taken->message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return NULL; /* there are none */
-  }
-  return headers;
-}
-
 static size_t source_header_count(const struct sip_record *record)
 {
-  const rd_kafka_headers_t *headers = source_headers(record);
-
-  return headers == NULL ? 0 : rd_kafka_header_cnt(headers);
+  return ((const struct source_record *)record->message)->header_count;
 }
 
 static struct sip_header source_header(const struct sip_record *record, size_t index)
 {
-  const rd_kafka_headers_t *headers = source_headers(record);
+  const struct source_record *taken = record->message;
+  const rd_kafka_headers_t *headers = message_headers(taken->message);
   struct sip_header header = { NULL, { NULL, 0 } };
   const void *data = NULL;
 

@@ -2,10 +2,10 @@
  *
  * decode(text) -> value, lazy(text) -> value: or nil, message, "BAD_DATA". encode is in
  * json_encode_lua.c. A lazy value is a table with a hidden field that holds the index of the text,
- * and in a table below the first a second one with the place in it. A field is put into the table
- * when it is read for the first time, and its key in the index is marked: what the script then does
- * to it, also setting it to nil, is the table's alone. Whatever needs the whole table fills it and
- * takes the metatable and the hidden fields away. Loop thread. */
+ * and, but for the first table of a text, a second one with the place in it. A field is put into
+ * the table when it is read for the first time, and its key in the index is marked: what the script
+ * then does to it, also setting it to nil, is the table's alone. Whatever needs the whole table
+ * fills it and takes the metatable and the hidden fields away. Loop thread. */
 #include "bind/json_lua.h"
 
 #include "bind/bind.h"
@@ -28,9 +28,10 @@ enum {
 /* The index of a text that was read lazily, in a userdata whose user value is the text. */
 struct index {
   const char *text;
-  uint32_t count; /* of its tokens */
+  uint32_t count;               /* of its tokens */
+  struct sip_json_token *first; /* what the first table stands for; NULL: there is none yet */
   bool spaced;
-  bool shared; /* by tables below the first, which have a place of their own */
+  bool shared; /* by other tables, which have a place of their own */
   uint8_t depth;
   struct sip_json_token tokens[];
 };
@@ -151,9 +152,13 @@ static void push_whole(lua_State *L, const char *text, const struct sip_json_tok
 static void push_lazy(lua_State *L, int index, struct sip_json_token *token)
 {
   struct index *of = lua_touserdata(L, index);
-  bool object = token->type == SIP_JSON_OBJECT, first = token == of->tokens;
+  bool object = token->type == SIP_JSON_OBJECT, first;
   int fields = object && token->count < HASH ? token->count : object ? HASH - 2 : 0;
 
+  if (of->first == NULL) {
+    of->first = token;
+  }
+  first = token == of->first;
   lua_createtable(L, object ? 0 : token->count, fields + 1 + !first);
   lua_pushvalue(L, index);
   lua_rawsetp(L, -2, &index_key);
@@ -222,7 +227,7 @@ static struct sip_json_token *push_index(lua_State *L, int table)
     token = lua_touserdata(L, -1);
     lua_pop(L, 1);
   }
-  return token != NULL ? token : of->tokens;
+  return token != NULL ? token : of->first;
 }
 
 void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out)
