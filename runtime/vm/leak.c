@@ -26,12 +26,13 @@ void sip_leak_init(struct sip_leak *leak)
 
 /* --- the walk: all tables and functions that the registry leads to, breadth first --- */
 
-enum { BEFORE = 1, COUNTS, QUEUE, NAMES, FLOWS }; /* stack of the walk: tables */
+enum { BEFORE = 1, FOUND, COUNTS, QUEUE, NAMES, FLOWS }; /* stack of the walk: tables */
 
 struct walk {
   lua_State *L;
-  lua_Integer last; /* of the queue */
-  lua_Integer best; /* entries that the table grew by */
+  lua_Integer last;  /* of the queue */
+  lua_Integer found; /* flows */
+  lua_Integer best;  /* entries that the table grew by */
   char name[NAME_BYTES], flow[NAME_BYTES];
 };
 
@@ -78,8 +79,9 @@ static void walk_function(struct walk *walk, int at, const char *flow)
 }
 
 /* A flow of stdlib/flow.lua is known by its fields. */
-static const char *flow_of(lua_State *L, int at, const char *otherwise)
+static const char *flow_of(struct walk *walk, int at, const char *otherwise)
 {
+  lua_State *L = walk->L;
   bool is_flow;
 
   lua_pushliteral(L, "routes");
@@ -88,6 +90,8 @@ static const char *flow_of(lua_State *L, int at, const char *otherwise)
   lua_pushliteral(L, "group");
   if (lua_rawget(L, at) == LUA_TSTRING && is_flow) {
     otherwise = lua_tostring(L, -1); /* the table holds it */
+    lua_pushvalue(L, at);
+    lua_rawseti(L, FOUND, ++walk->found);
   }
   lua_pop(L, 1);
   return otherwise;
@@ -99,7 +103,7 @@ static void walk_table(struct walk *walk, int at, const char *name, const char *
   lua_Integer count = 0, before;
   char child[NAME_BYTES];
 
-  flow = flow_of(L, at, flow);
+  flow = flow_of(walk, at, flow);
   for (lua_pushnil(L); lua_next(L, at) != 0; count++) {
     if (count < CHILDREN) {
       const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
@@ -124,18 +128,12 @@ static void walk_table(struct walk *walk, int at, const char *name, const char *
   }
 }
 
-/* Protected. Argument: the struct walk. Leaves the counts in the registry. */
-static int walk_all(lua_State *L)
+/* Walks what is reached from the flows in FOUND and then from the registry. */
+static void walk_from(struct walk *walk, lua_Integer flows)
 {
-  struct walk *walk = lua_touserdata(L, 1);
-  struct sip_leak *leak = &sip_vm_of(L)->leak;
+  lua_State *L = walk->L;
 
-  walk->L = L;
-  lua_settop(L, 0);
-  if (lua_rawgeti(L, LUA_REGISTRYINDEX, leak->counts_ref) != LUA_TTABLE) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-  }
+  lua_settop(L, FOUND);
   for (int table = COUNTS; table <= FLOWS; table++) {
     lua_newtable(L);
   }
@@ -143,6 +141,12 @@ static int walk_all(lua_State *L)
   lua_pushliteral(L, "k");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, COUNTS); /* what is gone is not kept for this */
+  walk->last = 0;
+  walk->best = 0;
+  for (lua_Integer i = 1; i <= flows; i++) {
+    (void)lua_rawgeti(L, FOUND, i);
+    walk_add(walk, "", "");
+  }
   lua_pushvalue(L, LUA_REGISTRYINDEX);
   walk_add(walk, "", "");
   for (lua_Integer i = 1; i <= walk->last; i++) {
@@ -160,6 +164,24 @@ static int walk_all(lua_State *L)
       walk_table(walk, FLOWS + 1, name, flow);
     }
   }
+}
+
+/* Protected. Argument: the struct walk. Leaves the counts in the registry. Twice: what is reached
+ * from a flow is that flow's, by whichever way it is reached first. */
+static int walk_all(lua_State *L)
+{
+  struct walk *walk = lua_touserdata(L, 1);
+  struct sip_leak *leak = &sip_vm_of(L)->leak;
+
+  walk->L = L;
+  lua_settop(L, 0);
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, leak->counts_ref) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+  }
+  lua_newtable(L);
+  walk_from(walk, 0);
+  walk_from(walk, walk->found);
   luaL_unref(L, LUA_REGISTRYINDEX, leak->counts_ref);
   leak->counts_ref = LUA_NOREF;
   lua_pushvalue(L, COUNTS);

@@ -22,10 +22,10 @@ class Groups(harness.Case):
     def setUpClass(cls):
         cls.kafka = cls.enterClassContext(Kafka({"group.min.session.timeout.ms": 500}))
 
-    def begin(self, path):
-        return self.start("run", path, *QUICK, env={"KAFKA_BROKERS": self.kafka.address})
+    def begin(self, path, *settings):
+        return self.start("run", path, *settings, env={"KAFKA_BROKERS": self.kafka.address})
 
-    def come_and_go(self, share_killed):
+    def come_and_go(self, share_killed, *settings):
         """Guests join and leave beside a host. (guests that were killed, results beyond one for each event)"""
         wire = self.kafka.wire
         for topic, partitions in stream.Stream.topics.items():
@@ -35,10 +35,10 @@ class Groups(harness.Case):
         path = self.script(stream.Stream.script(concurrency=8))
         chance, killed = random.Random(SEED), 0
         print(f"seed {SEED}", flush=True)
-        host = self.begin(path)
+        host = self.begin(path, *settings)
         for number in range(GUESTS):
             events.write(EVENTS * number // GUESTS, EVENTS * (number + 1) // GUESTS)
-            guest = self.begin(path)
+            guest = self.begin(path, *settings)
             guest.until(lambda: wire.group_state("stream")[1] >= 2, "two members", 30)
             time.sleep(chance.uniform(0, 2))
             if chance.random() < share_killed:
@@ -56,7 +56,7 @@ class Groups(harness.Case):
         self.assertEqual(more, 0, "handled again although nobody was killed")
 
     def test_members_that_join_and_are_killed(self):
-        killed, more = self.come_and_go(0.6)
+        killed, more = self.come_and_go(0.6, *QUICK)
         print(f"{killed} of {GUESTS} killed: {more} results more than events", flush=True)
         self.assertGreaterEqual(killed, 1)
 
