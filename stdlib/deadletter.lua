@@ -20,6 +20,8 @@ local TRACE_BYTES, MESSAGE_BYTES = 8000, 2000
 local KEY_BYTES, HEADER_BYTES = 1000, 16384 -- what a pointer still carries of the original
 local FIRST_PAUSE_MS, LAST_PAUSE_MS = 200, 30000
 local SENDS_PER_TRY = 5
+-- Letters have the time of their events: by the usual week, that of an old event is gone at once.
+local KEPT = { ["retention.ms"] = -1 }
 local TOO_LARGE = { MSG_SIZE_TOO_LARGE = true, RECORD_LIST_TOO_LARGE = true }
 local NO_PARTITION = { _UNKNOWN_PARTITION = true, UNKNOWN_TOPIC_OR_PART = true }
 local NO_TOPIC = { _UNKNOWN_TOPIC = true, UNKNOWN_TOPIC_OR_PART = true }
@@ -142,7 +144,7 @@ end
 -- nil and a failure only when the task was stopped: a topic that cannot be made may be there.
 local function ensure(letter, topic)
   local record = letter.record
-  local ok, why = sibling.ensure(topic, record.topic, record.partition + 1)
+  local ok, why = sibling.ensure(topic, record.topic, record.partition + 1, KEPT)
   return ok or why.kind ~= "cancelled" or nil, why
 end
 

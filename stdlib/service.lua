@@ -205,6 +205,7 @@ local FLOW_GAUGES = {
   { "running", "Events being handled." },
   { "waiting", "Events taken whose turn has not come." },
   { "later", "Of these: in retry topics, and not due." },
+  { "bytes", "Bytes of keys and values that max_bytes is for." },
 }
 
 -- Numbers of a group: two flows may share one, with topics of their own.

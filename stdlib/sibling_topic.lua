@@ -13,7 +13,7 @@ local there = {} -- topics that exist, as far as this process knows
 local making = {} -- those that are being made
 local failed = {} -- those that could not be made: { at_ms, why }
 
-local function make(topic, original, least)
+local function make(topic, original, least, config)
   local admin = kafka.admin()
   local like, message, code = admin:describe_topic(original)
   if code == "ECANCELED" or not like and not least then
@@ -21,7 +21,7 @@ local function make(topic, original, least)
   end
   local ok
   ok, message, code = admin:create_topic {
-    name = topic, partitions = like and #like.partitions or least,
+    name = topic, partitions = like and #like.partitions or least, config = config,
   }
   if ok then
     log:info("created the topic " .. topic)
@@ -47,7 +47,7 @@ end
 --- that one cannot be asked. true; or nil and a failure, which is logged unless the task was
 --- stopped. One task makes it, others wait for that.
 --- What failed is not tried again for a while.
-function M.ensure(topic, original, least)
+function M.ensure(topic, original, least, config)
   local other = making[topic]
   if other then
     local waited, message, code = other.done:wait()
@@ -64,7 +64,7 @@ function M.ensure(topic, original, least)
   end
   local one <close> = setmetatable({ topic = topic, done = core.signal() }, Making)
   making[topic] = one
-  one.ok, one.why = make(topic, original, least)
+  one.ok, one.why = make(topic, original, least, config)
   failed[topic] = not one.ok and one.why.kind ~= "cancelled"
     and { at_ms = sys.monotonic_ms(), why = one.why } or nil
   if not one.ok and one.why.kind == "cancelled" then -- of this task alone

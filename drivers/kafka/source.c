@@ -21,7 +21,10 @@ enum {
   SOURCE_TICK_MS = 1000,
   SOURCE_CLOSE_MS =
     5000, /* librdkafka itself would wait for a dead coordinator up to session.timeout.ms */
-  SOURCE_TELL_AGAIN_MS = 60000
+  SOURCE_TELL_AGAIN_MS = 60000,
+  FETCHED_PART = 8,          /* what librdkafka fetches ahead, for each byte that is polled ahead */
+  FETCHED_KB_MIN = 8 * 1024, /* below it waits for a second each time it is full */
+  FETCHED_KB_MAX = 64 * 1024 /* its own default */
 };
 
 struct source_record {
@@ -41,7 +44,7 @@ static const struct sip_client_property source_properties[] = {
   { "topic.metadata.refresh.interval.ms", "5000", false },
   /* librdkafka 2.0.2 stops fetching a partition for a full second when the queue holds this many
    * messages; it must last for that second (measured: stock limits cost half of the throughput).
-   * Bytes are bounded by queued.max.messages.kbytes, 64 MiB. */
+   * Bytes are bounded by queued.max.messages.kbytes. */
   { "queued.min.messages", "200000", false },
 #if RD_KAFKA_VERSION >= 0x020200ff
   { "fetch.queue.backoff.ms", "100", false },
@@ -423,10 +426,10 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
                        const struct sip_source_sink *sink, void *owner, struct sip_source **out,
                        struct sip_err *err)
 {
-  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 2];
+  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 3];
   size_t count = sizeof source_properties / sizeof source_properties[0];
   struct sip_source *source = NULL;
-  char instance[256];
+  char instance[256], fetched[24];
   int rc;
 
   if (spec->topic_count == 0 || spec->group[0] == '\0') {
@@ -436,6 +439,13 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
   properties[count++] =
     (struct sip_client_property){ "auto.offset.reset",
                                   spec->start_at == SIP_START_END ? "latest" : "earliest", true };
+  if (spec->ahead_bytes > 0 && spec->ahead_bytes >> 10 < FETCHED_KB_MAX / FETCHED_PART) {
+    size_t kb = (spec->ahead_bytes >> 10) * FETCHED_PART;
+
+    (void)snprintf(fetched, sizeof fetched, "%zu", kb < FETCHED_KB_MIN ? FETCHED_KB_MIN : kb);
+    properties[count++] =
+      (struct sip_client_property){ "queued.max.messages.kbytes", fetched, false };
+  }
   source_instance(driver, spec, instance);
   if (instance[0] != '\0') {
     properties[count++] = (struct sip_client_property){ "group.instance.id", instance, true };

@@ -192,6 +192,7 @@ void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status)
   set_count(L, "running", status->running);
   set_count(L, "waiting", status->waiting);
   set_count(L, "later", status->later);
+  set_count(L, "bytes", status->bytes);
   set_count(L, "taken", status->taken);
   set_count(L, "finished", status->finished);
   set_count(L, "dead", status->dead);

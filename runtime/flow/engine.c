@@ -262,6 +262,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .running = flow->running,
         .waiting = flow->taken_events - flow->running,
         .later = flow->later_events,
+        .bytes = flow->taken_bytes - flow->later_bytes,
         .taken = flow->taken,
         .finished = flow->finished,
         .dead = flow->dead,

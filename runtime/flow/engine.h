@@ -49,6 +49,7 @@ struct sip_flow_status {
   bool outbox;                         /* its outputs do not wait for a broker */
   size_t partitions, running, waiting; /* waiting: taken and not running */
   size_t later;                        /* of these: in retry topics, and not due */
+  size_t bytes;                        /* of the keys and values of what is taken and not later */
   uint64_t taken, finished, dead;      /* finished counts the dead ones too */
   uint64_t unfinished;                 /* given back without an outcome: they come again */
   uint64_t redelivered;                /* dispatched again, for any reason */

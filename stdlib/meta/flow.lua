@@ -112,6 +112,7 @@ function M.flow(options) end
 ---@field running integer
 ---@field waiting integer
 ---@field later integer of these: in retry topics, and not due
+---@field bytes integer of keys and values, of what is taken and not later: what max_bytes is for
 ---@field taken integer
 ---@field finished integer done or dead
 ---@field dead integer

@@ -5,17 +5,19 @@ The soak (SIPEAT_SOAK) has ten times as many events.
 
 import json
 import os
+import re
 
 from support import harness, kcat, stream
 from support.kafka import Kafka
 
 SOAK = bool(os.environ.get("SIPEAT_SOAK"))
 MANY = 100_000 if SOAK else 10_000
+LARGE = 10_000 if SOAK else 1_000
 FLOW = """
 local sipeat = require "sipeat"
 
 sipeat.flow {
-  topic = "in", group = "in", key = "data.key", concurrency = 32,
+  topic = "in", group = "in", key = "data.key", concurrency = 32, %s
   retry = { attempts = 4, backoff = { "400ms", "900ms" } },
   on = { ["test.event"] = function(event, ctx)
     %s
@@ -39,8 +41,8 @@ class Events(harness.Case):
         kcat.write(self.kafka.address, "in", [(key(n), json.dumps(
             {"id": f"e{n}", "type": "test.event", "data": {"n": n, "key": key(n)}})) for n in range(count)])
 
-    def begin(self, body, *arguments):
-        path = self.script(FLOW % body)
+    def begin(self, body, *arguments, options=""):
+        path = self.script(FLOW % (options and options + ",", body))
         return self.start("run", path, *arguments, env={"KAFKA_BROKERS": self.kafka.address})
 
     def read(self, topic="out"):
@@ -95,6 +97,31 @@ class Events(harness.Case):
         dead, = kcat.read(self.kafka.address, "in-dlt")
         self.assertEqual(json.loads(dead.value)["id"], "e7")
         self.assertIn("output", dead.text("kafka_dlt-exception-message"))
+
+    def test_large_events_stay_within_max_bytes(self):
+        """100 MB pass in events of 100 kB, of which 2 MB have room."""
+        text = "x" * 99_900
+        for n in range(0, LARGE, 100):
+            kcat.write(self.kafka.address, "in", [(f"k{m}", json.dumps(
+                {"id": f"e{m}", "type": "test.event", "data": {"key": f"k{m}", "text": text}}))
+                for m in range(n, n + 100)])
+        process = self.begin('ctx:sleep "30ms"; ctx:emit("out", event.key, tostring(#event.data.text))',
+                             options='max_bytes = "2mb"')
+        url = re.search(r"http://[0-9.:]+", process.wait_log("listening on http://"))[0]
+        seen = []
+
+        def look():
+            page = harness.get(url + "/metrics")[1].decode()
+            found = re.search(r'^sipeat_flow_bytes{group="in"} (\d+)$', page, re.M)
+            seen.append((int(found[1]) if found else 0, process.rss_mb()))
+            return self.kafka.wire.count("out") == LARGE
+
+        process.until(look, f"{LARGE} outputs", 60, 0.02)
+        most = max(held for held, _ in seen)
+        self.assertLessEqual(most, 2 << 20)
+        self.assertGreater(most, 1 << 20)  # it was full
+        self.assertLess(max(mb for _, mb in seen), 64)
+        self.finish(process)
 
     def test_50000_keys(self):
         count = 50_000

@@ -242,6 +242,7 @@ class Dlq(harness.Case):
         wait_for(lambda: self.wire.topics().get("orders-dlt") == [0, 1, 2], process.tail)
         wait_for(lambda: self.letters() == 1, process.tail)
         wait_for(lambda: self.wire.lag("orders", "orders") == 0, process.tail)
+        self.assertEqual(self.wire.topic_config("orders-dlt")["retention.ms"], "-1")  # letters are as old as events
 
     def test_a_topic_that_refuses_letters_is_told_about_and_parked_when_the_flow_wants_it(self):
         self.wire.create_topic("orders-dlt", 3)

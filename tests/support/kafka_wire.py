@@ -10,7 +10,7 @@ import time
 
 CREATE_TOPICS, DELETE_TOPICS, LIST_OFFSETS, METADATA = 19, 20, 2, 3
 OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR, LIST_GROUPS, DESCRIBE_GROUPS = 8, 9, 10, 16, 15
-DELETE_RECORDS, CREATE_PARTITIONS, ALTER_CONFIGS = 21, 37, 44  # the last: IncrementalAlterConfigs
+DELETE_RECORDS, DESCRIBE_CONFIGS, CREATE_PARTITIONS, ALTER_CONFIGS = 21, 32, 37, 44  # the last: IncrementalAlterConfigs
 NOT_READY = (14, 15, 16)  # coordinator loading, not available, not the coordinator
 
 
@@ -185,6 +185,26 @@ class Client:
         for code, message, _, _ in r.array(lambda: (r.take("h"), r.string(), r.take("b"), r.string())):
             if code:
                 raise WireError(f"alter {name}: {message}", code)
+
+    def topic_config(self, name):
+        """{setting: value}, the broker's defaults included."""
+        r = self.ask(DESCRIBE_CONFIGS, 1, array([b"\2" + string(name) + struct.pack(">i", -1)]) + b"\0")
+        r.take("i")
+
+        def setting():
+            key, value = r.string(), r.string()
+            for form in "bbb":
+                r.take(form)
+            r.array(lambda: (r.string(), r.string(), r.take("b")))
+            return key, value
+
+        def resource():
+            code, message, _, _ = r.take("h"), r.string(), r.take("b"), r.string()
+            if code:
+                raise WireError(f"settings of {name}: {message}", code)
+            return dict(r.array(setting))
+
+        return r.array(resource)[0]
 
     def end_offsets(self, topic, at=-1, isolation=0):
         """{partition: offset after the last record}; at=-2 gives the first one kept; isolation=1 that of an open
