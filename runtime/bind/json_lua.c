@@ -14,6 +14,7 @@
 #include "vm/lazy.h"
 
 #include <lauxlib.h>
+#include <stddef.h>
 #include <string.h>
 
 enum {
@@ -180,13 +181,21 @@ void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token)
   }
 }
 
+/* Where the bytes of somebody else begin, behind `count` tokens: aligned for whatever they are. */
+static size_t index_extra_at(size_t count)
+{
+  size_t align = _Alignof(max_align_t);
+
+  return (sizeof(struct index) + count * sizeof(struct sip_json_token) + align - 1) / align * align;
+}
+
 void *sip_json_push_index(lua_State *L, const struct sip_json *json, int text, size_t extra)
 {
   size_t count = json == NULL ? 0 : json->count;
   struct index *index;
 
   text = lua_absindex(L, text);
-  index = lua_newuserdatauv(L, sizeof *index + count * sizeof *index->tokens + extra, 1);
+  index = lua_newuserdatauv(L, index_extra_at(count) + extra, 1);
   *index = (struct index){ .count = (uint32_t)count };
   if (json != NULL) {
     index->text = json->text;
@@ -196,7 +205,7 @@ void *sip_json_push_index(lua_State *L, const struct sip_json *json, int text, s
   }
   lua_pushvalue(L, text);
   lua_setiuservalue(L, -2, 1);
-  return &index->tokens[count];
+  return (char *)index + index_extra_at(count);
 }
 
 struct sip_json_token *sip_json_index_tokens(lua_State *L, int index, const char **text)
@@ -211,7 +220,7 @@ void *sip_json_index_extra(lua_State *L, int index)
 {
   struct index *of = lua_touserdata(L, index);
 
-  return &of->tokens[of->count];
+  return (char *)of + index_extra_at(of->count);
 }
 
 /* The container that the lazy table at `table`, an absolute index, stands for; pushes its index. */
