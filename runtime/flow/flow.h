@@ -47,9 +47,9 @@ struct sip_flow_partition {
 /* Why a partition is paused: it goes on when none is left. */
 enum sip_pause {
   SIP_PAUSE_FULL = 1,    /* the flow is full */
-  SIP_PAUSE_CROWDS = 4,  /* it holds what the others need */
   SIP_PAUSE_CRAMMED = 2, /* what is finished beyond its watermark does not fit into a commit */
-  SIP_PAUSE_DUE = 4,     /* enough that is not due waits */
+  SIP_PAUSE_CROWDS = 4,  /* it holds what the others need */
+  SIP_PAUSE_DUE = 8,     /* enough that is not due waits */
 };
 
 /* Why an event is dispatched again, besides a retry that the script asked for. */
