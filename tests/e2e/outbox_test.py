@@ -173,11 +173,17 @@ class Outbox(harness.Case):
               "published again by their writer", flush=True)
 
     def test_a_flow_goes_on_without_a_broker_and_its_dead_letters_too(self):
+        self.flow_goes_on()
+
+    def test_the_flows_of_two_workers_share_an_outbox(self):
+        self.flow_goes_on("--workers", "2")
+
+    def flow_goes_on(self, *options):
         events, dead = 600, 12
         for topic in ("work", "done", "work-dlt"):
             self.topic(topic, 2)
         edge = self.start("run", self.script(FLOW), "--http", "off", "-b", self.kafka.address,
-                          "-X", "session.timeout.ms=6000")
+                          "-X", "session.timeout.ms=6000", *options)
         edge.wait_log("joining the group")
         kcat.write(self.kafka.address, "work", [(f"k{n % 7}", json.dumps(
             {"id": f"e{n}", "type": "work.do", "data": {"n": n, "key": f"k{n % 7}"}})) for n in range(events)])
@@ -260,6 +266,23 @@ class Outbox(harness.Case):
         edge.drained()
         self.check(self.numbers("orders")[0], {"a": taken + 1})
         self.assertEqual(edge.metric("full_total"), 1)
+
+    def test_a_full_outbox_makes_its_writers_wait_where_that_is_wanted(self):
+        self.topic("orders")
+        self.away()
+        options = 'max_bytes = "100kb", when_full = "wait"'
+        edge, writers = Edge(self, self.script(ROUTE % options), self.kafka.address), Writers(2400)
+        writers.edge = edge
+        writers.start()
+        edge.process.until(lambda: edge.metric("queued_bytes") > 98_000,
+                           lambda: f"full: {edge.metric('queued_bytes')}", 20)
+        self.assertLess(writers.count(), 2400)
+        self.kafka.start()
+        for thread in writers.threads:
+            thread.join(60)
+        self.assertEqual(writers.acked, [2400 // KEYS] * KEYS, edge.process.tail())  # and none was refused
+        edge.drained()
+        self.check(self.numbers("orders")[0], {f"k{key}": 2400 // KEYS for key in range(KEYS)})
 
     def test_a_full_disk_refuses_loses_nothing_and_goes_on_by_itself(self):
         self.topic("orders")

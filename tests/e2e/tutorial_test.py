@@ -75,6 +75,19 @@ class Tutorial(harness.Case):
         self.assertIn("brewed a lungo", self.consume("coffee.log", 6))
         self.assertEqual(dev.stop(), 0, dev.tail())
 
+    def test_the_resilient_example(self):
+        dev = self.start("dev", SOURCE / "examples/resilient.lua", "--http", f"127.0.0.1:{harness.free_ports(1)[0]}")
+        dev.wait_log("shop.orders")
+        for key, data in {"a": {"amount": 5}, "b": {"amount": 7, "trouble": 1}, "c": {"amount": 0}}.items():
+            published = self.run_sipeat("publish", "shop.ordered", "--topic", "shop.orders", "--key", key,
+                                        "--data", json.dumps(data))
+            self.assertEqual(published.returncode, 0, published.tail())
+        paid = self.consume("shop.paid", 2)
+        self.assertIn("paid at attempt 1", paid)
+        self.assertIn("paid at attempt 2", paid)
+        self.assertIn("NO_AMOUNT", dev.wait_log("dead letter: nothing to pay"))
+        self.assertEqual(dev.stop(), 0, dev.tail())
+
 
 if __name__ == "__main__":
     harness.main()
