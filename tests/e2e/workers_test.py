@@ -112,6 +112,7 @@ class Workers(harness.Case):
     def test_a_script_that_one_refuses_does_not_start(self):
         self.path = self.script(SCRIPT % (1, 2))
         process = self.start("run", self.path, "--workers", "2", "--http", "off",
+                             "-X", "session.timeout.ms=1000",  # it may have begun to join: the next test would wait
                              env={"KAFKA_BROKERS": self.kafka.address})
         self.assertEqual(process.wait(60), 1, process.tail())
         self.assertIn("worker 2", process.log)
