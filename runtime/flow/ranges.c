@@ -180,7 +180,7 @@ size_t sip_ranges_write(const struct sip_ranges *ranges, const struct sip_holds 
   size_t len = SUM_BYTES + put_holds(data + SUM_BYTES, holds), count = 0;
   int64_t end = base;
 
-  for (; count < ranges->count && len + 2 * VARINT_MAX <= DATA_MAX; count++) {
+  for (; count < ranges->count && len + (size_t)2 * VARINT_MAX <= DATA_MAX; count++) {
     const struct sip_range *run = &ranges->runs[count];
 
     len += put_varint(data + len, (uint64_t)(run->from - end));
