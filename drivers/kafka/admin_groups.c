@@ -245,9 +245,10 @@ static int group_aim(struct sip_kafka_admin *admin, rd_kafka_topic_partition_lis
            : sip_admin_err(admin, err, res, NULL, "reset group", NULL);
 }
 
-/* Joins the group alone and commits as its member. */
+/* Joins the group alone and commits as its member. `joined`: it got an assignment. */
 static rd_kafka_resp_err_t group_commit_as_member(struct sip_kafka_admin *admin, rd_kafka_t *rk,
-                                                  rd_kafka_topic_partition_list_t *list)
+                                                  rd_kafka_topic_partition_list_t *list,
+                                                  bool *joined)
 {
   rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1), *assigned = NULL;
   rd_kafka_resp_err_t res;
@@ -278,17 +279,18 @@ static rd_kafka_resp_err_t group_commit_as_member(struct sip_kafka_admin *admin,
     res = rd_kafka_commit(rk, list, 0);
   }
   (void)rd_kafka_consumer_close(rk); /* what was committed stays */
+  *joined = count > 0;
   return res;
 }
 
 static rd_kafka_resp_err_t group_commit(struct sip_kafka_admin *admin, rd_kafka_t *rk,
-                                        rd_kafka_topic_partition_list_t *list)
+                                        rd_kafka_topic_partition_list_t *list, bool *joined)
 {
   rd_kafka_resp_err_t res = rd_kafka_commit(rk, list, 0);
 
   if (res == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID &&
       sip_kafka_is_embedded(admin->rk, admin->timeout_ms)) {
-    res = group_commit_as_member(admin, rk, list);
+    res = group_commit_as_member(admin, rk, list, joined);
   }
   return res;
 }
@@ -300,6 +302,7 @@ int sip_kafka_admin_reset_group(struct sip_kafka_admin *admin, const char *group
   rd_kafka_topic_partition_list_t *list = NULL;
   rd_kafka_resp_err_t res;
   rd_kafka_t *rk = NULL;
+  bool joined = true; /* or never tried to */
   struct sip_err local;
   int rc;
 
@@ -316,7 +319,7 @@ int sip_kafka_admin_reset_group(struct sip_kafka_admin *admin, const char *group
   if (rc < 0) {
     goto cleanup;
   }
-  res = group_commit(admin, rk, list);
+  res = group_commit(admin, rk, list, &joined);
   if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
     rc = sip_admin_err(admin, err, res, NULL, "reset group", group);
   } else if (out != NULL) {
@@ -326,7 +329,7 @@ cleanup:
   if (list != NULL) {
     rd_kafka_topic_partition_list_destroy(list);
   }
-  if (rk != NULL) {
+  if (rk != NULL && joined) { /* librdkafka before 2.3 aborts otherwise (4312): it is left alone */
     rd_kafka_destroy_flags(rk,
                            RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it has left, or never joined */
   }
