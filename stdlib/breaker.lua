@@ -188,8 +188,8 @@ function M.status()
   return list
 end
 
-local function wrapper(state, only)
-  local function around(f)
+local function around(state)
+  return function(f)
     return function(...)
       local call <close>, why = admit(state)
       if not call then
@@ -198,13 +198,6 @@ local function wrapper(state, only)
       return sort_out(call, f(...))
     end
   end
-  return function(target)
-    return (guard.wrap("sipeat.breaker " .. state.name, target, around, only, 2))
-  end
 end
 
-return setmetatable(M, {
-  __call = function(_, options)
-    return wrapper(breakers:declare(options, 2), type(options) == "table" and options.only or nil)
-  end,
-})
+return setmetatable(M, { __call = breakers:wrapper(around) })

@@ -110,8 +110,8 @@ function M.status()
   return list
 end
 
-local function wrapper(state, only)
-  local function around(f)
+local function around(state)
+  return function(f)
     return function(...)
       local place <close>, why, code = acquire(state)
       if not place then
@@ -120,13 +120,6 @@ local function wrapper(state, only)
       return f(...)
     end
   end
-  return function(target)
-    return (guard.wrap("sipeat.bulkhead " .. state.name, target, around, only, 2))
-  end
 end
 
-return setmetatable(M, {
-  __call = function(_, options)
-    return wrapper(bulkheads:declare(options, 2), type(options) == "table" and options.only or nil)
-  end,
-})
+return setmetatable(M, { __call = bulkheads:wrapper(around) })

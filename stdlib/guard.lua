@@ -208,4 +208,16 @@ function M.wrap(label, target, around, only, level)
   return proxy(target, around, names)
 end
 
+--- The __call of a kind's module: takes options, and gives what wraps a target. around(state) is
+--- the `around` of M.wrap for a state.
+function Kind:wrapper(around)
+  return function(_, options)
+    local state = self:declare(options, 2)
+    local only = type(options) == "table" and options.only or nil
+    return function(target)
+      return (M.wrap(self.label .. " " .. state.name, target, around(state), only, 2))
+    end
+  end
+end
+
 return M

@@ -139,8 +139,8 @@ function M.status()
   return list
 end
 
-local function wrapper(state, only)
-  local function around(f)
+local function around(state)
+  return function(f)
     return function(...)
       local ok, message, code = acquire(state)
       if not ok then
@@ -149,13 +149,6 @@ local function wrapper(state, only)
       return f(...)
     end
   end
-  return function(target)
-    return (guard.wrap("sipeat.rate_limit " .. state.name, target, around, only, 2))
-  end
 end
 
-return setmetatable(M, {
-  __call = function(_, options)
-    return wrapper(limits:declare(options, 2), type(options) == "table" and options.only or nil)
-  end,
-})
+return setmetatable(M, { __call = limits:wrapper(around) })

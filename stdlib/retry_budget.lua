@@ -92,7 +92,7 @@ local function is_retry(_, ctx)
   return type(ctx) == "table" and math.type(ctx.attempt) == "integer" and ctx.attempt > 1
 end
 
-local function around_with(state)
+local function around(state)
   return function(f)
     return function(...)
       if not is_retry(...) then
@@ -108,13 +108,4 @@ local function around_with(state)
   end
 end
 
-return setmetatable(M, {
-  __call = function(_, options)
-    local state = budgets:declare(options, 2)
-    local only = type(options) == "table" and options.only or nil
-    return function(target)
-      local label = "sipeat.retry_budget " .. state.name
-      return (guard.wrap(label, target, around_with(state), only, 2))
-    end
-  end,
-})
+return setmetatable(M, { __call = budgets:wrapper(around) })
