@@ -71,8 +71,9 @@ struct sip_source_sink {
    * on trying by itself. */
   void (*on_error)(void *owner, const struct sip_err *err, bool fatal);
   void (*on_closed)(void *owner); /* after ops->close: the source is gone */
-  /* Every record below `offset` was taken, and when the broker was asked there was none from there
-   * on. Between the last record and that offset there may be a gap. NULL: the owner does not care. */
+  /* Every record below `offset` was taken, and when the broker was asked, there was none from there
+   * on. Between the last record and that offset there may be a gap. NULL: the owner does not
+   * care. */
   void (*on_end)(void *owner, const struct sip_partition *partition, int64_t offset);
 };
 
