@@ -1,0 +1,248 @@
+/* journal.c - gathers statements into batches and hands them to the store. Loop thread, but for
+ * the store's call to journal_on_done, which only wakes the loop. */
+#include "journal/journal.h"
+
+#include "core/log.h"
+#include "core/wakeup.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  FULL_BYTES = 8 << 20,     /* that much in the batch that gathers: writers have to wait */
+  FULL_STATEMENTS = 1 << 16 /* likewise */
+};
+
+/* A batch with those who wait for it. */
+struct journal_batch {
+  struct sip_batch batch;
+  struct sip_list entries;
+  size_t entry_count;
+};
+
+struct sip_journal {
+  struct sip_store_client client;
+  const struct sip_store_ops *ops;
+  struct sip_store *store; /* borrowed: outlives the journal */
+  struct sip_wakeup *wakeup;
+  uv_prepare_t prepare; /* runs while something gathers: submits before the loop goes to sleep */
+  struct journal_batch batches[2];
+  struct journal_batch *gathering, *at_store; /* at_store: NULL when the store has none of ours */
+  struct sip_batch_mark begun;                /* where the entry that is being written begins */
+  bool is_begun, closing;
+  struct sip_err failure; /* code 0: none */
+  struct sip_journal_status status;
+  void (*on_closed)(void *arg);
+  void *closed_arg;
+};
+
+/* Any thread. */
+static void journal_on_done(struct sip_store_client *client)
+{
+  sip_wakeup_send(SIP_CONTAINER(client, struct sip_journal, client)->wakeup);
+}
+
+static void journal_submit(struct sip_journal *journal)
+{
+  struct journal_batch *full = journal->gathering;
+
+  if (journal->at_store != NULL || full->batch.op_count == 0 || journal->is_begun) {
+    return;
+  }
+  (void)uv_prepare_stop(&journal->prepare); /* always 0 */
+  journal->at_store = full;
+  journal->gathering = &journal->batches[full == &journal->batches[0]];
+  journal->status.batches++;
+  journal->status.statements += full->batch.op_count;
+  journal->ops->submit(journal->store, &journal->client, &full->batch);
+}
+
+static void journal_on_prepare(uv_prepare_t *prepare)
+{
+  journal_submit(prepare->data);
+}
+
+/* Tells everybody who waited for the batch. */
+static void batch_end(struct sip_journal *journal, struct journal_batch *done)
+{
+  const struct sip_err *err = done->batch.err.code == 0 ? NULL : &done->batch.err;
+  struct sip_list entries, *node;
+
+  sip_list_init(&entries);
+  sip_list_move(&entries, &done->entries);
+  journal->status.waiting -= done->entry_count;
+  done->entry_count = 0;
+  while ((node = sip_list_shift(&entries)) != NULL) {
+    struct sip_entry *entry = SIP_CONTAINER(node, struct sip_entry, link);
+
+    if (entry->on_done != NULL) {
+      entry->on_done(entry, err == NULL ? 0 : err->code, &done->batch, err);
+    }
+  }
+  sip_batch_clear(&done->batch);
+}
+
+/* What gathered behind a batch that failed fails with it: it was to be written after it. */
+static void journal_fail(struct sip_journal *journal, const struct sip_err *err)
+{
+  if (journal->failure.code != 0) {
+    return;
+  }
+  journal->failure = *err;
+  sip_log(SIP_LOG_ERROR, "journal", NULL, "%s; nothing new is begun", err->message);
+  (void)uv_prepare_stop(&journal->prepare); /* always 0 */
+  journal->gathering->batch.err = *err;
+  batch_end(journal, journal->gathering);
+}
+
+static void journal_on_prepare_close(uv_handle_t *handle)
+{
+  struct sip_journal *journal = handle->data;
+  void (*on_closed)(void *arg) = journal->on_closed;
+  void *arg = journal->closed_arg;
+
+  sip_batch_deinit(&journal->batches[0].batch);
+  sip_batch_deinit(&journal->batches[1].batch);
+  free(journal);
+  if (on_closed != NULL) {
+    on_closed(arg);
+  }
+}
+
+static void journal_look_at_close(struct sip_journal *journal)
+{
+  if (!journal->closing || journal->at_store != NULL || journal->gathering->batch.op_count > 0 ||
+      uv_is_closing((uv_handle_t *)&journal->prepare)) {
+    return;
+  }
+  sip_wakeup_close(journal->wakeup);
+  uv_close((uv_handle_t *)&journal->prepare, journal_on_prepare_close);
+}
+
+/* The store has answered. */
+static void journal_on_wakeup(void *arg)
+{
+  struct sip_journal *journal = arg;
+  struct sip_batch *batch;
+
+  while ((batch = journal->ops->collect(journal->store, &journal->client)) != NULL) {
+    struct journal_batch *done = SIP_CONTAINER(batch, struct journal_batch, batch);
+
+    assert(done == journal->at_store);
+    journal->at_store = NULL;
+    if (batch->err.code != 0) {
+      journal_fail(journal, &batch->err);
+    }
+    batch_end(journal, done);
+  }
+  journal_submit(journal);
+  journal_look_at_close(journal);
+}
+
+int sip_journal_new(struct sip_journal **out, uv_loop_t *loop, const struct sip_store_ops *ops,
+                    struct sip_store *store, struct sip_err *err)
+{
+  struct sip_journal *journal = calloc(1, sizeof *journal);
+  int rc;
+
+  if (journal == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "journal: not enough memory");
+  }
+  for (size_t i = 0; i < 2; i++) {
+    sip_batch_init(&journal->batches[i].batch);
+    sip_list_init(&journal->batches[i].entries);
+  }
+  sip_list_init(&journal->client.done);
+  journal->client.on_done = journal_on_done;
+  journal->ops = ops;
+  journal->store = store;
+  journal->gathering = &journal->batches[0];
+  rc = sip_wakeup_new(&journal->wakeup, loop, journal_on_wakeup, journal);
+  if (rc < 0) {
+    free(journal);
+    return sip_err_set(err, rc, "journal: %s", uv_strerror(rc));
+  }
+  (void)uv_prepare_init(loop, &journal->prepare); /* always 0 */
+  journal->prepare.data = journal;
+  *out = journal;
+  return 0;
+}
+
+static bool is_full(const struct sip_batch *batch)
+{
+  return batch->bytes.len >= FULL_BYTES || batch->op_count >= FULL_STATEMENTS;
+}
+
+struct sip_batch *sip_journal_begin(struct sip_journal *journal, struct sip_err *err)
+{
+  struct sip_batch *batch = &journal->gathering->batch;
+
+  assert(!journal->is_begun);
+  if (journal->failure.code != 0) {
+    (void)sip_err_named(err, SIP_ECLOSED, "JOURNAL_FAILED", "the journal accepts nothing: %s",
+                        journal->failure.message);
+    return NULL;
+  }
+  if (journal->closing) {
+    (void)sip_err_set(err, SIP_ECLOSED, "the journal is closing");
+    return NULL;
+  }
+  if (is_full(batch)) {
+    (void)sip_err_set(err, SIP_EQUEUEFULL, "the journal's disk does not keep up; try again");
+    return NULL;
+  }
+  journal->is_begun = true;
+  journal->begun = sip_batch_mark(batch);
+  return batch;
+}
+
+void sip_journal_rewind(struct sip_journal *journal)
+{
+  assert(journal->is_begun);
+  journal->is_begun = false;
+  sip_batch_rewind(&journal->gathering->batch, journal->begun);
+}
+
+void sip_journal_write(struct sip_journal *journal, struct sip_entry *entry, sip_entry_fn on_done)
+{
+  struct journal_batch *batch = journal->gathering;
+
+  assert(journal->is_begun);
+  journal->is_begun = false;
+  entry->first = journal->begun.ops;
+  entry->count = batch->batch.op_count - entry->first;
+  entry->on_done = on_done;
+  assert(entry->count > 0);
+  sip_list_init(&entry->link);
+  sip_list_push(&batch->entries, &entry->link);
+  batch->entry_count++;
+  journal->status.entries++;
+  journal->status.waiting++;
+  (void)uv_prepare_start(&journal->prepare, journal_on_prepare); /* fails only without a callback */
+}
+
+void sip_journal_forget(struct sip_entry *entry)
+{
+  entry->on_done = NULL;
+  sip_list_remove(&entry->link);
+}
+
+const struct sip_err *sip_journal_failure(const struct sip_journal *journal)
+{
+  return journal->failure.code == 0 ? NULL : &journal->failure;
+}
+
+struct sip_journal_status sip_journal_status(const struct sip_journal *journal)
+{
+  return journal->status;
+}
+
+void sip_journal_close(struct sip_journal *journal, void (*on_closed)(void *arg), void *arg)
+{
+  journal->closing = true;
+  journal->on_closed = on_closed;
+  journal->closed_arg = arg;
+  journal_submit(journal);
+  journal_look_at_close(journal);
+}

@@ -1,0 +1,47 @@
+#ifndef SIP_JOURNAL_PORT_H
+#define SIP_JOURNAL_PORT_H
+/* port.h - what the journal needs of a database; the SQLite and PostgreSQL drivers fill it in and
+ * modules.c connects them.
+ *
+ * A store is shared by all workers of a process. Its texts are in statements.c, the same for every
+ * database; a driver brings the tables (its dialect of the schema) and runs them. */
+#include "core/err.h"
+#include "journal/batch.h"
+
+#include <stdint.h>
+
+struct sip_store; /* opaque: the driver's */
+
+/* Takes batches back; one for each worker. */
+struct sip_store_client {
+  struct sip_list done;                             /* of batches; guarded by the store */
+  void (*on_done)(struct sip_store_client *client); /* any thread: collect has some */
+};
+
+/* What was found when the store was opened. */
+struct sip_store_report {
+  int64_t schema;   /* version of the tables now */
+  int64_t migrated; /* version that they had before; the same when nothing was changed; 0: new */
+  bool was_interrupted; /* the last process did not close it */
+};
+
+struct sip_store_ops {
+  /** Opens, locks, checks and migrates. Blocks: before the loop runs, or on a pool thread.
+   *  @param place  a file, or the connection string of a server
+   *  @return 0; SIP_EBUSY when another process has it; SIP_EDATA when it is damaged or newer than
+   *  this program; another negative code. `err` names the place, the fault and what to do */
+  int (*open)(struct sip_store **out, const char *place, struct sip_store_report *report,
+              struct sip_err *err);
+
+  /** Runs a batch in a transaction, which it may share with others of its time. Returns at once;
+   *  the batch comes back through `client`, in the order of submission. Loop threads. */
+  void (*submit)(struct sip_store *store, struct sip_store_client *client, struct sip_batch *batch);
+
+  /** The client's next batch that is done, or NULL. */
+  struct sip_batch *(*collect)(struct sip_store *store, struct sip_store_client *client);
+
+  /** Waits for what was submitted, and closes. Every client must have collected. Blocks. */
+  void (*close)(struct sip_store *store);
+};
+
+#endif

@@ -1,0 +1,62 @@
+/* statements.c - the journal's SQL, the same for every database. */
+#include "journal/statements.h"
+
+#define RUN_COLUMNS                                                                                \
+  "id, epoch, state, due, at, flow, cluster, topic, part, pos, event_id, type, key, script, "      \
+  "record, changed, why"
+
+const char *const sip_statements[SIP_STATEMENT_COUNT] = {
+  [SIP_STATEMENT_RUN_ADD] =
+    "INSERT INTO run (id, epoch, state, due, at, flow, cluster, topic, part, pos, event_id, type,"
+    " key, script, record, changed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
+    " $13, $14, $15, $5) ON CONFLICT DO NOTHING",
+  [SIP_STATEMENT_RUN_STATE] = "UPDATE run SET state = $3, due = $4, changed = $5, why = $6"
+                              " WHERE id = $1 AND epoch = $2",
+  [SIP_STATEMENT_RECORD_ADD] =
+    "INSERT INTO record (run, seq, at, phase, scope, body) SELECT $1, $3, $4, $5, $6, $7"
+    " WHERE EXISTS (SELECT 1 FROM run WHERE id = $1 AND epoch = $2)",
+  [SIP_STATEMENT_RUN_TAKE] = "UPDATE run SET epoch = $3 WHERE id = $1 AND epoch = $2",
+  [SIP_STATEMENT_SCRIPT_ADD] =
+    "INSERT INTO script (hash, at, files) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+  [SIP_STATEMENT_WAIT_ADD] = "INSERT INTO wait (name, key, run, scope) VALUES ($1, $2, $3, $4)"
+                             " ON CONFLICT DO NOTHING",
+  [SIP_STATEMENT_WAIT_DROP] = "DELETE FROM wait WHERE run = $1 AND scope = $2",
+  [SIP_STATEMENT_SIGNAL_ADD] = "INSERT INTO signal (name, key, id, at, body) VALUES ($1, $2, $3,"
+                               " $4, $5) ON CONFLICT DO NOTHING",
+  [SIP_STATEMENT_SIGNAL_DROP] = "DELETE FROM signal WHERE name = $1 AND key = $2 AND id = $3",
+  [SIP_STATEMENT_AUDIT_ADD] =
+    "INSERT INTO audit (run, at, who, verb, why) VALUES ($1, $2, $3, $4, $5)",
+  [SIP_STATEMENT_META_SET] = "INSERT INTO meta (key, value) VALUES ($1, $2)"
+                             " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+  [SIP_STATEMENT_PURGE_RECORDS] =
+    "DELETE FROM record WHERE run IN (SELECT id FROM run WHERE state >= 10 AND changed < $1"
+    " ORDER BY id LIMIT $2)",
+  [SIP_STATEMENT_PURGE_RUNS] =
+    "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE state >= 10 AND changed < $1"
+    " ORDER BY id LIMIT $2)",
+  [SIP_STATEMENT_PURGE_SCRIPTS] =
+    "DELETE FROM script WHERE at < $1 AND NOT EXISTS (SELECT 1 FROM run WHERE script = hash)",
+  [SIP_STATEMENT_PURGE_SIGNALS] = "DELETE FROM signal WHERE at < $1",
+  [SIP_STATEMENT_META_GET] = "SELECT value FROM meta WHERE key = $1",
+  [SIP_STATEMENT_RUN_GET] = "SELECT " RUN_COLUMNS " FROM run WHERE id = $1",
+  [SIP_STATEMENT_RUN_AT] = "SELECT " RUN_COLUMNS " FROM run WHERE flow = $1 AND cluster = $2"
+                           " AND topic = $3 AND part = $4 AND pos = $5",
+  [SIP_STATEMENT_RUN_OF_EVENT] =
+    "SELECT id, state FROM run WHERE flow = $1 AND event_id = $2 AND at >= $3",
+  [SIP_STATEMENT_RUNS_OPEN] = "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1"
+                              " ORDER BY id LIMIT $2",
+  [SIP_STATEMENT_RUNS_DUE] = "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND due > 0"
+                             " AND due <= $1 ORDER BY due LIMIT $2",
+  [SIP_STATEMENT_RECORDS] =
+    "SELECT seq, at, phase, scope, body FROM record WHERE run = $1 ORDER BY seq",
+  [SIP_STATEMENT_SCRIPT_GET] = "SELECT files FROM script WHERE hash = $1",
+  [SIP_STATEMENT_SCRIPTS_USED] =
+    "SELECT hash, at, (SELECT count(*) FROM run WHERE run.script = script.hash AND state < 10)"
+    " FROM script ORDER BY at",
+  [SIP_STATEMENT_WAITS_FOR] =
+    "SELECT run, scope FROM wait WHERE name = $1 AND key = $2 ORDER BY run",
+  [SIP_STATEMENT_SIGNALS_FOR] =
+    "SELECT id, at, body FROM signal WHERE name = $1 AND key = $2 ORDER BY at, id",
+  [SIP_STATEMENT_AUDIT] = "SELECT at, who, verb, why FROM audit WHERE run = $1 ORDER BY at",
+  [SIP_STATEMENT_COUNTS] = "SELECT state, count(*), min(at) FROM run GROUP BY state",
+};
