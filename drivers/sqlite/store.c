@@ -1,5 +1,4 @@
-/* store.c - the writer thread of the journal. What waits when it comes back from a commit goes into
- * the next one: the share of each commit grows with the load, and nobody waits for a timer. */
+/* store.c - what the journal's writer does to its file, and opening and closing it. */
 #include "sqlite/store.h"
 
 #include "sqlite/store_state.h"
@@ -152,63 +151,17 @@ static void store_commit(struct sip_store *store, struct sip_list *batches)
   }
 }
 
-/* The mutex is held. */
-static void store_hand_back(struct sip_list *batches)
-{
-  struct sip_list *node;
-
-  while ((node = sip_list_shift(batches)) != NULL) {
-    struct sip_store_client *client = SIP_CONTAINER(node, struct sip_batch, link)->client;
-
-    sip_list_push(&client->done, node);
-    client->on_done(client); /* takes no lock of ours; the client lives until it has collected */
-  }
-}
-
-static void *store_main(void *arg)
-{
-  struct sip_store *store = arg;
-  struct sip_list batches;
-
-  sip_list_init(&batches);
-  (void)pthread_mutex_lock(&store->mutex);
-  for (;;) {
-    while (sip_list_empty(&store->queue) && !store->stopping) {
-      (void)pthread_cond_wait(&store->submitted, &store->mutex);
-    }
-    if (sip_list_empty(&store->queue)) {
-      break;
-    }
-    sip_list_move(&batches, &store->queue);
-    (void)pthread_mutex_unlock(&store->mutex);
-    store_commit(store, &batches);
-    (void)pthread_mutex_lock(&store->mutex);
-    store_hand_back(&batches);
-  }
-  (void)pthread_mutex_unlock(&store->mutex);
-  return NULL;
-}
-
 /* --- loop threads --- */
 
 static void store_submit(struct sip_store *store, struct sip_store_client *client,
                          struct sip_batch *batch)
 {
-  batch->client = client;
-  (void)pthread_mutex_lock(&store->mutex);
-  sip_list_push(&store->queue, &batch->link);
-  (void)pthread_cond_signal(&store->submitted);
-  (void)pthread_mutex_unlock(&store->mutex);
+  sip_writer_submit(store->writer, client, batch);
 }
 
 static struct sip_batch *store_collect(struct sip_store *store, struct sip_store_client *client)
 {
-  struct sip_list *node;
-
-  (void)pthread_mutex_lock(&store->mutex);
-  node = sip_list_shift(&client->done);
-  (void)pthread_mutex_unlock(&store->mutex);
-  return node == NULL ? NULL : SIP_CONTAINER(node, struct sip_batch, link);
+  return sip_writer_collect(store->writer, client);
 }
 
 /* --- open and close --- */
@@ -222,27 +175,8 @@ static void store_free(struct sip_store *store)
   if (store->lock_fd >= 0) {
     (void)close(store->lock_fd); /* gives the lock back */
   }
-  (void)pthread_cond_destroy(&store->submitted);
-  (void)pthread_mutex_destroy(&store->mutex);
   free(store->place);
   free(store);
-}
-
-static int store_start(struct sip_store *store, struct sip_err *err)
-{
-  sigset_t all, before;
-  int rc;
-
-  (void)sigfillset(&all); /* signals of the process are for the loop threads */
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  rc = pthread_create(&store->writer, NULL, store_main, store);
-  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (rc != 0) {
-    return sip_err_errno(err, rc, "journal %s: start its thread", store->place);
-  }
-  (void)pthread_setname_np(store->writer, "sip-journal"); /* a name is a comfort */
-  store->started = true;
-  return 0;
 }
 
 static int store_open(struct sip_store **out, const char *place, struct sip_store_report *report,
@@ -255,14 +189,11 @@ static int store_open(struct sip_store **out, const char *place, struct sip_stor
     return sip_err_set(err, UV_ENOMEM, "journal %s: not enough memory", place);
   }
   store->lock_fd = -1;
-  sip_list_init(&store->queue);
-  (void)pthread_mutex_init(&store->mutex, NULL);    /* always 0 with default attributes */
-  (void)pthread_cond_init(&store->submitted, NULL); /* as above */
   store->place = strdup(place);
   rc = store->place == NULL ? sip_err_set(err, UV_ENOMEM, "journal %s: not enough memory", place)
                             : sip_store_open_file(store, report, err);
   if (rc == 0) {
-    rc = store_start(store, err);
+    rc = sip_writer_start(&store->writer, store, store_commit, err);
   }
   if (rc < 0) {
     store_free(store);
@@ -274,11 +205,7 @@ static int store_open(struct sip_store **out, const char *place, struct sip_stor
 
 static void store_close(struct sip_store *store)
 {
-  (void)pthread_mutex_lock(&store->mutex);
-  store->stopping = true;
-  (void)pthread_cond_signal(&store->submitted);
-  (void)pthread_mutex_unlock(&store->mutex);
-  (void)pthread_join(store->writer, NULL);
+  sip_writer_stop(store->writer);
   store_free(store);
 }
 

@@ -1,24 +1,18 @@
 #ifndef SIP_SQLITE_STORE_STATE_H
 #define SIP_SQLITE_STORE_STATE_H
 /* store_state.h - what the files of the store share. */
-#include "core/list.h"
 #include "journal/port.h"
 #include "journal/statements.h"
+#include "journal/writer.h"
 
-#include <pthread.h>
 #include <sqlite3.h>
-#include <stdbool.h>
 
 struct sip_store {
-  sqlite3 *db;                                   /* the writer thread's once it runs */
-  sqlite3_stmt *statements[SIP_STATEMENT_COUNT]; /* the writer thread's; prepared at first use */
+  sqlite3 *db;                                   /* the writer's once it runs */
+  sqlite3_stmt *statements[SIP_STATEMENT_COUNT]; /* the writer's; prepared at first use */
   char *place;                                   /* owned */
   int lock_fd;
-  pthread_t writer;
-  pthread_mutex_t mutex;
-  pthread_cond_t submitted;
-  struct sip_list queue;  /* of batches; guarded by the mutex, as every client's `done` */
-  bool stopping, started; /* stopping: guarded by the mutex */
+  struct sip_writer *writer; /* owned; NULL while the file is opened */
 };
 
 /** Takes the lock, opens the file, checks and migrates it. @return 0 or a negative code; what was

@@ -1,0 +1,122 @@
+/* writer.c - the queue before the thread, and the clients' queues behind it. */
+#include "journal/writer.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct sip_writer {
+  struct sip_store *store; /* borrowed: outlives the writer */
+  sip_writer_run_fn run;
+  pthread_t thread;
+  pthread_mutex_t mutex; /* guards what follows, and every client's `done` */
+  pthread_cond_t submitted;
+  struct sip_list queue; /* of batches */
+  bool stopping;
+};
+
+/* The mutex is held. */
+static void writer_hand_back(struct sip_list *batches)
+{
+  struct sip_list *node;
+
+  while ((node = sip_list_shift(batches)) != NULL) {
+    struct sip_store_client *client = SIP_CONTAINER(node, struct sip_batch, link)->client;
+
+    sip_list_push(&client->done, node);
+    client->on_done(client); /* takes no lock of ours; the client lives until it has collected */
+  }
+}
+
+static void *writer_main(void *arg)
+{
+  struct sip_writer *writer = arg;
+  struct sip_list batches;
+
+  sip_list_init(&batches);
+  (void)pthread_mutex_lock(&writer->mutex);
+  for (;;) {
+    while (sip_list_empty(&writer->queue) && !writer->stopping) {
+      (void)pthread_cond_wait(&writer->submitted, &writer->mutex);
+    }
+    if (sip_list_empty(&writer->queue)) {
+      break;
+    }
+    sip_list_move(&batches, &writer->queue);
+    (void)pthread_mutex_unlock(&writer->mutex);
+    writer->run(writer->store, &batches);
+    (void)pthread_mutex_lock(&writer->mutex);
+    writer_hand_back(&batches);
+  }
+  (void)pthread_mutex_unlock(&writer->mutex);
+  return NULL;
+}
+
+void sip_writer_submit(struct sip_writer *writer, struct sip_store_client *client,
+                       struct sip_batch *batch)
+{
+  batch->client = client;
+  (void)pthread_mutex_lock(&writer->mutex);
+  sip_list_push(&writer->queue, &batch->link);
+  (void)pthread_cond_signal(&writer->submitted);
+  (void)pthread_mutex_unlock(&writer->mutex);
+}
+
+struct sip_batch *sip_writer_collect(struct sip_writer *writer, struct sip_store_client *client)
+{
+  struct sip_list *node;
+
+  (void)pthread_mutex_lock(&writer->mutex);
+  node = sip_list_shift(&client->done);
+  (void)pthread_mutex_unlock(&writer->mutex);
+  return node == NULL ? NULL : SIP_CONTAINER(node, struct sip_batch, link);
+}
+
+static void writer_free(struct sip_writer *writer)
+{
+  (void)pthread_cond_destroy(&writer->submitted); /* nobody waits */
+  (void)pthread_mutex_destroy(&writer->mutex);    /* nobody holds it */
+  free(writer);
+}
+
+int sip_writer_start(struct sip_writer **out, struct sip_store *store, sip_writer_run_fn run,
+                     struct sip_err *err)
+{
+  struct sip_writer *writer = calloc(1, sizeof *writer);
+  sigset_t all, before;
+  int rc;
+
+  if (writer == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "journal: no memory for its writer");
+  }
+  writer->store = store;
+  writer->run = run;
+  sip_list_init(&writer->queue);
+  (void)pthread_mutex_init(&writer->mutex, NULL);    /* always 0 with default attributes */
+  (void)pthread_cond_init(&writer->submitted, NULL); /* as above */
+  (void)sigfillset(&all);                            /* signals are for the loop threads */
+  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+  rc = pthread_create(&writer->thread, NULL, writer_main, writer);
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (rc != 0) {
+    writer_free(writer);
+    return sip_err_errno(err, rc, "journal: start its writer");
+  }
+  (void)pthread_setname_np(writer->thread, "sip-journal"); /* a name is a comfort */
+  *out = writer;
+  return 0;
+}
+
+void sip_writer_stop(struct sip_writer *writer)
+{
+  if (writer == NULL) {
+    return;
+  }
+  (void)pthread_mutex_lock(&writer->mutex);
+  writer->stopping = true;
+  (void)pthread_cond_signal(&writer->submitted);
+  (void)pthread_mutex_unlock(&writer->mutex);
+  (void)pthread_join(writer->thread, NULL);
+  writer_free(writer);
+}
