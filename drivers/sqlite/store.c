@@ -193,7 +193,7 @@ static int store_open(struct sip_store **out, const char *place, struct sip_stor
   rc = store->place == NULL ? sip_err_set(err, UV_ENOMEM, "journal %s: not enough memory", place)
                             : sip_store_open_file(store, report, err);
   if (rc == 0) {
-    rc = sip_writer_start(&store->writer, store, store_commit, err);
+    rc = sip_writer_start(&store->writer, store, store_commit, 0, err);
   }
   if (rc < 0) {
     store_free(store);

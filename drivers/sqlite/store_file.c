@@ -21,6 +21,7 @@ enum {
 /* migrations[n] leads from version n to n + 1. */
 static const char *const migrations[SIP_JOURNAL_SCHEMA] = {
   "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+  "CREATE TABLE host (epoch INTEGER PRIMARY KEY, name TEXT NOT NULL, until INTEGER NOT NULL);"
   "CREATE TABLE run (id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, state INTEGER NOT NULL,"
   " due INTEGER NOT NULL, at INTEGER NOT NULL, flow TEXT NOT NULL, cluster TEXT NOT NULL,"
   " topic TEXT NOT NULL, part INTEGER NOT NULL, pos INTEGER NOT NULL, event_id TEXT NOT NULL,"
@@ -188,6 +189,23 @@ static int file_set_up(struct sip_store *store, struct sip_err *err)
   return file_exec(store, text, "open", err);
 }
 
+/* The lock says that nobody else has the file: whoever had it before owns nothing any more. */
+static int file_take(struct sip_store *store, int64_t *epoch, struct sip_err *err)
+{
+  char text[200], word[32];
+  int rc =
+    file_ask(store, "SELECT coalesce(max(epoch), 0) + 1 FROM host", epoch, word, sizeof word, err);
+
+  if (rc == 0) {
+    (void)snprintf(text, sizeof text,
+                   "BEGIN IMMEDIATE; DELETE FROM host; INSERT INTO host VALUES (%lld, 'this',"
+                   " 9223372036854775807); COMMIT",
+                   (long long)*epoch);
+    rc = file_exec(store, text, "take it over", err);
+  }
+  return rc;
+}
+
 int sip_store_open_file(struct sip_store *store, struct sip_store_report *report,
                         struct sip_err *err)
 {
@@ -212,6 +230,9 @@ int sip_store_open_file(struct sip_store *store, struct sip_store_report *report
   }
   if (rc == 0 && version < SIP_JOURNAL_SCHEMA) {
     rc = file_migrate(store, version, err);
+  }
+  if (rc == 0) {
+    rc = file_take(store, &report->epoch, err);
   }
   report->migrated = version;
   report->schema = SIP_JOURNAL_SCHEMA;

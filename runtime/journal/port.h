@@ -20,6 +20,7 @@ struct sip_store_client {
 
 /* What was found when the store was opened. */
 struct sip_store_report {
+  int64_t epoch;    /* of this opening: what it owns is written under that number */
   int64_t schema;   /* version of the tables now */
   int64_t migrated; /* version that they had before; the same when nothing was changed; 0: new */
   bool was_interrupted; /* the last process did not close it */

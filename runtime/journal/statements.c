@@ -13,8 +13,9 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_RUN_STATE] = "UPDATE run SET state = $3, due = $4, changed = $5, why = $6"
                               " WHERE id = $1 AND epoch = $2",
   [SIP_STATEMENT_RECORD_ADD] =
-    "INSERT INTO record (run, seq, at, phase, scope, body) SELECT $1, $3, $4, $5, $6, $7"
-    " WHERE EXISTS (SELECT 1 FROM run WHERE id = $1 AND epoch = $2)",
+    "INSERT INTO record (run, seq, at, phase, scope, body) SELECT id, CAST($3 AS BIGINT),"
+    " CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS TEXT), CAST($7 AS TEXT) FROM run"
+    " WHERE id = $1 AND epoch = $2",
   [SIP_STATEMENT_RUN_TAKE] = "UPDATE run SET epoch = $3 WHERE id = $1 AND epoch = $2",
   [SIP_STATEMENT_SCRIPT_ADD] =
     "INSERT INTO script (hash, at, files) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -45,6 +46,10 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
     "SELECT id, state FROM run WHERE flow = $1 AND event_id = $2 AND at >= $3",
   [SIP_STATEMENT_RUNS_OPEN] = "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1"
                               " ORDER BY id LIMIT $2",
+  [SIP_STATEMENT_RUNS_ORPHANED] =
+    "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
+    " (SELECT epoch FROM host WHERE until > $2) ORDER BY id LIMIT $3",
+  [SIP_STATEMENT_HOSTS] = "SELECT epoch, name, until FROM host ORDER BY epoch",
   [SIP_STATEMENT_RUNS_DUE] = "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND due > 0"
                              " AND due <= $1 ORDER BY due LIMIT $2",
   [SIP_STATEMENT_RECORDS] =

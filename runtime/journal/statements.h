@@ -57,19 +57,21 @@ enum sip_statement {
   SIP_STATEMENT_PURGE_SIGNALS, /* added before */
   /* The rest gives rows. A run's columns: id, epoch, state, due, at, flow, cluster, topic,
    * partition, offset, event id, type, key, script, record, changed, why. */
-  SIP_STATEMENT_META_GET,     /* key -> value */
-  SIP_STATEMENT_RUN_GET,      /* id */
-  SIP_STATEMENT_RUN_AT,       /* flow, cluster, topic, partition, offset */
-  SIP_STATEMENT_RUN_OF_EVENT, /* flow, event id, added since -> id, state */
-  SIP_STATEMENT_RUNS_OPEN,    /* after id, limit */
-  SIP_STATEMENT_RUNS_DUE,     /* due by, limit */
-  SIP_STATEMENT_RECORDS,      /* run -> seq, at, phase, scope, body */
-  SIP_STATEMENT_SCRIPT_GET,   /* hash -> files */
-  SIP_STATEMENT_SCRIPTS_USED, /* -> hash, added, open runs */
-  SIP_STATEMENT_WAITS_FOR,    /* name, key -> run, scope */
-  SIP_STATEMENT_SIGNALS_FOR,  /* name, key -> id, at, body */
-  SIP_STATEMENT_AUDIT,        /* run -> at, who, verb, why */
-  SIP_STATEMENT_COUNTS,       /* -> state, runs, oldest */
+  SIP_STATEMENT_META_GET,      /* key -> value */
+  SIP_STATEMENT_RUN_GET,       /* id */
+  SIP_STATEMENT_RUN_AT,        /* flow, cluster, topic, partition, offset */
+  SIP_STATEMENT_RUN_OF_EVENT,  /* flow, event id, added since -> id, state */
+  SIP_STATEMENT_RUNS_OPEN,     /* after id, limit */
+  SIP_STATEMENT_RUNS_ORPHANED, /* after id, now, limit: those of hosts that are gone */
+  SIP_STATEMENT_HOSTS,         /* -> epoch, name, alive until */
+  SIP_STATEMENT_RUNS_DUE,      /* due by, limit */
+  SIP_STATEMENT_RECORDS,       /* run -> seq, at, phase, scope, body */
+  SIP_STATEMENT_SCRIPT_GET,    /* hash -> files */
+  SIP_STATEMENT_SCRIPTS_USED,  /* -> hash, added, open runs */
+  SIP_STATEMENT_WAITS_FOR,     /* name, key -> run, scope */
+  SIP_STATEMENT_SIGNALS_FOR,   /* name, key -> id, at, body */
+  SIP_STATEMENT_AUDIT,         /* run -> at, who, verb, why */
+  SIP_STATEMENT_COUNTS,        /* -> state, runs, oldest */
   SIP_STATEMENT_COUNT
 };
 

@@ -1,14 +1,17 @@
 /* writer.c - the queue before the thread, and the clients' queues behind it. */
 #include "journal/writer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct sip_writer {
   struct sip_store *store; /* borrowed: outlives the writer */
   sip_writer_run_fn run;
+  uint64_t idle_ms;
   pthread_t thread;
   pthread_mutex_t mutex; /* guards what follows, and every client's `done` */
   pthread_cond_t submitted;
@@ -29,6 +32,25 @@ static void writer_hand_back(struct sip_list *batches)
   }
 }
 
+/* Waits until something is submitted; false when the idle time is over first. The mutex is held. */
+static bool writer_wait(struct sip_writer *writer)
+{
+  struct timespec until;
+
+  if (writer->idle_ms == 0) {
+    (void)pthread_cond_wait(&writer->submitted, &writer->mutex);
+    return true;
+  }
+  (void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail for this clock */
+  until.tv_sec += (time_t)(writer->idle_ms / 1000);
+  until.tv_nsec += (long)(writer->idle_ms % 1000) * 1000000L;
+  if (until.tv_nsec >= 1000000000L) {
+    until.tv_sec++;
+    until.tv_nsec -= 1000000000L;
+  }
+  return pthread_cond_timedwait(&writer->submitted, &writer->mutex, &until) != ETIMEDOUT;
+}
+
 static void *writer_main(void *arg)
 {
   struct sip_writer *writer = arg;
@@ -37,10 +59,9 @@ static void *writer_main(void *arg)
   sip_list_init(&batches);
   (void)pthread_mutex_lock(&writer->mutex);
   for (;;) {
-    while (sip_list_empty(&writer->queue) && !writer->stopping) {
-      (void)pthread_cond_wait(&writer->submitted, &writer->mutex);
+    while (sip_list_empty(&writer->queue) && !writer->stopping && writer_wait(writer)) {
     }
-    if (sip_list_empty(&writer->queue)) {
+    if (sip_list_empty(&writer->queue) && writer->stopping) {
       break;
     }
     sip_list_move(&batches, &writer->queue);
@@ -81,9 +102,10 @@ static void writer_free(struct sip_writer *writer)
 }
 
 int sip_writer_start(struct sip_writer **out, struct sip_store *store, sip_writer_run_fn run,
-                     struct sip_err *err)
+                     uint64_t idle_ms, struct sip_err *err)
 {
   struct sip_writer *writer = calloc(1, sizeof *writer);
+  pthread_condattr_t monotonic;
   sigset_t all, before;
   int rc;
 
@@ -92,10 +114,14 @@ int sip_writer_start(struct sip_writer **out, struct sip_store *store, sip_write
   }
   writer->store = store;
   writer->run = run;
+  writer->idle_ms = idle_ms;
   sip_list_init(&writer->queue);
-  (void)pthread_mutex_init(&writer->mutex, NULL);    /* always 0 with default attributes */
-  (void)pthread_cond_init(&writer->submitted, NULL); /* as above */
-  (void)sigfillset(&all);                            /* signals are for the loop threads */
+  (void)pthread_mutex_init(&writer->mutex, NULL); /* always 0 with default attributes */
+  (void)pthread_condattr_init(&monotonic);        /* as the others: always 0 with glibc */
+  (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  (void)pthread_cond_init(&writer->submitted, &monotonic);
+  (void)pthread_condattr_destroy(&monotonic);
+  (void)sigfillset(&all); /* signals are for the loop threads */
   (void)pthread_sigmask(SIG_SETMASK, &all, &before);
   rc = pthread_create(&writer->thread, NULL, writer_main, writer);
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

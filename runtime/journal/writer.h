@@ -10,12 +10,14 @@
 
 struct sip_writer;
 
-/** The writer's thread: runs all of the batches in one transaction, and sets the err of each. */
+/** The writer's thread: runs all of the batches in one transaction, and sets the err of each. With
+ * an empty list, time has passed and nothing was submitted. */
 typedef void (*sip_writer_run_fn)(struct sip_store *store, struct sip_list *batches);
 
-/** @return 0 or a negative code */
+/** @param idle_ms  how long nothing comes before `run` is called with nothing; 0: never
+ *  @return 0 or a negative code */
 int sip_writer_start(struct sip_writer **out, struct sip_store *store, sip_writer_run_fn run,
-                     struct sip_err *err);
+                     uint64_t idle_ms, struct sip_err *err);
 
 /** As the functions of struct sip_store_ops. Loop threads. */
 void sip_writer_submit(struct sip_writer *writer, struct sip_store_client *client,
