@@ -1,6 +1,8 @@
 /* statements.c - the journal's SQL, the same for every database. */
 #include "journal/statements.h"
 
+#include <string.h>
+
 #define RUN_COLUMNS                                                                                \
   "id, epoch, state, due, at, flow, cluster, topic, part, pos, event_id, type, key, script, "      \
   "record, changed, why"
@@ -65,3 +67,46 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_AUDIT] = "SELECT at, who, verb, why FROM audit WHERE run = $1 ORDER BY at",
   [SIP_STATEMENT_COUNTS] = "SELECT state, count(*), min(at) FROM run GROUP BY state",
 };
+
+static const char *const names[SIP_STATEMENT_COUNT] = {
+  [SIP_STATEMENT_RUN_ADD] = "run_add",
+  [SIP_STATEMENT_RUN_STATE] = "run_state",
+  [SIP_STATEMENT_RECORD_ADD] = "record_add",
+  [SIP_STATEMENT_RUN_TAKE] = "run_take",
+  [SIP_STATEMENT_SCRIPT_ADD] = "script_add",
+  [SIP_STATEMENT_WAIT_ADD] = "wait_add",
+  [SIP_STATEMENT_WAIT_DROP] = "wait_drop",
+  [SIP_STATEMENT_SIGNAL_ADD] = "signal_add",
+  [SIP_STATEMENT_SIGNAL_DROP] = "signal_drop",
+  [SIP_STATEMENT_AUDIT_ADD] = "audit_add",
+  [SIP_STATEMENT_META_SET] = "meta_set",
+  [SIP_STATEMENT_PURGE_RECORDS] = "purge_records",
+  [SIP_STATEMENT_PURGE_RUNS] = "purge_runs",
+  [SIP_STATEMENT_PURGE_SCRIPTS] = "purge_scripts",
+  [SIP_STATEMENT_PURGE_SIGNALS] = "purge_signals",
+  [SIP_STATEMENT_META_GET] = "meta_get",
+  [SIP_STATEMENT_RUN_GET] = "run_get",
+  [SIP_STATEMENT_RUN_AT] = "run_at",
+  [SIP_STATEMENT_RUN_OF_EVENT] = "run_of_event",
+  [SIP_STATEMENT_RUNS_OPEN] = "runs_open",
+  [SIP_STATEMENT_RUNS_ORPHANED] = "runs_orphaned",
+  [SIP_STATEMENT_HOSTS] = "hosts",
+  [SIP_STATEMENT_RUNS_DUE] = "runs_due",
+  [SIP_STATEMENT_RECORDS] = "records",
+  [SIP_STATEMENT_SCRIPT_GET] = "script_get",
+  [SIP_STATEMENT_SCRIPTS_USED] = "scripts_used",
+  [SIP_STATEMENT_WAITS_FOR] = "waits_for",
+  [SIP_STATEMENT_SIGNALS_FOR] = "signals_for",
+  [SIP_STATEMENT_AUDIT] = "audit",
+  [SIP_STATEMENT_COUNTS] = "counts",
+};
+
+int sip_statement_number(const char *name)
+{
+  for (int i = 0; i < SIP_STATEMENT_COUNT; i++) {
+    if (strcmp(names[i], name) == 0) {
+      return i;
+    }
+  }
+  return -1;
+}

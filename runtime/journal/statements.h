@@ -77,4 +77,7 @@ enum sip_statement {
 
 extern const char *const sip_statements[SIP_STATEMENT_COUNT];
 
+/** The statement of a name, such as "run_add"; -1 when there is none. */
+int sip_statement_number(const char *name);
+
 #endif

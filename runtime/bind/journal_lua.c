@@ -1,0 +1,333 @@
+/* journal_lua.c - module sipeat.core.journal: statements for the journal, awaited until durable.
+ *
+ * write({name, parameter…}, …) -> a result for each: the number of rows that changed, or a list of
+ * rows for those that give rows | nil, message, code. The names are those of statements.h in lower
+ * case. A parameter is an integer, text, nil, or blob(bytes); a row is {n = columns, cell…} with
+ * nil for NULL. open() -> whether there is a journal. failure() -> nil | message, code.
+ * status() -> {entries, statements, batches, waiting}. Loop thread. */
+#include "bind/journal_lua.h"
+
+#include "journal/journal.h"
+#include "journal/statements.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char service; /* its address is the key */
+static const char WRITING[] = "sipeat.journal.writing";
+static const char BLOB[] = "sipeat.journal.blob";
+
+/* One call of write, from its statements to its results. */
+struct writing {
+  struct sip_wait wait;
+  struct sip_entry entry;
+  struct sip_batch answer; /* its statements again, with what they gave */
+  struct sip_err err;
+};
+
+static int writing_gc(lua_State *L)
+{
+  struct writing **box = luaL_checkudata(L, 1, WRITING);
+  struct writing *writing = *box;
+
+  *box = NULL;
+  if (writing != NULL) {
+    sip_journal_forget(&writing->entry);
+    sip_batch_deinit(&writing->answer);
+    free(writing);
+  }
+  return 0;
+}
+
+static void writing_cancel(struct sip_wait *wait)
+{
+  sip_journal_forget(&SIP_CONTAINER(wait, struct writing, wait)->entry);
+}
+
+/* --- results --- */
+
+static int copy_cell(struct sip_batch *to, const struct sip_batch *from,
+                     const struct sip_cell *cell)
+{
+  switch (cell->type) {
+  case SIP_CELL_INTEGER:
+    return sip_batch_integer(to, cell->integer);
+  case SIP_CELL_NULL:
+    return sip_batch_null(to);
+  default:
+    return sip_batch_text(to, sip_batch_slice(from, cell)); /* a string in Lua either way */
+  }
+}
+
+static int copy_op(struct sip_batch *to, const struct sip_batch *from, const struct sip_op *op)
+{
+  int rc = sip_batch_op(to, op->statement);
+  struct sip_op *copy = rc < 0 ? NULL : &to->ops[to->op_count - 1];
+
+  if (copy != NULL) {
+    copy->changes = op->changes;
+  }
+  for (size_t row = 0; rc == 0 && row < op->row_count; row++) {
+    rc = sip_batch_row(to, copy, op->columns);
+    for (size_t column = 0; rc == 0 && column < op->columns; column++) {
+      rc = copy_cell(to, from, sip_batch_cell(from, op, row, column));
+    }
+  }
+  return rc;
+}
+
+/* The batch is used for others as soon as this returns: its results are copied. */
+static void writing_on_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
+                            const struct sip_err *err)
+{
+  struct writing *writing = SIP_CONTAINER(entry, struct writing, entry);
+  int rc = status;
+
+  if (status < 0) {
+    writing->err = *err;
+  }
+  for (size_t i = 0; rc == 0 && i < entry->count; i++) {
+    rc = copy_op(&writing->answer, batch, &batch->ops[entry->first + i]);
+  }
+  if (rc < 0 && status == 0) {
+    (void)sip_err_set(&writing->err, rc, "journal: no memory for an answer");
+  }
+  sip_wake(&writing->wait, rc);
+}
+
+static void push_cell(lua_State *L, const struct sip_batch *batch, const struct sip_cell *cell)
+{
+  struct sip_slice bytes = sip_batch_slice(batch, cell);
+
+  if (cell->type == SIP_CELL_INTEGER) {
+    lua_pushinteger(L, cell->integer);
+  } else if (bytes.data == NULL) {
+    lua_pushnil(L);
+  } else {
+    lua_pushlstring(L, bytes.data, bytes.len);
+  }
+}
+
+static void push_rows(lua_State *L, const struct sip_batch *batch, const struct sip_op *op)
+{
+  lua_createtable(L, (int)op->row_count, 0);
+  for (size_t row = 0; row < op->row_count; row++) {
+    lua_createtable(L, (int)op->columns, 1);
+    for (size_t column = 0; column < op->columns; column++) {
+      push_cell(L, batch, sip_batch_cell(batch, op, row, column));
+      lua_rawseti(L, -2, (lua_Integer)column + 1);
+    }
+    lua_pushinteger(L, (lua_Integer)op->columns);
+    lua_setfield(L, -2, "n");
+    lua_rawseti(L, -2, (lua_Integer)row + 1);
+  }
+}
+
+static int writing_finish(lua_State *L, struct sip_wait *wait)
+{
+  struct writing *writing = SIP_CONTAINER(wait, struct writing, wait);
+  size_t count = writing->answer.op_count;
+
+  if (wait->status < 0) {
+    return writing->err.code != 0 ? sip_push_err(L, &writing->err)
+                                  : sip_push_error(L, wait->status, "journal");
+  }
+  luaL_checkstack(L, (int)count + 8, "too many statements");
+  for (size_t i = 0; i < count; i++) {
+    const struct sip_op *op = &writing->answer.ops[i];
+
+    if (op->statement >= SIP_STATEMENT_META_GET) {
+      push_rows(L, &writing->answer, op);
+    } else {
+      lua_pushinteger(L, op->changes);
+    }
+  }
+  return (int)count;
+}
+
+/* --- statements --- */
+
+static void *check_memory(lua_State *L, int rc)
+{
+  if (rc < 0) {
+    luaL_error(L, "journal: not enough memory");
+  }
+  return NULL;
+}
+
+static void add_parameter(lua_State *L, struct sip_batch *batch, int arg)
+{
+  struct sip_slice bytes;
+
+  switch (lua_type(L, -1)) {
+  case LUA_TNIL:
+    (void)check_memory(L, sip_batch_null(batch));
+    return;
+  case LUA_TNUMBER:
+    (void)check_memory(L, sip_batch_integer(batch, luaL_checkinteger(L, -1)));
+    return;
+  case LUA_TSTRING:
+    bytes.data = lua_tolstring(L, -1, &bytes.len);
+    (void)check_memory(L, sip_batch_text(batch, bytes));
+    return;
+  default:
+    luaL_checkudata(L, -1, BLOB);
+    lua_getiuservalue(L, -1, 1);
+    bytes.data = lua_tolstring(L, -1, &bytes.len);
+    lua_pop(L, 1);
+    (void)check_memory(L, sip_batch_blob(batch, bytes));
+    (void)arg;
+  }
+}
+
+static void add_statement(lua_State *L, struct sip_batch *batch, int arg)
+{
+  int number;
+  lua_Integer count;
+
+  luaL_checktype(L, arg, LUA_TTABLE);
+  lua_rawgeti(L, arg, 1);
+  number = lua_type(L, -1) == LUA_TSTRING ? sip_statement_number(lua_tostring(L, -1)) : -1;
+  luaL_argcheck(L, number >= 0, arg, "no such statement");
+  lua_getfield(L, arg, "n");
+  count = luaL_checkinteger(L, -1);
+  luaL_argcheck(L, count >= 1 && count <= SIP_BATCH_MAX_CELLS, arg, "n is out of range");
+  lua_pop(L, 2);
+  (void)check_memory(L, sip_batch_op(batch, number));
+  for (lua_Integer i = 2; i <= count; i++) {
+    lua_rawgeti(L, arg, i);
+    add_parameter(L, batch, arg);
+    lua_pop(L, 1);
+  }
+}
+
+/* Protected: the statements, and the batch on top. */
+static int add_statements(lua_State *L)
+{
+  struct sip_batch *batch = lua_touserdata(L, -1);
+  int count = lua_gettop(L) - 1;
+
+  for (int arg = 1; arg <= count; arg++) {
+    add_statement(L, batch, arg);
+  }
+  return 0;
+}
+
+static struct writing *writing_new(lua_State *L)
+{
+  struct writing **box = sip_box_new(L, WRITING, writing_gc);
+  struct writing *writing = calloc(1, sizeof *writing);
+
+  if (writing == NULL) {
+    luaL_error(L, "journal: not enough memory");
+    return NULL;
+  }
+  sip_batch_init(&writing->answer);
+  sip_list_init(&writing->entry.link);
+  sip_wait_init(&writing->wait, writing_cancel, writing_finish);
+  *box = writing;
+  return writing;
+}
+
+static int l_write(lua_State *L)
+{
+  struct sip_journal *journal = sip_vm_service(L, &service);
+  struct sip_err err = { 0 };
+  struct sip_batch *batch;
+  struct writing *writing;
+  int count = lua_gettop(L);
+
+  luaL_argcheck(L, count > 0, 1, "a statement is needed");
+  if (journal == NULL) {
+    return luaL_error(L, "journal: there is none");
+  }
+  writing = writing_new(L); /* index count + 1: the suspended stack keeps it */
+  batch = sip_journal_begin(journal, &err);
+  if (batch == NULL) {
+    return sip_push_err(L, &err);
+  }
+  lua_pushcfunction(L, add_statements);
+  for (int arg = 1; arg <= count; arg++) {
+    lua_pushvalue(L, arg);
+  }
+  lua_pushlightuserdata(L, batch);
+  if (lua_pcall(L, count + 1, 0, 0) != LUA_OK) {
+    sip_journal_rewind(journal);
+    return lua_error(L);
+  }
+  sip_journal_write(journal, &writing->entry, writing_on_done);
+  return sip_await(L, &writing->wait, SIP_FOREVER);
+}
+
+static int l_blob(lua_State *L)
+{
+  luaL_checkstring(L, 1);
+  lua_newuserdatauv(L, 1, 1);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  (void)luaL_newmetatable(L, BLOB); /* 0 when it is there: pushed all the same */
+  lua_setmetatable(L, -2);
+  return 1;
+}
+
+/* --- looking --- */
+
+static int l_open(lua_State *L)
+{
+  lua_pushboolean(L, sip_vm_service(L, &service) != NULL);
+  return 1;
+}
+
+static int l_failure(lua_State *L)
+{
+  struct sip_journal *journal = sip_vm_service(L, &service);
+  const struct sip_err *err = journal == NULL ? NULL : sip_journal_failure(journal);
+
+  if (err == NULL) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_pushstring(L, err->message);
+  lua_pushstring(L, err->name);
+  return 2;
+}
+
+static int l_status(lua_State *L)
+{
+  struct sip_journal *journal = sip_vm_service(L, &service);
+  struct sip_journal_status status = { 0 };
+
+  if (journal != NULL) {
+    status = sip_journal_status(journal);
+  }
+  lua_createtable(L, 0, 4);
+  lua_pushinteger(L, (lua_Integer)status.entries);
+  lua_setfield(L, -2, "entries");
+  lua_pushinteger(L, (lua_Integer)status.statements);
+  lua_setfield(L, -2, "statements");
+  lua_pushinteger(L, (lua_Integer)status.batches);
+  lua_setfield(L, -2, "batches");
+  lua_pushinteger(L, (lua_Integer)status.waiting);
+  lua_setfield(L, -2, "waiting");
+  return 1;
+}
+
+int sip_journal_lua_set(struct sip_vm *vm, struct sip_journal *journal, struct sip_err *err)
+{
+  int rc = sip_vm_set_service(vm, &service, journal);
+
+  return rc < 0 ? sip_err_set(err, rc, "too many services") : 0;
+}
+
+int sip_open_journal(lua_State *L)
+{
+  static const luaL_Reg functions[] = { { "write", l_write },   { "blob", l_blob },
+                                        { "open", l_open },     { "failure", l_failure },
+                                        { "status", l_status }, { NULL, NULL } };
+
+  luaL_newlib(L, functions);
+  return 1;
+}
