@@ -5,6 +5,7 @@
 -- one event. A handler that is called without a flow gets a ctx all the same, and every failure is
 -- final there.
 local log = require "sipeat.log"
+local place = require "sipeat.place"
 
 local M = {}
 
@@ -56,7 +57,19 @@ function M.child(ctx, pattern, name, fields)
   fields.scope = ("%s:%s"):format(ctx.scope or ctx.id or "event", name)
   fields.key = fields.key or fields.scope
   fields.memory = memory
+  fields.place = place.below(ctx.place, slot)
   return child_of(ctx, fields)
+end
+
+--- Says that memory.KEY…NAME is `value` now. With a journal it is durable when this answers true, or
+--- with `later` before the next one that does not say so. nil and a failure when it cannot be: then
+--- nothing may happen that counts on it.
+function M.keep(ctx, phase, keys, value, later)
+  local run = ctx.run
+  if not run then
+    return true
+  end
+  return run:keep(phase, place.below(ctx.place, table.unpack(keys)), value, later)
 end
 
 return M

@@ -105,6 +105,33 @@ function M.of(message, code)
   return M.new(message == nil and "failed without a message" or message, code)
 end
 
+local MARK = "~failure" -- the one key of what stands for a failure in plain data
+
+--- A value as plain data: failures in it become tables that from_plain knows.
+function M.to_plain(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local out = {}
+  for key, item in next, value do
+    out[key] = M.to_plain(item)
+  end
+  return M.is(value) and { [MARK] = out } or setmetatable(out, getmetatable(value))
+end
+
+--- What to_plain was given.
+function M.from_plain(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local why = rawget(value, MARK)
+  local out = setmetatable({}, why and Failure or getmetatable(value))
+  for key, item in pairs(why or value) do
+    out[key] = M.from_plain(item)
+  end
+  return out
+end
+
 --- What a raised value becomes: the message handler of an xpcall.
 M.caught = core.guard(function(value)
   if M.is(value) then

@@ -79,6 +79,7 @@ local function observe(o, event, ctx, outcome)
     local ok, result = attempt.once(o.timeout, o.handler, event, child)
     if ok then
       outcome.done, outcome.result, outcome.failure = true, result, nil
+      context.keep(ctx, "outcome", { "observers", o.name }, outcome, true)
       return
     end
     outcome.failure = result

@@ -20,7 +20,11 @@ local function point_of_no_return(run)
   end
 end
 
-local function undo_one(run, step, record)
+local function undo_one(run, step, record, keep)
+  local kept, stopped = keep(run, "undo_intent", step, record)
+  if not kept then
+    return nil, stopped
+  end
   local ctx = context.child(run.ctx, "step", step.name, {
     key = record.key .. ":undo", results = run.results, step = step.name,
   })
@@ -31,7 +35,7 @@ end
 
 -- Undoes what can be undone and fills the lists of the report. nil and a failure when the task was
 -- stopped on the way.
-local function undo_steps(run, report)
+local function undo_steps(run, report, keep)
   for i = #run.chain.steps, 1, -1 do
     local step = run.chain.steps[i]
     local record = run.state.steps[step.name] or {}
@@ -42,10 +46,11 @@ local function undo_steps(run, report)
     elseif record.status == "done" or record.doubt then
       local ok, why
       if step.undo then
-        ok, why = undo_one(run, step, record)
+        ok, why = undo_one(run, step, record, keep)
       end
       if ok then
         record.status, record.doubt = "undone", nil
+        keep(run, "undo_outcome", step, record, true)
         table.insert(report.undone, step.name)
       elseif why and why.kind == "cancelled" then
         return nil, why
@@ -83,13 +88,13 @@ end
 
 --- Undoes the steps of a run that has failed for good (run.state.undoing says why) and returns nil
 --- and the failure of the run, which lists what was undone and what was not.
-function M.all(run)
+function M.all(run, keep)
   local failed, cause = run.state.undoing.step, run.state.undoing.cause
   local report = {
     undone = {}, not_undone = {}, kept = {}, unknown = {}, after = point_of_no_return(run),
   }
   if not report.after then
-    local ok, stopped = undo_steps(run, report)
+    local ok, stopped = undo_steps(run, report, keep)
     if not ok then
       return nil, stopped
     end

@@ -2,7 +2,8 @@
 --- required one fails for good, what was done before it is undone in reverse.
 --
 -- The state of a run (which step stands where, arguments, results) is plain data in ctx.memory and
--- lives across the attempts of an event: an attempt goes on where the last one stopped. An effect
+-- lives across the attempts of an event: an attempt goes on where the last one stopped. With a
+-- journal it lives across restarts too: an intent is durable before the effect. An effect
 -- of kind at_most_once is commanded again only once it is proven not to have happened; what stays
 -- unknown is parked: nothing is undone, and the failure says UNKNOWN_OUTCOME.
 local attempt = require "sipeat.attempt"
@@ -47,6 +48,16 @@ local function prepare(run, step, ctx)
   return ctx.key, args
 end
 
+-- Says how a step stands now: durable before what follows, or with `later` together with it.
+local function keep(run, phase, step, record, later)
+  return context.keep(run.ctx, phase, { "state", "steps", step.name }, record, later)
+end
+
+-- Says how the run as a whole stands.
+local function keep_state(run, key)
+  return context.keep(run.ctx, "state", { "state", key }, run.state[key], true)
+end
+
 -- Key and arguments are computed once; later attempts and the undo get the same.
 local function intend(run, step, record)
   if record.args then
@@ -75,6 +86,10 @@ local function succeed(run, step, record, value)
   end
   record.status, record.result, record.doubt = "done", text, nil
   run.results[step.name] = plain.unpack(text)
+  if run.state.handled then
+    keep_state(run, "handled")
+  end
+  keep(run, "outcome", step, record, true)
   return "done"
 end
 
@@ -96,6 +111,7 @@ local function reconcile(run, step, record, why)
     return succeed(run, step, record, result)
   elseif verdict == "not_done" then
     record.status, record.doubt = nil, nil
+    keep(run, "outcome", step, record, true)
     return "not_done", why
   elseif verdict ~= "unknown" then
     local text = "%s; reconcile answered %s instead of \"done\", \"not_done\" or \"unknown\""
@@ -113,6 +129,7 @@ local function judge(run, step, record, why)
     if why.kind == "permanent" then
       record.doubt = nil -- with the same key, a refusal answers for the earlier attempts too
     end
+    keep(run, "outcome", step, record, true)
     return "failed", why
   elseif step.effect == "at_most_once" then
     local verdict, reason = reconcile(run, step, record, why)
@@ -120,6 +137,7 @@ local function judge(run, step, record, why)
   end
   record.status = nil
   record.doubt = step.effect == "idempotent" or nil
+  keep(run, "outcome", step, record, true)
   return "failed", why
 end
 
@@ -142,6 +160,10 @@ local function advance(run, step, record)
     local ctx = step_ctx(run, step, record)
     local args = plain.unpack(record.args)
     record.status = "intent" -- before the effect: whoever finds it later knows that it may be there
+    ok, why = keep(run, "intent", step, record)
+    if not ok then
+      return "cancelled", why
+    end
     local done, result = attempt.once(step.timeout, step.run, args, ctx)
     if done then
       return succeed(run, step, record, result)
@@ -182,6 +204,7 @@ local function park(run, step, why)
   parked.chain, parked.step, parked.cause = run.chain.name, step.name, why
   parked.done, parked.undone, parked.unknown = done, {}, { step.name }
   run.state.failure = parked
+  keep_state(run, "failure")
   return nil, parked
 end
 
@@ -211,11 +234,13 @@ local function give_up(run, step, record, why)
     return park(run, step, reason)
   end
   run.state.undoing = { step = step.name, cause = why }
-  return step_undo.all(run)
+  keep_state(run, "undoing")
+  return step_undo.all(run, keep)
 end
 
 local function skip(run, step, record, why)
   record.status, record.message = "skipped", why.message
+  keep(run, "outcome", step, record, true)
   run.ctx.log:warn(("%s: step %s failed and is not required: %s"):format(
     run.chain.title, step.name, why.message
   ))
@@ -235,6 +260,7 @@ local function conclude(run, step, record, verdict, why)
       return park(run, step, why)
     end
     record.status, record.message = "unknown", why.message
+    keep(run, "outcome", step, record, true)
     return true
   elseif not step.required then
     return skip(run, step, record, why)
@@ -296,7 +322,7 @@ function M.run(chain, event, ctx)
   elseif run.state.failure then
     return nil, run.state.failure
   elseif run.state.undoing then
-    return step_undo.all(run)
+    return step_undo.all(run, keep)
   end
   for _, step in ipairs(chain.steps) do
     local record = run.state.steps[step.name] or {}

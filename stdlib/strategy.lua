@@ -42,6 +42,10 @@ return function(select, handlers)
         )
       end
       ctx.memory.strategy = name
+      local ok, why = context.keep(ctx, "state", { "strategy" }, name, true)
+      if not ok then
+        return nil, why
+      end
     end
     return choices[name](event, context.child(ctx, "strategy", tostring(name)))
   end

@@ -1,0 +1,217 @@
+--- The journal: what an event's handler has done to the world, durable before and after.
+--
+-- A run is one event on its way. What patterns keep in ctx.memory is written here as records, each
+-- under its place in that memory; read back in order, the last one of each place wins,
+-- and the memory is as it was. So a restart goes on as a further attempt does.
+local core = require "sipeat.core.journal"
+local failure = require "sipeat.failure"
+local json = require "sipeat.json"
+local place = require "sipeat.place"
+local plain = require "sipeat.plain"
+local sys = require "sipeat.core.sys"
+
+local M = {}
+
+M.ACTIVE, M.SLEEPING, M.WAITING, M.HELD, M.PARKED = 1, 2, 3, 4, 5
+M.DONE, M.DEAD, M.ABANDONED, M.COMPLETED = 10, 11, 12, 13
+
+local PHASES = {
+  intent = 1, outcome = 2, undo_intent = 3, undo_outcome = 4, sleep = 5, wait = 6, signal = 7,
+  state = 8,
+}
+local EPOCH_2020_MS = 1577836800000
+
+--- Is there a journal?
+M.is_open = core.open
+
+-- --- ids ---
+
+local last_ms, counter = 0, 0
+
+-- Ascending, and different in each opening of the journal: 41 bits of time, 8 of the epoch, 14 of a
+-- counter.
+local function new_id(epoch)
+  local ms = math.max(sys.now_ms(), last_ms)
+  if ms == last_ms then
+    counter = counter + 1
+    if counter == 1 << 14 then
+      ms, counter = ms + 1, 0
+    end
+  else
+    counter = 0
+  end
+  last_ms = ms
+  return (ms - EPOCH_2020_MS) << 22 | (epoch & 0xff) << 14 | counter
+end
+
+-- --- runs ---
+
+local Run = {}
+Run.__index = Run
+
+local function failed(message, code)
+  local kind = code == "ECANCELED" and "cancelled" or "transient"
+  return nil, failure.new("journal: " .. tostring(message), code or "JOURNAL_FAILED", kind)
+end
+
+local function blob(bytes)
+  return bytes and core.blob(bytes)
+end
+
+-- The statements that make the event the journal's.
+local function adding(self, at)
+  local e, record = self.event, self.record
+  return {
+    "run_add", self.id, self.epoch, M.ACTIVE, 0, at, self.flow, self.cluster, record.topic,
+    record.partition, record.offset, e.id, e.type or "", blob(record.key), core.blob(self.script),
+    core.blob(M.pack_record(record)), n = 16,
+  }
+end
+
+local function record(self, at, phase, where, value)
+  self.seq = self.seq + 1
+  return {
+    "record_add", self.id, self.epoch, self.seq, at, PHASES[phase], where,
+    (plain.reduce(failure.to_plain(value))), n = 8,
+  }
+end
+
+--- Makes a value of the event's memory durable. true; or nil and a failure: then nothing may happen
+--- that counts on it. `later`: it need not be durable before what follows, only before what follows
+--- that is.
+function Run:keep(phase, where, value, later)
+  local at = sys.now_ms()
+  local statement = record(self, at, phase, where, value)
+  if later then
+    self.pending[#self.pending + 1] = statement
+    return true
+  end
+  return self:write(statement, at)
+end
+
+-- Writes what waits and, behind it, one statement more.
+function Run:write(statement, at)
+  local statements = self.pending
+  self.pending = {}
+  statements[#statements + 1] = statement
+  if not self.added then
+    return self:begin(statements, at)
+  end
+  local results = table.pack(core.write(table.unpack(statements)))
+  if results[1] == nil then
+    return failed(results[2], results[3])
+  end
+  for i = 1, results.n do
+    if results[i] == 0 then
+      return nil, failure.new("the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
+    end
+  end
+  return true
+end
+
+-- The first write: the event is accepted, unless it was before.
+function Run:begin(statements, at)
+  local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms, n = 4 }
+  local results = table.pack(core.write(known, adding(self, at), table.unpack(statements)))
+  if results[1] == nil then
+    return failed(results[2], results[3])
+  end
+  self.added = true
+  if results[2] == 0 then
+    return nil, failure.new("accepted before, at the same place", "DUPLICATE", "permanent")
+  end
+  local earlier = results[1][1]
+  if earlier then
+    self:finish(M.DONE, ("a duplicate of run %d"):format(earlier[1]))
+    return nil, failure.new("accepted before, under the same id", "DUPLICATE", "permanent")
+  end
+  if self.on_accepted then
+    self.on_accepted()
+  end
+  return true
+end
+
+--- The run has ended, or waits: `state` with a text and, for what waits, when it is due.
+function Run:finish(state, why, due_ms)
+  if not self.added then
+    return true
+  end
+  local at = sys.now_ms()
+  return self:write({
+    "run_state", self.id, self.epoch, state, due_ms or 0, at, why, n = 7,
+  }, at)
+end
+
+M.window_ms = 7 * 24 * 3600 * 1000
+
+--- A run that has not begun: nothing is written before its first record.
+function M.run(spec)
+  return setmetatable({
+    id = new_id(spec.epoch), epoch = spec.epoch, flow = spec.flow, cluster = spec.cluster,
+    script = spec.script, record = spec.record, event = spec.event, seq = 0, pending = {},
+    on_accepted = spec.on_accepted, added = false,
+  }, Run)
+end
+
+-- --- reading back ---
+
+-- A record as bytes: what a flow needs to handle it again.
+function M.pack_record(r)
+  local parts = { (">I1i8i8s4"):pack(1, r.timestamp or -1, r.offset, r.timestamp_type or "") }
+  local function add(bytes)
+    parts[#parts + 1] = bytes and (">I1s4"):pack(1, bytes) or "\0"
+  end
+  add(r.value)
+  parts[#parts + 1] = (">I4"):pack(#r.headers)
+  for _, header in ipairs(r.headers) do
+    parts[#parts + 1] = (">s4"):pack(header[1])
+    add(header[2])
+  end
+  return table.concat(parts)
+end
+
+function M.unpack_record(bytes)
+  local version, timestamp, offset, kind, at = (">I1i8i8s4"):unpack(bytes)
+  if version ~= 1 then
+    return nil, ("a record of version %d"):format(version)
+  end
+  local function take()
+    local is_there, value
+    is_there, at = (">I1"):unpack(bytes, at)
+    if is_there == 1 then
+      value, at = (">s4"):unpack(bytes, at)
+    end
+    return value
+  end
+  local out = { timestamp = timestamp, offset = offset, headers = {} }
+  out.timestamp_type = kind ~= "" and kind or nil
+  out.value = take()
+  local count
+  count, at = (">I4"):unpack(bytes, at)
+  for i = 1, count do
+    local name
+    name, at = (">s4"):unpack(bytes, at)
+    out.headers[i] = { name, take() }
+  end
+  return out
+end
+
+--- The memory of a run as its records say, and the number of the last one; or nil, message, code.
+function M.memory(id)
+  local rows, message, code = core.write { "records", id, n = 2 }
+  if not rows then
+    return nil, message, code
+  end
+  local memory, seq = {}, 0
+  for _, row in ipairs(rows) do
+    local value = row[5] and json.decode(row[5])
+    if value == json.null then
+      value = nil
+    end
+    place.put(memory, row[4], failure.from_plain(value))
+    seq = row[1]
+  end
+  return memory, seq
+end
+
+return M
