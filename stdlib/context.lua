@@ -61,9 +61,9 @@ function M.child(ctx, pattern, name, fields)
   return child_of(ctx, fields)
 end
 
---- Says that memory.KEY…NAME is `value` now. With a journal it is durable when this answers true, or
---- with `later` before the next one that does not say so. nil and a failure when it cannot be: then
---- nothing may happen that counts on it.
+--- Says that memory.KEY…NAME is `value` now. With a journal it is durable when this answers true,
+--- or with `later` before the next one that does not say so. nil and a failure when it cannot be:
+--- then nothing may happen that counts on it.
 function M.keep(ctx, phase, keys, value, later)
   local run = ctx.run
   if not run then

@@ -63,6 +63,16 @@ function M.proves_absence(failure) end
 ---@return sipeat.Failure
 function M.of(message, code) end
 
+---A value as plain data: each failure in it becomes a table that from_plain knows.
+---@param value any
+---@return any
+function M.to_plain(value) end
+
+---What to_plain was given.
+---@param value any
+---@return any
+function M.from_plain(value) end
+
 ---Runs f(...): true and its results, or nil and a failure that it raised or returned.
 ---@param f function
 ---@param ... any

@@ -1,6 +1,6 @@
 #!/bin/sh
 # headers.sh - each header compiles alone, and holds no static data. Run from the root.
-flags=$(pkg-config --cflags libuv lua5.4 rdkafka libcurl libmicrohttpd sqlite3 libsodium)
+flags=$(pkg-config --cflags libuv lua5.4 rdkafka libcurl libmicrohttpd sqlite3 libpq libsodium)
 bad=0
 for header in $(find runtime drivers tests -name '*.h'); do
   # shellcheck disable=SC2086 # a list of flags
