@@ -4,6 +4,7 @@
 -- under its place in that memory; read back in order, the last one of each place wins,
 -- and the memory is as it was. So a restart goes on as a further attempt does.
 local core = require "sipeat.core.journal"
+local core_task = require "sipeat.core.task"
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local place = require "sipeat.place"
@@ -23,6 +24,9 @@ local EPOCH_2020_MS = 1577836800000
 
 --- Is there a journal?
 M.is_open = core.open
+
+--- Where statements go. A simulation puts a store in memory in its place.
+M.write = core.write
 
 -- --- ids ---
 
@@ -80,6 +84,9 @@ end
 --- that counts on it. `later`: it need not be durable before what follows, only before what follows
 --- that is.
 function Run:keep(phase, where, value, later)
+  if self.refused then
+    return nil, self.refused
+  end
   local at = sys.now_ms()
   local statement = record(self, at, phase, where, value)
   if later then
@@ -89,21 +96,58 @@ function Run:keep(phase, where, value, later)
   return self:write(statement, at)
 end
 
--- Writes what waits and, behind it, one statement more.
+-- Nothing that this run says is taken from now on.
+local function refuse(self, message, code, kind)
+  self.refused = failure.new(message, code, kind)
+  return nil, self.refused
+end
+
+-- Writes what waits and, behind it, one statement more. The first write is one for all tasks of the
+-- run: until it has its answer, the others wait.
 function Run:write(statement, at)
+  while self.beginning do
+    local ok, message, code = self.beginning:wait()
+    if not ok then
+      return failed(message, code)
+    end
+  end
+  if self.refused then
+    return nil, self.refused
+  end
   local statements = self.pending
   self.pending = {}
   statements[#statements + 1] = statement
   if not self.added then
     return self:begin(statements, at)
   end
-  local results = table.pack(core.write(table.unpack(statements)))
+  local results = table.pack(M.write(table.unpack(statements)))
   if results[1] == nil then
     return failed(results[2], results[3])
   end
   for i = 1, results.n do
     if results[i] == 0 then
-      return nil, failure.new("the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
+      return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
+    end
+  end
+  return true
+end
+
+-- What the first write found: is the event this run's? A first write that was stopped may have been
+-- made, and then this is the second one.
+local function accept(self, found, added, at)
+  local mine = added == 1
+  for _, row in ipairs(found) do
+    mine = mine or row[1] == self.id
+  end
+  if not mine then
+    return refuse(self, "accepted before, at the same place", "DUPLICATE", "permanent")
+  end
+  self.added = true
+  for _, row in ipairs(found) do
+    if row[1] ~= self.id then
+      local why = ("a duplicate of run %d"):format(row[1])
+      M.write { "run_state", self.id, self.epoch, M.DONE, 0, at, why, n = 7 }
+      return refuse(self, "accepted before, under the same id", "DUPLICATE", "permanent")
     end
   end
   return true
@@ -112,23 +156,21 @@ end
 -- The first write: the event is accepted, unless it was before.
 function Run:begin(statements, at)
   local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms, n = 4 }
-  local results = table.pack(core.write(known, adding(self, at), table.unpack(statements)))
+  local beginning = core_task.signal()
+  self.beginning = beginning
+  local results = table.pack(M.write(known, adding(self, at), table.unpack(statements)))
+  local ok, why
   if results[1] == nil then
-    return failed(results[2], results[3])
+    ok, why = failed(results[2], results[3])
+  else
+    ok, why = accept(self, results[1], results[2], at)
   end
-  self.added = true
-  if results[2] == 0 then
-    return nil, failure.new("accepted before, at the same place", "DUPLICATE", "permanent")
-  end
-  local earlier = results[1][1]
-  if earlier then
-    self:finish(M.DONE, ("a duplicate of run %d"):format(earlier[1]))
-    return nil, failure.new("accepted before, under the same id", "DUPLICATE", "permanent")
-  end
-  if self.on_accepted then
+  self.beginning = nil
+  beginning:wake()
+  if ok and self.on_accepted then
     self.on_accepted()
   end
-  return true
+  return ok, why
 end
 
 --- The run has ended, or waits: `state` with a text and, for what waits, when it is due.
@@ -198,7 +240,7 @@ end
 
 --- The memory of a run as its records say, and the number of the last one; or nil, message, code.
 function M.memory(id)
-  local rows, message, code = core.write { "records", id, n = 2 }
+  local rows, message, code = M.write { "records", id, n = 2 }
   if not rows then
     return nil, message, code
   end

@@ -1,6 +1,7 @@
-/* bind.c - provides the Lua modules over core, vm and flow. */
+/* bind.c - provides the Lua modules over core, vm, flow and journal. */
 #include "bind/bind.h"
 
+#include "bind/journal_lua.h"
 #include "vm/vm.h"
 
 int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
@@ -12,7 +13,7 @@ int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
     { "sipeat.core.task", sip_open_task },   { "sipeat.core.log", sip_open_log },
     { "sipeat.core.sys", sip_open_sys },     { "sipeat.core.flow", sip_open_flow },
     { "sipeat.core.json", sip_open_json },   { "cjson", sip_open_cjson },
-    { "sipeat.core.event", sip_open_event },
+    { "sipeat.core.event", sip_open_event }, { "sipeat.core.journal", sip_open_journal },
   };
   int rc = 0;
 
