@@ -41,18 +41,23 @@ enum sip_statement {
   /* id, epoch, state, due, at, flow, cluster, topic, partition, offset, event id, type, key,
    * script, record -> changes 0: the place is known */
   SIP_STATEMENT_RUN_ADD,
-  SIP_STATEMENT_RUN_STATE,     /* id, epoch, state, due, at, why -> changes 0: no longer ours */
-  SIP_STATEMENT_RECORD_ADD,    /* run, epoch, seq, at, phase, scope, body -> changes 0: as above */
-  SIP_STATEMENT_RUN_TAKE,      /* id, epoch before, epoch -> changes 0: somebody else was faster */
+  SIP_STATEMENT_RUN_STATE,  /* id, epoch, state, due, at, why -> changes 0: no longer ours */
+  SIP_STATEMENT_RECORD_ADD, /* run, epoch, seq, at, phase, scope, body -> changes 0: as above */
+  SIP_STATEMENT_RUN_TAKE,   /* id, epoch before, epoch -> changes 0: somebody else was faster */
+  /* id, epoch, state -> changes 0: it is not as it was. Its epoch is then 0 for the rest of the
+   * transaction, so that what follows under epoch 0 is written only if this was. */
+  SIP_STATEMENT_RUN_SEIZE,
   SIP_STATEMENT_SCRIPT_ADD,    /* hash, at, files */
   SIP_STATEMENT_WAIT_ADD,      /* name, key, run, scope */
   SIP_STATEMENT_WAIT_DROP,     /* run, scope */
+  SIP_STATEMENT_WAITS_END,     /* run, epoch: all of its waits */
   SIP_STATEMENT_SIGNAL_ADD,    /* name, key, id, at, body -> changes 0: the id is known */
   SIP_STATEMENT_SIGNAL_DROP,   /* name, key, id */
-  SIP_STATEMENT_AUDIT_ADD,     /* run, at, who, verb, why */
+  SIP_STATEMENT_AUDIT_ADD,     /* run, epoch, at, who, verb, why -> changes 0: as above */
   SIP_STATEMENT_META_SET,      /* key, value */
-  SIP_STATEMENT_PURGE_RECORDS, /* ended before, limit: of the same runs, and before them */
-  SIP_STATEMENT_PURGE_RUNS,    /* ended before, limit */
+  SIP_STATEMENT_PURGE_RECORDS, /* ended before, after id, to id: of the same runs; before them */
+  SIP_STATEMENT_PURGE_AUDIT,   /* as above */
+  SIP_STATEMENT_PURGE_RUNS,    /* ended before, after id, to id */
   SIP_STATEMENT_PURGE_SCRIPTS, /* added before: those that no run needs */
   SIP_STATEMENT_PURGE_SIGNALS, /* added before */
   /* The rest gives rows. A run's columns: id, epoch, state, due, at, flow, cluster, topic,
@@ -61,7 +66,11 @@ enum sip_statement {
   SIP_STATEMENT_RUN_GET,       /* id */
   SIP_STATEMENT_RUN_AT,        /* flow, cluster, topic, partition, offset */
   SIP_STATEMENT_RUN_OF_EVENT,  /* flow, event id, added since -> id, state */
+  SIP_STATEMENT_RUNS_OF_EVENT, /* event id -> id, state, of whatever flow */
   SIP_STATEMENT_RUNS_OPEN,     /* after id, limit */
+  SIP_STATEMENT_OPEN_BEFORE,   /* before id, limit: newest first, NULL for the record */
+  SIP_STATEMENT_ENDED_BEFORE,  /* before id, limit: likewise, of those that have ended */
+  SIP_STATEMENT_PAGE_END,      /* after id, limit -> the last id of that many */
   SIP_STATEMENT_RUNS_ORPHANED, /* after id, now, limit: those of hosts that are gone */
   SIP_STATEMENT_HOSTS,         /* -> epoch, name, alive until */
   SIP_STATEMENT_RUNS_DUE,      /* due by, limit */
@@ -71,7 +80,8 @@ enum sip_statement {
   SIP_STATEMENT_WAITS_FOR,     /* name, key -> run, scope */
   SIP_STATEMENT_SIGNALS_FOR,   /* name, key -> id, at, body */
   SIP_STATEMENT_AUDIT,         /* run -> at, who, verb, why */
-  SIP_STATEMENT_COUNTS,        /* -> state, runs, oldest */
+  SIP_STATEMENT_COUNTS,        /* -> state, runs, oldest; reads every run */
+  SIP_STATEMENT_COUNTS_OPEN,   /* likewise, of those that have not ended */
   SIP_STATEMENT_COUNT
 };
 
