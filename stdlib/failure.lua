@@ -97,6 +97,25 @@ function M.proves_absence(failure)
   return failure.kind == "permanent" or NEVER_STARTED[failure.code] == true
 end
 
+local function has_some(list)
+  return list ~= nil and next(list) ~= nil
+end
+
+--- Did it leave something behind that a person has to look at: an outcome that nobody knows, or
+--- what could not be undone?
+function M.in_doubt(failure)
+  if failure.code == "UNKNOWN_OUTCOME" or has_some(failure.not_undone)
+    or has_some(failure.unknown) then
+    return true
+  end
+  for _, part in pairs(failure.failures or {}) do
+    if M.in_doubt(part) then
+      return true
+    end
+  end
+  return false
+end
+
 --- The failure that `nil, message, code` stands for; `message` may be a failure already.
 function M.of(message, code)
   if M.is(message) then

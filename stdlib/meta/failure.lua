@@ -73,6 +73,12 @@ function M.to_plain(value) end
 ---@return any
 function M.from_plain(value) end
 
+---Did it leave something behind that a person has to look at: an outcome that nobody knows, or what
+---could not be undone?
+---@param failure sipeat.Failure
+---@return boolean
+function M.in_doubt(failure) end
+
 ---Runs f(...): true and its results, or nil and a failure that it raised or returned.
 ---@param f function
 ---@param ... any
