@@ -1,14 +1,14 @@
 /* store.c - the journal's transactions on a PostgreSQL server.
  *
- * A transaction renews the lease first, which fails when another host has declared this one gone;
- * then come the statements, in one round trip; then the commit. A connection that breaks is made
- * anew, and the transaction repeated unless its number says that it was committed: the server may
- * restart, or a standby take over, within the time of the lease. */
+ * A transaction renews the lease first, which fails when the lease is over: another host may have
+ * taken this one's work then. Next come the statements, in one round trip; then the commit. A
+ * connection that breaks is made anew, and the transaction repeated unless its number says that it
+ * was committed: the server may restart, or a standby take over, within the time of the lease. */
 #include "postgres/store.h"
 
 #include "postgres/store_state.h"
+#include "postgres/store_text.h"
 
-#include <arpa/inet.h>
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,12 @@
 
 enum { INT8_TYPE = 20, BYTEA_TYPE = 17, PAUSE_MS = 200 }; /* types: pg_type.dat of PostgreSQL */
 
-enum outcome { OUTCOME_DONE, OUTCOME_REPEAT, OUTCOME_FAILED };
+enum outcome {
+  OUTCOME_DONE,
+  OUTCOME_DONE_BEFORE, /* by the try before, whose commit got no answer */
+  OUTCOME_REPEAT,
+  OUTCOME_FAILED
+};
 
 /* --- sending --- */
 
@@ -27,23 +32,44 @@ struct parameters {
   uint64_t integers[SIP_BATCH_MAX_CELLS]; /* in network order */
 };
 
-static void fill_parameters(struct parameters *to, const struct sip_batch *batch,
-                            const struct sip_op *op)
+/* A text that the server would refuse, at its place in `scratch` for now: that may still move. */
+static int keep_text(struct sip_buf *scratch, struct sip_slice text, size_t *at, int *len)
 {
-  for (size_t i = 0; i < op->count; i++) {
+  int rc;
+
+  *at = scratch->len;
+  rc = sip_pg_text_keep(scratch, text);
+  *len = (int)(scratch->len - *at);
+  return rc;
+}
+
+static int fill_parameters(struct sip_store *store, struct parameters *to,
+                           const struct sip_batch *batch, const struct sip_op *op)
+{
+  size_t kept[SIP_BATCH_MAX_CELLS];
+  int rc = 0;
+
+  sip_buf_clear(&store->scratch);
+  for (size_t i = 0; rc == 0 && i < op->count; i++) {
     const struct sip_cell *cell = &batch->cells[op->first + i];
+    struct sip_slice bytes = sip_batch_slice(batch, cell);
 
     to->binary[i] = 1;
-    to->values[i] = NULL;
-    to->lengths[i] = (int)cell->len;
+    to->values[i] = bytes.data;
+    to->lengths[i] = (int)bytes.len;
+    kept[i] = SIZE_MAX;
     if (cell->type == SIP_CELL_INTEGER) {
       to->integers[i] = htobe64((uint64_t)cell->integer);
       to->values[i] = (const char *)&to->integers[i];
       to->lengths[i] = sizeof to->integers[i];
-    } else if (cell->type != SIP_CELL_NULL) {
-      to->values[i] = batch->bytes.data + cell->at;
+    } else if (cell->type == SIP_CELL_TEXT && !sip_pg_text_fits(bytes)) {
+      rc = keep_text(&store->scratch, bytes, &kept[i], &to->lengths[i]);
     }
   }
+  for (size_t i = 0; rc == 0 && i < op->count; i++) {
+    to->values[i] = kept[i] == SIZE_MAX ? to->values[i] : store->scratch.data + kept[i];
+  }
+  return rc;
 }
 
 static void statement_name(char *out, size_t size, int number)
@@ -57,8 +83,8 @@ static bool send_op(struct sip_store *store, const struct sip_batch *batch, cons
   char name[16];
 
   statement_name(name, sizeof name, op->statement);
-  fill_parameters(&parameters, batch, op);
-  return PQsendQueryPrepared(store->conn, name, (int)op->count, parameters.values,
+  return fill_parameters(store, &parameters, batch, op) == 0 &&
+         PQsendQueryPrepared(store->conn, name, (int)op->count, parameters.values,
                              parameters.lengths, parameters.binary, 1) == 1;
 }
 
@@ -78,7 +104,9 @@ static int prepare_all(struct sip_store *store, const struct sip_list *batches, 
         continue;
       }
       statement_name(name, sizeof name, number);
-      result = PQprepare(store->conn, name, sip_statements[number], 0, NULL);
+      result = PQsendPrepare(store->conn, name, sip_pg_statement(number), 0, NULL) == 1
+                 ? sip_pg_last_result(store)
+                 : NULL;
       if (PQresultStatus(result) != PGRES_COMMAND_OK) {
         *outcome = sip_pg_may_repeat(store, result) ? OUTCOME_REPEAT : OUTCOME_FAILED;
         (void)sip_pg_refused(store, result, err, "prepare a statement");
@@ -94,7 +122,22 @@ static int prepare_all(struct sip_store *store, const struct sip_list *batches, 
 
 /* --- receiving --- */
 
-static int take_cell(struct sip_batch *batch, const PGresult *result, int row, int column)
+static int take_text(struct sip_store *store, struct sip_batch *batch, struct sip_slice bytes)
+{
+  int rc;
+
+  if (!sip_pg_text_is_kept(bytes)) {
+    return sip_batch_text(batch, bytes);
+  }
+  sip_buf_clear(&store->scratch);
+  rc = sip_pg_text_restore(&store->scratch, bytes);
+  return rc < 0
+           ? rc
+           : sip_batch_text(batch, (struct sip_slice){ store->scratch.data, store->scratch.len });
+}
+
+static int take_cell(struct sip_store *store, struct sip_batch *batch, const PGresult *result,
+                     int row, int column)
 {
   struct sip_slice bytes;
   uint64_t integer;
@@ -109,10 +152,11 @@ static int take_cell(struct sip_batch *batch, const PGresult *result, int row, i
     return sip_batch_integer(batch, (int64_t)be64toh(integer));
   }
   return PQftype(result, column) == BYTEA_TYPE ? sip_batch_blob(batch, bytes)
-                                               : sip_batch_text(batch, bytes);
+                                               : take_text(store, batch, bytes);
 }
 
-static int take_result(struct sip_batch *batch, struct sip_op *op, PGresult *result)
+static int take_result(struct sip_store *store, struct sip_batch *batch, struct sip_op *op,
+                       PGresult *result)
 {
   int rows = PQntuples(result), columns = PQnfields(result), rc = 0;
 
@@ -121,7 +165,7 @@ static int take_result(struct sip_batch *batch, struct sip_op *op, PGresult *res
   for (int row = 0; rc == 0 && row < rows; row++) {
     rc = sip_batch_row(batch, op, (size_t)columns);
     for (int column = 0; rc == 0 && column < columns; column++) {
-      rc = take_cell(batch, result, row, column);
+      rc = take_cell(store, batch, result, row, column);
     }
   }
   return rc;
@@ -130,10 +174,10 @@ static int take_result(struct sip_batch *batch, struct sip_op *op, PGresult *res
 /* The result of the next statement of the pipeline; the caller clears it. */
 static PGresult *next_result(struct sip_store *store)
 {
-  PGresult *result = PQgetResult(store->conn), *end;
+  PGresult *result = sip_pg_result(store), *end;
 
   if (result != NULL && PQresultStatus(result) != PGRES_PIPELINE_SYNC) {
-    end = PQgetResult(store->conn); /* NULL, which ends a statement's results */
+    end = sip_pg_result(store); /* NULL, which ends a statement's results */
     PQclear(end);
   }
   return result;
@@ -150,7 +194,7 @@ static enum outcome receive_op(struct sip_store *store, struct sip_batch *batch,
   if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
     outcome = sip_pg_may_repeat(store, result) ? OUTCOME_REPEAT : OUTCOME_FAILED;
     (void)sip_pg_refused(store, result, err, "run a statement");
-  } else if ((rc = take_result(batch, op, result)) < 0) {
+  } else if ((rc = take_result(store, batch, op, result)) < 0) {
     outcome = OUTCOME_FAILED;
     (void)sip_err_set(err, rc, "journal %s: an answer does not fit into memory", store->shown);
   }
@@ -160,30 +204,48 @@ static enum outcome receive_op(struct sip_store *store, struct sip_batch *batch,
 
 /* --- a transaction --- */
 
-/* BEGIN and the lease, in one statement list: 0 rows when another host has declared us gone. */
+/* Why the host's row did not take the transaction: it has it already, or the lease is over. */
+static enum outcome not_begun(struct sip_store *store, struct sip_err *err)
+{
+  char text[100];
+  int64_t sequence = -1;
+
+  (void)snprintf(text, sizeof text, "ROLLBACK; SELECT batch FROM host WHERE epoch = %lld",
+                 (long long)store->epoch);
+  if (sip_pg_ask(store, text, &sequence, err) < 0) {
+    return OUTCOME_REPEAT;
+  } else if (sequence == store->sequence) {
+    return OUTCOME_DONE_BEFORE;
+  }
+  (void)sip_err_named(err, SIP_EFENCED, "JOURNAL_FENCED",
+                      "journal %s: this host did not answer for %d s and its work may have been "
+                      "given to another one; start it again",
+                      store->shown, SIP_LEASE_MS / 1000);
+  return OUTCOME_FAILED;
+}
+
+/* BEGIN and the lease, by the server's clock. The host's row stays locked until the end: nobody
+ * takes its runs meanwhile. */
 static enum outcome begin(struct sip_store *store, struct sip_err *err)
 {
   char text[300];
   PGresult *result;
   enum outcome outcome = OUTCOME_DONE;
+  bool is_ours;
 
   (void)snprintf(text, sizeof text,
-                 "BEGIN; UPDATE host SET batch = %lld, until = (extract(epoch FROM "
-                 "clock_timestamp()) * 1000)::bigint + %d WHERE epoch = %lld AND until > 0",
-                 (long long)store->sequence, SIP_LEASE_MS, (long long)store->epoch);
-  result = PQexec(store->conn, text);
+                 "BEGIN; UPDATE host SET batch = %lld, until = " SIP_PG_NOW
+                 " + %d WHERE epoch = %lld AND until > " SIP_PG_NOW " AND batch < %lld",
+                 (long long)store->sequence, SIP_LEASE_MS, (long long)store->epoch,
+                 (long long)store->sequence);
+  result = sip_pg_exec(store, text);
+  is_ours = result != NULL && strcmp(PQcmdTuples(result), "1") == 0;
   if (PQresultStatus(result) != PGRES_COMMAND_OK) {
     outcome = sip_pg_may_repeat(store, result) ? OUTCOME_REPEAT : OUTCOME_FAILED;
     (void)sip_pg_refused(store, result, err, "begin");
-  } else if (strcmp(PQcmdTuples(result), "1") != 0) {
-    outcome = OUTCOME_FAILED;
-    (void)sip_err_named(err, SIP_ECLOSED, "JOURNAL_FENCED",
-                        "journal %s: this host did not answer for %d s and its work was given to "
-                        "another one; start it again",
-                        store->shown, SIP_LEASE_MS / 1000);
   }
   PQclear(result);
-  return outcome;
+  return outcome == OUTCOME_DONE && !is_ours ? not_begun(store, err) : outcome;
 }
 
 static bool send_all(struct sip_store *store, const struct sip_list *batches)
@@ -231,7 +293,7 @@ static void leave_pipeline(struct sip_store *store)
 
 static enum outcome commit(struct sip_store *store, struct sip_err *err)
 {
-  PGresult *result = PQexec(store->conn, "COMMIT");
+  PGresult *result = sip_pg_exec(store, "COMMIT");
   enum outcome outcome = OUTCOME_DONE;
 
   if (PQresultStatus(result) != PGRES_COMMAND_OK || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
@@ -252,49 +314,7 @@ static void rollback(struct sip_store *store)
   }
 }
 
-static enum outcome transact(struct sip_store *store, const struct sip_list *batches,
-                             bool *uncertain, struct sip_err *err)
-{
-  enum outcome outcome = OUTCOME_DONE;
-
-  if (prepare_all(store, batches, err, &outcome) < 0) {
-    return outcome;
-  }
-  outcome = begin(store, err);
-  if (outcome == OUTCOME_DONE && !sip_list_empty(batches)) {
-    if (send_all(store, batches)) {
-      outcome = receive_all(store, batches, err);
-    } else {
-      outcome = OUTCOME_REPEAT;
-      (void)sip_pg_refused(store, NULL, err, "send statements");
-    }
-    leave_pipeline(store);
-  }
-  if (outcome == OUTCOME_DONE) {
-    outcome = commit(store, err);
-    *uncertain = outcome == OUTCOME_REPEAT;
-  }
-  if (outcome != OUTCOME_DONE) {
-    rollback(store);
-  }
-  return outcome;
-}
-
-/* Whether the transaction whose commit got no answer is there all the same. */
-static int was_committed(struct sip_store *store, bool *yes, struct sip_err *err)
-{
-  char text[100];
-  int64_t batch = -1;
-  int rc;
-
-  (void)snprintf(text, sizeof text, "SELECT batch FROM host WHERE epoch = %lld",
-                 (long long)store->epoch);
-  rc = sip_pg_ask(store, text, &batch, err);
-  *yes = batch == store->sequence;
-  return rc;
-}
-
-static void forget_rows(const struct sip_list *batches)
+static void forget_results(const struct sip_list *batches)
 {
   for (struct sip_list *node = batches->next; node != batches; node = node->next) {
     struct sip_batch *batch = SIP_CONTAINER(node, struct sip_batch, link);
@@ -306,42 +326,56 @@ static void forget_rows(const struct sip_list *batches)
   }
 }
 
-static enum outcome try_once(struct sip_store *store, const struct sip_list *batches,
-                             bool *uncertain, struct sip_err *err)
+static enum outcome transact(struct sip_store *store, const struct sip_list *batches,
+                             struct sip_err *err)
 {
-  bool committed = false;
+  enum outcome outcome = OUTCOME_DONE;
 
-  if (store->conn == NULL || PQstatus(store->conn) != CONNECTION_OK) {
-    if (sip_pg_connect(store, err) < 0) {
-      return OUTCOME_REPEAT;
-    }
+  if (prepare_all(store, batches, err, &outcome) < 0) {
+    return outcome;
   }
-  if (*uncertain) {
-    if (was_committed(store, &committed, err) < 0) {
-      return OUTCOME_REPEAT;
+  outcome = begin(store, err);
+  if (outcome == OUTCOME_DONE && !sip_list_empty(batches)) {
+    forget_results(batches); /* of an earlier try */
+    if (send_all(store, batches)) {
+      outcome = receive_all(store, batches, err);
+    } else {
+      outcome = OUTCOME_REPEAT;
+      (void)sip_pg_refused(store, NULL, err, "send statements");
     }
-    if (committed) {
-      return OUTCOME_DONE; /* and its answers were read before */
-    }
-    *uncertain = false;
+    leave_pipeline(store);
   }
-  forget_rows(batches);
-  return transact(store, batches, uncertain, err);
+  if (outcome == OUTCOME_DONE) {
+    outcome = commit(store, err);
+  }
+  if (outcome != OUTCOME_DONE) {
+    rollback(store);
+  }
+  return outcome;
+}
+
+static enum outcome try_once(struct sip_store *store, const struct sip_list *batches,
+                             struct sip_err *err)
+{
+  if ((store->conn == NULL || PQstatus(store->conn) != CONNECTION_OK) &&
+      sip_pg_connect(store, err) < 0) {
+    return OUTCOME_REPEAT;
+  }
+  return transact(store, batches, err);
 }
 
 /* The writer's: repeats until it is done, refused, or the lease has run out. */
 static void store_run(struct sip_store *store, struct sip_list *batches)
 {
   struct sip_err err = { 0 };
-  bool uncertain = false;
   enum outcome outcome;
 
   store->sequence++;
-  while ((outcome = try_once(store, batches, &uncertain, &err)) == OUTCOME_REPEAT &&
+  while ((outcome = try_once(store, batches, &err)) == OUTCOME_REPEAT &&
          uv_hrtime() / 1000000 - store->renewed_at_ms < SIP_LEASE_MS) {
     uv_sleep(PAUSE_MS); /* a thread of its own may wait */
   }
-  if (outcome == OUTCOME_DONE) {
+  if (outcome == OUTCOME_DONE || outcome == OUTCOME_DONE_BEFORE) {
     err.code = 0;
   }
   for (struct sip_list *node = batches->next; node != batches; node = node->next) {
@@ -365,6 +399,7 @@ static struct sip_batch *store_collect(struct sip_store *store, struct sip_store
 static void store_free(struct sip_store *store)
 {
   sip_pg_disconnect(store);
+  sip_buf_deinit(&store->scratch);
   free(store->place);
   free(store);
 }

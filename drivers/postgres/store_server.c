@@ -1,17 +1,23 @@
 /* store_server.c - the connection, the tables and the lease. */
 #include "postgres/store_state.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
-enum { MIGRATION_LOCK = 0x53495045 }; /* of advisory locks, so that one host migrates */
+enum {
+  MIGRATION_LOCK = 0x53495045, /* of advisory locks, so that one host migrates */
+  ANSWER_MS = 12000            /* longer than the server's own limits, shorter than the lease */
+};
 
 /* migrations[n] leads from version n to n + 1; the same tables as in SQLite. */
 static const char *const migrations[SIP_JOURNAL_SCHEMA] = {
-  "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
+  "CREATE SCHEMA sipeat; CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
   "CREATE SEQUENCE host_epoch;"
   "CREATE TABLE host (epoch BIGINT PRIMARY KEY, name TEXT NOT NULL, until BIGINT NOT NULL,"
   " batch BIGINT NOT NULL DEFAULT 0);"
@@ -37,6 +43,29 @@ static const char *const migrations[SIP_JOURNAL_SCHEMA] = {
   "CREATE INDEX audit_run ON audit (run);",
 };
 
+/* The product's tables may have the same names: ours lie in a schema of their own. */
+static const char session[] =
+  "SET search_path = sipeat; SET synchronous_commit = on; SET lock_timeout = '8s';"
+  "SET default_transaction_isolation = 'read committed'; SET statement_timeout = '10s';"
+  "SET idle_in_transaction_session_timeout = '5s'"; /* frozen: its locks are given back */
+
+const char *sip_pg_statement(int number)
+{
+  switch (number) {
+  case SIP_STATEMENT_RUN_TAKE: /* of nobody, or of a host that is gone; not if that just writes */
+    return "WITH gone AS (UPDATE host SET until = 0 WHERE epoch IN (SELECT epoch FROM host"
+           " WHERE epoch = $2 AND until <= " SIP_PG_NOW " FOR UPDATE SKIP LOCKED) RETURNING epoch)"
+           " UPDATE run SET epoch = $3 WHERE id = $1 AND epoch = $2 AND (epoch IN"
+           " (SELECT epoch FROM gone) OR NOT EXISTS (SELECT 1 FROM host WHERE epoch = $2))";
+  case SIP_STATEMENT_RUNS_ORPHANED:
+    return "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
+           " (SELECT epoch FROM host WHERE until > " SIP_PG_NOW
+           " + CAST($2 AS BIGINT) * 0) ORDER BY id LIMIT $3";
+  default:
+    return sip_statements[number];
+  }
+}
+
 /* The server's words end in a line break. */
 static int trimmed(const char *text)
 {
@@ -56,8 +85,12 @@ int sip_pg_refused(struct sip_store *store, const PGresult *result, struct sip_e
                      : store->conn != NULL ? PQerrorMessage(store->conn)
                                            : "no memory for a connection";
 
-  return sip_err_named(err, SIP_ESQL, "JOURNAL_FAILED", "journal %s: %s: %.*s", store->shown, what,
-                       trimmed(text), text);
+  (void)sip_err_named(err, SIP_ESQL, "JOURNAL_FAILED", "journal %s: %s: %.*s", store->shown, what,
+                      trimmed(text), text);
+  for (char *at = err == NULL ? NULL : err->message; at != NULL && (at = strchr(at, '\n'));) {
+    *at = ' ';
+  }
+  return SIP_ESQL;
 }
 
 bool sip_pg_may_repeat(const struct sip_store *store, const PGresult *result)
@@ -70,12 +103,51 @@ bool sip_pg_may_repeat(const struct sip_store *store, const PGresult *result)
   return state != NULL &&
          (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 ||    /* conflict, deadlock */
           strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0 || /* it goes down */
-          strcmp(state, "25006") == 0 || strncmp(state, "53", 2) == 0);    /* a standby; too busy */
+          strcmp(state, "25006") == 0 || strcmp(state, "25P03") == 0 ||    /* a standby; was idle */
+          strcmp(state, "55P03") == 0 || strncmp(state, "53", 2) == 0);    /* a lock; too busy */
+}
+
+PGresult *sip_pg_result(struct sip_store *store)
+{
+  struct pollfd socket = { .fd = PQsocket(store->conn), .events = POLLIN };
+  uint64_t until = uv_hrtime() / 1000000 + ANSWER_MS, now;
+
+  while (PQisBusy(store->conn) && (now = uv_hrtime() / 1000000) < until) {
+    int ready = poll(&socket, 1, (int)(until - now));
+
+    if ((ready < 0 && errno != EINTR) || (ready > 0 && PQconsumeInput(store->conn) == 0)) {
+      break;
+    }
+  }
+  if (PQisBusy(store->conn)) {
+    (void)shutdown(socket.fd, SHUT_RDWR); /* PQgetResult gives the error of a broken connection */
+  }
+  return PQgetResult(store->conn);
+}
+
+PGresult *sip_pg_last_result(struct sip_store *store)
+{
+  PGresult *last = NULL, *next;
+
+  while ((next = sip_pg_result(store)) != NULL) {
+    if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+      PQclear(next);
+    } else {
+      PQclear(last);
+      last = next;
+    }
+  }
+  return last;
+}
+
+PGresult *sip_pg_exec(struct sip_store *store, const char *text)
+{
+  return PQsendQuery(store->conn, text) == 1 ? sip_pg_last_result(store) : NULL;
 }
 
 int sip_pg_ask(struct sip_store *store, const char *text, int64_t *out, struct sip_err *err)
 {
-  PGresult *result = PQexec(store->conn, text);
+  PGresult *result = sip_pg_exec(store, text);
   ExecStatusType status = PQresultStatus(result);
   int rc = 0;
 
@@ -106,7 +178,7 @@ int sip_pg_connect(struct sip_store *store, struct sip_err *err)
   /* What the place says comes later in the list, and wins. */
   const char *names[] = { "connect_timeout", "application_name", "tcp_user_timeout", "dbname",
                           NULL };
-  const char *values[] = { "10", "sipeat", "10000", store->place, NULL };
+  const char *values[] = { "5", "sipeat", "10000", store->place, NULL };
   int rc;
 
   sip_pg_disconnect(store);
@@ -117,11 +189,7 @@ int sip_pg_connect(struct sip_store *store, struct sip_err *err)
     return rc;
   }
   (void)PQsetNoticeReceiver(store->conn, forget_notice, NULL); /* gives the one before */
-  rc = sip_pg_ask(store,
-                  "SET synchronous_commit = on; SET default_transaction_isolation = "
-                  "'read committed'; SET lock_timeout = '10s'; SET statement_timeout = '30s';"
-                  "SET idle_in_transaction_session_timeout = '30s'",
-                  NULL, err);
+  rc = sip_pg_ask(store, session, NULL, err);
   if (rc < 0) {
     sip_pg_disconnect(store);
   }
@@ -131,8 +199,8 @@ int sip_pg_connect(struct sip_store *store, struct sip_err *err)
 static int migrate_locked(struct sip_store *store, int64_t *before, struct sip_err *err)
 {
   char text[160];
-  int rc = sip_pg_ask(store, "SELECT CASE WHEN to_regclass('meta') IS NULL THEN 0 ELSE 1 END",
-                      before, err);
+  int rc = sip_pg_ask(
+    store, "SELECT CASE WHEN to_regclass('sipeat.meta') IS NULL THEN 0 ELSE 1 END", before, err);
 
   if (rc == 0 && *before > 0) {
     rc = sip_pg_ask(store, "SELECT value FROM meta WHERE key = 'schema'", before, err);
@@ -184,7 +252,7 @@ int sip_pg_register(struct sip_store *store, struct sip_err *err)
   }
   (void)snprintf(text, sizeof text,
                  "INSERT INTO host (epoch, name, until) VALUES (nextval('host_epoch'), '%s/%ld',"
-                 " (extract(epoch FROM clock_timestamp()) * 1000)::bigint + %d) RETURNING epoch",
+                 " " SIP_PG_NOW " + %d) RETURNING epoch",
                  name, (long)getpid(), SIP_LEASE_MS);
   rc = sip_pg_ask(store, text, &store->epoch, err);
   store->renewed_at_ms = uv_hrtime() / 1000000;

@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -17,6 +19,8 @@ enum {
   CACHE_KIB = 65536,           /* pages of the tables that are kept in memory */
   WAL_PAGES = 4000             /* of 4 KiB: then the log is carried over into the file */
 };
+
+static const char MARK[] = "journal\n";
 
 /* migrations[n] leads from version n to n + 1. */
 static const char *const migrations[SIP_JOURNAL_SCHEMA] = {
@@ -102,9 +106,36 @@ static int file_ask(struct sip_store *store, const char *text, int64_t *number, 
   return rc;
 }
 
+/* The lock's file says whose it is and, once there is one, that a journal lies beside it. */
+static int file_sign(struct sip_store *store, struct sip_err *err)
+{
+  char text[80];
+  int len = snprintf(text, sizeof text, "%ld\n%s", (long)getpid(), store->was_journal ? MARK : "");
+
+  if (ftruncate(store->lock_fd, 0) < 0 || pwrite(store->lock_fd, text, (size_t)len, 0) != len ||
+      fsync(store->lock_fd) < 0) {
+    return sip_err_errno(err, errno, "journal: write %s.lock", store->place);
+  }
+  return 0;
+}
+
+static int file_in_use(struct sip_store *store, const char *holder, struct sip_err *err)
+{
+  long pid = strtol(holder, NULL, 10);
+  char who[40] = "";
+
+  if (pid > 0) {
+    (void)snprintf(who, sizeof who, " (process %ld)", pid);
+  }
+  return sip_err_named(err, SIP_EBUSY, "JOURNAL_IN_USE",
+                       "journal %s: another process works on it%s; end that one, or give this one "
+                       "a journal of its own",
+                       store->place, who);
+}
+
 static int file_lock(struct sip_store *store, struct sip_err *err)
 {
-  char path[4096];
+  char path[4096], text[80] = "";
 
   if (snprintf(path, sizeof path, "%s.lock", store->place) >= (int)sizeof path) {
     return sip_err_set(err, UV_ENAMETOOLONG, "journal: a path of more than 4,000 bytes");
@@ -115,12 +146,29 @@ static int file_lock(struct sip_store *store, struct sip_err *err)
       err, errno, "journal: open %s (does the directory exist, and may this user write?)", path);
   }
   if (flock(store->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-    return errno == EWOULDBLOCK
-             ? sip_err_named(err, SIP_EBUSY, "JOURNAL_IN_USE",
-                             "journal %s: another process works on it; end that one, or give this "
-                             "one a journal of its own",
-                             store->place)
-             : sip_err_errno(err, errno, "journal: lock %s", path);
+    if (errno != EWOULDBLOCK) {
+      return sip_err_errno(err, errno, "journal: lock %s", path);
+    }
+    (void)!pread(store->lock_fd, text, sizeof text - 1, 0); /* who has it is a comfort */
+    return file_in_use(store, text, err);
+  }
+  if (pread(store->lock_fd, text, sizeof text - 1, 0) < 0) {
+    return sip_err_errno(err, errno, "journal: read %s", path);
+  }
+  store->was_journal = strstr(text, MARK) != NULL;
+  return file_sign(store, err);
+}
+
+/* SQLite takes an empty file for a new one: what was known about events would be forgotten. */
+static int file_look_at_size(struct sip_store *store, struct sip_err *err)
+{
+  struct stat about;
+
+  if (store->was_journal && stat(store->place, &about) == 0 && about.st_size == 0) {
+    return sip_err_named(err, SIP_EDATA, "JOURNAL_DAMAGED",
+                         "journal %s is empty, and was a journal before; restore a copy, or remove "
+                         "it and its .lock to begin a new one",
+                         store->place);
   }
   return 0;
 }
@@ -215,6 +263,9 @@ int sip_store_open_file(struct sip_store *store, struct sip_store_report *report
   char wal[4096];
   int rc = file_lock(store, err);
 
+  if (rc == 0) {
+    rc = file_look_at_size(store, err);
+  }
   if (rc < 0) {
     return rc;
   }
@@ -233,6 +284,10 @@ int sip_store_open_file(struct sip_store *store, struct sip_store_report *report
   }
   if (rc == 0) {
     rc = file_take(store, &report->epoch, err);
+  }
+  if (rc == 0 && !store->was_journal) {
+    store->was_journal = true;
+    rc = file_sign(store, err);
   }
   report->migrated = version;
   report->schema = SIP_JOURNAL_SCHEMA;

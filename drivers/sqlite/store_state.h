@@ -12,6 +12,7 @@ struct sip_store {
   sqlite3_stmt *statements[SIP_STATEMENT_COUNT]; /* the writer's; prepared at first use */
   char *place;                                   /* owned */
   int lock_fd;
+  bool was_journal;          /* the lock says that there was a journal, or there is now */
   struct sip_writer *writer; /* owned; NULL while the file is opened */
 };
 

@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-#define RUN_COLUMNS                                                                                \
-  "id, epoch, state, due, at, flow, cluster, topic, part, pos, event_id, type, key, script, "      \
-  "record, changed, why"
 #define LIGHT_COLUMNS                                                                              \
   "id, epoch, state, due, at, flow, cluster, topic, part, pos, event_id, type, key, script, "      \
   "NULL, changed, why"
@@ -48,8 +45,8 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
     "DELETE FROM script WHERE at < $1 AND NOT EXISTS (SELECT 1 FROM run WHERE script = hash)",
   [SIP_STATEMENT_PURGE_SIGNALS] = "DELETE FROM signal WHERE at < $1",
   [SIP_STATEMENT_META_GET] = "SELECT value FROM meta WHERE key = $1",
-  [SIP_STATEMENT_RUN_GET] = "SELECT " RUN_COLUMNS " FROM run WHERE id = $1",
-  [SIP_STATEMENT_RUN_AT] = "SELECT " RUN_COLUMNS " FROM run WHERE flow = $1 AND cluster = $2"
+  [SIP_STATEMENT_RUN_GET] = "SELECT " SIP_RUN_COLUMNS " FROM run WHERE id = $1",
+  [SIP_STATEMENT_RUN_AT] = "SELECT " SIP_RUN_COLUMNS " FROM run WHERE flow = $1 AND cluster = $2"
                            " AND topic = $3 AND part = $4 AND pos = $5",
   [SIP_STATEMENT_RUN_OF_EVENT] =
     "SELECT id, state FROM run WHERE flow = $1 AND event_id = $2 AND at >= $3",
@@ -64,13 +61,13 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
                                  " ORDER BY id DESC LIMIT $2",
   [SIP_STATEMENT_PAGE_END] =
     "SELECT max(id) FROM (SELECT id FROM run WHERE id > $1 ORDER BY id LIMIT $2) AS page",
-  [SIP_STATEMENT_RUNS_OPEN] = "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1"
+  [SIP_STATEMENT_RUNS_OPEN] = "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1"
                               " ORDER BY id LIMIT $2",
   [SIP_STATEMENT_RUNS_ORPHANED] =
-    "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
+    "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
     " (SELECT epoch FROM host WHERE until > $2) ORDER BY id LIMIT $3",
   [SIP_STATEMENT_HOSTS] = "SELECT epoch, name, until FROM host ORDER BY epoch",
-  [SIP_STATEMENT_RUNS_DUE] = "SELECT " RUN_COLUMNS " FROM run WHERE state < 10 AND due > 0"
+  [SIP_STATEMENT_RUNS_DUE] = "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND due > 0"
                              " AND due <= $1 ORDER BY due LIMIT $2",
   [SIP_STATEMENT_RECORDS] =
     "SELECT seq, at, phase, scope, body FROM record WHERE run = $1 ORDER BY seq",

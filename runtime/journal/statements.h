@@ -85,6 +85,10 @@ enum sip_statement {
   SIP_STATEMENT_COUNT
 };
 
+#define SIP_RUN_COLUMNS                                                                            \
+  "id, epoch, state, due, at, flow, cluster, topic, part, pos, event_id, type, key, script, "      \
+  "record, changed, why"
+
 extern const char *const sip_statements[SIP_STATEMENT_COUNT];
 
 /** The statement of a name, such as "run_add"; -1 when there is none. */

@@ -1,0 +1,336 @@
+/* store_suite.c - see store_suite.h */
+#include "support/store_suite.h"
+
+#include "support/journal_world.h"
+#include "support/test.h"
+
+enum { MANY = 500 };
+
+static const struct store_kind *kind;
+
+static void changes(struct world *w, const long long *expected, size_t count)
+{
+  CHECK_INT(world_write(w), 0);
+  CHECK_INT(w->answer.op_count, count);
+  for (size_t i = 0; i < count; i++) {
+    if (world_changes(w, i) != expected[i]) {
+      SIP_TEST_FAIL("statement %zu of the entry changes %lld rows, expected %lld", i,
+                    world_changes(w, i), expected[i]);
+    }
+  }
+}
+
+#define CHECK_CHANGES(w, ...)                                                                      \
+  changes((w), (const long long[]){ __VA_ARGS__ },                                                 \
+          sizeof((const long long[]){ __VA_ARGS__ }) / sizeof(long long))
+
+/* What one statement gives. */
+static void check_rows(struct world *w, const char *expected)
+{
+  CHECK_INT(world_write(w), 0);
+  CHECK_STR(world_rows(w, 0), expected);
+}
+
+static void runs_and_records(struct world *w)
+{
+  world_say_run(w, 7, 1, 42, "event-1");
+  world_say_record(w, 7, 1, 1);
+  world_say_run(w, 8, 1, 42, "event-2"); /* the place is known */
+  world_say_record(w, 7, 9, 2);          /* a stranger's epoch */
+  world_say(w, SIP_STATEMENT_RUN_STATE, "iiiiit", 7LL, 9LL, 10LL, 0LL, 1005LL, "stranger");
+  world_say(w, SIP_STATEMENT_RUN_STATE, "iiiiit", 7LL, 1LL, 2LL, 5000LL, 1006LL, "asleep");
+  CHECK_CHANGES(w, 1, 1, 0, 0, 0, 1);
+  world_say(w, SIP_STATEMENT_RUN_GET, "i", 7LL);
+  check_rows(w,
+             "7|1|2|5000|1000|flow|cluster|topic|3|42|event-1|request.created|-|hash|record|1006|"
+             "asleep");
+  world_say(w, SIP_STATEMENT_RUN_AT, "tttii", "flow", "cluster", "topic", 3LL, 42LL);
+  CHECK_INT(world_write(w), 0);
+  CHECK_INT(w->answer.ops[0].row_count, 1);
+  world_say(w, SIP_STATEMENT_RUN_OF_EVENT, "tti", "flow", "event-1", 1000LL);
+  check_rows(w, "7|2");
+  world_say(w, SIP_STATEMENT_RUN_OF_EVENT, "tti", "flow", "event-1", 1001LL);
+  check_rows(w, "");
+  world_say(w, SIP_STATEMENT_RECORDS, "i", 7LL);
+  check_rows(w, "1|1001|1|chain:drink/step:payment|{}");
+  world_say(w, SIP_STATEMENT_RUNS_OPEN, "ii", 0LL, 10LL);
+  CHECK_INT(world_write(w), 0);
+  CHECK_INT(w->answer.ops[0].row_count, 1);
+  world_say(w, SIP_STATEMENT_RUNS_OPEN, "ii", 7LL, 10LL);
+  check_rows(w, "");
+  world_say(w, SIP_STATEMENT_RUNS_DUE, "ii", 4999LL, 10LL);
+  check_rows(w, "");
+  world_say(w, SIP_STATEMENT_RUNS_DUE, "ii", 5000LL, 10LL);
+  CHECK_INT(world_write(w), 0);
+  CHECK_INT(w->answer.ops[0].row_count, 1);
+  world_say(w, SIP_STATEMENT_COUNTS, "");
+  check_rows(w, "2|1|1000");
+  world_say(w, SIP_STATEMENT_COUNTS_OPEN, "");
+  check_rows(w, "2|1|1000");
+}
+
+static void looking_around(struct world *w)
+{
+  world_say(w, SIP_STATEMENT_RUNS_OF_EVENT, "t", "event-1");
+  check_rows(w, "7|2");
+  world_say(w, SIP_STATEMENT_OPEN_BEFORE, "ii", 8LL, 10LL);
+  check_rows(w, "7|1|2|5000|1000|flow|cluster|topic|3|42|event-1|request.created|-|hash|-|1006|"
+                "asleep");
+  world_say(w, SIP_STATEMENT_OPEN_BEFORE, "ii", 7LL, 10LL);
+  check_rows(w, "");
+  world_say(w, SIP_STATEMENT_ENDED_BEFORE, "ii", 8LL, 10LL);
+  check_rows(w, "");
+  world_say(w, SIP_STATEMENT_PAGE_END, "ii", 0LL, 10LL);
+  check_rows(w, "7");
+  world_say(w, SIP_STATEMENT_PAGE_END, "ii", 7LL, 10LL);
+  check_rows(w, "-");
+}
+
+/* A person's word: the run is taken from whoever has it, as it was seen. */
+static void seizing(struct world *w)
+{
+  world_say(w, SIP_STATEMENT_RUN_SEIZE, "iii", 7LL, 1LL, 5LL);
+  world_say_record(w, 7, 0, 2);
+  world_say(w, SIP_STATEMENT_RUN_SEIZE, "iii", 7LL, 1LL, 2LL);
+  world_say_record(w, 7, 0, 2);
+  world_say(w, SIP_STATEMENT_RUN_TAKE, "iii", 7LL, 0LL, 1LL);
+  CHECK_CHANGES(w, 0, 0, 1, 1, 1);
+}
+
+static void scripts_waits_and_signals(struct world *w)
+{
+  world_say(w, SIP_STATEMENT_SCRIPT_ADD, "bib", "hash", 900LL, "files");
+  world_say(w, SIP_STATEMENT_SCRIPT_ADD, "bib", "hash", 901LL, "others");
+  world_say(w, SIP_STATEMENT_WAIT_ADD, "ttit", "paid", "order-1", 7LL, "scope");
+  world_say(w, SIP_STATEMENT_WAIT_ADD, "ttit", "paid", "order-1", 7LL, "scope");
+  world_say(w, SIP_STATEMENT_SIGNAL_ADD, "tttit", "paid", "order-1", "s1", 1007LL, "{\"a\":1}");
+  world_say(w, SIP_STATEMENT_SIGNAL_ADD, "tttit", "paid", "order-1", "s1", 1008LL, "{}");
+  CHECK_CHANGES(w, 1, 0, 1, 0, 1, 0);
+  world_say(w, SIP_STATEMENT_SCRIPT_GET, "b", "hash");
+  check_rows(w, "files");
+  world_say(w, SIP_STATEMENT_SCRIPTS_USED, "");
+  check_rows(w, "hash|900|1");
+  world_say(w, SIP_STATEMENT_WAITS_FOR, "tt", "paid", "order-1");
+  check_rows(w, "7|scope");
+  world_say(w, SIP_STATEMENT_SIGNALS_FOR, "tt", "paid", "order-1");
+  check_rows(w, "s1|1007|{\"a\":1}");
+  world_say(w, SIP_STATEMENT_WAIT_DROP, "it", 7LL, "other");
+  world_say(w, SIP_STATEMENT_WAIT_DROP, "it", 7LL, "scope");
+  world_say(w, SIP_STATEMENT_SIGNAL_DROP, "ttt", "paid", "order-1", "s1");
+  world_say(w, SIP_STATEMENT_SIGNAL_ADD, "tttit", "paid", "order-2", "s2", 1009LL, "{}");
+  world_say(w, SIP_STATEMENT_PURGE_SIGNALS, "i", 1009LL);
+  world_say(w, SIP_STATEMENT_PURGE_SIGNALS, "i", 1010LL);
+  world_say(w, SIP_STATEMENT_WAIT_ADD, "ttit", "paid", "order-3", 7LL, "scope");
+  world_say(w, SIP_STATEMENT_WAITS_END, "ii", 7LL, 9LL);
+  world_say(w, SIP_STATEMENT_WAITS_END, "ii", 7LL, 1LL);
+  CHECK_CHANGES(w, 0, 1, 1, 1, 0, 1, 1, 0, 1);
+}
+
+static void notes_of_people(struct world *w)
+{
+  world_say(w, SIP_STATEMENT_AUDIT_ADD, "iiittt", 7LL, 1LL, 1010LL, "ada", "retry",
+            "board is back");
+  world_say(w, SIP_STATEMENT_AUDIT_ADD, "iiittt", 7LL, 9LL, 1010LL, "bob", "retry", "too late");
+  world_say(w, SIP_STATEMENT_META_SET, "tt", "a", "1");
+  world_say(w, SIP_STATEMENT_META_SET, "tt", "a", "2");
+  CHECK_CHANGES(w, 1, 0, 1, 1);
+  world_say(w, SIP_STATEMENT_AUDIT, "i", 7LL);
+  check_rows(w, "1010|ada|retry|board is back");
+  world_say(w, SIP_STATEMENT_META_GET, "t", "a");
+  check_rows(w, "2");
+  world_say(w, SIP_STATEMENT_META_GET, "t", "b");
+  check_rows(w, "");
+}
+
+static void purges(struct world *w)
+{
+  static const int of_runs[] = { SIP_STATEMENT_PURGE_RECORDS, SIP_STATEMENT_PURGE_AUDIT,
+                                 SIP_STATEMENT_PURGE_RUNS };
+
+  for (size_t i = 0; i < 3; i++) {
+    world_say(w, of_runs[i], "iii", 9999LL, 0LL, 10LL); /* it is open */
+  }
+  world_say(w, SIP_STATEMENT_PURGE_SCRIPTS, "i", 9999LL);
+  world_say(w, SIP_STATEMENT_RUN_STATE, "iiiiit", 7LL, 1LL, 10LL, 0LL, 1011LL, NULL);
+  CHECK_CHANGES(w, 0, 0, 0, 0, 1);
+  for (size_t i = 0; i < 3; i++) {
+    world_say(w, of_runs[i], "iii", 1011LL, 0LL, 10LL); /* not that long ago */
+    world_say(w, of_runs[i], "iii", 1012LL, 7LL, 10LL); /* of those behind it */
+    world_say(w, of_runs[i], "iii", 1012LL, 0LL, 7LL);
+  }
+  world_say(w, SIP_STATEMENT_PURGE_SCRIPTS, "i", 900LL);
+  world_say(w, SIP_STATEMENT_PURGE_SCRIPTS, "i", 901LL);
+  CHECK_CHANGES(w, 0, 0, 2, 0, 0, 1, 0, 0, 1, 0, 1);
+}
+
+static void every_statement_says_the_same(void)
+{
+  struct world w;
+
+  world_open(&w, kind->ops, kind->new_place());
+  CHECK_INT(w.report.migrated, 0);
+  CHECK_INT(w.report.schema, SIP_JOURNAL_SCHEMA);
+  CHECK_INT(w.report.epoch, 1);
+  runs_and_records(&w);
+  looking_around(&w);
+  seizing(&w);
+  scripts_waits_and_signals(&w);
+  notes_of_people(&w);
+  purges(&w);
+  world_close(&w);
+}
+
+static void what_is_written_is_there_after_a_reopening(void)
+{
+  char place[300];
+  struct world w;
+
+  (void)snprintf(place, sizeof place, "%s", kind->new_place());
+  world_open(&w, kind->ops, place);
+  world_say_run(&w, 7, 1, 42, "event-1");
+  world_say_record(&w, 7, 1, 1);
+  CHECK_INT(world_write(&w), 0);
+  world_say_record(&w, 7, 1, 2); /* thought better of it */
+  sip_journal_rewind(w.journal);
+  w.batch = NULL;
+  world_close(&w);
+
+  world_open(&w, kind->ops, place);
+  CHECK_INT(w.report.migrated, SIP_JOURNAL_SCHEMA);
+  CHECK_INT(w.report.was_interrupted, 0);
+  CHECK_INT(w.report.epoch, 2);
+  world_say(&w, SIP_STATEMENT_RECORDS, "i", 7LL);
+  check_rows(&w, "1|1001|1|chain:drink/step:payment|{}");
+  world_say(&w, SIP_STATEMENT_RUNS_ORPHANED, "iii", 0LL, 2000LL, 10LL);
+  CHECK_INT(world_write(&w), 0);
+  CHECK_INT(w.answer.ops[0].row_count, 1);
+  world_say(&w, SIP_STATEMENT_RUN_TAKE, "iii", 7LL, 1LL, 2LL);
+  world_say(&w, SIP_STATEMENT_RUN_TAKE, "iii", 7LL, 1LL, 3LL); /* somebody else was faster */
+  world_say_record(&w, 7, 1, 2);                               /* under the epoch before */
+  world_say_record(&w, 7, 2, 2);
+  CHECK_CHANGES(&w, 1, 0, 0, 1);
+  world_say(&w, SIP_STATEMENT_RUNS_ORPHANED, "iii", 0LL, 2000LL, 10LL);
+  check_rows(&w, "");
+  world_close(&w);
+}
+
+/* Texts come from outside: no byte of them may stop the journal, and none may change. */
+static void bytes_come_back_as_they_were(void)
+{
+  static const struct sip_slice texts[] = {
+    { "", 0 },
+    { "a\0b", 3 },
+    { "\xff\xfe", 2 },
+    { "\xc3\xa9", 2 },
+    { "\x1b"
+      "61",
+      3 },
+    { "\xed\xa0\x80", 3 },
+    { "\xf4\x90\x80\x80", 4 },
+  };
+  struct world w;
+
+  world_open(&w, kind->ops, kind->new_place());
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    world_say(&w, SIP_STATEMENT_META_SET, "tr", "bytes", texts[i]);
+    world_say(&w, SIP_STATEMENT_META_SET, "rt", texts[i], "as a key");
+    world_say(&w, SIP_STATEMENT_META_GET, "t", "bytes");
+    world_say(&w, SIP_STATEMENT_META_GET, "r", texts[i]);
+    CHECK_INT(world_write(&w), 0);
+    CHECK_INT(w.answer.ops[2].row_count, 1);
+    struct sip_slice found =
+      sip_batch_slice(&w.answer, sip_batch_cell(&w.answer, &w.answer.ops[2], 0, 0));
+    CHECK_INT(found.len, texts[i].len);
+    CHECK(memcmp(found.data, texts[i].data, found.len) == 0);
+    CHECK_STR(world_rows(&w, 3), "as a key");
+  }
+  world_say_run(&w, INT64_MIN, 1, INT64_MAX, "");
+  world_say(&w, SIP_STATEMENT_AUDIT_ADD, "iiitt0", INT64_MIN, 1LL, INT64_MAX, "", "verb");
+  world_say(&w, SIP_STATEMENT_AUDIT, "i", INT64_MIN);
+  CHECK_INT(world_write(&w), 0);
+  CHECK_STR(world_rows(&w, 2), "9223372036854775807||verb|-");
+  world_close(&w);
+}
+
+static size_t told; /* the statement that is told next: in the order of writing */
+
+static void count_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
+                       const struct sip_err *err)
+{
+  CHECK(err == NULL && batch->ops[entry->first].statement == SIP_STATEMENT_RECORD_ADD);
+  CHECK_INT(status, 0);
+  CHECK_INT(entry->first, told);
+  told++;
+}
+
+static void what_is_written_in_one_turn_shares_a_commit(void)
+{
+  static struct sip_entry entries[2][MANY];
+  struct world w[2];
+  long long run = 1;
+
+  world_open(&w[0], kind->ops, kind->new_place());
+  world_join(&w[1], &w[0]);
+  for (size_t i = 0; i < 2; i++, run++) {
+    world_say_run(&w[i], run, 1, run, "event");
+    CHECK_INT(world_write(&w[i]), 0);
+  }
+  for (size_t i = 0; i < 2; i++) {
+    for (long long n = 0; n < MANY; n++) {
+      world_say_record(&w[i], (long long)i + 1, 1, n + 1);
+      w[i].batch = NULL;
+      sip_journal_write(w[i].journal, &entries[i][n], count_done);
+    }
+    sip_journal_forget(&entries[i][MANY - 1]); /* it is written all the same */
+    told = 0;
+    while (sip_journal_status(w[i].journal).waiting > 0) {
+      (void)uv_run(&w[i].loop, UV_RUN_ONCE);
+    }
+    CHECK_INT(told, MANY - 1);
+  }
+  world_say(&w[1], SIP_STATEMENT_RECORDS, "i", 1LL);
+  CHECK_INT(world_write(&w[1]), 0);
+  CHECK_INT(w[1].answer.ops[0].row_count, MANY);
+  CHECK_INT(sip_journal_status(w[0].journal).batches, 2);
+  CHECK_INT(sip_journal_status(w[1].journal).entries, MANY + 2);
+  CHECK_INT(sip_journal_status(w[1].journal).batches, 3);
+  world_close(&w[1]);
+  world_close(&w[0]);
+}
+
+static void a_statement_that_breaks_a_rule_stops_the_journal(void)
+{
+  char place[300];
+  struct sip_err err = { 0 };
+  struct world w;
+
+  (void)snprintf(place, sizeof place, "%s", kind->new_place());
+  world_open(&w, kind->ops, place);
+  world_say_run(&w, 7, 1, 42, "event-1");
+  world_say_record(&w, 7, 1, 1);
+  CHECK_INT(world_write(&w), 0);
+  world_say_record(&w, 7, 1, 2);
+  world_say_record(&w, 7, 1, 1); /* twice */
+  CHECK_INT(world_write(&w), SIP_ESQL);
+  CHECK_STR(w.err.name, "JOURNAL_FAILED");
+  CHECK(sip_journal_failure(w.journal) != NULL);
+  CHECK(sip_journal_begin(w.journal, &err) == NULL);
+  CHECK_INT(err.code, SIP_ECLOSED);
+  CHECK_HAS(err.message, w.err.message);
+  world_close(&w);
+
+  world_open(&w, kind->ops, place);
+  world_say(&w, SIP_STATEMENT_RECORDS, "i", 7LL); /* nothing of that entry is there */
+  check_rows(&w, "1|1001|1|chain:drink/step:payment|{}");
+  world_close(&w);
+}
+
+void store_suite(const struct store_kind *of)
+{
+  kind = of;
+  every_statement_says_the_same();
+  what_is_written_is_there_after_a_reopening();
+  bytes_come_back_as_they_were();
+  what_is_written_in_one_turn_shares_a_commit();
+  a_statement_that_breaks_a_rule_stops_the_journal();
+}
