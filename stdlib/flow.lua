@@ -14,6 +14,7 @@ local outbox = require "sipeat.core.outbox"
 local retry_topic = require "sipeat.retry_topic"
 local run = require "sipeat.flow_run"
 local sys = require "sipeat.core.sys"
+local versions = require "sipeat.versions"
 
 local M = {}
 
@@ -179,19 +180,16 @@ local function check_transactional(o, level)
   end
 end
 
---- Declares a flow; called while the script loads.
-function M.flow(options)
-  local o = FLOW(options)
-  check_transactional(o, 2)
-  local from, from_ms = start_of(o.from, 2)
-  local topics = topics_of(o, 2)
-  local delays = retry_topic.delays(o, options.retry, 2)
-  local key_header, key_of = key_mode(o.key, 2)
-  local budget = o.budget or BUDGET {}
-  local flow = {
+--- What a flow is to sipeat.flow_run, and its options; declares nothing. Throws at `level`.
+function M.define(options, level)
+  level = level + 1
+  local o = FLOW(options, level)
+  check_transactional(o, level)
+  return {
     group = o.group,
-    routes = routes(o.on, 2),
-    plan = attempt.plan(o.retry, "sipeat.flow", 2),
+    topics = topics_of(o, level),
+    routes = routes(o.on, level),
+    plan = attempt.plan(o.retry, "sipeat.flow", level),
     timeout = o.timeout,
     hold = o.hold,
     dead_letter = o.dead_letter,
@@ -199,8 +197,17 @@ function M.flow(options)
     transactional = o.transactional,
     on_dead = o.on_dead,
     logger = log.new(o.group),
-    retry_delays = delays,
-  }
+    retry_delays = retry_topic.delays(o, options.retry, level),
+  }, o
+end
+
+--- Declares a flow; called while the script loads.
+function M.flow(options)
+  local flow, o = M.define(options, 2)
+  local from, from_ms = start_of(o.from, 2)
+  local topics, delays = flow.topics, flow.retry_delays
+  local key_header, key_of = key_mode(o.key, 2)
+  local budget = o.budget or BUDGET {}
   if o.outbox then
     outbox.want()
   end
@@ -240,6 +247,7 @@ function M.flow(options)
   elseif delays then
     retry_topic.make(o.group, topics, delays)
   end
+  versions.declare(flow)
 end
 
 --- What the engine says of each flow, and whether all of them are ready.

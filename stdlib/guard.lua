@@ -15,6 +15,10 @@ local REFUSED = { BREAKER_OPEN = true, BULKHEAD_FULL = true, RETRY_BUDGET = true
 local kinds = {}
 local loading = false
 
+--- Coroutines in which an older version of the script loads: it gets the states that there are,
+--- with their options, and the declarations of the version that runs stay as they are.
+M.aside = setmetatable({}, { __mode = "k" })
+
 local Kind = {}
 Kind.__index = Kind
 
@@ -66,11 +70,17 @@ function Kind:declare(options, level)
   local reference = type(options) == "table" and options.name ~= nil and is_reference(options)
   local name = reference and options.name
   if reference and self.states[name] then
+    if M.aside[coroutine.running()] then
+      return self.states[name]
+    end
     self.pending[name] = self.pending[name] or false
     return self.states[name]
   end
   local o = self.spec(options, level + 1)
   name = o.name
+  if M.aside[coroutine.running()] then
+    return self.states[name] or add(self, name, o, level + 1)
+  end
   local before = self.pending[name] or not loading and self.declared[name]
   if before and not same(before, o) then
     local why = "%s: %s is declared with other options already (give them once, and { name = %q } "

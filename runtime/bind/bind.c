@@ -10,10 +10,11 @@ int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
     const char *name;
     lua_CFunction open;
   } modules[] = {
-    { "sipeat.core.task", sip_open_task },   { "sipeat.core.log", sip_open_log },
-    { "sipeat.core.sys", sip_open_sys },     { "sipeat.core.flow", sip_open_flow },
-    { "sipeat.core.json", sip_open_json },   { "cjson", sip_open_cjson },
-    { "sipeat.core.event", sip_open_event }, { "sipeat.core.journal", sip_open_journal },
+    { "sipeat.core.task", sip_open_task },     { "sipeat.core.log", sip_open_log },
+    { "sipeat.core.sys", sip_open_sys },       { "sipeat.core.flow", sip_open_flow },
+    { "sipeat.core.json", sip_open_json },     { "cjson", sip_open_cjson },
+    { "sipeat.core.event", sip_open_event },   { "sipeat.core.journal", sip_open_journal },
+    { "sipeat.core.script", sip_open_script },
   };
   int rc = 0;
 

@@ -6,9 +6,9 @@
  * metatables do, knows of lazy tables (lazy.c); xpcall does not run its handler on a stop (nor does
  * it there); coroutine.resume, close and wrap tell the watchdog what runs; debug.traceback costs
  * little on a stack that has overflowed (traceback.c). */
-#include "vm/embed.h"
 #include "vm/lazy.h"
 #include "vm/script_files.h"
+#include "vm/script_generation.h"
 #include "vm/state.h"
 
 #include <lauxlib.h>
@@ -276,12 +276,41 @@ static bool require_find(lua_State *L, const char *name)
   return true;
 }
 
+/* What a generation gets in place of a compiled-in module, on the stack; false, and nothing: it
+ * gets the module. Stack: name. */
+static bool require_shadow(lua_State *L, int generation, const char *name)
+{
+  if (lua_isnil(L, generation) || lua_getfield(L, generation, "shadow") == LUA_TNIL) {
+    lua_settop(L, 1);
+    return false;
+  }
+  lua_getfield(L, generation, "loaded");
+  lua_replace(L, 2);
+  if (require_find(L, name)) {
+    return true;
+  }
+  lua_getfield(L, generation, "shadow");
+  lua_pushvalue(L, 1);
+  lua_getfield(L, generation, "env");
+  lua_call(L, 2, 1);
+  if (lua_isnil(L, -1)) {
+    lua_settop(L, 1);
+    return false;
+  }
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 2);
+  return true;
+}
+
 int sip_require(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1);
-  const struct sip_embedded *file;
 
   lua_settop(L, 1);
+  if (require_shadow(L, lua_upvalueindex(1), name)) {
+    return 1;
+  }
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   if (require_find(L, name)) {
     return 1;
@@ -292,13 +321,7 @@ int sip_require(lua_State *L)
     return require_run(L);
   }
   lua_settop(L, 2);
-  file = strncmp(name, "assets/", 7) == 0 ? NULL : sip_embedded_find(name);
-  if (file != NULL) {
-    lua_pushfstring(L, "@%s", file->source);
-    if (luaL_loadbufferx(L, file->data, file->len, lua_tostring(L, -1), "t") != LUA_OK) {
-      return lua_error(L);
-    }
-    lua_remove(L, 3);
+  if (sip_generation_builtin(L, name, 0)) {
     return require_run(L);
   }
   lua_settop(L, 1);

@@ -1,13 +1,14 @@
 /* script.c - generations of a user's script: loading one, beside another that runs. Loop thread
  * only.
  *
- * In Lua a generation is a table {env, loaded, directory, script}, upvalue of its own `require`;
- * its functions keep it alive. The C side is freed by its owner; the box "script" is emptied then,
- * so that late requires fail cleanly. */
+ * The C side of a generation is freed by its owner; the box "script" of its table is emptied then,
+ * and from there on `require` finds in it only what its tree holds. */
 #include "vm/script.h"
 
 #include "vm/script_files.h"
+#include "vm/script_generation.h"
 #include "vm/script_state.h"
+#include "vm/script_tree.h"
 #include "vm/state.h"
 #include "vm/task.h"
 
@@ -17,16 +18,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_LIMIT_MS = 5000 };
+enum { DEFAULT_LIMIT_MS = 5000, VERSION_DIGITS = 16 };
 static const char TEXT[] = "sipeat.script.text";
 
 struct sip_script {
   struct sip_vm *vm; /* borrowed */
   char *path;        /* absolute */
   char **files;      /* absolute paths, the script first */
-  size_t file_count;
-  uint64_t number, hash;
-  char version[17];
+  size_t file_count, directory_len;
+  struct sip_tree *tree; /* a reference */
+  uint64_t number;
+  char version[VERSION_DIGITS + 1];
+  bool loaded;
   struct sip_script **box; /* borrowed: the Lua side's pointer to us; NULL before it exists */
   int generation_ref;
   /* while it loads */
@@ -59,30 +62,45 @@ struct sip_script_text *sip_script_text_new(lua_State *L)
   return box;
 }
 
-int sip_script_add_file(struct sip_script *script, const char *path, const struct sip_buf *text)
+static void script_set_version(struct sip_script *script)
+{
+  memcpy(script->version, sip_tree_hash(script->tree), VERSION_DIGITS);
+}
+
+int sip_script_add_file(struct sip_script *script, const char *path, const struct sip_buf *text,
+                        struct sip_err *err)
 {
   char **files = realloc(script->files, (script->file_count + 1) * sizeof *files);
+  char *copy = strdup(path);
+  int rc;
 
-  if (files == NULL) {
-    return UV_ENOMEM;
+  if (files != NULL) {
+    script->files = files;
   }
-  script->files = files;
-  files[script->file_count] = strdup(path);
-  if (files[script->file_count] == NULL) {
-    return UV_ENOMEM;
+  if (files == NULL || copy == NULL) {
+    free(copy);
+    return sip_err_set(err, UV_ENOMEM, "no memory for %s", path);
   }
-  script->file_count++;
-  for (size_t i = 0; i < text->len; i++) { /* FNV-1a */
-    script->hash = (script->hash ^ (unsigned char)text->data[i]) * 0x100000001b3u;
+  rc = sip_tree_add(script->tree, path + script->directory_len, text, err);
+  if (rc < 0) {
+    free(copy);
+    return rc;
   }
-  (void)snprintf(script->version, sizeof script->version, "%016llx",
-                 (unsigned long long)script->hash);
+  files[script->file_count++] = copy;
+  if (script->loaded) {
+    script_set_version(script);
+  }
   return 0;
 }
 
 const char *sip_script_path(const struct sip_script *script)
 {
   return script->path;
+}
+
+size_t sip_script_directory_len(const struct sip_script *script)
+{
+  return script->directory_len;
 }
 
 void sip_script_free(struct sip_script *script)
@@ -101,6 +119,7 @@ void sip_script_free(struct sip_script *script)
     free(script->files[i]);
   }
   free(script->files);
+  sip_tree_unref(script->tree);
   free(script->path);
   free(script);
 }
@@ -121,40 +140,28 @@ struct sip_script *sip_script_current(struct sip_vm *vm)
   return vm->loading;
 }
 
+struct sip_tree *sip_script_tree(const struct sip_script *script)
+{
+  return script->tree;
+}
+
 uint64_t sip_script_number(const struct sip_script *script)
 {
   return script->number;
 }
 
-/* Protected: builds the generation's table and its environment, and keeps it in the registry. */
+/* Protected: builds the generation's table and keeps it in the registry. */
 static int script_make_generation(lua_State *L)
 {
   struct sip_script *script = lua_touserdata(L, 1);
-  const char *slash = strrchr(script->path, '/');
   struct sip_script **box;
 
   lua_settop(L, 1);
-  lua_newtable(L); /* 2: the generation */
-  lua_newtable(L);
-  lua_setfield(L, 2, "loaded");
-  lua_pushlstring(L, script->path, (size_t)(slash - script->path + 1));
-  lua_setfield(L, 2, "directory");
+  lua_pushlstring(L, script->path, script->directory_len);
+  sip_generation_new(L, script->tree, lua_tostring(L, 2));
   box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = script;
-  lua_setfield(L, 2, "script");
-  lua_newtable(L); /* 3: globals of its own, over the shared ones */
-  lua_newtable(L);
-  lua_pushglobaltable(L);
-  lua_setfield(L, -2, "__index");
-  lua_setmetatable(L, 3);
-  lua_pushvalue(L, 3);
-  lua_setfield(L, 3, "_G");
-  lua_pushvalue(L, 2);
-  lua_pushcclosure(L, sip_require, 1);
-  lua_setfield(L, 3, "require");
-  lua_pushvalue(L, 3);
-  lua_setfield(L, 2, "env");
-  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "script");
   script->generation_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   script->box = box;
   return 0;
@@ -222,8 +229,10 @@ static void script_describe(struct sip_script *script, const char *text)
   long line = script_find_line(script, text, &file);
 
   if (line > 0) { /* what is lost for want of memory is only the excerpt */
+    const struct sip_buf *source = sip_tree_find(script->tree, file + script->directory_len);
+
     (void)sip_buf_add(&out, text, end == NULL ? strlen(text) : (size_t)(end - text));
-    sip_script_excerpt(&out, file, line);
+    sip_script_excerpt(&out, source, line);
     (void)sip_buf_adds(&out, end == NULL ? "" : end);
   }
   sip_err_set(&script->err, SIP_ESCRIPT, "%s", out.data == NULL ? text : out.data);
@@ -244,6 +253,10 @@ static void script_finish(struct sip_script *script)
   if (err.code != 0) {
     sip_script_free(script);
     script = NULL;
+  } else {
+    sip_script_add_named(script);
+    script->loaded = true;
+    script_set_version(script);
   }
   on_done(script, &err, arg);
 }
@@ -313,7 +326,6 @@ int sip_script_load_start(struct sip_vm *vm, const char *path, uint64_t limit_ms
     return sip_err_set(err, UV_ENOMEM, "%s: not enough memory", path);
   }
   script->vm = vm;
-  script->hash = 0xcbf29ce484222325u;
   script->on_done = on_done;
   script->arg = arg;
   script->path = realpath(path, NULL);
@@ -321,8 +333,10 @@ int sip_script_load_start(struct sip_vm *vm, const char *path, uint64_t limit_ms
     rc = sip_err_errno(err, errno, "open %s", path);
     goto cleanup;
   }
+  script->directory_len = (size_t)(strrchr(script->path, '/') + 1 - script->path);
+  script->tree = sip_tree_new(script->path + script->directory_len);
   limit_ms = limit_ms == 0 ? DEFAULT_LIMIT_MS : limit_ms;
-  rc = script_call(script, script_make_generation, NULL);
+  rc = script->tree == NULL ? UV_ENOMEM : script_call(script, script_make_generation, NULL);
   if (rc == 0) {
     rc = script_start_limit(script, limit_ms);
   }

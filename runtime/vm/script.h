@@ -12,6 +12,7 @@
 
 struct sip_vm;
 struct sip_script;
+struct sip_tree;
 
 /** Loads and runs `path` in a new generation, at most `limit_ms` long (0: 5,000). `require` finds
  * compiled-in modules first, then NAME.lua and NAME/init.lua beside the script. While it runs,
@@ -36,9 +37,12 @@ void sip_script_free(struct sip_script *script);
 /** Files that the script is made of, absolute paths, the script first. Borrowed until free. */
 size_t sip_script_files(const struct sip_script *script, const char *const **out);
 
-/** SHA-256-free identity of the content: FNV-1a over all files, 16 hex digits. Borrowed until free.
- */
+/** The first 16 hex digits of the hash of the script's tree. Borrowed until free. */
 const char *sip_script_version(const struct sip_script *script);
+
+/** What it is made of: also modules that it names in `require "name"` and has not required yet.
+ * Borrowed until free. */
+struct sip_tree *sip_script_tree(const struct sip_script *script);
 
 /** The generation that is loading now, or NULL. */
 struct sip_script *sip_script_current(struct sip_vm *vm);

@@ -4,7 +4,9 @@
  * only. */
 #include "vm/script_files.h"
 
+#include "vm/script_generation.h"
 #include "vm/script_state.h"
+#include "vm/script_tree.h"
 #include "vm/vm.h"
 
 #include <errno.h>
@@ -69,16 +71,14 @@ cleanup:
   return rc;
 }
 
-void sip_script_excerpt(struct sip_buf *out, const char *path, long line)
+void sip_script_excerpt(struct sip_buf *out, const struct sip_buf *text, long line)
 {
-  struct sip_buf text = SIP_BUF_INIT;
   long number = 1;
 
-  if (script_read(&text, path, NULL) < 0 || text.data == NULL) {
-    sip_buf_deinit(&text);
+  if (text == NULL || text->data == NULL) {
     return;
   }
-  for (const char *at = text.data; *at != '\0'; number++) {
+  for (const char *at = text->data; *at != '\0'; number++) {
     size_t length = strcspn(at, "\n");
 
     if (number >= line - EXCERPT_LINES && number <= line + EXCERPT_LINES) {
@@ -88,43 +88,48 @@ void sip_script_excerpt(struct sip_buf *out, const char *path, long line)
     }
     at += length + (at[length] == '\n');
   }
-  sip_buf_deinit(&text);
 }
 
-/* Pushes the chunk of `path` with the environment of the generation, or leaves an error message. */
-static int load_file(lua_State *L, int generation, const char *path, struct sip_script *script)
+int sip_script_load_text(lua_State *L, int generation, const struct sip_tree *tree,
+                         const char *name)
 {
-  struct sip_script_text *box = sip_script_text_new(L); /* collected when we raise */
-  struct sip_err err;
-  int rc;
+  const struct sip_buf *text = sip_tree_find(tree, name);
 
-  rc = script_read(&box->text, path, &err);
-  if (rc < 0) {
-    lua_pop(L, 1);
-    lua_pushstring(L, err.message);
-    return rc;
-  }
-  rc = sip_script_add_file(script, path, &box->text);
-  if (rc < 0) {
-    lua_pop(L, 1);
-    lua_pushstring(L, "not enough memory");
-    return rc;
-  }
-  lua_pushfstring(L, "@%s", path);
-  if (luaL_loadbufferx(L, box->text.data == NULL ? "" : box->text.data, box->text.len,
-                       lua_tostring(L, -1), "t") != LUA_OK) {
-    lua_replace(L, -3);
-    lua_pop(L, 1);
+  lua_getfield(L, generation, "directory");
+  lua_pushfstring(L, "@%s%s", lua_tostring(L, -1), name);
+  lua_remove(L, -2);
+  if (luaL_loadbufferx(L, text->data == NULL ? "" : text->data, text->len, lua_tostring(L, -1),
+                       "t") != LUA_OK) {
+    lua_remove(L, -2);
     return SIP_ESCRIPT;
   }
-  sip_buf_deinit(&box->text);
+  lua_remove(L, -2);
   lua_getfield(L, generation, "env");
   if (lua_setupvalue(L, -2, 1) == NULL) {
     lua_pop(L, 1); /* a chunk that uses no global has no environment */
   }
-  lua_replace(L, -3);
-  lua_pop(L, 1);
   return 0;
+}
+
+/* Pushes the chunk of the file at `path`, which is added to the tree, or leaves an error message.
+ */
+static int load_file(lua_State *L, int generation, const char *path, struct sip_script *script)
+{
+  struct sip_script_text *box = sip_script_text_new(L); /* collected when we raise */
+  const char *name = path + sip_script_directory_len(script);
+  struct sip_err err;
+  int rc = script_read(&box->text, path, &err);
+
+  if (rc == 0) {
+    rc = sip_script_add_file(script, path, &box->text, &err);
+  }
+  sip_buf_deinit(&box->text);
+  lua_pop(L, 1);
+  if (rc < 0) {
+    lua_pushstring(L, err.message);
+    return rc;
+  }
+  return sip_script_load_text(L, generation, sip_script_tree(script), name);
 }
 
 int sip_script_load_main(lua_State *L, int generation, struct sip_script *script)
@@ -132,37 +137,156 @@ int sip_script_load_main(lua_State *L, int generation, struct sip_script *script
   return load_file(L, lua_absindex(L, generation), sip_script_path(script), script);
 }
 
-void sip_script_load_module(lua_State *L, int generation, const char *name)
-{
-  static const char *const endings[] = { ".lua", "/init.lua" };
-  struct sip_script *script;
-  const char *directory, *relative;
+/* --- modules --- */
 
-  if (strstr(name, "..") != NULL || name[0] == '/' || name[0] == '.') {
-    luaL_error(L, "module '%s': a name is words with dots, as in \"flows.contact\"", name);
+static const char *const endings[] = { ".lua", "/init.lua" };
+enum { ENDINGS = sizeof endings / sizeof endings[0] };
+
+static bool is_module_name(const char *name)
+{
+  return strstr(name, "..") == NULL && name[0] != '/' && name[0] != '.';
+}
+
+/* Pushes the chunk of a module that the tree holds; false, and nothing, when it holds none. */
+static bool load_from_tree(lua_State *L, int generation, const char *relative)
+{
+  const struct sip_tree *tree;
+
+  lua_getfield(L, generation, "tree");
+  tree = sip_tree_check(L, -1);
+  lua_pop(L, 1);
+  for (size_t i = 0; i < ENDINGS; i++) {
+    const char *file = lua_pushfstring(L, "%s%s", relative, endings[i]);
+
+    if (sip_tree_find(tree, file) != NULL) {
+      if (sip_script_load_text(L, generation, tree, file) < 0) {
+        lua_error(L);
+      }
+      lua_remove(L, -2);
+      return true;
+    }
+    lua_pop(L, 1);
   }
-  lua_getfield(L, generation, "script");
-  script = *(struct sip_script **)lua_touserdata(L, -1);
-  if (script == NULL) {
-    luaL_error(L, "module '%s': this version of the script is gone", name);
-    return;
-  }
-  lua_getfield(L, generation, "directory");
-  directory = lua_tostring(L, -1);
-  relative = luaL_gsub(L, name, ".", "/");
-  for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+  return false;
+}
+
+/* As load_from_tree, from the script's folder. */
+static bool load_from_disk(lua_State *L, int generation, struct sip_script *script,
+                           const char *directory, const char *relative)
+{
+  for (size_t i = 0; i < ENDINGS; i++) {
     const char *path = lua_pushfstring(L, "%s%s%s", directory, relative, endings[i]);
 
     if (access(path, F_OK) == 0) {
       if (load_file(L, generation, path, script) < 0) {
         luaL_error(L, "%s", lua_tostring(L, -1));
       }
-      lua_replace(L, 3); /* stack of require: name, loaded table, chunk */
-      lua_settop(L, 3);
-      return;
+      lua_remove(L, -2);
+      return true;
     }
     lua_pop(L, 1);
   }
+  return false;
+}
+
+void sip_script_load_module(lua_State *L, int generation, const char *name)
+{
+  struct sip_script **box, *script;
+  const char *directory, *relative;
+
+  if (!is_module_name(name)) {
+    luaL_error(L, "module '%s': a name is words with dots, as in \"flows.contact\"", name);
+  }
+  lua_getfield(L, generation, "script");
+  box = lua_touserdata(L, -1);
+  script = box == NULL ? NULL : *box;
+  lua_getfield(L, generation, "directory");
+  directory = lua_tostring(L, -1);
+  relative = luaL_gsub(L, name, ".", "/");
+  if (load_from_tree(L, generation, relative) ||
+      (script != NULL && load_from_disk(L, generation, script, directory, relative))) {
+    lua_replace(L, 3); /* stack of require: name, loaded table, chunk */
+    lua_settop(L, 3);
+    return;
+  }
+  if (box == NULL) {
+    luaL_error(L,
+               "module '%s' is neither compiled in nor in version %s of the script: a version is "
+               "kept with the modules that it required while it loaded, and those that it names "
+               "as in require \"%s\"",
+               name, directory, name);
+  }
+  if (script == NULL) {
+    luaL_error(L, "module '%s': this version of the script is gone", name);
+  }
   luaL_error(L, "module '%s' not found: neither compiled in, nor at %s%s.lua, nor at %s%s/init.lua",
              name, directory, relative, directory, relative);
+}
+
+/* --- modules that are named --- */
+
+enum { NAME_LIMIT = 200 };
+
+/* The name in the next `require "name"` at or after *at, with or without parenthesis; false: there
+ * is none. */
+static bool next_named(const char **at, char name[NAME_LIMIT])
+{
+  static const char WORD[] = "require", SPACE[] = " \t\r\n";
+
+  while ((*at = strstr(*at, WORD)) != NULL) {
+    const char *from = *at += sizeof WORD - 1;
+    size_t length;
+
+    from += strspn(from, SPACE);
+    from += *from == '(';
+    from += strspn(from, SPACE);
+    length = *from == '"' || *from == '\'' ? strcspn(from + 1, "\"'\\\n") : 0;
+    if (length > 0 && length < NAME_LIMIT && from[1 + length] == from[0]) {
+      memcpy(name, from + 1, length);
+      name[length] = '\0';
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Whatever cannot be read is left to the require itself, if it ever comes. */
+static void add_named(struct sip_script *script, char *name)
+{
+  const char *main = sip_script_path(script);
+
+  for (char *dot = name; (dot = strchr(dot, '.')) != NULL;) {
+    *dot = '/';
+  }
+  for (size_t i = 0; i < ENDINGS; i++) {
+    struct sip_buf path = SIP_BUF_INIT, text = SIP_BUF_INIT;
+
+    if (sip_buf_add(&path, main, sip_script_directory_len(script)) == 0 &&
+        sip_buf_addf(&path, "%s%s", name, endings[i]) == 0 &&
+        sip_tree_find(sip_script_tree(script), path.data + sip_script_directory_len(script)) ==
+          NULL &&
+        access(path.data, F_OK) == 0 && script_read(&text, path.data, NULL) == 0) {
+      (void)sip_script_add_file(script, path.data, &text, NULL);
+    }
+    sip_buf_deinit(&text);
+    sip_buf_deinit(&path);
+  }
+}
+
+void sip_script_add_named(struct sip_script *script)
+{
+  const char *const *files;
+  char name[NAME_LIMIT];
+
+  for (size_t i = 0; i < sip_script_files(script, &files); i++) {
+    const char *file = files[i] + sip_script_directory_len(script);
+    const struct sip_buf *text = sip_tree_find(sip_script_tree(script), file);
+    const char *at = text->data == NULL ? "" : text->data;
+
+    while (next_named(&at, name)) {
+      if (is_module_name(name)) {
+        add_named(script, name); /* may move the list of files, but not their texts */
+      }
+    }
+  }
 }

@@ -6,11 +6,18 @@
 
 #include <lua.h>
 
+struct sip_tree;
+
 /** Pushes the chunk of module `name` beside the script of the generation whose table is at
  * `generation`, with the generation's environment. Raises with the paths that were tried. */
 void sip_script_load_module(lua_State *L, int generation, const char *name);
 
-/** Adds the lines around `line` of `path` to `out`, with a mark, when the file can be read. */
-void sip_script_excerpt(struct sip_buf *out, const char *path, long line);
+/** Pushes the chunk of a file that the tree holds, with the generation's environment, or a message
+ * and returns SIP_ESCRIPT. */
+int sip_script_load_text(lua_State *L, int generation, const struct sip_tree *tree,
+                         const char *name);
+
+/** Adds the lines around `line` of a text (NULL: nothing) to `out`, with a mark. */
+void sip_script_excerpt(struct sip_buf *out, const struct sip_buf *text, long line);
 
 #endif

@@ -104,6 +104,13 @@ function Context:on_end(f) end
 ---@param options sipeat.FlowOptions
 function M.flow(options) end
 
+--- What a flow is to the program, and its options with their defaults; declares nothing.
+---@param options sipeat.FlowOptions
+---@param level integer whom an error blames: 1 is the caller
+---@return table flow
+---@return table options
+function M.define(options, level) end
+
 ---@class sipeat.FlowStatus
 ---@field group string
 ---@field assigned boolean

@@ -13,6 +13,7 @@ local PARTS = {
   journal = true, place = true, plain = true, record = true,
   retry_topic = true, sibling_topic = true,
   service = true, simulation = true, step_spec = true, step_undo = true, steps = true,
+  versions = true,
 }
 
 -- A module whose name goes on after that of another one ("discord_queue") is a part of it.

@@ -3,6 +3,7 @@
 #include "vm/script.h"
 
 #include "support/test.h"
+#include "vm/script_tree.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -10,7 +11,7 @@
 #include <unistd.h>
 
 static char directory[] = "/tmp/sipeat-script-XXXXXX";
-static char path[128], module_path[128];
+static char path[128], module_path[128], module2_path[128];
 
 static void write_file(const char *name, const char *content)
 {
@@ -113,6 +114,88 @@ static void generations_do_not_share_globals_or_modules(struct sip_vm *vm)
   sip_script_free(two);
 }
 
+static void run_late(struct sip_vm *vm, int late, struct sip_err *err)
+{
+  lua_rawgeti(sip_vm_state(vm), LUA_REGISTRYINDEX, late);
+  CHECK_INT(sip_vm_call(vm, 0, 1, err), 0);
+}
+
+static int keep_late(lua_State *L)
+{
+  lua_settop(L, 1);
+  *(int *)lua_touserdata(L, lua_upvalueindex(1)) = luaL_ref(L, LUA_REGISTRYINDEX);
+  return 0;
+}
+
+/* A module that is named belongs to the version from the start, whatever happens to its file. */
+static void what_is_required_later_is_of_the_version_that_was_loaded(struct sip_vm *vm)
+{
+  lua_State *L = sip_vm_state(vm);
+  struct sip_script *script, *same;
+  const char *const *files;
+  char version[17], hash[SIP_HASH_SIZE];
+  struct sip_err err = { 0 };
+  int late = LUA_NOREF;
+
+  lua_pushlightuserdata(L, &late);
+  lua_pushcclosure(L, keep_late, 1);
+  lua_setglobal(L, "keep_late");
+  write_file(module_path, "return { value = require 'part2' }");
+  write_file(module2_path, "return 'before'");
+  script = load(vm,
+                "keep_late(function() return require ( \"part\" ).value end)\n"
+                "-- require 'nowhere.at.all', require '../up', require 'part",
+                &err);
+  CHECK_STR(err.message, "");
+  CHECK(script != NULL);
+  CHECK_INT(sip_script_files(script, &files), 3);
+  CHECK_HAS(files[1], "part.lua");
+  CHECK_HAS(files[2], "part2.lua");
+  (void)snprintf(version, sizeof version, "%s", sip_script_version(script));
+  (void)snprintf(hash, sizeof hash, "%s", sip_tree_hash(sip_script_tree(script)));
+  CHECK_INT(strncmp(version, hash, 16), 0);
+  write_file(module2_path, "return 'after'");
+  run_late(vm, late, &err);
+  CHECK_STR(lua_tostring(L, -1), "before");
+  CHECK_STR(sip_script_version(script), version);
+  lua_pop(L, 1);
+  luaL_unref(L, LUA_REGISTRYINDEX, late);
+  same = load(vm, "keep_late(function() return require 'part'.value end)", &err);
+  CHECK(same != NULL);
+  CHECK(strcmp(sip_script_version(same), version) != 0);
+  sip_script_free(same); /* gone, and still it has what it was made of */
+  CHECK_INT(unlink(module2_path), 0);
+  run_late(vm, late, &err);
+  CHECK_STR(lua_tostring(L, -1), "after");
+  lua_pop(L, 1);
+  luaL_unref(L, LUA_REGISTRYINDEX, late);
+  sip_script_free(script);
+}
+
+static void a_module_whose_name_is_made_up_joins_the_version_when_it_is_required(struct sip_vm *vm)
+{
+  lua_State *L = sip_vm_state(vm);
+  struct sip_script *script;
+  char version[17];
+  struct sip_err err = { 0 };
+  int late = LUA_NOREF;
+
+  lua_pushlightuserdata(L, &late);
+  lua_pushcclosure(L, keep_late, 1);
+  lua_setglobal(L, "keep_late");
+  write_file(module_path, "return 'made up'");
+  script = load(vm, "local n = 'pa' keep_late(function() return require(n .. 'rt') end)", &err);
+  CHECK(script != NULL);
+  (void)snprintf(version, sizeof version, "%s", sip_script_version(script));
+  run_late(vm, late, &err);
+  CHECK_STR(lua_tostring(L, -1), "made up");
+  lua_pop(L, 1);
+  CHECK(strcmp(sip_script_version(script), version) != 0);
+  CHECK(sip_tree_find(sip_script_tree(script), "part.lua") != NULL);
+  luaL_unref(L, LUA_REGISTRYINDEX, late);
+  sip_script_free(script);
+}
+
 static void memory_returns_after_many_loads(struct sip_vm *vm)
 {
   struct sip_err err;
@@ -157,11 +240,14 @@ int main(void)
   CHECK(mkdtemp(directory) != NULL);
   (void)snprintf(path, sizeof path, "%s/script.lua", directory);
   (void)snprintf(module_path, sizeof module_path, "%s/part.lua", directory);
+  (void)snprintf(module2_path, sizeof module2_path, "%s/part2.lua", directory);
   CHECK_INT(uv_loop_init(&loop), 0);
   CHECK_INT(sip_vm_new(&vm, &loop, &options, &err), 0);
   failures_name_file_line_and_excerpt(vm);
   a_missing_script_is_named(vm);
   generations_do_not_share_globals_or_modules(vm);
+  what_is_required_later_is_of_the_version_that_was_loaded(vm);
+  a_module_whose_name_is_made_up_joins_the_version_when_it_is_required(vm);
   memory_returns_after_many_loads(vm);
   sip_vm_free(vm);
   the_memory_limit_is_an_error_and_not_a_crash(&loop);
