@@ -20,12 +20,13 @@
 #include "core/json_text.h"
 #include "core/utf8.h"
 #include "vm/lazy.h"
+#include "vm/vm.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FIELDS = 8, KEEP_BYTES = 256 * 1024 };
+enum { FIELDS = 8 };
 
 enum shape {
   SHAPE_ENVELOPE, /* {type, id, data, …} */
@@ -42,8 +43,14 @@ struct source {
   bool took_data; /* it is in the table, and what a script does to it is the table's alone */
 };
 
-/* Their addresses are keys: of the class in the registry, of the source in an event. */
-static const char class_key, reader_key, source_key;
+/* What the module keeps, in a userdata that stays: one for each state. */
+struct state {
+  struct sip_json_state *json; /* borrowed: of sipeat.core.json; set with the class */
+  int class_ref; /* in the registry; LUA_NOREF: stdlib/record.lua was never asked for */
+};
+
+/* Their addresses are keys: of the state among the services, of the source in an event. */
+static const char state_key, source_key;
 
 /* --- a record --- */
 
@@ -52,10 +59,8 @@ static const char *const type_headers[] = { "ce_type", "event-type", "eventType"
                                             "type" };
 static const char *const id_headers[] = { "ce_id",    "event-id", "eventId",
                                           "event_id", "id",       "message-id" };
-static const char *const body_types[] = { "type", "eventType", "event_type" };
-static const char *const body_ids[] = { "id", "eventId", "event_id" };
 
-enum { TYPES = 5, IDS = 6, BODY_TYPES = 3, BODY_IDS = 3, CONTENT_TYPE_BYTES = 128 };
+enum { TYPES = 5, IDS = 6, CONTENT_TYPE_BYTES = 128 };
 
 /* What the headers say; all slices are borrowed from the record. */
 struct envelope {
@@ -154,17 +159,80 @@ static void push_slice(lua_State *L, const struct sip_slice *slice)
   }
 }
 
-/* The value of the first of the fields that has one. */
-static struct sip_json_token *first_field(const char *text, struct sip_json_token *object,
-                                          const char *const *names, size_t count)
-{
-  for (size_t i = 0; i < count; i++) {
-    struct sip_json_token *key = sip_json_find(text, object, names[i], strlen(names[i]));
-    bool empty = key == NULL || key[1].type == SIP_JSON_NULL ||
-                 (key[1].type == SIP_JSON_STRING && key[1].len == 0);
+/* The fields of a body that say what it is. Of several that mean the same the first one counts. */
+enum field {
+  FIELD_TYPE,
+  FIELD_EVENT_TYPE,
+  FIELD_EVENT_TYPE_2,
+  FIELD_ID,
+  FIELD_EVENT_ID,
+  FIELD_EVENT_ID_2,
+  FIELD_DATA,
+  FIELD_SPECVERSION,
+  BODY_FIELDS
+};
 
-    if (!empty) {
-      return &key[1];
+static bool is_name(const char *text, const char *name, size_t len)
+{
+  return memcmp(text, name, len) == 0;
+}
+
+static enum field field_of(const char *name, size_t len)
+{
+  switch (len) {
+  case 2:
+    return is_name(name, "id", 2) ? FIELD_ID : BODY_FIELDS;
+  case 4:
+    return is_name(name, "type", 4)   ? FIELD_TYPE
+           : is_name(name, "data", 4) ? FIELD_DATA
+                                      : BODY_FIELDS;
+  case 7:
+    return is_name(name, "eventId", 7) ? FIELD_EVENT_ID : BODY_FIELDS;
+  case 8:
+    return is_name(name, "event_id", 8) ? FIELD_EVENT_ID_2 : BODY_FIELDS;
+  case 9:
+    return is_name(name, "eventType", 9) ? FIELD_EVENT_TYPE : BODY_FIELDS;
+  case 10:
+    return is_name(name, "event_type", 10) ? FIELD_EVENT_TYPE_2 : BODY_FIELDS;
+  case 11:
+    return is_name(name, "specversion", 11) ? FIELD_SPECVERSION : BODY_FIELDS;
+  default:
+    return BODY_FIELDS;
+  }
+}
+
+/* Finds all of them in one pass: their values, or NULL. Of equal keys the last one counts. */
+static void find_fields(const char *text, struct sip_json_token *object,
+                        struct sip_json_token *out[BODY_FIELDS])
+{
+  enum { LONGEST = 11, ESCAPE = 6 }; /* an escape of one letter takes up to six */
+  struct sip_json_token *end = object + object->span;
+  char plain[LONGEST * ESCAPE];
+
+  for (size_t i = 0; i < BODY_FIELDS; i++) {
+    out[i] = NULL;
+  }
+  for (struct sip_json_token *key = object + 1; key < end; key += 1 + key[1].span) {
+    enum field field = BODY_FIELDS;
+
+    if ((key->flags & SIP_JSON_ESCAPED) == 0) {
+      field = field_of(text + key->at, key->len);
+    } else if (key->len <= sizeof plain) {
+      field = field_of(plain, sip_json_unescape(plain, text, key));
+    }
+    if (field < BODY_FIELDS) {
+      out[field] = key + 1;
+    }
+  }
+}
+
+/* The first of three that has a value. */
+static struct sip_json_token *first_value(struct sip_json_token *const values[3])
+{
+  for (size_t i = 0; i < 3; i++) {
+    if (values[i] != NULL && values[i]->type != SIP_JSON_NULL &&
+        (values[i]->type != SIP_JSON_STRING || values[i]->len > 0)) {
+      return values[i];
     }
   }
   return NULL;
@@ -176,28 +244,29 @@ struct body {
 };
 
 /* false: not for us */
-static bool read_body(struct body *out, struct sip_json *json, const struct envelope *headers)
+static bool read_body(struct body *out, const struct sip_json *json, const struct envelope *headers)
 {
-  struct sip_json_token *root = json->tokens, *data, *type;
+  struct sip_json_token *found[BODY_FIELDS], *data, *type;
 
   *out = (struct body){ NULL, NULL, NULL };
-  if (root->type != SIP_JSON_OBJECT) {
+  if (json->tokens->type != SIP_JSON_OBJECT) {
     return true;
   }
-  if (sip_json_find(json->text, root, "specversion", strlen("specversion")) != NULL) {
+  find_fields(json->text, json->tokens, found);
+  if (found[FIELD_SPECVERSION] != NULL) {
     return false;
   }
-  type = first_field(json->text, root, body_types, BODY_TYPES);
-  data = sip_json_find(json->text, root, "data", strlen("data"));
+  type = first_value(&found[FIELD_TYPE]);
+  data = found[FIELD_DATA];
   if (type == NULL || type->type != SIP_JSON_STRING || data == NULL ||
-      (data[1].type != SIP_JSON_OBJECT && data[1].type != SIP_JSON_ARRAY)) {
+      (data->type != SIP_JSON_OBJECT && data->type != SIP_JSON_ARRAY)) {
     return true;
   }
   if (headers->type.data == NULL ||
       sip_json_equal(json->text, type, headers->type.data, headers->type.len)) {
     out->type = type;
-    out->data = data + 1;
-    out->id = first_field(json->text, root, body_ids, BODY_IDS);
+    out->data = data;
+    out->id = first_value(&found[FIELD_ID]);
   }
   return true;
 }
@@ -208,14 +277,14 @@ static void push_place_id(lua_State *L, const struct sip_record *record)
                         (LUAI_UACINT)record->offset);
 }
 
-/* Stack: …, index of the JSON. */
+/* `index`: where the index of the JSON is. */
 static void push_id(lua_State *L, const struct sip_record *record, const struct envelope *headers,
-                    struct sip_json_token *id)
+                    struct sip_json_token *id, int index)
 {
   if (headers->id.data != NULL) {
     push_slice(L, &headers->id);
   } else if (id != NULL && (id->type == SIP_JSON_STRING || id->type == SIP_JSON_NUMBER)) {
-    sip_json_push_value(L, lua_gettop(L), id);
+    sip_json_push_value(L, index, id);
     if (id->type == SIP_JSON_NUMBER) {
       (void)luaL_tolstring(L, -1, NULL);
       lua_remove(L, -2);
@@ -238,13 +307,9 @@ static void push_header_map(lua_State *L, const struct sip_source_ops *ops,
   }
 }
 
-/* Stack: …, index, id, type. Leaves the event in their place. */
-static void make_event(lua_State *L, const struct sip_record *record)
+/* Stack: …, event, index. Leaves the event. */
+static void end_event(lua_State *L, const struct sip_record *record)
 {
-  lua_createtable(L, 0, FIELDS);
-  lua_insert(L, -4); /* stack: event, index, id, type */
-  lua_setfield(L, -4, "type");
-  lua_setfield(L, -3, "id");
   lua_rawsetp(L, -2, &source_key);
   lua_pushstring(L, record->topic);
   lua_setfield(L, -2, "topic");
@@ -264,96 +329,97 @@ static void fill_source(struct source *source, const struct sip_record *record, 
                              .shape = (uint8_t)shape };
 }
 
-static struct sip_json *reader_of(lua_State *L)
+static struct state *state_of(lua_State *L)
 {
-  struct sip_json *json;
-
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &reader_key);
-  json = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (json->cap * sizeof *json->tokens > KEEP_BYTES) {
-    sip_json_deinit(json);
-  }
-  return json;
+  return sip_vm_service(L, &state_key);
 }
 
 /* A body that is read now. Leaves the event, or nothing. */
-static bool push_from_body(lua_State *L, const struct sip_record *record,
-                           const struct envelope *headers)
+static bool push_from_body(lua_State *L, struct sip_json_state *state,
+                           const struct sip_record *record, const struct envelope *headers)
 {
-  struct sip_json *json = reader_of(L);
+  const struct sip_json *json = &state->json;
   struct sip_json_token *tokens;
-  int base = lua_gettop(L);
+  int index = lua_gettop(L) + 2;
   struct body body;
   const char *text;
   struct sip_err err;
-  size_t len;
 
-  lua_pushlstring(L, record->value.data, record->value.len);
-  text = lua_tolstring(L, -1, &len);
-  if (sip_json_scan(json, text, len, &err) < 0 || !read_body(&body, json, headers)) {
-    lua_settop(L, base);
+  if (sip_json_state_scan(state, record->value.data, record->value.len, &err) < 0 ||
+      !read_body(&body, json, headers)) {
     return false;
   }
-  fill_source(sip_json_push_index(L, json, -1, sizeof(struct source)), record,
+  lua_createtable(L, 0, FIELDS);
+  fill_source(sip_json_push_copy(L, state, record->value.len, sizeof(struct source)), record,
               body.data == NULL ? SHAPE_BODY : SHAPE_ENVELOPE,
               body.data == NULL ? 0 : (size_t)(body.data - json->tokens));
-  lua_remove(L, -2);
-  tokens = sip_json_index_tokens(L, -1, &text);
-  push_id(L, record, headers, body.id == NULL ? NULL : &tokens[body.id - json->tokens]);
+  tokens = sip_json_index_tokens(L, index, &text);
+  push_id(L, record, headers, body.id == NULL ? NULL : &tokens[body.id - json->tokens], index);
+  lua_setfield(L, index - 1, "id");
   if (body.type != NULL) {
-    sip_json_push_value(L, base + 1, &tokens[body.type - json->tokens]);
+    sip_json_push_value(L, index, &tokens[body.type - json->tokens]);
   } else {
     push_slice(L, &headers->type);
   }
-  make_event(L, record);
+  lua_setfield(L, index - 1, "type");
+  end_event(L, record);
   return true;
 }
 
 /* Type and id stand in headers, or there is no body. */
-static void push_from_headers(lua_State *L, const struct sip_record *record,
-                              const struct envelope *headers)
+static void push_from_headers(lua_State *L, struct sip_json_state *state,
+                              const struct sip_record *record, const struct envelope *headers)
 {
   bool is_pending = record->value.data != NULL && headers->is_json;
 
+  lua_createtable(L, 0, FIELDS);
   push_slice(L, &record->value);
-  fill_source(sip_json_push_index(L, NULL, -1, sizeof(struct source)), record,
+  fill_source(sip_json_push_index(L, state, NULL, -1, sizeof(struct source)), record,
               is_pending ? SHAPE_PENDING : SHAPE_TEXT, 0);
   lua_remove(L, -2);
-  push_id(L, record, headers, NULL);
+  push_id(L, record, headers, NULL, 0);
+  lua_setfield(L, -3, "id");
   push_slice(L, &headers->type);
-  make_event(L, record);
+  lua_setfield(L, -3, "type");
+  end_event(L, record);
 }
 
-bool sip_event_push(lua_State *L, const struct sip_source_ops *ops, const struct sip_record *record)
+/* Leaves the event without its class, or nothing. */
+static bool push_plain(lua_State *L, struct sip_json_state *state, const struct sip_source_ops *ops,
+                       const struct sip_record *record)
 {
   size_t count = ops->header_count(record);
-  struct envelope headers = { .is_json = true };
-  bool in_headers;
+  struct envelope headers;
 
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key) == LUA_TNIL) {
-    return false; /* stdlib/record.lua was never asked for */
-  }
-  if (count > 0 && !read_headers(&headers, ops, record, count)) {
-    lua_pop(L, 1);
-    lua_pushnil(L);
+  if (count == 0) {
+    headers.type = headers.id = (struct sip_slice){ NULL, 0 };
+    headers.is_json = true;
+  } else if (!read_headers(&headers, ops, record, count)) {
     return false;
   }
-  in_headers = record->value.data == NULL ||
-               (headers.type.data != NULL && (headers.id.data != NULL || !headers.is_json));
-  if (in_headers) {
-    push_from_headers(L, record, &headers);
-  } else if (!push_from_body(L, record, &headers)) {
-    lua_pop(L, 1);
-    lua_pushnil(L);
+  if (record->value.data == NULL ||
+      (headers.type.data != NULL && (headers.id.data != NULL || !headers.is_json))) {
+    push_from_headers(L, state, record, &headers);
+  } else if (!push_from_body(L, state, record, &headers)) {
     return false;
   }
   if (count > 0) {
     push_header_map(L, ops, record, count);
     lua_setfield(L, -2, "headers");
   }
-  lua_insert(L, -2);
+  return true;
+}
+
+bool sip_event_push(lua_State *L, const struct sip_source_ops *ops, const struct sip_record *record)
+{
+  const struct state *state = state_of(L);
+
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  if (state == NULL || state->class_ref == LUA_NOREF || !push_plain(L, state->json, ops, record)) {
+    lua_pushnil(L);
+    return false;
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->class_ref);
   lua_setmetatable(L, -2);
   return true;
 }
@@ -377,20 +443,20 @@ static struct source *push_source(lua_State *L)
  * not */
 static int push_pending(lua_State *L)
 {
-  struct sip_json *json = reader_of(L);
+  struct sip_json_state *state = state_of(L)->json;
   const char *text;
   struct sip_err err;
   size_t len;
 
-  (void)lua_getiuservalue(L, -1, 1);
+  sip_json_push_text(L, -1);
   text = lua_tolstring(L, -1, &len);
-  if (sip_json_scan(json, text, len, &err) < 0) {
+  if (sip_json_state_scan(state, text, len, &err) < 0) {
     lua_pushnil(L);
     (void)lua_pushfstring(L, "json decode: %s", err.message);
     lua_pushliteral(L, "BAD_DATA");
     return 3;
   }
-  (void)sip_json_push_index(L, json, -1, 0);
+  (void)sip_json_push_index(L, state, &state->json, -1, 0);
   sip_json_push_value(L, lua_gettop(L), sip_json_index_tokens(L, -1, &text));
   return 1;
 }
@@ -406,7 +472,7 @@ static int push_data(lua_State *L, struct source *source)
     return 1;
   }
   if (source->shape == SHAPE_TEXT) {
-    (void)lua_getiuservalue(L, -1, 1);
+    sip_json_push_text(L, -1);
   } else if (source->shape == SHAPE_PENDING) {
     results = push_pending(L);
   } else {
@@ -457,10 +523,15 @@ static int l_body(lua_State *L)
   return push_source(L) == NULL || push_pending(L) != 1 ? 0 : 1;
 }
 
+static void push_class(lua_State *L)
+{
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(L)->class_ref);
+}
+
 /* Pushes a field that stdlib/record.lua makes. Stack: event, name, index. */
 static void push_rest(lua_State *L, const struct source *source)
 {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key);
+  push_class(L);
   lua_getfield(L, -1, "rest");
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 2);
@@ -485,7 +556,7 @@ static int event_index(lua_State *L)
     if (push_data(L, source) == 1) {
       return 1;
     }
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key);
+    push_class(L);
     lua_getfield(L, -1, "refuse");
     lua_pushvalue(L, -4); /* the message */
     lua_pushvalue(L, -4); /* the code */
@@ -493,7 +564,7 @@ static int event_index(lua_State *L)
     return 0;
   }
   if (strcmp(name, "value") == 0) {
-    (void)lua_getiuservalue(L, 3, 1);
+    sip_json_push_text(L, 3);
   } else if (strcmp(name, "offset") == 0) {
     lua_pushinteger(L, source->offset);
   } else if (strcmp(name, "partition") == 0) {
@@ -523,7 +594,7 @@ static int event_fill(lua_State *L)
     }
   }
   lua_settop(L, 1);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key);
+  push_class(L);
   lua_getfield(L, -1, "plain");
   lua_setmetatable(L, 1);
   lua_pushnil(L);
@@ -552,14 +623,9 @@ static int event_pairs(lua_State *L)
 
 /* --- the module --- */
 
-static int reader_gc(lua_State *L)
-{
-  sip_json_deinit(lua_touserdata(L, 1));
-  return 0;
-}
-
 static int l_class(lua_State *L)
 {
+  struct state *state = state_of(L);
   static const luaL_Reg methods[] = {
     { "__index", event_index },
     { "__newindex", event_newindex },
@@ -569,9 +635,13 @@ static int l_class(lua_State *L)
 
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
+  state->json = sip_json_state(L);
+  if (state->json == NULL) {
+    return luaL_error(L, "events need the module sipeat.core.json");
+  }
   luaL_setfuncs(L, methods, 0);
   sip_lazy_class(L, event_fill);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &class_key);
+  state->class_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   return 0;
 }
 
@@ -580,14 +650,13 @@ int sip_open_event(lua_State *L)
   static const luaL_Reg functions[] = {
     { "class", l_class }, { "data", l_data }, { "body", l_body }, { NULL, NULL }
   };
-  struct sip_json *json = lua_newuserdatauv(L, sizeof *json, 0);
+  struct state *state = lua_newuserdatauv(L, sizeof *state, 0);
 
-  sip_json_init(json);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, reader_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &reader_key);
+  *state = (struct state){ .class_ref = LUA_NOREF };
+  (void)luaL_ref(L, LUA_REGISTRYINDEX); /* stays */
+  if (sip_vm_set_service(sip_vm_of(L), &state_key, state) < 0) {
+    return luaL_error(L, "too many services");
+  }
   luaL_newlib(L, functions);
   return 1;
 }

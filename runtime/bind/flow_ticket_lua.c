@@ -334,6 +334,14 @@ static struct sip_event *plain_event(lua_State *L)
   return event;
 }
 
+/* Upvalue 2 of emit is the state of JSON, or NULL when that module came later. */
+static bool write_json(lua_State *L, struct sip_slice *out)
+{
+  struct sip_json_state *state = lua_touserdata(L, lua_upvalueindex(2));
+
+  return state != NULL && sip_json_write(L, state, VALUE, out);
+}
+
 static bool emit_plainly(lua_State *L)
 {
   struct sip_event *event = plain_event(L);
@@ -345,7 +353,7 @@ static bool emit_plainly(lua_State *L)
   }
   if (!lua_istable(L, VALUE)) {
     read_slice(L, VALUE, &output.value);
-  } else if (!sip_json_write(L, VALUE, &output.value)) {
+  } else if (!write_json(L, &output.value)) {
     return false;
   }
   output.topic = lua_tostring(L, TOPIC);
@@ -386,7 +394,8 @@ static int l_emitter(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
-  lua_pushcclosure(L, l_context_emit, 1);
+  lua_pushlightuserdata(L, sip_json_state(L));
+  lua_pushcclosure(L, l_context_emit, 2);
   return 1;
 }
 

@@ -127,13 +127,19 @@ static int add_number(struct writer *w, const struct level *level)
   return sip_buf_add(w->buf, text, len);
 }
 
-static int add_string(struct writer *w, int index, const struct level *level, const char *broken)
+/* `rc`: of a text that was added. */
+static int refuse_text(struct writer *w, int rc, const struct level *level, const char *broken)
+{
+  return rc == SIP_EDATA ? refuse(w, level, broken) : rc;
+}
+
+static int add_string(struct writer *w, const struct level *level)
 {
   size_t len;
-  const char *text = lua_tolstring(w->L, index, &len);
+  const char *text = lua_tolstring(w->L, -1, &len);
   int rc = sip_json_add_string(w->buf, text, len);
 
-  return rc == SIP_EDATA ? refuse(w, level, broken) : rc;
+  return rc == 0 ? 0 : refuse_text(w, rc, level, "text is not valid UTF-8");
 }
 
 static int add_other(struct writer *w, const struct level *level)
@@ -150,7 +156,7 @@ static int add_value(struct writer *w, const struct level *level)
 {
   switch (lua_type(w->L, -1)) {
   case LUA_TSTRING:
-    return add_string(w, -1, level, "text is not valid UTF-8");
+    return add_string(w, level);
   case LUA_TNUMBER:
     return add_number(w, level);
   case LUA_TBOOLEAN:
@@ -175,19 +181,18 @@ static int add_object(struct writer *w, const struct level *level)
   int rc;
 
   do {
+    const char *key;
+    size_t len;
+
     if (lua_type(L, -2) != LUA_TSTRING) {
       return refuse_shape(w, level);
     }
-    rc = sip_buf_add(w->buf, &before, 1);
-    if (rc == 0) {
-      rc = add_string(w, -2, level->around, "a key is not valid UTF-8");
+    key = lua_tolstring(L, -2, &len);
+    rc = sip_json_add_key(w->buf, before, key, len);
+    if (rc < 0) {
+      return refuse_text(w, rc, level->around, "a key is not valid UTF-8");
     }
-    if (rc == 0) {
-      rc = sip_buf_add(w->buf, ":", 1);
-    }
-    if (rc == 0) {
-      rc = add_value(w, level);
-    }
+    rc = add_value(w, level);
     if (rc < 0) {
       return rc;
     }
@@ -300,10 +305,13 @@ static int add_table(struct writer *w, const struct level *around)
   return add_list(w, &level);
 }
 
-/* The value on the top of the stack into the state's buffer. @return 0, SIP_EDATA or UV_ENOMEM */
-static int write_top(struct writer *w)
+/* The value on the top of the stack into the state's buffer. The error, which is large, stays as it
+ * is. @return 0, SIP_EDATA or UV_ENOMEM */
+static int write_top(struct writer *w, lua_State *L, struct sip_json_state *state)
 {
-  w->buf = &w->state->buf;
+  w->L = L;
+  w->state = state;
+  w->buf = &state->buf;
   if (w->buf->cap > KEEP_BYTES) {
     sip_buf_deinit(w->buf);
   }
@@ -311,16 +319,13 @@ static int write_top(struct writer *w)
   return add_value(w, NULL);
 }
 
-bool sip_json_write(lua_State *L, int index, struct sip_slice *out)
+bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struct sip_slice *out)
 {
-  struct writer w = { .L = L, .state = sip_json_state(L) };
   int top = lua_gettop(L), rc;
+  struct writer w;
 
-  if (w.state == NULL) {
-    return false;
-  }
   lua_pushvalue(L, index);
-  rc = write_top(&w);
+  rc = write_top(&w, L, state);
   lua_settop(L, top);
   if (rc == UV_ENOMEM) {
     (void)luaL_error(L, "json encode: not enough memory");
@@ -331,11 +336,11 @@ bool sip_json_write(lua_State *L, int index, struct sip_slice *out)
 
 int sip_json_l_encode(lua_State *L)
 {
-  struct writer w = { .L = L, .state = lua_touserdata(L, lua_upvalueindex(1)) };
+  struct writer w;
   int rc;
 
   lua_settop(L, 1);
-  rc = write_top(&w);
+  rc = write_top(&w, L, lua_touserdata(L, lua_upvalueindex(1)));
   if (rc == 0) {
     lua_pushlstring(L, w.buf->data, w.buf->len);
     return 1;

@@ -26,9 +26,12 @@ enum {
   KEEP_BYTES = 256 * 1024 /* a larger index or buffer is given back after its use */
 };
 
-/* The index of a text that was read lazily, in a userdata whose user value is the text. */
+/* The index of a text that was read lazily, in a userdata. Its user value is the text, or nil: then
+ * the text is behind the tokens, and nobody has asked for it as a string. */
 struct index {
+  const struct sip_json_state *state; /* borrowed: it is there as long as Lua is */
   const char *text;
+  size_t len;
   uint32_t count;               /* of its tokens */
   struct sip_json_token *first; /* what the first table stands for; NULL: there is none yet */
   bool spaced;
@@ -38,7 +41,7 @@ struct index {
 };
 
 /* Their addresses are keys: of the classes in the registry, of the hidden fields in a table. */
-static const char array_key, lazy_key, index_key, place_key, state_key;
+static const char array_key, index_key, place_key, state_key;
 
 static struct sip_json_state *state_of(lua_State *L)
 {
@@ -168,7 +171,7 @@ static void push_lazy(lua_State *L, int index, struct sip_json_token *token)
     lua_pushlightuserdata(L, token);
     lua_rawsetp(L, -2, &place_key);
   }
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &lazy_key);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, of->state->lazy_ref);
   lua_setmetatable(L, -2);
 }
 
@@ -189,23 +192,57 @@ static size_t index_extra_at(size_t count)
   return (sizeof(struct index) + count * sizeof(struct sip_json_token) + align - 1) / align * align;
 }
 
-void *sip_json_push_index(lua_State *L, const struct sip_json *json, int text, size_t extra)
+/* With room for a text of `len` bytes behind the rest. */
+static struct index *push_index_of(lua_State *L, const struct sip_json_state *state,
+                                   const struct sip_json *json, size_t extra, size_t len)
 {
   size_t count = json == NULL ? 0 : json->count;
-  struct index *index;
+  struct index *index = lua_newuserdatauv(L, index_extra_at(count) + extra + len, 1);
 
-  text = lua_absindex(L, text);
-  index = lua_newuserdatauv(L, index_extra_at(count) + extra, 1);
-  *index = (struct index){ .count = (uint32_t)count };
+  *index = (struct index){ .state = state, .count = (uint32_t)count };
   if (json != NULL) {
     index->text = json->text;
     index->spaced = json->spaced;
     index->depth = json->depth;
     memcpy(index->tokens, json->tokens, count * sizeof *json->tokens);
   }
+  return index;
+}
+
+void *sip_json_push_index(lua_State *L, const struct sip_json_state *state,
+                          const struct sip_json *json, int text, size_t extra)
+{
+  struct index *index;
+
+  text = lua_absindex(L, text);
+  index = push_index_of(L, state, json, extra, 0);
   lua_pushvalue(L, text);
   lua_setiuservalue(L, -2, 1);
-  return (char *)index + index_extra_at(count);
+  return (char *)index + index_extra_at(index->count);
+}
+
+void *sip_json_push_copy(lua_State *L, const struct sip_json_state *state, size_t len, size_t extra)
+{
+  const struct sip_json *json = &state->json;
+  struct index *index = push_index_of(L, state, json, extra, len);
+  char *bytes = (char *)index + index_extra_at(index->count);
+
+  index->text = memcpy(bytes + extra, json->text, len);
+  index->len = len;
+  return bytes;
+}
+
+void sip_json_push_text(lua_State *L, int index)
+{
+  const struct index *of = lua_touserdata(L, index);
+
+  index = lua_absindex(L, index);
+  if (lua_getiuservalue(L, index, 1) == LUA_TNIL && of->text != NULL) {
+    lua_pop(L, 1);
+    lua_pushlstring(L, of->text, of->len);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, index, 1);
+  }
 }
 
 struct sip_json_token *sip_json_index_tokens(lua_State *L, int index, const char **text)
@@ -401,6 +438,15 @@ static int refuse_type(lua_State *L)
   return 3;
 }
 
+int sip_json_state_scan(struct sip_json_state *state, const char *text, size_t len,
+                        struct sip_err *err)
+{
+  if (state->json.cap * sizeof *state->json.tokens > KEEP_BYTES) {
+    sip_json_deinit(&state->json);
+  }
+  return sip_json_scan(&state->json, text, len, err);
+}
+
 /* Scans the text at index 1. @return 0, or the number of results that say why not */
 static int scan(lua_State *L, struct sip_json_state *state)
 {
@@ -414,10 +460,7 @@ static int scan(lua_State *L, struct sip_json_state *state)
   }
   lua_settop(L, 1);
   text = lua_tolstring(L, 1, &len);
-  if (state->json.cap * sizeof *state->json.tokens > KEEP_BYTES) {
-    sip_json_deinit(&state->json);
-  }
-  rc = sip_json_scan(&state->json, text, len, &err);
+  rc = sip_json_state_scan(state, text, len, &err);
   if (rc == UV_ENOMEM) {
     return luaL_error(L, "json decode: not enough memory");
   }
@@ -448,7 +491,7 @@ static int l_lazy(lua_State *L)
     push_simple(L, json->text, json->tokens);
     return 1;
   }
-  (void)sip_json_push_index(L, json, 1, 0);
+  (void)sip_json_push_index(L, state, json, 1, 0);
   push_lazy(L, 2, ((struct index *)lua_touserdata(L, 2))->tokens);
   return 1;
 }
@@ -491,7 +534,7 @@ static void make_classes(lua_State *L, struct sip_json_state *state)
   luaL_newlib(L, lazy); /* without a __name: a lazy table is shown as a table */
   sip_lazy_class(L, lazy_fill);
   state->lazy_class = lua_topointer(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &lazy_key);
+  state->lazy_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 int sip_open_json(lua_State *L)

@@ -6,12 +6,15 @@
 
 #include <lua.h>
 
+struct sip_err;
+
 /** What the module keeps between calls, in a userdata: one for each state. */
 struct sip_json_state {
   struct sip_json json;    /* the last text that was scanned; reused */
   struct sip_buf buf;      /* the last text that was written; reused */
   const void *array_class; /* metatable of json.array, as lua_topointer gives it */
   const void *lazy_class;  /* metatable of lazy tables */
+  int lazy_ref;            /* the same in the registry */
 };
 
 /** What a lazy table stands for. */
@@ -31,10 +34,23 @@ void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out);
 /** True when nothing of it was read, so that its text says all that is in it. */
 bool sip_json_lazy_untouched(const struct sip_json_lazy *lazy);
 
+/** As sip_json_scan into the state's tape, whose memory stays small. */
+int sip_json_state_scan(struct sip_json_state *state, const char *text, size_t len,
+                        struct sip_err *err);
+
 /** Pushes the index of a scanned text, to which the string at `text` belongs, with `extra` bytes
  * of the caller's own in it. The string lives as long as the index. `json` NULL: an index of
  * nothing. Throws without memory. @return where the bytes are */
-void *sip_json_push_index(lua_State *L, const struct sip_json *json, int text, size_t extra);
+void *sip_json_push_index(lua_State *L, const struct sip_json_state *state,
+                          const struct sip_json *json, int text, size_t extra);
+
+/** Likewise of what the state has scanned, a text that is in no string: its `len` bytes are copied.
+ */
+void *sip_json_push_copy(lua_State *L, const struct sip_json_state *state, size_t len,
+                         size_t extra);
+
+/** Pushes the text of the index at `index`; nil when it belongs to none. */
+void sip_json_push_text(lua_State *L, int index);
 
 /** The tokens of the index at `index`, and where its bytes are. */
 struct sip_json_token *sip_json_index_tokens(lua_State *L, int index, const char **text);
@@ -45,7 +61,7 @@ void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
 
 /** The text of the value at `index`, in the state's buffer: borrowed until something is encoded.
  * Throws without memory. @return false when it cannot be written; encode then says why */
-bool sip_json_write(lua_State *L, int index, struct sip_slice *out);
+bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struct sip_slice *out);
 
 /** encode(value): upvalue 1 is the state (json_encode_lua.c). */
 int sip_json_l_encode(lua_State *L);

@@ -113,11 +113,10 @@ static const byte *scan_escape(struct scanner *s, const byte *p)
   return p + 6;
 }
 
-/* `p` is behind the quote. @return where the closing one is */
+/* What follows the first byte, at `p`, that is not plain. @return where the closing quote is */
 static const byte *scan_string(struct scanner *s, const byte *p, uint8_t *flags)
 {
-  for (;;) {
-    p = sip_json_plain(p, s->end);
+  for (;; p = sip_json_plain(p, s->end)) {
     if (p == s->end) {
       return fail_expected(s, p, "the end of a string");
     } else if (*p == '"') {
@@ -218,37 +217,53 @@ static bool grow(struct sip_json *json)
   return true;
 }
 
-static inline struct sip_json_token *add_token(struct scanner *s, const byte *at)
+static bool no_room(struct scanner *s)
+{
+  if (grow(s->json)) {
+    return false;
+  }
+  s->rc = sip_err_set(s->err, UV_ENOMEM, "no memory for an index of %zu tokens", s->json->cap * 2);
+  return true;
+}
+
+/* The next token, which is the caller's to fill. */
+static inline struct sip_json_token *add_token(struct scanner *s)
 {
   struct sip_json *json = s->json;
-  struct sip_json_token *token;
 
-  if (json->count == json->cap && !grow(json)) {
-    s->rc = sip_err_set(s->err, UV_ENOMEM, "no memory for an index of %zu tokens", json->cap * 2);
+  if (__builtin_expect(json->count == json->cap, false) && no_room(s)) {
     return NULL;
   }
-  token = &json->tokens[json->count++];
-  *token = (struct sip_json_token){ .at = (uint32_t)(at - s->start), .span = 1 };
-  return token;
+  return &json->tokens[json->count++];
+}
+
+static inline uint32_t place_of(const struct scanner *s, const byte *p)
+{
+  return (uint32_t)(p - s->start);
 }
 
 /* A string from its quote on, and where it goes on behind it. */
 static inline const byte *add_string(struct scanner *s, const byte *p)
 {
-  struct sip_json_token *token = add_token(s, p + 1);
+  struct sip_json_token *token = add_token(s);
   const byte *close;
   uint8_t flags = 0;
 
   if (token == NULL) {
     return NULL;
   }
-  close = scan_string(s, p + 1, &flags);
-  if (close == NULL) {
-    return NULL;
+  close = sip_json_plain(p + 1, s->end);
+  if (close == s->end || *close != '"') {
+    close = scan_string(s, close, &flags);
+    if (close == NULL) {
+      return NULL;
+    }
   }
-  token->type = SIP_JSON_STRING;
-  token->flags = flags;
-  token->len = (uint32_t)(close - p) - 1;
+  *token = (struct sip_json_token){ .at = place_of(s, p + 1),
+                                    .len = (uint32_t)(close - p) - 1,
+                                    .span = 1,
+                                    .type = SIP_JSON_STRING,
+                                    .flags = flags };
   return close + 1;
 }
 
@@ -270,7 +285,7 @@ static inline const byte *add_key(struct scanner *s, const byte *p)
 
 static const byte *open_container(struct scanner *s, const byte *p)
 {
-  struct sip_json_token *token = add_token(s, p);
+  struct sip_json_token *token = add_token(s);
 
   if (token == NULL) {
     return NULL;
@@ -278,7 +293,8 @@ static const byte *open_container(struct scanner *s, const byte *p)
   if (s->depth == SIP_JSON_DEPTH) {
     return fail(s, p, "too many nested values (at most 128)");
   }
-  token->type = *p == '{' ? SIP_JSON_OBJECT : SIP_JSON_ARRAY;
+  *token = (struct sip_json_token){ .at = place_of(s, p),
+                                    .type = *p == '{' ? SIP_JSON_OBJECT : SIP_JSON_ARRAY };
   s->open[s->depth++] = (uint32_t)(s->json->count - 1);
   if (s->depth > s->json->depth) {
     s->json->depth = (uint8_t)s->depth;
@@ -286,18 +302,16 @@ static const byte *open_container(struct scanner *s, const byte *p)
   return p + 1;
 }
 
+/* All but strings and containers. */
 static const byte *add_scalar(struct scanner *s, const byte *p)
 {
-  struct sip_json_token *token;
+  struct sip_json_token *token = add_token(s);
   const byte *from = p;
 
-  if (*p == '"') {
-    return add_string(s, p);
-  }
-  token = add_token(s, p);
   if (token == NULL) {
     return NULL;
   }
+  *token = (struct sip_json_token){ .at = place_of(s, p), .span = 1 };
   if (*p == '-' || (*p >= '0' && *p <= '9')) {
     token->type = SIP_JSON_NUMBER;
     p = scan_number(s, p, &token->flags);
@@ -400,7 +414,7 @@ static void scan(struct scanner *s)
         inside = !empty;
       }
     } else {
-      p = add_scalar(s, p);
+      p = *p == '"' ? add_string(s, p) : add_scalar(s, p);
     }
     if (p != NULL && !inside) {
       p = next_value(s, p, &done);

@@ -1,10 +1,24 @@
 #ifndef SIP_CORE_JSON_PLAIN_H
 #define SIP_CORE_JSON_PLAIN_H
 /* json_plain.h - the step that reading and writing of strings share. Any thread. */
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
+#endif
+
+#ifdef __SSE2__
+/* A bit for each of 16 bytes that is not plain. As signed bytes both control characters and what is
+ * not ASCII are below the space. */
+static inline unsigned sip_json_stops(__m128i bytes)
+{
+  __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+  __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+  __m128i below = _mm_cmplt_epi8(bytes, _mm_set1_epi8(' '));
+
+  return (unsigned)_mm_movemask_epi8(_mm_or_si128(below, _mm_or_si128(quote, slash)));
+}
 #endif
 
 /** The first byte from `p` on that is a quote, a backslash, a control character or not ASCII; `end`
@@ -12,18 +26,11 @@
 static inline const unsigned char *sip_json_plain(const unsigned char *p, const unsigned char *end)
 {
 #ifdef __SSE2__
-  const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(' ');
-
   for (; end - p >= 16; p += 16) {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-    /* As signed bytes both control characters and what is not ASCII are below the space. */
-    __m128i stops =
-      _mm_or_si128(_mm_cmplt_epi8(bytes, space),
-                   _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash)));
-    int mask = _mm_movemask_epi8(stops);
+    unsigned stops = sip_json_stops(_mm_loadu_si128((const __m128i *)(const void *)p));
 
-    if (mask != 0) {
-      return p + __builtin_ctz((unsigned)mask);
+    if (stops != 0) {
+      return p + __builtin_ctz(stops);
     }
   }
 #else
@@ -46,6 +53,44 @@ static inline const unsigned char *sip_json_plain(const unsigned char *p, const 
     p++;
   }
   return p;
+}
+
+#ifdef __SSE2__
+/* Two overlapping loads of half of it each cover a text of 4 to 16 bytes. */
+static inline __m128i sip_json_pair(uint64_t low, uint64_t high)
+{
+  return _mm_set_epi64x((long long)high, (long long)low);
+}
+#endif
+
+/** Copies a text of which every byte is plain. @return false when one is not; what is in `out` is
+ * of no use then */
+static inline bool sip_json_copy_plain(char *out, const char *text, size_t len)
+{
+#ifdef __SSE2__
+  uint64_t low, high;
+  uint32_t first, last;
+
+  if (len >= 4 && len <= 16) {
+    if (len >= 8) {
+      memcpy(&low, text, 8);
+      memcpy(&high, text + len - 8, 8);
+      memcpy(out, &low, 8);
+      memcpy(out + len - 8, &high, 8);
+    } else {
+      memcpy(&first, text, 4);
+      memcpy(&last, text + len - 4, 4);
+      memcpy(out, &first, 4);
+      memcpy(out + len - 4, &last, 4);
+      low = high = (uint64_t)last << 32 | first;
+    }
+    return sip_json_stops(sip_json_pair(low, high)) == 0;
+  }
+#endif
+  const unsigned char *from = (const unsigned char *)text;
+
+  memcpy(out, text, len);
+  return sip_json_plain(from, from + len) == from + len;
 }
 
 #endif

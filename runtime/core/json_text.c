@@ -151,20 +151,42 @@ static int add_escaped(struct sip_buf *buf, const unsigned char *from, const uns
 int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
 {
   const unsigned char *from = (const unsigned char *)data, *end = from + len;
-  const unsigned char *stop = sip_json_plain(from, end);
   int rc = sip_buf_reserve(buf, len + 2); /* enough for most */
   char *out;
 
-  if (rc < 0 || stop < end) {
-    return rc < 0 ? rc : add_escaped(buf, from, stop, end);
+  if (rc < 0) {
+    return rc;
   }
   out = buf->data + buf->len;
+  if (!sip_json_copy_plain(out + 1, data, len)) {
+    return add_escaped(buf, from, sip_json_plain(from, end), end);
+  }
   out[0] = '"';
-  memcpy(out + 1, data, len);
   out[len + 1] = '"';
   out[len + 2] = '\0';
   buf->len += len + 2;
   return 0;
+}
+
+int sip_json_add_key(struct sip_buf *buf, char before, const char *key, size_t len)
+{
+  int rc = sip_buf_reserve(buf, len + 4);
+  char *out;
+
+  if (rc < 0) {
+    return rc;
+  }
+  out = buf->data + buf->len;
+  out[0] = before;
+  if (sip_json_copy_plain(out + 2, key, len)) {
+    out[1] = '"';
+    memcpy(out + 2 + len, "\":", 3); /* and its NUL */
+    buf->len += len + 4;
+    return 0;
+  }
+  buf->len++;
+  rc = sip_json_add_string(buf, key, len);
+  return rc == 0 ? sip_buf_add(buf, ":", 1) : rc;
 }
 
 int sip_json_add_value(struct sip_buf *buf, const char *text, const struct sip_json_token *token,

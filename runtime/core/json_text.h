@@ -36,6 +36,9 @@ size_t sip_json_print_real(char out[SIP_JSON_NUMBER_BYTES], double value);
  * failure. @return 0, UV_ENOMEM, or SIP_EDATA when it is not UTF-8 */
 int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len);
 
+/** Likewise a key: `before`, which is a brace or a comma, the string, and a colon. */
+int sip_json_add_key(struct sip_buf *buf, char before, const char *key, size_t len);
+
 /** Appends a scanned value as it stands in the text, without white space between its tokens.
  * @return 0 or UV_ENOMEM */
 int sip_json_add_value(struct sip_buf *buf, const char *text, const struct sip_json_token *token,

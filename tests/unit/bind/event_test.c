@@ -34,6 +34,19 @@ static const struct example examples[] = {
   { "k", "{\"type\":\"t\",\"data\":3}", { NULL }, 0 },
   { "k", "{\"type\":5,\"data\":{}}", { NULL }, 0 },
   { "k", "{\"type\":\"\\u0074\",\"id\":\"\",\"data\":{}}", { NULL }, 0 },
+  { "k",
+    "{\"\\u0074ype\":\"t\",\"d\\u0061ta\":{\"a\":1},\"\\u0069\\u0064\":\"i\",\"\\u0069d\\n\":"
+    "\"no\"}",
+    { NULL },
+    0 },
+  { "k",
+    "{\"typE\":\"a\",\"event_typ\":\"b\",\"eventId\":\"i\",\"event_id\":\"j\",\"event_type\":\"t\","
+    "\"daTa\":1,\"Data\":2,\"specVersion\":3,\"data\":{},\"Id\":4,\"occurredAt\":5}",
+    { NULL },
+    0 },
+  { "k", "{\"data\":{},\"data\":3,\"type\":\"t\"}", { NULL }, 0 },
+  { "k", "{\"type\":\"t\",\"data\":{\"type\":\"u\",\"id\":\"no\"}}", { NULL }, 0 },
+  { "k", "{\"\\u0073pecversion\":\"1.0\",\"type\":\"t\"}", { NULL }, 1 },
   { "k", "[1,2]", { NULL }, 0 },
   { "k", "null", { NULL }, 0 },
   { "k", "{\"n\":1}", { "event-type", "h", "event-id", "i", "other", "o" }, 0 },
@@ -80,6 +93,7 @@ static const char COMPARE[] =
   "  assert(read, why)\n"
   "  for i = #NAMES, 1, -1 do same(made[NAMES[i]], read[NAMES[i]], NAMES[i]) end\n"
   "  same(select(1, events.data(made)), read.data, 'data()')\n"
+  "  collectgarbage() same(made.value, read.value, 'value again')\n"
   "  assert(tostring(made) == tostring(read))\n"
   "  made.data = nil assert(made.data == nil)\n"
   "  local count, expected = 0, 0\n"

@@ -231,6 +231,41 @@ static void strings_are_written_and_read(struct sip_json *json)
   sip_buf_deinit(&buf);
 }
 
+/* Texts of each length up to a few blocks of a vector, plain but for one byte in each place. */
+static void strings_of_every_length_are_written(struct sip_json *json)
+{
+  enum { LONGEST = 40 };
+  static const char others[] = { 'x', '"', '\\', '\n', '\0', '\x1f', '\x7f', '\x80' };
+  struct sip_buf buf = SIP_BUF_INIT;
+  char raw[LONGEST], back[LONGEST];
+
+  memset(raw, 'a', sizeof raw);
+  for (size_t len = 0; len <= LONGEST; len++) {
+    for (size_t i = 0; i < sizeof others * (len + (len == 0)); i++) {
+      size_t at = i / sizeof others;
+      int rc = others[i % sizeof others] == '\x80' && len > 0 ? SIP_EDATA : 0;
+
+      raw[at] = others[i % sizeof others];
+      sip_buf_clear(&buf);
+      CHECK_INT(sip_json_add_key(&buf, '{', raw, len), rc);
+      if (rc == 0) {
+        CHECK_INT(buf.data[buf.len], 0);
+        CHECK_INT(sip_json_add_string(&buf, raw, len), 0);
+        CHECK_INT(buf.data[buf.len], 0);
+        CHECK_INT(sip_buf_add(&buf, "}", 1), 0);
+        CHECK_INT(sip_json_scan(json, buf.data, buf.len, NULL), 0);
+        CHECK_INT(json->count, 3);
+        for (size_t k = 1; k <= 2; k++) {
+          CHECK_INT(sip_json_unescape(back, json->text, &json->tokens[k]), len);
+          CHECK(memcmp(back, raw, len) == 0);
+        }
+      }
+      raw[at] = 'a';
+    }
+  }
+  sip_buf_deinit(&buf);
+}
+
 int main(void)
 {
   struct sip_json json;
@@ -243,6 +278,7 @@ int main(void)
   many_tokens_and_levels_fit(&json);
   numbers_are_exact(&json);
   strings_are_written_and_read(&json);
+  strings_of_every_length_are_written(&json);
   sip_json_deinit(&json);
   (void)printf("ok\n");
   return 0;
