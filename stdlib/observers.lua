@@ -69,12 +69,13 @@ local function compile(definitions, level)
   return list
 end
 
--- Runs one observer, with its own attempts, and leaves its outcome in the memory of the event.
+-- Runs one observer, with its own attempts, and leaves its outcome in the memory of the event. For
+-- one that is not required, nobody tries the event again.
 local function observe(o, event, ctx, outcome)
   attempt.held(o.plan, 1)
   for n = 1, o.plan.attempts do
     local child = context.child(ctx, "observer", o.name, {
-      final = context.is_final(ctx) and n == o.plan.attempts,
+      final = n == o.plan.attempts and (not o.required or context.is_final(ctx)),
     })
     local ok, result = attempt.once(o.timeout, o.handler, event, child)
     if ok then
@@ -148,13 +149,18 @@ local function combine(failed, total)
   return why
 end
 
+-- One that is not required may fail, but what it left in doubt does not go unseen.
+local function counts(o, why)
+  return o.required or why.kind == "cancelled" or failure.in_doubt(why)
+end
+
 local function conclude(list, outcomes, ctx)
   local results, failed = {}, {}
   for _, o in ipairs(list) do
     local outcome = outcomes[o.name]
     if outcome.done then
       results[o.name] = outcome.result
-    elseif o.required or outcome.failure.kind == "cancelled" then
+    elseif counts(o, outcome.failure) then
       failed[#failed + 1] = { name = o.name, failure = outcome.failure }
     else
       ctx.log:warn(("observer %s failed and is not required: %s"):format(

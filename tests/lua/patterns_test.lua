@@ -162,6 +162,32 @@ t.test("an unknown outcome among the failures is not hidden", function()
   t.eq(select(2, handler(event)).code, "UNKNOWN_OUTCOME")
 end)
 
+t.test("a chain in an observer that is not required is undone by itself", function()
+  local log = {}
+  local handler = observers {
+    sale = { chain "sale" {
+      { "pay", effect = "idempotent", run = function() return true end,
+        undo = function() log[#log + 1] = "refund" end },
+      { "vend", effect = "local", run = function() return nil, "busy", "BUSY" end },
+    }, required = false },
+    fine = function() return true end,
+  }
+  local ctx = { id = "e1", attempt = 1, final = false, memory = {} }
+  t.eq(handler({ id = "e1" }, ctx), { fine = true })
+  t.eq(log, { "refund" })
+end)
+
+t.test("doubt of an observer that is not required is a failure all the same", function()
+  local handler = observers {
+    sale = { function()
+      return nil, failure.permanent("nobody knows", "UNKNOWN_OUTCOME")
+    end, required = false },
+    fine = function() return true end,
+  }
+  local _, why = handler({ id = "e1" })
+  t.eq({ why.code, why.kind }, { "UNKNOWN_OUTCOME", "permanent" })
+end)
+
 t.test("wrong observers are mistakes at load, at the script's line", function()
   for _, case in ipairs {
     { nil, "a table of handlers by name is needed" }, { {}, "a table of handlers" },
