@@ -20,6 +20,7 @@ local STEP = opts.spec("sipeat.step", {
   retry = { "table", spec = opts.retry },
   key = { "function" },
   point_of_no_return = { "boolean" },
+  lifetime = { "duration" },
 })
 
 local UNDO_RETRY = { attempts = 3, backoff = { "200ms", "5s" } }
@@ -41,6 +42,8 @@ local function check(definition)
     return nil, ("reconcile is for at_most_once and idempotent effects; this one is %s"):format(
       step.effect
     )
+  elseif step.lifetime and step.effect ~= "idempotent" then
+    return nil, ("lifetime is that of an idempotency key; this effect is %s"):format(step.effect)
   elseif risky and step.retry and not step.reconcile then
     return nil, "an at_most_once effect is repeated only when reconcile proves that it did not "
       .. "happen: give it a reconcile, or take retry away"

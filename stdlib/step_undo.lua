@@ -20,17 +20,20 @@ local function point_of_no_return(run)
   end
 end
 
+-- Each attempt is announced: a host that was frozen finds out here that it has no say any more.
 local function undo_one(run, step, record, keep)
-  local kept, stopped = keep(run, "undo_intent", step, record)
-  if not kept then
-    return nil, stopped
-  end
   local ctx = context.child(run.ctx, "step", step.name, {
     key = record.key .. ":undo", results = run.results, step = step.name,
   })
-  local args = plain.unpack(record.args)
   local result = record.result and plain.unpack(record.result)
-  return attempt.run(run.chain.undo_plan, step.timeout, step.undo, args, result, ctx)
+  return attempt.run(run.chain.undo_plan, nil, function()
+    local kept, stopped = keep(run, "undo_intent", step, record)
+    if not kept then
+      return nil, stopped
+    end
+    local ok, why = attempt.once(step.timeout, step.undo, plain.unpack(record.args), result, ctx)
+    return ok, why
+  end)
 end
 
 -- Undoes what can be undone and fills the lists of the report. nil and a failure when the task was

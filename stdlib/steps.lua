@@ -12,6 +12,7 @@ local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
 local plain = require "sipeat.plain"
 local step_undo = require "sipeat.step_undo"
+local sys = require "sipeat.core.sys"
 
 local M = {}
 
@@ -110,7 +111,7 @@ local function reconcile(run, step, record, why)
   elseif verdict == "done" then
     return succeed(run, step, record, result)
   elseif verdict == "not_done" then
-    record.status, record.doubt = nil, nil
+    record.status, record.doubt, record.begun_at = nil, nil, nil
     keep(run, "outcome", step, record, true)
     return "not_done", why
   elseif verdict ~= "unknown" then
@@ -129,6 +130,7 @@ local function judge(run, step, record, why)
     if why.kind == "permanent" then
       record.doubt = nil -- with the same key, a refusal answers for the earlier attempts too
     end
+    record.begun_at = record.doubt and record.begun_at
     keep(run, "outcome", step, record, true)
     return "failed", why
   elseif step.effect == "at_most_once" then
@@ -142,6 +144,29 @@ local function judge(run, step, record, why)
 end
 
 local INTERRUPTED = "the attempt before this one was interrupted"
+local EXPIRED = "its idempotency key is too old, and an earlier attempt may have succeeded"
+
+-- Why the step may not simply run (again), nil when it may.
+local function doubt_of(step, record)
+  if step.effect == "at_most_once" then
+    return record.status == "intent" and failure.transient(INTERRUPTED) or nil
+  end
+  local age_ms = sys.now_ms() - (record.begun_at or math.huge)
+  if record.doubt and step.lifetime and age_ms >= step.lifetime then
+    return failure.transient(EXPIRED)
+  end
+end
+
+-- Before the effect: whoever finds it later knows that it may be there.
+local function announce(run, step, record)
+  local status, begun_at = record.status, record.begun_at
+  record.status, record.begun_at = "intent", begun_at or step.lifetime and sys.now_ms()
+  local ok, why = keep(run, "intent", step, record)
+  if not ok then
+    record.status, record.begun_at = status, begun_at
+  end
+  return ok, why
+end
 
 -- Runs a step until it is done, has failed for this attempt of the event, or is in doubt.
 local function advance(run, step, record)
@@ -149,18 +174,21 @@ local function advance(run, step, record)
   if not ok then
     return why.kind == "cancelled" and "cancelled" or "failed", why
   end
-  if record.status == "intent" and step.effect == "at_most_once" then
-    local verdict, reason = reconcile(run, step, record, failure.transient(INTERRUPTED))
-    if verdict ~= "not_done" then
-      return verdict, reason
-    end
+  if record.status == "intent" and step.effect == "idempotent" then
+    record.doubt = true
   end
   attempt.held(step.plan, 1)
   for n = 1, step.plan.attempts do
+    local doubt = doubt_of(step, record)
+    if doubt then
+      local verdict, reason = reconcile(run, step, record, doubt)
+      if verdict ~= "not_done" then
+        return verdict, reason
+      end
+    end
     local ctx = step_ctx(run, step, record)
     local args = plain.unpack(record.args)
-    record.status = "intent" -- before the effect: whoever finds it later knows that it may be there
-    ok, why = keep(run, "intent", step, record)
+    ok, why = announce(run, step, record)
     if not ok then
       return "cancelled", why
     end
@@ -288,7 +316,8 @@ end
 
 local function begin(chain, event, ctx)
   ctx = context.child(context.complete(event, ctx), chain.kind, chain.name)
-  local state = ctx.memory.state or { steps = {} }
+  local state = ctx.memory.state or {}
+  state.steps = state.steps or {} -- what a journal had of the state may be of no step
   ctx.memory.state = state
   local run = {
     chain = chain, event = event, ctx = ctx, state = state, results = {},

@@ -17,6 +17,8 @@ error "sipeat.chain: this file describes the module to an editor; it is not run"
 ---@field timeout? string longest time of one run, undo or reconcile
 ---@field retry? sipeat.RetryOptions attempts of the step, within one attempt of the event
 ---@field key? fun(event: sipeat.Event, ctx: table): string idempotency key, ctx.key
+---@field lifetime? string how long the receiver of an idempotent effect knows its key: afterwards
+---reconcile decides whether it is run again; without one the outcome is unknown
 ---@field point_of_no_return? boolean once done, nothing is undone; by itself so for an at_most_once
 ---step without undo
 

@@ -573,3 +573,90 @@ t.test("wrong steps are mistakes at load, at the script's line", function()
   t.fails(chain, "a name of letters")
   t.fails(commands, "sipeat.commands")
 end)
+
+-- What a journal gives back of a run that was interrupted in step b.
+local function interrupted(more)
+  local record = { status = "intent", key = "k", args = "{}" }
+  for key, value in pairs(more or {}) do
+    record[key] = value
+  end
+  return { ["chain:drink"] = { state = { steps = { b = record } } } }
+end
+
+local function go_on(handler, memory, more)
+  local ctx = { id = "e1", attempt = 2, final = true, memory = memory }
+  for key, value in pairs(more or {}) do
+    ctx[key] = value
+  end
+  return handler({ id = "e1", data = {} }, ctx)
+end
+
+t.test("an idempotent step that was interrupted may have taken effect: it is undone", function()
+  local w = world()
+  local _, why = go_on(chain "drink" {
+    step("b", w.run("b", refused), { undo = w.run "undo b" }),
+  }, interrupted())
+  t.eq(w.log, { "b", "undo b" })
+  t.eq(why.undone, { "b" })
+end)
+
+t.test("a key past its lifetime is not used again before reconcile says that it may", function()
+  local old = task.now_ms() - 23 * 3600 * 1000
+  local cases = {
+    { old, "done", { "ask" }, nil },
+    { old, "not_done", { "ask", "b" }, nil },
+    { old, "unknown", { "ask" }, "UNKNOWN_OUTCOME" },
+    { old, nil, {}, "UNKNOWN_OUTCOME" },
+    { old + 60000, "done", { "b" }, nil },
+  }
+  for i, case in ipairs(cases) do
+    local w, memory = world(), interrupted { begun_at = case[1] }
+    local _, why = go_on(chain "drink" {
+      step("b", w.run "b", { lifetime = "23h", reconcile = case[2] and w.run("ask", case[2]) }),
+    }, memory)
+    t.eq(w.log, case[3], i)
+    t.eq(why and why.code, case[4], i)
+  end
+  t.fails(chain "x", "lifetime is that of an idempotency key; this effect is local", {
+    { "a", effect = "local", run = print, lifetime = "1h" },
+  })
+end)
+
+t.test("a key begins to age with the first run that may have used it", function()
+  local w, ages = world(), {}
+  local journal = { keep = function(_, phase, _, record)
+    ages[#ages + 1] = { phase, record.begun_at ~= nil }
+    return true
+  end }
+  go_on(chain "drink" {
+    step("b", w.run("b", refused, reset, 7), { lifetime = "23h", retry = QUICK }),
+  }, {}, { run = journal })
+  t.eq(ages, {
+    { "intent", true }, { "outcome", false }, { "intent", true }, { "outcome", true },
+    { "intent", true }, { "outcome", true },
+  })
+end)
+
+t.test("each attempt of an undo is announced, and a refused one is not made", function()
+  local w, undo_intents = world(), 0
+  local journal = { keep = function(_, phase)
+    undo_intents = undo_intents + (phase == "undo_intent" and 1 or 0)
+    if undo_intents == 2 then
+      return nil, failure.new("the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
+    end
+    return true
+  end }
+  local _, why = go_on(chain "drink" {
+    undo_retry = QUICK,
+    step("a", w.run "a", { undo = w.run("undo a", reset) }),
+    step("b", w.run("b", declined)),
+  }, {}, { run = journal })
+  t.eq(w.log, { "a", "b", "undo a" })
+  t.eq(why.code, "JOURNAL_FENCED")
+end)
+
+t.test("a journal may have of a chain's state what is of no step", function()
+  local w = world()
+  t.eq(go_on(chain "drink" { step("b", w.run("b", 7)) }, { ["chain:drink"] = { state = {} } }),
+    { b = 7 })
+end)

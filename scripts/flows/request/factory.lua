@@ -48,6 +48,7 @@ local function payment(plan)
     undo = stripe.refund,
     reconcile = stripe.reconcile,
     effect = "idempotent",
+    lifetime = "23h",
   }
 end
 
