@@ -23,7 +23,8 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
 end
 
 --- Options: `attempts` of the handler in one life of a host, `pause_ms` between them, `latency_ms`
---- of a write, `pick` (see sipeat.simulation_loop), `at_point(world, host, name)`, `ctx` (fields).
+--- of a write, `pick` (see sipeat.simulation_loop), `ctx` (fields), and
+--- `at_point(world, host, name)`, which answers "die", or "freeze" after it said so in the host.
 function M.new(options)
   local world = setmetatable({
     loop = loops.new(options.pick), store = stores.new(), epoch = 0, points = 0, outputs = {},
@@ -42,8 +43,11 @@ function World:point(host, name)
     return
   end
   self.points = self.points + 1
-  if self.at_point and self.at_point(self, host, name) then
+  local what = self.at_point and self.at_point(self, host, name)
+  if what == "die" then
     self.loop:die(host)
+  elseif what == "freeze" and not self.loop.current.waiting then
+    coroutine.yield()
   end
 end
 
@@ -118,18 +122,21 @@ end
 
 local FLOW <const> = "simulated"
 
-local function new_run(host, event)
+local function new_run(world, host, event)
   return journal.run {
+    on_accepted = function()
+      world.is_accepted = true
+    end,
     epoch = host.epoch, flow = FLOW, cluster = "simulated", script = "simulated", event = event,
     record = { topic = "simulated", partition = 0, offset = event.offset or 0, headers = {} },
   }
 end
 
 -- The run of an event and its memory; or nil and how it has ended, if it has.
-local function find(host, event)
+local function find(world, host, event)
   local rows = journal.write { "run_of_event", FLOW, event.id, 0, n = 4 }
   if not rows[1] then
-    return new_run(host, event), {}
+    return new_run(world, host, event), {}
   end
   local id, state = rows[1][1], rows[1][2]
   if state == journal.PARKED then
@@ -138,7 +145,7 @@ local function find(host, event)
     return nil, state == journal.DONE and "done" or "dead"
   end
   local row = journal.write({ "run_get", id, n = 2 })[1]
-  local run = new_run(host, event)
+  local run = new_run(world, host, event)
   run.id, run.added = id, true
   if journal.write { "run_take", id, row[2], host.epoch, n = 4 } == 0 then
     return nil, "fenced"
@@ -178,7 +185,7 @@ end
 
 -- What a host does with the event: its life.
 local function live(world, host, handler, event)
-  local run, memory = find(host, event)
+  local run, memory = find(world, host, event)
   if not run then
     return { state = memory }
   end
@@ -215,6 +222,16 @@ function World:host(handler, event)
   return outcome, host
 end
 
+--- Has another host taken a run over from that one?
+function World:is_taken_from(host)
+  for _, run in pairs(self.store.runs) do
+    if run[2] ~= host.epoch then
+      return true
+    end
+  end
+  return false
+end
+
 -- --- crash_at_every_step ---
 
 local OPTIONS = opts.spec("sipeat.simulation.crash_at_every_step", {
@@ -234,7 +251,7 @@ local function play(f, o, schedule)
     at_point = function(world, _, name)
       if world.points == schedule[#names + 1] then
         names[#names + 1] = name
-        return true
+        return "die"
       end
     end,
   }

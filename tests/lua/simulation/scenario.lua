@@ -1,0 +1,306 @@
+--- What a seed builds: a handler of chains, observers and strategies over fake worlds, and what
+--- must be true of those when the event has ended.
+local chain = require "sipeat.chain"
+local commands = require "sipeat.commands"
+local failure = require "sipeat.failure"
+local fakes = require "simulation.fakes"
+local observers = require "sipeat.observers"
+local strategy = require "sipeat.strategy"
+
+local M = {}
+
+local Scenario = {}
+Scenario.__index = Scenario
+
+local function broken(s, text)
+  s.broken = s.broken or text
+end
+
+-- --- what is durable when an effect begins ---
+
+-- The record that says so; of a host that was frozen between the two, any that did.
+local function durable_intent(s, ctx, undo)
+  local last
+  local was_frozen = s.world:is_taken_from(s.world.loop.current.host)
+  for id in pairs(s.world.store.runs) do
+    for _, row in ipairs(s.world.store:write { "records", id, n = 2 }) do
+      if row[4]:match "([^/]*)$" == ctx.step and row[4]:find("/steps/", 1, true)
+        and row[3] == (undo and 3 or row[3]) and not (was_frozen and last and row[3] ~= 1) then
+        last = row[5]
+      end
+    end
+  end
+  return last
+end
+
+local function must_be_durable(s, ctx, undo)
+  local body = durable_intent(s, ctx, undo)
+  if not body or not undo and not body:find('"status":"intent"', 1, true) then
+    local what = undo and "undo" or "run"
+    broken(s, ("%s of %s began without a durable intent"):format(what, ctx.step))
+  end
+end
+
+-- A host that was frozen while another one took over finishes the one call that it was in.
+local function at_most_one_late_call(s, c)
+  local host = s.world.loop.current.host
+  if s.world:is_taken_from(host) then
+    c.late[host] = (c.late[host] or 0) + 1
+    if c.late[host] > 1 then
+      broken(s, "a host that was frozen began another call")
+    end
+  end
+end
+
+-- --- steps ---
+
+local function retry(s)
+  if s.dice:chance(0.5) then
+    return { attempts = s.dice:pick(3), backoff = { "100ms", "2s" } }
+  end
+end
+
+-- A step of the script `c` as the chain takes it, with what watches it around.
+local function watched(s, c, definition)
+  local name, index, run, undo = definition[1], #c.steps + 1, definition.run, definition.undo
+  function definition.run(args, ctx)
+    must_be_durable(s, ctx)
+    at_most_one_late_call(s, c)
+    s.dice:note("run " .. name)
+    return run(args, ctx)
+  end
+  if undo then
+    function definition.undo(args, result, ctx)
+      must_be_durable(s, ctx, true)
+      at_most_one_late_call(s, c)
+      s.dice:note("undo " .. name)
+      if not c.undone[name] then
+        if c.lowest and index >= c.lowest then
+          broken(s, ("undo of %s after that of an earlier step"):format(name))
+        end
+        c.undone[name], c.lowest = true, index
+      end
+      return undo(args, result, ctx)
+    end
+  end
+  c.steps[index] = definition
+end
+
+local function key_of(ctx)
+  return (ctx.key:gsub(":undo$", ""))
+end
+
+local STEPS = {}
+
+function STEPS.row(s, c, name)
+  local rows = s.rows
+  c.rows[#c.rows + 1] = name
+  watched(s, c, {
+    name, effect = "idempotent", retry = retry(s), timeout = "5s",
+    run = function(_, ctx)
+      c.keys[name] = ctx.key
+      return rows:add(ctx.key)
+    end,
+    undo = function(_, _, ctx)
+      return rows:remove(key_of(ctx))
+    end,
+  })
+end
+
+STEPS["local"] = function(s, c, name)
+  watched(s, c, { name, effect = "local", retry = retry(s), run = function()
+    if s.dice:wrong(s.faults / 2, "local fault") then
+      return nil, "busy", "SQL_BUSY"
+    end
+    return true
+  end })
+end
+
+function STEPS.notice(s, c, name)
+  watched(s, c, {
+    name, effect = "repeatable", required = s.dice:chance(0.3), retry = retry(s),
+    run = function()
+      local wrong, which = s.dice:wrong(s.faults, "notice fault", 2)
+      if wrong then
+        return nil, which == 1 and failure.permanent "refused" or failure.transient "reset"
+      end
+      return true
+    end,
+  })
+end
+
+function STEPS.gift(s, c, name)
+  local sipeat = require "sipeat.steps"
+  watched(s, c, { name, effect = "repeatable", run = function()
+    if s.dice:wrong(s.faults / 4, "gift") then
+      return sipeat.handled "a voucher"
+    end
+    return true
+  end })
+end
+
+local function pay(s, c)
+  local payment = s.payment
+  local look = (s.dice:chance(0.7) or s.long_outages) and function(_, ctx)
+    return payment:look(ctx.key)
+  end or nil
+  watched(s, c, {
+    "pay", effect = "idempotent", lifetime = "23h", retry = retry(s), timeout = "5s",
+    reconcile = look,
+    run = function(_, ctx)
+      return payment:capture(ctx.key)
+    end,
+    undo = function(_, _, ctx)
+      return payment:refund(key_of(ctx))
+    end,
+  })
+end
+
+local function vend(s, c)
+  local board = s.dispenser
+  local look = s.dice:chance(0.8) and function(args)
+    return board:look(args.before)
+  end or nil
+  watched(s, c, {
+    "vend", effect = "at_most_once", timeout = "5s", retry = look and retry(s), reconcile = look,
+    args = function()
+      local counter, message, code = board:read()
+      if not counter then
+        return nil, message, code
+      end
+      return { before = counter }
+    end,
+    run = function()
+      return board:vend()
+    end,
+  })
+end
+
+-- --- chains ---
+
+local OTHERS = { "row", "local", "notice" }
+
+local function some(s, c, prefix, most)
+  for i = 1, s.dice:pick(most + 1) - 1 do
+    STEPS[OTHERS[s.dice:pick(#OTHERS)]](s, c, prefix .. i)
+  end
+end
+
+-- Makes the handler of a chain and notes how it ended last.
+local function finish(s, c)
+  if #c.steps == 0 then
+    STEPS["local"](s, c, c.name .. "-only")
+  end
+  if s.dice:chance(0.3) then
+    c.steps.undo_retry = { attempts = s.dice:pick(2), backoff = { "100ms" } }
+  end
+  local handler = (s.dice:chance(0.8) and chain or commands)(c.name)(c.steps)
+  s.chains[#s.chains + 1] = c
+  return function(event, ctx)
+    local epoch = s.world.loop.current.host.epoch
+    local result, why = handler(event, ctx)
+    if epoch >= (c.epoch or 0) and not (why and why.kind == "cancelled") then
+      c.epoch, c.ended, c.why = epoch, true, why -- what a host of before says does not count
+    end
+    return result, why
+  end
+end
+
+local function script(name)
+  return { name = name, steps = {}, undone = {}, rows = {}, keys = {}, late = {} }
+end
+
+local function sale(s)
+  local c = script "sale"
+  if s.dice:chance(0.1) then
+    STEPS.gift(s, c, "gift")
+  end
+  some(s, c, "before", 2)
+  pay(s, c)
+  some(s, c, "between", 1)
+  vend(s, c)
+  some(s, c, "after", 1)
+  return finish(s, c)
+end
+
+local function side(s, name)
+  local c = script(name)
+  some(s, c, name, 3)
+  return finish(s, c)
+end
+
+local SHAPES = {
+  sale,
+  function(s)
+    return observers {
+      sale = sale(s),
+      crm = { side(s, "crm"), required = s.dice:chance(0.5), retry = retry(s) },
+      mail = function() return true end,
+    }
+  end,
+  function(s)
+    return strategy(function() return "shop" end, { shop = sale(s), other = side(s, "other") })
+  end,
+  function(s)
+    return observers { shop = { sale(s), required = s.dice:chance(0.7) }, log = side(s, "log") }
+  end,
+}
+
+--- Builds the scenario of a seed in a world.
+function M.build(world, dice, o)
+  local s = setmetatable({
+    world = world, dice = dice, faults = o.faults, chains = {}, long_outages = o.long_outages,
+  }, Scenario)
+  s.payment = fakes.payment(world, dice, s.faults)
+  s.dispenser = fakes.dispenser(world, dice, s.faults)
+  s.rows = fakes.rows(dice, s.faults / 2)
+  s.handler = SHAPES[math.max(1, dice:pick(6) - 2)](s)
+  return s
+end
+
+-- --- what must be true at the end ---
+
+local function check_rows(s, c)
+  for _, name in ipairs(c.rows) do
+    local key = c.keys[name]
+    local is_undone = c.why and not c.why.message:find("point of no return", 1, true)
+    if key and is_undone and s.rows.there[key] then
+      return ("%s: the row of %s was not undone"):format(c.name, name)
+    end
+  end
+end
+
+local function check_chain(s, c, outcome)
+  if not c.ended then
+    return nil
+  elseif c.why and failure.in_doubt(c.why) then
+    if outcome.state ~= "parked" then
+      return ("%s is in doubt, but the event is %s"):format(c.name, outcome.state)
+    end
+    return nil
+  end
+  return check_rows(s, c)
+end
+
+--- What is wrong with the world after the event has ended, nil when nothing is.
+function Scenario:verdict(outcome)
+  local net = self.payment.captures - self.payment.refunds
+  local vends = self.dispenser.vends
+  if self.broken or self.dispenser.broken then
+    return self.broken or self.dispenser.broken
+  elseif vends > 1 then
+    return ("%d vends"):format(vends)
+  elseif net < 0 or net > 1 then
+    return ("%d captures and %d refunds"):format(self.payment.captures, self.payment.refunds)
+  elseif net ~= vends and outcome.state ~= "parked" and not self.payment.is_late then
+    return ("%d paid and %d vended, and the event is %s"):format(net, vends, outcome.state)
+  end
+  for _, c in ipairs(self.chains) do
+    local why = check_chain(self, c, outcome)
+    if why then
+      return why
+    end
+  end
+end
+
+return M
