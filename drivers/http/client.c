@@ -26,9 +26,10 @@ struct sip_http_call {
   struct sip_header_list headers;
   struct sip_buf body;
   uint64_t max_body_bytes, received_bytes;
-  long status;
+  long status, sends;
   unsigned redirects;
   char method[MAX_METHOD_BYTES];
+  bool unsafe, lost; /* may not be sent twice; was sent, and the connection ended */
   bool stream, paused, has_head, trailers, done, too_big, no_memory;
   struct sip_err err; /* why it ended, code 0 for success */
   sip_http_notify_fn notify;
@@ -160,6 +161,9 @@ static void call_on_done(struct sip_transfer *transfer, CURLcode result)
   struct sip_http_call *call = SIP_CONTAINER(transfer, struct sip_http_call, transfer);
 
   call->done = true;
+  if (call->lost) {
+    result = CURLE_GOT_NOTHING;
+  }
   if (result == CURLE_OK && !call->has_head) {
     result = CURLE_PARTIAL_FILE; /* libcurl takes a head that breaks off for a whole one */
   }
@@ -170,6 +174,37 @@ static void call_on_done(struct sip_transfer *transfer, CURLcode result)
 }
 
 /* --- the request --- */
+
+/* RFC 9110, 9.2.2: these may be repeated without asking. */
+static bool is_idempotent(const char *method)
+{
+  static const char *const names[] = { "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE" };
+
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    if (strcmp(method, names[i]) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Before each sending. When a kept connection ends without an answer libcurl sends the request once
+ * more by itself, a POST too (Curl_retry_request, 7.88): what that did the first time nobody knows.
+ */
+static int call_on_send(void *arg, char *peer, char *here, int peer_port, int here_port)
+{
+  struct sip_http_call *call = arg;
+  long followed = 0;
+
+  (void)peer;
+  (void)here;
+  (void)peer_port;
+  (void)here_port;
+  (void)curl_easy_getinfo(call->transfer.easy, CURLINFO_REDIRECT_COUNT, &followed);
+  call->sends++;
+  call->lost = call->unsafe && call->sends > followed + 1;
+  return call->lost ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
 
 static int add_line(struct sip_http_call *call, const char *line)
 {
@@ -270,6 +305,8 @@ static bool set_transfer(struct sip_http_call *call, const struct sip_http_reque
          curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->request_headers) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, call_on_header) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, call_on_send) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, call_on_body) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK && set_method(call, request);
 }
@@ -283,6 +320,7 @@ static int call_prepare(struct sip_http_call *call, const struct sip_http_reques
     return sip_err_set(err, UV_EINVAL, "the method is a word such as GET or POST");
   }
   memcpy(call->method, request->method.data, request->method.len);
+  call->unsafe = !is_idempotent(call->method);
   rc = sip_target_init(&call->target, &request->url, "http,https", err);
   if (rc == 0) {
     rc = add_headers(call, request, err);

@@ -3,6 +3,7 @@
 /status/CODE  /echo (JSON of the request)  /bytes/N  /slow/N (a piece each 10 ms)  /hang  /hang-head  /hang-body
 /close  /close-head  /close-body  /garbage  /bad-chunk  /endless-head  /big-head/N  /slow-head  /gzip  /bomb
 /bad-gzip  /redirect/N  /redirect-to-file  /cookies  /early-hints  /trailers  /count (connections so far)
+/closed (how often /close was asked for)
 With the argument "tls" it speaks TLS with a certificate that nobody signed; its line is then "PORT CERTFILE".
 """
 
@@ -20,7 +21,7 @@ from http_certificate import self_signed
 
 BOMB = gzip.compress(b"\0" * (32 << 20), 1)  # once: it costs more than a client waits
 
-connections = 0
+connections = closed = 0
 
 
 class Handler(socketserver.BaseRequestHandler):
@@ -111,7 +112,12 @@ class Handler(socketserver.BaseRequestHandler):
             time.sleep(0.05)
 
     def do_close(self, _):
+        global closed
+        closed += 1
         return "close"
+
+    def do_closed(self, _):
+        self.answer(str(closed))
 
     def do_close_head(self, _):
         self.send("HTTP/1.1 200 OK\r\ncontent-len")

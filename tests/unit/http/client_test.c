@@ -109,6 +109,34 @@ static void expect_failure(const char *path, uint64_t timeout_ms, const char *na
   finish(&outcome);
 }
 
+/* Runs first: over the one connection that is kept. */
+static void a_post_is_not_sent_again_when_a_kept_connection_ends(void)
+{
+  static const struct {
+    const char *method;
+    int times;
+  } cases[] = { { "POST", 1 }, { "PATCH", 1 }, { "GET", 2 } };
+
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct sip_http_request request = request_to("/close");
+    struct outcome outcome;
+    int before;
+
+    run(&outcome, "/closed");
+    before = atoi(body_of(&outcome));
+    finish(&outcome);
+    request.method = text(cases[i].method);
+    start(&outcome, &request);
+    await(&outcome);
+    CHECK(strcmp(outcome.err.name, "ECONNRESET") == 0);
+    CHECK_HAS(outcome.err.message, "closed without an answer");
+    finish(&outcome);
+    run(&outcome, "/closed");
+    CHECK_INT(atoi(body_of(&outcome)) - before, cases[i].times);
+    finish(&outcome);
+  }
+}
+
 static void answers_of_every_status_are_successes(void)
 {
   static const int statuses[] = { 200, 204, 301, 401, 404, 429, 500, 503 };
@@ -439,6 +467,7 @@ int main(void)
   sip_process_start(&server, __FILE__, "bad_http.py", NULL, NULL);
   CHECK_INT(uv_loop_init(&loop), 0);
   CHECK_INT(sip_multi_new(&multi, &loop, &err), 0);
+  a_post_is_not_sent_again_when_a_kept_connection_ends();
   answers_of_every_status_are_successes();
   requests_arrive_as_given();
   methods_have_the_body_they_should();
