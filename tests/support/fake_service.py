@@ -6,7 +6,10 @@ An answer of the control is a name that the subclass knows; it is used up by the
 """
 import argparse
 import json
+import sys
 import threading
+import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,6 +36,30 @@ class Reply:
         self.status, self.value, self.headers, self.drop = status, value, headers or {}, drop
 
 
+class Server(ThreadingHTTPServer):
+    """Counts its connections."""
+
+    daemon_threads = True
+
+    def __init__(self, service, address):
+        self.service = service
+        super().__init__(address, service._handler())
+
+    def process_request(self, request, client_address):
+        with self.service.lock:
+            self.service.connected += 1
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        with self.service.lock:
+            self.service.connected -= 1
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # whoever asked may be killed any time
+            super().handle_error(request, client_address)
+
+
 class FakeService:
     """Serves from the moment it is made until close()."""
 
@@ -42,8 +69,8 @@ class FakeService:
         self.lock = threading.RLock()
         self.next_answers = []
         self.requests = 0
-        self.server = ThreadingHTTPServer((host, port), self._handler())
-        self.server.daemon_threads = True
+        self.connected = 0
+        self.server = Server(self, (host, port))
         self.url = "http://%s:%d" % self.server.server_address[:2]
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.daemon = True
@@ -80,8 +107,27 @@ class FakeService:
             self.next_answers.clear()
             self.requests = 0
 
+    def settle(self, deadline=30):
+        """Waits until everything is done that clients asked for who are gone now, and all of them are."""
+        with urllib.request.urlopen(self.url + "/_state", timeout=deadline):
+            pass  # whoever connected before this did is being served now
+        end = time.monotonic() + deadline
+        while self.connected > 0:
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.connected} clients are still there after {deadline} s")
+            time.sleep(0.002)
+
     def state(self):
         return {}
+
+    @staticmethod
+    def json(request):
+        """The body, when it is a JSON object; else {}."""
+        try:
+            value = json.loads(request.body)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def reply(self, request):
         raise NotImplementedError
@@ -117,6 +163,9 @@ class FakeService:
                     self.send_error(413)
                     return
                 body = self.rfile.read(length)
+                if len(body) < length:  # whoever sent it was killed on the way
+                    self.close_connection = True
+                    return
                 reply = service._answer(Request(self.command, self.path, self.headers.items(), body))
                 if reply.drop:
                     self.close_connection = True
