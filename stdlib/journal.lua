@@ -158,8 +158,9 @@ function Run:begin(statements, at)
   local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms, n = 4 }
   local beginning = core_task.signal()
   self.beginning = beginning
-  local results = table.pack(M.write(known, adding(self, at), table.unpack(statements)))
-  local ok, why
+  local ok, why, code = require "sipeat.versions_kept".keep(self.script)
+  local results = ok and table.pack(M.write(known, adding(self, at), table.unpack(statements)))
+    or { nil, why, code }
   if results[1] == nil then
     ok, why = failed(results[2], results[3])
   else

@@ -23,8 +23,8 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_RUN_TAKE] = "UPDATE run SET epoch = $3 WHERE id = $1 AND epoch = $2",
   [SIP_STATEMENT_RUN_SEIZE] =
     "UPDATE run SET epoch = 0 WHERE id = $1 AND epoch = $2 AND state = $3",
-  [SIP_STATEMENT_SCRIPT_ADD] =
-    "INSERT INTO script (hash, at, files) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+  [SIP_STATEMENT_SCRIPT_ADD] = "INSERT INTO script (hash, at, files) VALUES ($1, $2, $3)"
+                               " ON CONFLICT (hash) DO UPDATE SET at = excluded.at",
   [SIP_STATEMENT_WAIT_ADD] = "INSERT INTO wait (name, key, run, scope) VALUES ($1, $2, $3, $4)"
                              " ON CONFLICT DO NOTHING",
   [SIP_STATEMENT_WAIT_DROP] = "DELETE FROM wait WHERE run = $1 AND scope = $2",

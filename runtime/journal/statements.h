@@ -47,7 +47,7 @@ enum sip_statement {
   /* id, epoch, state -> changes 0: it is not as it was. Its epoch is then 0 for the rest of the
    * transaction, so that what follows under epoch 0 is written only if this was. */
   SIP_STATEMENT_RUN_SEIZE,
-  SIP_STATEMENT_SCRIPT_ADD,    /* hash, at, files */
+  SIP_STATEMENT_SCRIPT_ADD,    /* hash, at, files; a known one gets a new time only */
   SIP_STATEMENT_WAIT_ADD,      /* name, key, run, scope */
   SIP_STATEMENT_WAIT_DROP,     /* run, scope */
   SIP_STATEMENT_WAITS_END,     /* run, epoch: all of its waits */
@@ -58,7 +58,8 @@ enum sip_statement {
   SIP_STATEMENT_PURGE_RECORDS, /* ended before, after id, to id: of the same runs; before them */
   SIP_STATEMENT_PURGE_AUDIT,   /* as above */
   SIP_STATEMENT_PURGE_RUNS,    /* ended before, after id, to id */
-  SIP_STATEMENT_PURGE_SCRIPTS, /* added before: those that no run needs */
+  SIP_STATEMENT_PURGE_SCRIPTS, /* added before: those that no run needs. A process that
+                                * runs one adds it again every hour */
   SIP_STATEMENT_PURGE_SIGNALS, /* added before */
   /* The rest gives rows. A run's columns: id, epoch, state, due, at, flow, cluster, topic,
    * partition, offset, event id, type, key, script, record, changed, why. */

@@ -388,10 +388,17 @@ end)
 
 t.test("the version that runs is known by its flows, and answers for itself", function()
   local flow = require "sipeat.flow"
-  t.broker()
-  t.flows(function()
-    flow { topic = "t", group = "running", on = { a = function() return "now" end } }
-  end)
+  local function declare()
+    local on = { a = function() return "now" end }
+    return flow.define({ topic = "t", group = "running", on = on }, 1)
+  end
+  versions.begin()
+  versions.declare(declare())
+  versions.rollback()
+  t.eq(versions.current(), nil)
+  versions.begin()
+  versions.declare(declare())
+  versions.commit()
   local hash, blob = versions.current()
   t.eq(#hash, 64)
   t.eq(sys.sha256(blob), hash)
@@ -402,7 +409,8 @@ t.test("the version that runs is known by its flows, and answers for itself", fu
   t.eq({ versions.of(flows.running) }, { hash, blob })
   t.eq(versions.used()[1], { hash = hash, running = true })
   versions.release(hash)
-  t.flows(function() end)
+  versions.begin()
+  versions.commit()
   t.eq(versions.current(), nil)
   t.eq({ versions.of(flows.running) }, { hash, blob })
 end)

@@ -105,11 +105,11 @@ static void scripts_waits_and_signals(struct world *w)
   world_say(w, SIP_STATEMENT_WAIT_ADD, "ttit", "paid", "order-1", 7LL, "scope");
   world_say(w, SIP_STATEMENT_SIGNAL_ADD, "tttit", "paid", "order-1", "s1", 1007LL, "{\"a\":1}");
   world_say(w, SIP_STATEMENT_SIGNAL_ADD, "tttit", "paid", "order-1", "s1", 1008LL, "{}");
-  CHECK_CHANGES(w, 1, 0, 1, 0, 1, 0);
+  CHECK_CHANGES(w, 1, 1, 1, 0, 1, 0);
   world_say(w, SIP_STATEMENT_SCRIPT_GET, "b", "hash");
   check_rows(w, "files");
   world_say(w, SIP_STATEMENT_SCRIPTS_USED, "");
-  check_rows(w, "hash|900|1");
+  check_rows(w, "hash|901|1");
   world_say(w, SIP_STATEMENT_WAITS_FOR, "tt", "paid", "order-1");
   check_rows(w, "7|scope");
   world_say(w, SIP_STATEMENT_SIGNALS_FOR, "tt", "paid", "order-1");
@@ -158,8 +158,8 @@ static void purges(struct world *w)
     world_say(w, of_runs[i], "iii", 1012LL, 7LL, 10LL); /* of those behind it */
     world_say(w, of_runs[i], "iii", 1012LL, 0LL, 7LL);
   }
-  world_say(w, SIP_STATEMENT_PURGE_SCRIPTS, "i", 900LL);
   world_say(w, SIP_STATEMENT_PURGE_SCRIPTS, "i", 901LL);
+  world_say(w, SIP_STATEMENT_PURGE_SCRIPTS, "i", 902LL);
   CHECK_CHANGES(w, 0, 0, 2, 0, 0, 1, 0, 0, 1, 0, 1);
 }
 
