@@ -6,8 +6,11 @@
 #include "core/log.h"
 #include "flow/deaths.h"
 #include "flow/engine.h"
+#include "http/bindings_lua.h"
 #include "http/http_lua.h"
 #include "kafka/kafka_lua.h"
+#include "memory/log.h"
+#include "memory/memory_lua.h"
 #include "outbox/outbox_lua.h"
 #include "sqlite/sqlite_lua.h"
 #include "vm/vm.h"
@@ -71,7 +74,90 @@ int sip_modules_start(struct sip_vm *vm, struct sip_err *err)
   if (rc == 0) {
     rc = sip_sqlite_lua_start(vm, err);
   }
+  if (rc == 0) {
+    rc = sip_memory_lua_start(vm, err);
+  }
   return rc < 0 ? rc : sip_outbox_lua_start(vm, err);
+}
+
+/* open(real) of a stdlib module makes what scripts get in the place of `real`. */
+static int open_fake(lua_State *L, lua_CFunction real, const char *fake)
+{
+  lua_settop(L, 0);
+  lua_getglobal(L, "require");
+  lua_pushstring(L, fake);
+  lua_call(L, 1, 1);
+  lua_getfield(L, 1, "open");
+  if (real != NULL) {
+    lua_pushcfunction(L, real);
+    lua_call(L, 0, 1);
+  }
+  lua_call(L, real != NULL ? 1 : 0, 1);
+  return 1;
+}
+
+static int open_fake_flow(lua_State *L)
+{
+  return open_fake(L, sip_open_flow, "sipeat.testing_flow");
+}
+
+static int open_fake_http(lua_State *L)
+{
+  return open_fake(L, sip_open_http, "sipeat.testing_http");
+}
+
+static int open_fake_smtp(lua_State *L)
+{
+  return open_fake(L, sip_open_smtp, "sipeat.testing_smtp");
+}
+
+static int open_fake_kafka(lua_State *L)
+{
+  return open_fake(L, NULL, "sipeat.testing_kafka");
+}
+
+static int open_fake_outbox(lua_State *L)
+{
+  return open_fake(L, NULL, "sipeat.testing_outbox");
+}
+
+/* os.getenv knows only what a test sets, as everything else does. */
+static int open_fake_sys(lua_State *L)
+{
+  (void)open_fake(L, sip_open_sys, "sipeat.testing_env");
+  lua_getglobal(L, "os");
+  lua_getfield(L, -2, "getenv");
+  lua_setfield(L, -2, "getenv");
+  lua_pop(L, 1);
+  return 1;
+}
+
+int sip_modules_start_fakes(struct sip_vm *vm, struct sip_memory_log *log, struct sip_err *err)
+{
+  static const struct {
+    const char *name;
+    lua_CFunction open;
+  } fakes[] = {
+    { "sipeat.core.flow", open_fake_flow },     { "sipeat.core.http", open_fake_http },
+    { "sipeat.core.smtp", open_fake_smtp },     { "sipeat.core.kafka", open_fake_kafka },
+    { "sipeat.core.outbox", open_fake_outbox }, { "sipeat.core.sys", open_fake_sys },
+  };
+  struct sip_engine *engine = NULL;
+  int rc = sip_modules_start(vm, err);
+
+  if (rc == 0) {
+    rc = sip_memory_lua_use(vm, log, err);
+  }
+  for (size_t i = 0; rc == 0 && i < sizeof fakes / sizeof fakes[0]; i++) {
+    rc = sip_vm_provide(vm, fakes[i].name, fakes[i].open, err); /* in the place of the other one */
+  }
+  if (rc == 0) {
+    rc = sip_flow_lua_engine(&engine, vm, err);
+  }
+  if (rc == 0) {
+    sip_engine_set_port(engine, sip_memory_log_port(log));
+  }
+  return rc;
 }
 
 int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settings *settings,

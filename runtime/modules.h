@@ -9,6 +9,7 @@
 
 struct sip_deaths;
 struct sip_kafka_settings;
+struct sip_memory_log;
 struct sip_outbox;
 struct sip_vm;
 
@@ -30,6 +31,11 @@ int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, b
 
 /** Before the first commit: what runs is noted in it. Borrowed until the state is freed. */
 int sip_modules_set_deaths(struct sip_vm *vm, struct sip_deaths *deaths, struct sip_err *err);
+
+/** Instead of sip_modules_start and a cluster, for tests of scripts: flows take their events from
+ * `log`, which is borrowed until the state is freed, and what would leave the machine (HTTP, mail,
+ * records) goes to the fakes of stdlib/testing_*.lua. @return 0 or a negative code */
+int sip_modules_start_fakes(struct sip_vm *vm, struct sip_memory_log *log, struct sip_err *err);
 
 /** Whether a broker answers. */
 bool sip_modules_connected(struct sip_vm *vm);

@@ -114,8 +114,9 @@ function M.record(kind, entry, event_id)
   return last
 end
 
+--- Is somebody looking, as in `sipeat dev`? Not when entries are only kept, for tests.
 function M.enabled()
-  return settings ~= nil
+  return has_page
 end
 
 --- What is kept, newest first: {number, kind, time, event_id, entry}.

@@ -7,6 +7,8 @@
  * are lower-case hex. Loop thread. */
 #include "bind/bind.h"
 #include "bind/file_lua.h"
+#include "core/clock.h"
+#include "core/random.h"
 #include "core/utf8.h"
 #include "vm/embed.h"
 #include "vm/vm.h"
@@ -23,7 +25,7 @@ enum { RANDOM_LIMIT_BYTES = 65536 };
 
 static int random_bytes(lua_State *L, void *out, size_t len)
 {
-  int rc = uv_random(NULL, NULL, out, len, 0, NULL); /* synchronous: getrandom(2) */
+  int rc = sip_random_bytes(sip_vm_random(sip_vm_of(L)), out, len);
 
   return rc < 0 ? luaL_error(L, "no random numbers: %s", sip_err_name(rc)) : 0;
 }
@@ -54,29 +56,26 @@ static int l_random(lua_State *L)
   return 1;
 }
 
-static int64_t wall_ms(void)
+static int64_t wall_ms(lua_State *L)
 {
-  struct timespec now;
-
-  (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  return sip_clock_wall_ms(sip_vm_clock(sip_vm_of(L)));
 }
 
 static int l_now_ms(lua_State *L)
 {
-  lua_pushinteger(L, wall_ms());
+  lua_pushinteger(L, wall_ms(L));
   return 1;
 }
 
 static int l_monotonic_ms(lua_State *L)
 {
-  lua_pushnumber(L, (lua_Number)uv_hrtime() / 1e6);
+  lua_pushnumber(L, (lua_Number)sip_clock_precise_ns(sip_vm_clock(sip_vm_of(L))) / 1e6);
   return 1;
 }
 
 static int l_iso_time(lua_State *L)
 {
-  int64_t ms = luaL_optinteger(L, 1, wall_ms());
+  int64_t ms = luaL_optinteger(L, 1, wall_ms(L));
   time_t seconds = (time_t)(ms / 1000 - (ms % 1000 < 0));
   int fraction = (int)(ms - (int64_t)seconds * 1000);
   struct tm parts;

@@ -19,6 +19,7 @@ static const struct sip_verb verbs[] = {
   { "outbox", "list, show, retry and discard what waits here for the broker", sip_verb_outbox },
   { "dlq", "list, show and replay dead letters", sip_verb_dlq },
   { "discord", "try the Discord webhook", sip_verb_discord },
+  { "test", "run the tests of scripts: fakes, and time that passes at once", sip_verb_test },
   { "version", "print the version", sip_verb_version },
   { NULL, NULL, NULL },
 };

@@ -41,6 +41,7 @@ int sip_verb_group(int argc, char **argv);
 int sip_verb_outbox(int argc, char **argv);
 int sip_verb_dlq(int argc, char **argv);
 int sip_verb_discord(int argc, char **argv);
+int sip_verb_test(int argc, char **argv);
 int sip_verb_version(int argc, char **argv);
 
 #endif

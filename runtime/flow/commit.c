@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "flow/flow.h"
 #include "flow/transaction.h"
+#include "vm/vm.h"
 
 enum {
   COMMIT_WITHIN_MS = 200, /* of the first event that is not committed */
@@ -14,6 +15,12 @@ enum {
   LOOK_EVERY = 16,        /* asking the clock once for these */
   COMMIT_APART_MS = 10    /* unless that was done within this time */
 };
+
+/* Read anew: the loop's time stands still while many events end in one turn. */
+static uint64_t commit_precise_ms(const struct sip_flow *flow)
+{
+  return sip_clock_precise_ns(sip_vm_clock(flow->vm)) / 1000000;
+}
 
 void sip_flow_touch(struct sip_flow *flow, struct sip_flow_partition *partition)
 {
@@ -27,7 +34,7 @@ void sip_flow_touch(struct sip_flow *flow, struct sip_flow_partition *partition)
     flow->commit_at_ms = sip_flow_now_ms(flow) + COMMIT_WITHIN_MS;
     sip_flow_set_timer(flow);
   } else if (flow->unstored >= COMMIT_EVENTS && flow->unstored % LOOK_EVERY == 0 &&
-             uv_hrtime() / 1000000 >= flow->committed_at_ms + COMMIT_APART_MS) {
+             commit_precise_ms(flow) >= flow->committed_at_ms + COMMIT_APART_MS) {
     sip_flow_commit(flow);
   }
 }
@@ -74,7 +81,7 @@ void sip_flow_commit(struct sip_flow *flow)
   if (flow->state != SIP_SOURCE_OPEN) {
     return;
   }
-  flow->committed_at_ms = uv_hrtime() / 1000000;
+  flow->committed_at_ms = commit_precise_ms(flow);
   store_all(flow, &flow->partitions);
   store_all(flow, &flow->leaving);
   sip_flow_ops(flow)->commit(flow->source);

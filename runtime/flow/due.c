@@ -1,9 +1,10 @@
 /* due.c - holding records of retry topics until they are due. */
 #include "flow/due.h"
 
+#include "vm/vm.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
   LATER_EVENTS = 128,    /* of one partition: then it is paused */
@@ -56,15 +57,13 @@ static uint64_t due_in_ms(const struct sip_event *event)
 {
   const struct sip_source_ops *ops = sip_flow_ops(event->flow);
   uint64_t delay_ms = event->partition->delay_ms;
-  struct timespec now;
   int64_t due_ms, left_ms;
 
   for (size_t i = ops->header_count(&event->record); i > 0; i--) { /* the last one counts */
     struct sip_header header = ops->header(&event->record, i - 1);
 
     if (strcmp(header.name, DUE_HEADER) == 0 && read_integer(&header.value, &due_ms)) {
-      (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail with this clock */
-      left_ms = due_ms - ((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+      left_ms = due_ms - sip_clock_wall_ms(sip_vm_clock(event->flow->vm));
       return left_ms <= 0 ? 0 : (uint64_t)left_ms > delay_ms ? delay_ms : (uint64_t)left_ms;
     }
   }

@@ -31,7 +31,7 @@ const struct sip_source_ops *sip_flow_ops(const struct sip_flow *flow)
 
 uint64_t sip_flow_now_ms(const struct sip_flow *flow)
 {
-  return uv_now(sip_vm_loop(sip_vm_state(flow->vm)));
+  return sip_clock_loop_ms(sip_vm_clock(flow->vm));
 }
 
 /* --- making, replacing, freeing --- */
@@ -302,8 +302,8 @@ static void flow_on_timer_close(uv_handle_t *handle)
 /* Nothing is left to wait for. */
 static void flow_end(struct sip_flow *flow)
 {
-  if (!uv_is_closing((uv_handle_t *)&flow->timer)) {
-    uv_close((uv_handle_t *)&flow->timer, flow_on_timer_close);
+  if (!sip_timer_is_closing(&flow->timer)) {
+    sip_timer_close(&flow->timer, flow_on_timer_close);
   }
 }
 
@@ -460,8 +460,8 @@ int sip_flow_open(struct sip_flow *flow, struct sip_err *err)
   if (rc < 0) {
     return rc;
   }
-  (void)uv_timer_init(sip_vm_loop(sip_vm_state(flow->vm)), &flow->timer); /* always 0 */
-  flow->timer.data = flow;
+  sip_timer_init(&flow->timer, sip_vm_clock(flow->vm));
+  flow->timer.uv.data = flow;
   flow->timer_open = true;
   flow_tell(flow);
   return 0;
@@ -562,7 +562,7 @@ void sip_flow_set_timer(struct sip_flow *flow)
   enum { KILL_AGAIN_MS = 100 }; /* a task that unwinds may have begun something */
   uint64_t now = sip_flow_now_ms(flow), at = UINT64_MAX;
 
-  if (!flow->timer_open || uv_is_closing((uv_handle_t *)&flow->timer)) {
+  if (!flow->timer_open || sip_timer_is_closing(&flow->timer)) {
     return;
   }
   for (struct sip_list *node = flow->delayed.next; node != &flow->delayed; node = node->next) {
@@ -584,8 +584,8 @@ void sip_flow_set_timer(struct sip_flow *flow)
     earliest(&at, flow->drain_by_ms > now ? flow->drain_by_ms : now + KILL_AGAIN_MS);
   }
   if (at == UINT64_MAX) {
-    (void)uv_timer_stop(&flow->timer); /* always 0 */
+    sip_timer_stop(&flow->timer);
   } else {
-    (void)uv_timer_start(&flow->timer, flow_on_timer, at > now ? at - now : 0, 0);
+    sip_timer_start(&flow->timer, flow_on_timer, at > now ? at - now : 0);
   }
 }

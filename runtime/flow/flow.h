@@ -1,6 +1,7 @@
 #ifndef SIP_FLOW_FLOW_H
 #define SIP_FLOW_FLOW_H
 /* flow.h - one flow, as the files of flow/ and its binding share it. Loop thread only. */
+#include "core/clock.h"
 #include "core/list.h"
 #include "flow/engine.h"
 #include "flow/holds.h"
@@ -146,7 +147,7 @@ struct sip_flow {
   size_t partition_count, running, taken_events, taken_bytes;
   size_t later_events, later_bytes;  /* of these: in retry topics, and not due */
   size_t mean_bytes;                 /* of the last records, roughly */
-  uv_timer_t timer;                  /* one for everything below; open while the flow lives */
+  struct sip_timer timer;            /* one for everything below; open while the flow lives */
   uint64_t full_since_ms;            /* 0: there is room */
   uint64_t drain_by_ms, leave_by_ms; /* 0: no such limit runs */
   uint64_t fail_at_ms, reopen_at_ms, retry_take_at_ms, pump_at_ms; /* 0: not wanted */

@@ -5,6 +5,7 @@
  * over here: where an event is found to be held back, instead of making a dead letter of it. */
 #include "core/log.h"
 #include "flow/flow.h"
+#include "vm/vm.h"
 
 #include <string.h>
 
@@ -66,18 +67,15 @@ int64_t sip_flow_held_after(struct sip_event *event)
   return hold->after;
 }
 
-static int64_t day_ms(void)
+static int64_t day_ms(const struct sip_flow *flow)
 {
-  uv_timeval64_t now = { 0 };
-
-  (void)uv_gettimeofday(&now); /* fails only on a bad argument */
-  return (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+  return sip_clock_wall_ms(sip_vm_clock(flow->vm));
 }
 
 void sip_flow_holds_out(const struct sip_flow *flow, const struct sip_holds *holds,
                         struct sip_holds *out)
 {
-  int64_t now = held_now(flow), day = holds->count == 0 ? 0 : day_ms();
+  int64_t now = held_now(flow), day = holds->count == 0 ? 0 : day_ms(flow);
 
   out->count = 0;
   for (size_t i = 0; i < holds->count; i++) {
@@ -91,7 +89,7 @@ void sip_flow_holds_out(const struct sip_flow *flow, const struct sip_holds *hol
 /* Whatever the clocks say, none lasts longer than a new one. */
 void sip_flow_holds_in(const struct sip_flow *flow, struct sip_holds *holds)
 {
-  int64_t day = day_ms(), longest = (int64_t)flow->spec.hold_dead_ms;
+  int64_t day = day_ms(flow), longest = (int64_t)flow->spec.hold_dead_ms;
 
   for (size_t i = 0; i < holds->count; i++) {
     int64_t left = holds->held[i].until_ms - day;

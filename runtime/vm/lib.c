@@ -183,6 +183,48 @@ static void change_coroutine(lua_State *L)
   lua_pop(L, 1);
 }
 
+/* os.time() and os.date(format) in the worker's time. Upvalue 1: Lua's own. */
+static int l_os_time(lua_State *L)
+{
+  if (lua_isnoneornil(L, 1)) {
+    lua_pushinteger(L, (lua_Integer)(sip_clock_wall_ms(&sip_vm_of(L)->clock) / 1000));
+    return 1;
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  return 1;
+}
+
+static int l_os_date(lua_State *L)
+{
+  lua_settop(L, 2);
+  if (lua_isnil(L, 1)) {
+    lua_pushliteral(L, "%c");
+    lua_replace(L, 1);
+  }
+  if (lua_isnil(L, 2)) {
+    lua_pushinteger(L, (lua_Integer)(sip_clock_wall_ms(&sip_vm_of(L)->clock) / 1000));
+    lua_replace(L, 2);
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
+static void change_os(lua_State *L)
+{
+  lua_getglobal(L, LUA_OSLIBNAME);
+  lua_getfield(L, -1, "time");
+  lua_pushcclosure(L, l_os_time, 1);
+  lua_setfield(L, -2, "time");
+  lua_getfield(L, -1, "date");
+  lua_pushcclosure(L, l_os_date, 1);
+  lua_setfield(L, -2, "date");
+  lua_pop(L, 1);
+}
+
 static const char *const os_names[] = { "clock", "date", "difftime", "getenv", "time", NULL };
 static const char *const debug_names[] = { "traceback", "getinfo", NULL };
 
@@ -205,6 +247,7 @@ void sip_open_libraries(lua_State *L)
     lua_pop(L, 1);
   }
   keep_only(L, LUA_OSLIBNAME, os_names);
+  change_os(L);
   keep_only(L, LUA_DBLIBNAME, debug_names);
   lua_getglobal(L, LUA_DBLIBNAME);
   lua_pushcfunction(L, sip_debug_traceback);

@@ -1,7 +1,9 @@
 #ifndef SIP_VM_STATE_H
 #define SIP_VM_STATE_H
 /* state.h - what the files of vm/ share about a worker. Nobody else includes it. */
+#include "core/clock.h"
 #include "core/list.h"
+#include "core/random.h"
 #include "vm/budget.h"
 #include "vm/leak.h"
 #include "vm/vm.h"
@@ -24,6 +26,8 @@ struct sip_scheduler {
 struct sip_vm {
   lua_State *L;
   uv_loop_t *loop; /* borrowed from the host */
+  struct sip_clock clock;
+  struct sip_random random;
   size_t memory_bytes, memory_limit_bytes;
   int gc_pause; /* per cent: how far memory grows before it is collected again */
   int worker, workers;

@@ -22,11 +22,11 @@ struct sip_task {
   struct sip_vm *vm; /* borrowed: outlives every task */
   lua_State *L;      /* the coroutine, anchored in the registry by `ref` */
   int ref;
-  int nargs;             /* of the first resume */
-  struct sip_wait *wait; /* borrowed: what it is suspended on */
-  struct sip_list link;  /* in all or pool */
-  struct sip_list ready; /* in the ready list, or alone */
-  uv_timer_t timer;      /* the deadline of `wait` */
+  int nargs;              /* of the first resume */
+  struct sip_wait *wait;  /* borrowed: what it is suspended on */
+  struct sip_list link;   /* in all or pool */
+  struct sip_list ready;  /* in the ready list, or alone */
+  struct sip_timer timer; /* the deadline of `wait` */
   sip_task_end_fn on_end;
   void *arg;                   /* borrowed: on_end's */
   struct sip_account *account; /* counted: who pays; NULL: nobody */
@@ -67,7 +67,7 @@ void sip_wake(struct sip_wait *wait, int status)
   wait->status = status;
   if (task != NULL) {
     wait->task = NULL;
-    (void)uv_timer_stop(&task->timer);
+    sip_timer_stop(&task->timer);
     task_queue(task);
   }
 }
@@ -129,7 +129,7 @@ int sip_await(lua_State *L, struct sip_wait *wait, uint64_t timeout_ms)
   task->wait = wait;
   if (timeout_ms != SIP_FOREVER) {
     uv_update_time(task->vm->loop); /* the script may have run for a while: never wake early */
-    (void)uv_timer_start(&task->timer, task_on_timeout, timeout_ms, 0);
+    sip_timer_start(&task->timer, task_on_timeout, timeout_ms);
   }
   return lua_yieldk(L, 0, (lua_KContext)wait, task_after_wait);
 }
@@ -147,7 +147,7 @@ static void task_on_close(uv_handle_t *handle)
 static void task_discard(struct sip_task *task)
 {
   luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->ref);
-  uv_close((uv_handle_t *)&task->timer, task_on_close);
+  sip_timer_close(&task->timer, task_on_close);
 }
 
 /* Protected: makes a coroutine and leaves its registry reference. */
@@ -182,8 +182,8 @@ static struct sip_task *task_new(struct sip_vm *vm)
     free(task);
     return NULL;
   }
-  (void)uv_timer_init(vm->loop, &task->timer); /* always 0 */
-  task->timer.data = task;
+  sip_timer_init(&task->timer, &vm->clock);
+  task->timer.uv.data = task;
   vm->tasks.handles++;
   return task;
 }
@@ -383,6 +383,22 @@ const char *sip_task_event_id(const struct sip_task *task)
 size_t sip_task_count(struct sip_vm *vm)
 {
   return vm->tasks.count;
+}
+
+struct sip_task *sip_task_at(struct sip_vm *vm, size_t n)
+{
+  struct sip_list *node = vm->tasks.all.next;
+
+  while (n > 0 && node != &vm->tasks.all) {
+    node = node->next;
+    n--;
+  }
+  return node == &vm->tasks.all ? NULL : SIP_CONTAINER(node, struct sip_task, link);
+}
+
+lua_State *sip_task_state(const struct sip_task *task)
+{
+  return task->L;
 }
 
 /* --- the drain --- */

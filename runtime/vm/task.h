@@ -103,6 +103,12 @@ enum sip_over sip_task_close_account(struct sip_task *task, char *text, size_t s
 /** Tasks that have not ended. */
 size_t sip_task_count(struct sip_vm *vm);
 
+/** The n-th of them, from 0, in the order of their start, or NULL. */
+struct sip_task *sip_task_at(struct sip_vm *vm, size_t n);
+
+/** Its coroutine: to look at, as a traceback does. */
+lua_State *sip_task_state(const struct sip_task *task);
+
 /** Kills every task. Their unwinding needs turns of the loop; sip_vm_free waits for it. */
 void sip_task_kill_all(struct sip_vm *vm);
 

@@ -112,6 +112,7 @@ int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options
     return sip_err_set(err, UV_ENOMEM, "no memory for the script engine");
   }
   vm->loop = loop;
+  sip_clock_init(&vm->clock, loop);
   sip_leak_init(&vm->leak);
   vm->worker = options != NULL && options->worker > 0 ? options->worker : 1;
   vm->workers = options != NULL && options->workers > 0 ? options->workers : 1;
@@ -168,6 +169,16 @@ struct sip_vm *sip_vm_of(lua_State *L)
 uv_loop_t *sip_vm_loop(lua_State *L)
 {
   return sip_vm_of(L)->loop;
+}
+
+struct sip_clock *sip_vm_clock(struct sip_vm *vm)
+{
+  return &vm->clock;
+}
+
+struct sip_random *sip_vm_random(struct sip_vm *vm)
+{
+  return &vm->random;
 }
 
 int sip_vm_worker(lua_State *L, int *workers)

@@ -14,8 +14,10 @@
 #include <uv.h>
 
 struct luaL_Reg;
+struct sip_clock;
 struct sip_mark;
 struct sip_place;
+struct sip_random;
 struct sip_vm;
 
 struct sip_vm_options {
@@ -40,6 +42,12 @@ lua_State *sip_vm_state(struct sip_vm *vm);
 
 struct sip_vm *sip_vm_of(lua_State *L);
 uv_loop_t *sip_vm_loop(lua_State *L);
+
+/** The time that its tasks and flows live in: the machine's, unless it is made virtual. */
+struct sip_clock *sip_vm_clock(struct sip_vm *vm);
+
+/** Where its ids and other random bytes come from. */
+struct sip_random *sip_vm_random(struct sip_vm *vm);
 
 /** Which worker it is, from 1. @param workers  how many there are */
 int sip_vm_worker(lua_State *L, int *workers);
