@@ -131,12 +131,34 @@ static int store_exec(struct sip_store *store, const char *text, struct sip_err 
            : sip_store_refused(store, err, text);
 }
 
+/* The log grows by commits and is carried over into the file here, where a fault is seen: what was
+ * committed is in the log still, so only what comes next fails. */
+static void store_checkpoint(struct sip_store *store)
+{
+  int rc;
+
+  if (store->wal_pages < SIP_STORE_WAL_PAGES) {
+    return;
+  }
+  rc = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+  store->wal_pages = 0;
+  if (rc != SQLITE_OK && rc != SQLITE_BUSY && rc != SQLITE_LOCKED) { /* somebody reads: later */
+    (void)sip_store_refused(store, &store->failure, "carry the log over");
+  }
+}
+
 /* All of the batches in one transaction: durable together, or not at all. */
 static void store_commit(struct sip_store *store, struct sip_list *batches)
 {
   struct sip_err err = { 0 };
-  int rc = store_exec(store, "BEGIN IMMEDIATE", &err);
+  int rc;
 
+  if (store->failure.code != 0) {
+    err = store->failure;
+  } else {
+    (void)store_exec(store, "BEGIN IMMEDIATE", &err);
+  }
+  rc = err.code;
   for (struct sip_list *node = batches->next; rc == 0 && node != batches; node = node->next) {
     rc = store_run(store, SIP_CONTAINER(node, struct sip_batch, link), &err);
   }
@@ -148,6 +170,9 @@ static void store_commit(struct sip_store *store, struct sip_list *batches)
   }
   for (struct sip_list *node = batches->next; node != batches; node = node->next) {
     SIP_CONTAINER(node, struct sip_batch, link)->err = err; /* code 0 when all is well */
+  }
+  if (rc == 0) {
+    store_checkpoint(store);
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * Tables are made and changed by a list of migrations; the file's user_version says how many of
  * them it has. A file that needs more than this program knows is refused, as is a damaged one. */
+#include "sqlite/pages.h"
 #include "sqlite/store_state.h"
 
 #include <errno.h>
@@ -16,8 +17,7 @@
 
 enum {
   APPLICATION_ID = 0x53495045, /* "SIPE", in the file's header: SQLite's PRAGMA application_id */
-  CACHE_KIB = 65536,           /* pages of the tables that are kept in memory */
-  WAL_PAGES = 4000             /* of 4 KiB: then the log is carried over into the file */
+  CACHE_KIB = 65536            /* pages of the tables that are kept in memory */
 };
 
 static const char MARK[] = "journal\n";
@@ -48,6 +48,14 @@ static const char *const migrations[SIP_JOURNAL_SCHEMA] = {
   "CREATE INDEX audit_run ON audit (run);",
 };
 
+static int damaged(struct sip_store *store, struct sip_err *err, const char *how)
+{
+  return sip_err_named(err, SIP_EDATA, "JOURNAL_DAMAGED",
+                       "journal %s is damaged: %s; keep the file, restore a copy, or name another "
+                       "one",
+                       store->place, how);
+}
+
 int sip_store_refused(struct sip_store *store, struct sip_err *err, const char *what)
 {
   int rc = sqlite3_extended_errcode(store->db);
@@ -62,10 +70,13 @@ int sip_store_refused(struct sip_store *store, struct sip_err *err, const char *
                          store->place, what);
   case SQLITE_CORRUPT:
   case SQLITE_NOTADB:
-    return sip_err_named(err, SIP_EDATA, "JOURNAL_DAMAGED",
-                         "journal %s is damaged: %s (%s); keep the file, restore a copy, or name "
-                         "another one",
-                         store->place, sqlite3_errmsg(store->db), what);
+    return damaged(store, err, sqlite3_errmsg(store->db));
+  case SQLITE_IOERR:
+    if (rc == SQLITE_IOERR_DATA) {
+      return damaged(store, err, "a page does not fit its checksum");
+    }
+    hint = "; is the disk well (dmesg)? What was acknowledged is kept: start again";
+    break;
   case SQLITE_READONLY:
   case SQLITE_CANTOPEN:
   case SQLITE_PERM:
@@ -112,8 +123,7 @@ static int file_sign(struct sip_store *store, struct sip_err *err)
   char text[80];
   int len = snprintf(text, sizeof text, "%ld\n%s", (long)getpid(), store->was_journal ? MARK : "");
 
-  if (ftruncate(store->lock_fd, 0) < 0 || pwrite(store->lock_fd, text, (size_t)len, 0) != len ||
-      fsync(store->lock_fd) < 0) {
+  if (ftruncate(store->lock_fd, 0) < 0 || pwrite(store->lock_fd, text, (size_t)len, 0) != len) {
     return sip_err_errno(err, errno, "journal: write %s.lock", store->place);
   }
   return 0;
@@ -157,6 +167,20 @@ static int file_lock(struct sip_store *store, struct sip_err *err)
   }
   store->was_journal = strstr(text, MARK) != NULL;
   return file_sign(store, err);
+}
+
+/* Whether the file's header says that its pages have checksums; an empty file has nothing to check
+ * yet. */
+static bool file_has_checksums(const struct sip_store *store)
+{
+  unsigned char reserve = SIP_PAGES_RESERVE;
+  int fd = open(store->place, O_RDONLY | O_CLOEXEC);
+  ssize_t len = fd < 0 ? -1 : pread(fd, &reserve, 1, SIP_PAGES_RESERVE_AT);
+
+  if (fd >= 0) {
+    (void)close(fd); /* it was read only */
+  }
+  return len >= 0 && reserve == SIP_PAGES_RESERVE;
 }
 
 /* SQLite takes an empty file for a new one: what was known about events would be forgotten. */
@@ -203,7 +227,11 @@ static int file_check(struct sip_store *store, int64_t *version, struct sip_err 
   if (rc == 0) {
     rc = file_ask(store, "PRAGMA user_version", version, word, sizeof word, err);
   }
-  if (rc == 0 && application != 0 && application != APPLICATION_ID) {
+  if (rc == 0 && application == APPLICATION_ID && !file_has_checksums(store)) {
+    return damaged(store, err, "its header says that pages have no checksums");
+  }
+  if (rc == 0 && application != APPLICATION_ID &&
+      (application != 0 || !file_has_checksums(store))) { /* 0: the start of a new one */
     return sip_err_named(err, SIP_EDATA, "JOURNAL_DAMAGED",
                          "journal %s: a database of another program", store->place);
   }
@@ -217,12 +245,19 @@ static int file_check(struct sip_store *store, int64_t *version, struct sip_err 
     rc = file_ask(store, "PRAGMA quick_check(1)", &number, word, sizeof word, err);
   }
   if (rc == 0 && strcmp(word, "ok") != 0) {
-    return sip_err_named(err, SIP_EDATA, "JOURNAL_DAMAGED",
-                         "journal %s is damaged: %s; keep the file, restore a copy, or name "
-                         "another one",
-                         store->place, word);
+    return damaged(store, err, word);
   }
   return rc;
+}
+
+static int file_on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+  struct sip_store *store = arg;
+
+  (void)db;
+  (void)name;
+  store->wal_pages = pages;
+  return SQLITE_OK;
 }
 
 static int file_set_up(struct sip_store *store, struct sip_err *err)
@@ -230,10 +265,12 @@ static int file_set_up(struct sip_store *store, struct sip_err *err)
   char text[300];
 
   (void)snprintf(text, sizeof text,
-                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                 "PRAGMA page_size = %d; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                  "PRAGMA application_id = %d; PRAGMA cache_size = -%d;"
-                 "PRAGMA wal_autocheckpoint = %d; PRAGMA locking_mode = NORMAL",
-                 APPLICATION_ID, CACHE_KIB, WAL_PAGES);
+                 "PRAGMA locking_mode = NORMAL",
+                 SIP_PAGES_BYTES, APPLICATION_ID, CACHE_KIB);
+  (void)sqlite3_wal_hook(store->db, file_on_commit,
+                         store); /* in place of SQLite's own checkpoint */
   return file_exec(store, text, "open", err);
 }
 
@@ -260,6 +297,7 @@ int sip_store_open_file(struct sip_store *store, struct sip_store_report *report
   int flags =
     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   int64_t version = 0;
+  int reserve = SIP_PAGES_RESERVE;
   char wal[4096];
   int rc = file_lock(store, err);
 
@@ -271,10 +309,12 @@ int sip_store_open_file(struct sip_store *store, struct sip_store_report *report
   }
   (void)snprintf(wal, sizeof wal, "%s-wal", store->place); /* fits: the lock's name did */
   report->was_interrupted = access(wal, F_OK) == 0;        /* a clean close takes the log away */
-  if (sqlite3_open_v2(store->place, &store->db, flags, NULL) != SQLITE_OK) {
+  if (sqlite3_open_v2(store->place, &store->db, flags, sip_pages_vfs()) != SQLITE_OK) {
     return store->db == NULL ? sip_err_set(err, UV_ENOMEM, "journal: not enough memory")
                              : sip_store_refused(store, err, "open");
   }
+  /* For a new file; another one has what it has. */
+  (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
   rc = file_check(store, &version, err);
   if (rc == 0) {
     rc = file_set_up(store, err);

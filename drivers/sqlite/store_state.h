@@ -7,12 +7,16 @@
 
 #include <sqlite3.h>
 
+enum { SIP_STORE_WAL_PAGES = 4000 }; /* of 4 KiB: then the log is carried over into the file */
+
 struct sip_store {
   sqlite3 *db;                                   /* the writer's once it runs */
   sqlite3_stmt *statements[SIP_STATEMENT_COUNT]; /* the writer's; prepared at first use */
   char *place;                                   /* owned */
   int lock_fd;
   bool was_journal;          /* the lock says that there was a journal, or there is now */
+  int wal_pages;             /* in the log, after the last commit */
+  struct sip_err failure;    /* of a checkpoint; code 0: none */
   struct sip_writer *writer; /* owned; NULL while the file is opened */
 };
 

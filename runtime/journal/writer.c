@@ -12,6 +12,7 @@ struct sip_writer {
   struct sip_store *store; /* borrowed: outlives the writer */
   sip_writer_run_fn run;
   uint64_t idle_ms;
+  struct sip_err failure; /* the thread's; code 0: none */
   pthread_t thread;
   pthread_mutex_t mutex; /* guards what follows, and every client's `done` */
   pthread_cond_t submitted;
@@ -29,6 +30,24 @@ static void writer_hand_back(struct sip_list *batches)
 
     sip_list_push(&client->done, node);
     client->on_done(client); /* takes no lock of ours; the client lives until it has collected */
+  }
+}
+
+/* After a failure nothing is written any more, whichever worker asks: what is durable is known to
+ * the next start only. */
+static void writer_run(struct sip_writer *writer, struct sip_list *batches)
+{
+  struct sip_list *first = batches->next;
+
+  if (writer->failure.code == 0) {
+    writer->run(writer->store, batches);
+    if (first != batches) {
+      writer->failure = SIP_CONTAINER(first, struct sip_batch, link)->err;
+    }
+    return;
+  }
+  for (struct sip_list *node = first; node != batches; node = node->next) {
+    SIP_CONTAINER(node, struct sip_batch, link)->err = writer->failure;
   }
 }
 
@@ -66,7 +85,7 @@ static void *writer_main(void *arg)
     }
     sip_list_move(&batches, &writer->queue);
     (void)pthread_mutex_unlock(&writer->mutex);
-    writer->run(writer->store, &batches);
+    writer_run(writer, &batches);
     (void)pthread_mutex_lock(&writer->mutex);
     writer_hand_back(&batches);
   }

@@ -11,7 +11,8 @@
 struct sip_writer;
 
 /** The writer's thread: runs all of the batches in one transaction, and sets the err of each. With
- * an empty list, time has passed and nothing was submitted. */
+ * an empty list, time has passed and nothing was submitted. After a failure it is called no more:
+ * later batches get the same err. */
 typedef void (*sip_writer_run_fn)(struct sip_store *store, struct sip_list *batches);
 
 /** @param idle_ms  how long nothing comes before `run` is called with nothing; 0: never

@@ -55,16 +55,24 @@ static void start(struct world *w, const struct sip_store_ops *ops, struct sip_s
   CHECK_INT(sip_journal_new(&w->journal, &w->loop, ops, store, NULL), 0);
 }
 
-void world_open(struct world *w, const struct sip_store_ops *ops, const char *place)
+int world_try_open(struct world *w, const struct sip_store_ops *ops, const char *place)
 {
   struct sip_store *store = NULL;
-  struct sip_err err = { 0 };
+  int rc;
 
   memset(w, 0, sizeof *w);
-  if (ops->open(&store, place, &w->report, &err) < 0) {
-    SIP_TEST_FAIL("open %s: %s", place, err.message);
+  rc = ops->open(&store, place, &w->report, &w->err);
+  if (rc == 0) {
+    start(w, ops, store);
   }
-  start(w, ops, store);
+  return rc;
+}
+
+void world_open(struct world *w, const struct sip_store_ops *ops, const char *place)
+{
+  if (world_try_open(w, ops, place) < 0) {
+    SIP_TEST_FAIL("open %s: %s", place, w->err.message);
+  }
 }
 
 void world_join(struct world *w, const struct world *host)
@@ -185,14 +193,12 @@ const char *world_rows(struct world *w, size_t n)
 void world_refused(const struct sip_store_ops *ops, const char *place, const char *shown, int code,
                    const char *part)
 {
-  struct sip_store_report report;
-  struct sip_store *store = NULL;
-  struct sip_err err = { 0 };
-  int rc = ops->open(&store, place, &report, &err);
+  struct world w;
+  int rc = world_try_open(&w, ops, place);
 
   if (rc != code) {
-    SIP_TEST_FAIL("open %s gives %d, expected %d (%s): %s", place, rc, code, part, err.message);
+    SIP_TEST_FAIL("open %s gives %d, expected %d (%s): %s", place, rc, code, part, w.err.message);
   }
-  CHECK_HAS(err.message, shown);
-  CHECK_HAS(err.message, part);
+  CHECK_HAS(w.err.message, shown);
+  CHECK_HAS(w.err.message, part);
 }

@@ -20,7 +20,8 @@ struct world {
   char text[4096];         /* of the last world_rows */
 };
 
-/** Opens the store too. */
+/** Opens the store too. world_try_open gives its failure, with `err`: then there is no world. */
+int world_try_open(struct world *w, const struct sip_store_ops *ops, const char *place);
 void world_open(struct world *w, const struct sip_store_ops *ops, const char *place);
 
 /** Another worker on the store of `host`, which is closed after it. */

@@ -1,6 +1,7 @@
 /* The journal in a SQLite file: what every store does, and files that cannot be used. */
 #include "sqlite/store.h"
 
+#include "sqlite/pages.h"
 #include "support/directory.h"
 #include "support/journal_world.h"
 #include "support/store_suite.h"
@@ -51,11 +52,15 @@ static void a_second_one_is_refused(void)
   world_close(&w);
 }
 
-static void change(const char *statement)
+static void change(const char *vfs, const char *statement)
 {
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, reserve = SIP_PAGES_RESERVE;
   sqlite3 *db = NULL;
 
-  CHECK_INT(sqlite3_open(place, &db), SQLITE_OK);
+  CHECK_INT(sqlite3_open_v2(place, &db, flags, vfs), SQLITE_OK);
+  if (vfs != NULL) {
+    CHECK_INT(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve), SQLITE_OK);
+  }
   CHECK_INT(sqlite3_exec(db, statement, NULL, NULL, NULL), SQLITE_OK);
   CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }
@@ -73,13 +78,16 @@ static void versions_are_looked_at(void)
   struct world w;
 
   test_new_path(place, sizeof place, "journal.db");
-  change("PRAGMA user_version = 0"); /* made, and left before the tables were */
+  change(sip_pages_vfs(), "PRAGMA application_id = 1397313605"); /* left before it had tables */
   world_open(&w, ops, place);
   CHECK_INT(w.report.migrated, 0);
   world_close(&w);
-  change("PRAGMA user_version = 99");
+  change(sip_pages_vfs(), "PRAGMA user_version = 99");
   refused(SIP_EDATA, "version 99");
-  change("PRAGMA user_version = 1; PRAGMA application_id = 77");
+  change(sip_pages_vfs(), "PRAGMA user_version = 1; PRAGMA application_id = 77");
+  refused(SIP_EDATA, "another program");
+  test_new_path(place, sizeof place, "other.db");
+  change(NULL, "CREATE TABLE theirs (n)");
   refused(SIP_EDATA, "another program");
 }
 
