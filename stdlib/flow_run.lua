@@ -553,24 +553,7 @@ end
 --- limit. What ends well at once leaves nothing behind; the rest goes on as dispatch does.
 function M.starter(flow)
   local plan, routes, is_plain = flow.plan, flow.routes, context.is_plain
-  return function(ticket, event, ctx)
-    if not event then -- of a rare shape, or broken
-      local record, object = core.open(ticket)
-      return M.dispatch(flow, record, object)
-    end
-    if plan.budget then
-      attempt.held(plan, 1) -- never the first one
-    end
-    local route = routes[event.type]
-    local ok, first, second, third
-    if route and not route.definition then
-      ok, first, second, third = xpcall(route.handler, failure.caught, event, ctx)
-    else
-      ok, first, second, third = xpcall(handle, failure.caught, flow, event, ctx)
-    end
-    if ok and first == nil and second == nil and is_plain(ctx) then
-      return not flow.transactional or send_kept(ticket, ctx)
-    end
+  local function ended(ticket, ctx, ok, first, second, third)
     local good, result = failure.sort_out(ok, first, second, third)
     if good and is_plain(ctx) then
       return not flow.transactional or send_kept(ticket, ctx)
@@ -582,6 +565,24 @@ function M.starter(flow)
     end
     return conclude(job)
   end
+  local function full(ticket, event, ctx)
+    if not event then -- of a rare shape, or broken
+      local record, object = core.open(ticket)
+      return M.dispatch(flow, record, object)
+    end
+    if plan.budget then
+      attempt.held(plan, 1) -- never the first one
+    end
+    return ended(ticket, ctx, xpcall(handle, failure.caught, flow, event, ctx))
+  end
+  if plan.budget or flow.transactional then
+    return full
+  end
+  local handlers = {}
+  for type_name, route in pairs(routes) do
+    handlers[type_name] = not route.definition and route.handler or nil
+  end
+  return core.starter(handlers, full, ended, failure.caught, flow.lanes)
 end
 
 local function call_back(job, what, f, ...)

@@ -30,4 +30,7 @@ void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status);
 /** Puts the functions that take a ticket into the table on top of the stack. */
 void sip_flow_ticket_functions(lua_State *L);
 
+/** starter of sipeat.core.flow (flow_start_lua.c). */
+int sip_flow_l_starter(lua_State *L);
+
 #endif

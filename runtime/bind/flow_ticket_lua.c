@@ -22,7 +22,8 @@
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
- * emitter(f) -> the method emit of a ctx, which leaves to f what is not simple. Loop thread. */
+ * emitter(f) -> the method emit of a ctx, which leaves to f what is not simple. starter: see
+ * flow_start_lua.c. Loop thread. */
 #include "bind/event_lua.h"
 #include "bind/flow_lua.h"
 #include "bind/json_lua.h"
@@ -465,6 +466,7 @@ void sip_flow_ticket_functions(lua_State *L)
                                         { "open", l_open },
                                         { "keep", l_keep },
                                         { "emitter", l_emitter },
+                                        { "starter", sip_flow_l_starter },
                                         { NULL, NULL } };
 
   luaL_setfuncs(L, functions, 0);

@@ -1,0 +1,106 @@
+/* flow_start_lua.c - the first run of an event's handler, in the way that costs least.
+ *
+ * starter(handlers, full, ended, caught, lanes?) -> start(number, event?, ctx?), for the engine
+ * (see flow_ticket_lua.c). handlers: type -> function. An event of such a type, while lanes.count
+ * is 0, goes to its handler at once; when that ends well and has asked for nothing that the flow
+ * must know of, start answers true. Everything else is Lua's: full(number, event, ctx) is start for
+ * all other events, and ended(number, ctx, ok, first, second, third) answers for a handler that
+ * raised what caught(error) made of it, or whose results need a look. Loop thread. */
+#include "bind/flow_lua.h"
+
+#include <lauxlib.h>
+#include <stdbool.h>
+
+enum { HANDLERS = 1, FULL, ENDED, CAUGHT, LANES, UPVALUES = LANES }; /* upvalues */
+enum { TICKET = 1, EVENT, CONTEXT, HANDLER, RESULTS };               /* places in the stack */
+
+static int start_done(lua_State *L, int status, lua_KContext context)
+{
+  (void)status;
+  (void)context;
+  return lua_gettop(L);
+}
+
+/* Whether the results are no failure, as far as that is plain, and the ctx has no job. */
+static bool went_well(lua_State *L)
+{
+  int first = lua_type(L, RESULTS); /* LUA_TNONE without results */
+  bool well;
+
+  if (first == LUA_TTABLE ||
+      (first != LUA_TNONE && !lua_toboolean(L, RESULTS) && !lua_isnoneornil(L, RESULTS + 1))) {
+    return false;
+  }
+  lua_pushliteral(L, "(ticket)");
+  well = lua_rawget(L, CONTEXT) != LUA_TNIL;
+  lua_pop(L, 1);
+  return well;
+}
+
+static int start_ended(lua_State *L, int status, lua_KContext context)
+{
+  bool ok = status == LUA_OK || status == LUA_YIELD;
+
+  (void)context;
+  if (ok && went_well(L)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_settop(L, RESULTS + 2);
+  lua_pushvalue(L, TICKET);
+  lua_replace(L, EVENT);
+  lua_pushvalue(L, lua_upvalueindex(ENDED));
+  lua_replace(L, TICKET);
+  lua_pushboolean(L, ok);
+  lua_replace(L, HANDLER); /* stack: ended, number, ctx, ok, first, second, third */
+  lua_callk(L, RESULTS + 1, LUA_MULTRET, 0, start_done);
+  return lua_gettop(L);
+}
+
+/* Pushes the handler of the event, if it may run now; else nil. */
+static void push_handler(lua_State *L)
+{
+  bool free = lua_isnil(L, lua_upvalueindex(LANES));
+
+  if (!free) {
+    lua_getfield(L, lua_upvalueindex(LANES), "count");
+    free = lua_tointeger(L, -1) == 0;
+    lua_pop(L, 1);
+  }
+  if (free && lua_istable(L, EVENT)) {
+    lua_pushliteral(L, "type");
+    lua_rawget(L, EVENT);
+    (void)lua_rawget(L, lua_upvalueindex(HANDLERS));
+  } else {
+    lua_pushnil(L);
+  }
+}
+
+static int l_start(lua_State *L)
+{
+  lua_settop(L, CONTEXT);
+  push_handler(L);
+  if (lua_isnil(L, -1)) {
+    lua_pushvalue(L, lua_upvalueindex(FULL));
+    lua_replace(L, HANDLER);
+    lua_insert(L, TICKET);
+    lua_callk(L, CONTEXT, LUA_MULTRET, 0, start_done);
+    return lua_gettop(L);
+  }
+  lua_pushvalue(L, lua_upvalueindex(CAUGHT));
+  lua_insert(L, HANDLER); /* the message handler stays below the call */
+  lua_pushvalue(L, EVENT);
+  lua_pushvalue(L, CONTEXT);
+  return start_ended(L, lua_pcallk(L, 2, LUA_MULTRET, HANDLER, 0, start_ended), 0);
+}
+
+int sip_flow_l_starter(lua_State *L)
+{
+  luaL_checktype(L, HANDLERS, LUA_TTABLE);
+  for (int i = FULL; i <= CAUGHT; i++) {
+    luaL_checktype(L, i, LUA_TFUNCTION);
+  }
+  lua_settop(L, UPVALUES);
+  lua_pushcclosure(L, l_start, UPVALUES);
+  return 1;
+}
