@@ -18,6 +18,7 @@ struct scanner {
   int rc;                        /* once something failed */
   uint32_t open[SIP_JSON_DEPTH]; /* the containers around, as indexes of their tokens */
   unsigned depth;
+  struct sip_json_token *around; /* the innermost of them, unless depth is 0 */
 };
 
 /* --- failures: always NULL, so that they can be returned as the place to go on --- */
@@ -51,19 +52,22 @@ static const byte *fail_expected(struct scanner *s, const byte *p, const char *w
 
 /* --- pieces --- */
 
-static inline const byte *skip_space(struct scanner *s, const byte *p)
+static const byte *skip_spaces(struct scanner *s, const byte *p)
 {
-  if (p < s->end && *p <= ' ') {
-    const byte *from = p;
+  const byte *from = p;
 
-    while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) {
-      p++;
-    }
-    if (p > from) {
-      s->json->spaced = true;
-    }
+  while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) {
+    p++;
+  }
+  if (p > from) {
+    s->json->spaced = true;
   }
   return p;
+}
+
+static inline const byte *skip_space(struct scanner *s, const byte *p)
+{
+  return __builtin_expect(p < s->end && *p <= ' ', false) ? skip_spaces(s, p) : p;
 }
 
 static int hex4(const byte *p, const byte *end)
@@ -217,9 +221,15 @@ static bool grow(struct sip_json *json)
   return true;
 }
 
+static inline void look_around(struct scanner *s)
+{
+  s->around = s->depth == 0 ? NULL : &s->json->tokens[s->open[s->depth - 1]];
+}
+
 static bool no_room(struct scanner *s)
 {
   if (grow(s->json)) {
+    look_around(s);
     return false;
   }
   s->rc = sip_err_set(s->err, UV_ENOMEM, "no memory for an index of %zu tokens", s->json->cap * 2);
@@ -296,6 +306,7 @@ static const byte *open_container(struct scanner *s, const byte *p)
   *token = (struct sip_json_token){ .at = place_of(s, p),
                                     .type = *p == '{' ? SIP_JSON_OBJECT : SIP_JSON_ARRAY };
   s->open[s->depth++] = (uint32_t)(s->json->count - 1);
+  s->around = token;
   if (s->depth > s->json->depth) {
     s->json->depth = (uint8_t)s->depth;
   }
@@ -333,23 +344,19 @@ static const byte *add_scalar(struct scanner *s, const byte *p)
   return p;
 }
 
-static inline struct sip_json_token *around(struct scanner *s)
-{
-  return &s->json->tokens[s->open[s->depth - 1]];
-}
-
 static inline void close_container(struct scanner *s, const byte *p)
 {
-  struct sip_json_token *token = around(s);
+  struct sip_json_token *token = s->around;
 
   token->len = (uint32_t)(p - s->start) - token->at + 1;
   token->span = (uint32_t)(s->json->count - s->open[s->depth - 1]);
   s->depth--;
+  look_around(s);
 }
 
 static inline void count_item(struct scanner *s)
 {
-  struct sip_json_token *token = around(s);
+  struct sip_json_token *token = s->around;
 
   token->count = (uint16_t)(token->count + (token->count < UINT16_MAX));
 }
@@ -363,7 +370,7 @@ static const byte *next_value(struct scanner *s, const byte *p, bool *done)
       *done = true;
       return p == s->end ? p : fail_expected(s, p, "nothing more");
     }
-    bool object = around(s)->type == SIP_JSON_OBJECT;
+    bool object = s->around->type == SIP_JSON_OBJECT;
 
     if (p < s->end && *p == ',') {
       count_item(s);
@@ -381,7 +388,7 @@ static const byte *next_value(struct scanner *s, const byte *p, bool *done)
  * which is *empty. */
 static const byte *first_value(struct scanner *s, const byte *p, bool *empty)
 {
-  bool object = around(s)->type == SIP_JSON_OBJECT;
+  bool object = s->around->type == SIP_JSON_OBJECT;
 
   p = skip_space(s, p);
   *empty = p < s->end && *p == (object ? '}' : ']');
@@ -455,6 +462,7 @@ int sip_json_scan(struct sip_json *json, const char *text, size_t len, struct si
   s.err = err;
   s.rc = 0;
   s.depth = 0;
+  s.around = NULL;
   json->text = (const char *)s.start;
   json->count = 0;
   json->depth = 0;
