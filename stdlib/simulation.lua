@@ -24,7 +24,8 @@ end
 
 --- Options: `attempts` of the handler in one life of a host, `pause_ms` between them, `latency_ms`
 --- of a write, `pick` (see sipeat.simulation_loop), `ctx` (fields), and
---- `at_point(world, host, name)`, which answers "die", or "freeze" after it said so in the host.
+--- `at_point(world, host, name, statement)`, which answers "die", or "freeze" after it said so in
+--- the host; M.describe(name, statement) says what point that is.
 function M.new(options)
   local world = setmetatable({
     loop = loops.new(options.pick), store = stores.new(), epoch = 0, points = 0, outputs = {},
@@ -37,13 +38,14 @@ function M.new(options)
   return world
 end
 
---- A point at which the host may die: then this never returns.
-function World:point(host, name)
+--- A point at which the host may die: then this never returns. `statement`: the one that it is
+--- before or after.
+function World:point(host, name, statement)
   if host.is_quiet then
     return
   end
   self.points = self.points + 1
-  local what = self.at_point and self.at_point(self, host, name)
+  local what = self.at_point and self.at_point(self, host, name, statement)
   if what == "die" then
     self.loop:die(host)
   elseif what == "freeze" and not self.loop.current.waiting then
@@ -61,17 +63,18 @@ local PHASES = {
   "intent", "outcome", "undo intent", "undo outcome", "sleep", "wait", "signal", "state",
 }
 
--- What a write is about: its last statement says it.
-local function describe(...)
-  local s = select(select("#", ...), ...)
-  if s[1] == "record_add" then
-    return ("record %d (%s of %s)"):format(s[4], PHASES[s[6]], s[7])
+--- A point in words. What a write is about, its last statement says.
+function M.describe(name, s)
+  if not s then
+    return name
+  elseif s[1] == "record_add" then
+    return ("%s record %d (%s of %s)"):format(name, s[4], PHASES[s[6]], s[7])
   elseif s[1] == "run_state" then
-    return "the end of the run"
+    return name .. " the end of the run"
   elseif s[1] == "run_take" then
-    return "taking the run over"
+    return name .. " taking the run over"
   end
-  return s[1]
+  return ("%s %s"):format(name, s[1])
 end
 
 local function write(world, ...)
@@ -80,9 +83,9 @@ local function write(world, ...)
   if READS[first[1]] and select("#", ...) == 1 then
     return world.store:write(...)
   end
-  local name = describe(...)
-  world:point(host, "before " .. name)
   local statements, results = table.pack(...), nil
+  local last = statements[statements.n]
+  world:point(host, "before", last)
   if world.latency_ms == 0 then
     results = table.pack(world.store:write(...))
   else
@@ -98,7 +101,7 @@ local function write(world, ...)
       return nil, "write: the task was stopped", "ECANCELED"
     end
   end
-  world:point(host, "after " .. name)
+  world:point(host, "after", last)
   return table.unpack(results, 1, results.n)
 end
 
@@ -248,9 +251,9 @@ local function play(f, o, schedule)
   local names = {}
   local world = M.new {
     attempts = o.attempts, pause_ms = o.pause, ctx = o.ctx,
-    at_point = function(world, _, name)
+    at_point = function(world, _, name, statement)
       if world.points == schedule[#names + 1] then
-        names[#names + 1] = name
+        names[#names + 1] = M.describe(name, statement)
         return "die"
       end
     end,

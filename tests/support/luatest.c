@@ -154,13 +154,14 @@ static int luatest_counts(lua_State *L)
 
 int main(int argc, char **argv)
 {
-  static const uint64_t LIMIT_MS = 110000;
+  static const uint64_t LIMIT_MS = 110000, SOAK_LIMIT_MS = 7000000;
   struct sip_vm_options options = { .slice_limit_ms = 2000 };
   struct sip_script *script = NULL;
   struct sip_err err = { 0 };
   struct sip_vm *vm = NULL;
   struct sip_embedded_broker *broker = NULL;
   long passed = 0, failed = 1;
+  uint64_t limit_ms = getenv("SIPEAT_SOAK") != NULL ? SOAK_LIMIT_MS : LIMIT_MS;
   uv_loop_t loop;
 
   if (argc != 2) {
@@ -176,7 +177,7 @@ int main(int argc, char **argv)
     (void)fprintf(stderr, "luatest: %s\n", err.message);
     return 1;
   }
-  if (sip_script_load(&script, vm, argv[1], LIMIT_MS, &err) < 0) {
+  if (sip_script_load(&script, vm, argv[1], limit_ms, &err) < 0) {
     (void)fprintf(stderr, "luatest: %s\n", err.message);
   } else {
     lua_pushcfunction(sip_vm_state(vm), luatest_counts);

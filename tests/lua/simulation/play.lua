@@ -1,5 +1,6 @@
 --- Plays the scenario of a seed to its end: hosts that die at points of their own choice, freeze
 --- and come back, and stay away for hours.
+local context = require "sipeat.context"
 local dice = require "simulation.dice"
 local scenario = require "simulation.scenario"
 local simulation = require "sipeat.simulation"
@@ -10,14 +11,15 @@ local HOUR_MS <const> = 3600 * 1000
 local MAX_LOSSES <const> = 10
 
 -- What goes wrong at a point: the host dies, or it freezes and another one takes over.
-local function at_point(p, world, host, name)
+local function at_point(p, world, host, name, statement)
   if p.losses >= MAX_LOSSES or host.is_lost then
     return nil
   end
-  local wrong, which = p.dice:wrong(p.crashes, name, 5)
+  local wrong, which = p.dice:wrong(p.crashes, "at this point", 5)
   if not wrong then
     return nil
   end
+  p.dice:note(simulation.describe(name, statement))
   p.losses = p.losses + 1
   if which == 1 and p.freezes then
     host.is_lost = true
@@ -44,8 +46,11 @@ local function new_play(seed, o)
     at_point = function(...)
       return at_point(p, ...)
     end,
-    store = o.store,
   }
+  p.reconcile = o.reconcile
+  if o.write then
+    p.world.store.write = o.write
+  end
   return p
 end
 
@@ -61,8 +66,8 @@ local function run(p, o)
       world.loop:pass(4 * HOUR_MS) -- what comes late, and hosts that were frozen
       return s:verdict(outcome), outcome
     end
-    if host.dead and o.at_crash then
-      o.at_crash(world, p.dice)
+    if host.dead and o.unsynced then
+      world.store = world.store:without_last(p.dice:pick(3) - 1)
     end
     if world.is_accepted and next(world.store.runs) == nil then
       return "the event is forgotten"
@@ -76,10 +81,15 @@ local function run(p, o)
   return "it does not end"
 end
 
---- Plays one seed. nil and the outcome, or what is wrong; third the play with its dice.
+--- Plays one seed. nil and the outcome, or what is wrong; third the play with its dice. Options
+--- turn a safeguard off: `unsynced`, the last writes are lost when a host dies; `keep`, `reconcile`
+--- and `write`, what the context, the steps and the store take for their own.
 function M.seed(seed, o)
   local p = new_play(seed, o)
+  local keep = context.keep
+  context.keep = o.keep or keep
   local ok, why, outcome = pcall(p.world.inside, p.world, run, p, o)
+  context.keep = keep
   if not ok then
     return "raised " .. tostring(why), nil, p
   end

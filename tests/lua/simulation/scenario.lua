@@ -18,24 +18,28 @@ end
 
 -- --- what is durable when an effect begins ---
 
--- The record that says so; of a host that was frozen between the two, any that did.
-local function durable_intent(s, ctx, undo)
-  local last
-  local was_frozen = s.world:is_taken_from(s.world.loop.current.host)
-  for id in pairs(s.world.store.runs) do
-    for _, row in ipairs(s.world.store:write { "records", id, n = 2 }) do
-      if row[4]:match "([^/]*)$" == ctx.step and row[4]:find("/steps/", 1, true)
-        and row[3] == (undo and 3 or row[3]) and not (was_frozen and last and row[3] ~= 1) then
-        last = row[5]
+-- Whether the journal has the intent of a step as the last word on it; of a host from which the run
+-- was taken since, anywhere.
+local function has_intent(s, ctx, undo)
+  local was_taken = s.world:is_taken_from(s.world.loop.current.host)
+  local ending = "/steps/" .. ctx.step
+  for _, rows in pairs(s.world.store.records) do
+    for i = #rows, 1, -1 do
+      local row = rows[i]
+      if row[4]:sub(-#ending) == ending then
+        if row[3] == (undo and 3 or 1) then
+          return true
+        elseif not was_taken and not undo then
+          return false
+        end
       end
     end
   end
-  return last
+  return false
 end
 
 local function must_be_durable(s, ctx, undo)
-  local body = durable_intent(s, ctx, undo)
-  if not body or not undo and not body:find('"status":"intent"', 1, true) then
+  if not has_intent(s, ctx, undo) then
     local what = undo and "undo" or "run"
     broken(s, ("%s of %s began without a durable intent"):format(what, ctx.step))
   end
@@ -63,6 +67,7 @@ end
 -- A step of the script `c` as the chain takes it, with what watches it around.
 local function watched(s, c, definition)
   local name, index, run, undo = definition[1], #c.steps + 1, definition.run, definition.undo
+  definition.reconcile = definition.reconcile and s.reconcile or definition.reconcile
   function definition.run(args, ctx)
     must_be_durable(s, ctx)
     at_most_one_late_call(s, c)
@@ -250,6 +255,7 @@ local SHAPES = {
 function M.build(world, dice, o)
   local s = setmetatable({
     world = world, dice = dice, faults = o.faults, chains = {}, long_outages = o.long_outages,
+    reconcile = o.reconcile,
   }, Scenario)
   s.payment = fakes.payment(world, dice, s.faults)
   s.dispenser = fakes.dispenser(world, dice, s.faults)
@@ -286,10 +292,10 @@ end
 function Scenario:verdict(outcome)
   local net = self.payment.captures - self.payment.refunds
   local vends = self.dispenser.vends
-  if self.broken or self.dispenser.broken then
-    return self.broken or self.dispenser.broken
-  elseif vends > 1 then
+  if vends > 1 then
     return ("%d vends"):format(vends)
+  elseif self.broken or self.dispenser.broken then
+    return self.broken or self.dispenser.broken
   elseif net < 0 or net > 1 then
     return ("%d captures and %d refunds"):format(self.payment.captures, self.payment.refunds)
   elseif net ~= vends and outcome.state ~= "parked" and not self.payment.is_late then
