@@ -106,11 +106,17 @@ static void end(void)
 
 void postgres_start(struct postgres *server)
 {
-  char *arguments[] = { "initdb",     "-D",
-                        "data",       "-U",
-                        "sipeat",     "--auth=trust",
-                        "--no-sync",  "--encoding=UTF8",
-                        "--locale=C", "--no-instructions",
+  char *arguments[] = { "initdb",
+                        "-D",
+                        "data",
+                        "-U",
+                        "sipeat",
+                        "--auth=trust",
+                        "--no-sync",
+                        "--wal-segsize=1",
+                        "--encoding=UTF8",
+                        "--locale=C",
+                        "--no-instructions",
                         NULL };
   int status = -1;
 
