@@ -3,6 +3,7 @@
 local json = require "sipeat.json"
 local output = require "sipeat.command_output"
 local sys = require "sipeat.core.sys"
+local task = require "sipeat.task"
 local terminal = require "sipeat.core.terminal"
 
 local M = {}
@@ -171,6 +172,7 @@ end
 -- The tests of a file. True when no more are to run.
 function Run:file(file)
   local list, interrupted, broken = run(self.options, file, nil, self.seed)
+  self.interrupted = interrupted
   if broken then
     self.broken = true
     list.name = "(the file does not load)"
@@ -219,6 +221,9 @@ function M.run(options)
     end
   end
   self:summary()
+  if self.interrupted then
+    task.sleep "1s" -- the signal reaches this loop, too, and ends the wait
+  end
   if options.junit then
     local ok, why = sys.write_file(options.junit, junit(self.results, self.counts))
     if not ok then

@@ -69,6 +69,12 @@ function M.fail(message)
   error(tostring(message), 2)
 end
 
+--- Runs f(run) again and again; the host that runs its chain dies at another point each time.
+--- See sipeat.simulation.
+function M.crash_at_every_step(f, options)
+  return require("sipeat.simulation").crash_at_every_step(f, options)
+end
+
 --- Lets virtual time pass: whatever is due meanwhile happens, in order.
 ---@param duration string as in "3d"
 function M.advance(duration)

@@ -7,6 +7,7 @@ local M = {}
 
 local changed = core.signal()
 local flows = {} -- of the script that is loaded: { group, topics }
+local pending -- of the one that loads
 local outcomes = {} -- group, topic and offset -> how its event ended
 local entries = setmetatable({}, { __mode = "k" }) -- job -> what was noted of it so far
 local moved = {} -- group and id of an event on its way through retry topics -> its entry
@@ -107,16 +108,21 @@ function M.open(real)
     fake[name] = value
   end
   function fake.register(spec)
-    flows[#flows + 1] = { group = spec.group, topics = spec.topics }
-    return real.register(watched(spec))
+    real.register(watched(spec))
+    pending[#pending + 1] = { group = spec.group, topics = spec.topics }
   end
   M.status = real.status
   return fake
 end
 
---- A script loads: its flows take the place of those before.
-function M.reset()
-  flows = {}
+--- A script begins to load.
+function M.begin()
+  pending = {}
+end
+
+--- It has loaded, and its flows take the place of those before; or it has not.
+function M.finish(has_loaded)
+  flows = has_loaded and pending or flows
 end
 
 --- Groups whose flows take events of the topic, in the order in which the script declares them.

@@ -28,7 +28,8 @@ end
 -- A traceback without what is below the test.
 local function above(trace)
   local cut = trace:find("\n%s*%[C%]: in function 'xpcall'\n%s*stdlib/testing_run", 1)
-  return (trace:sub(1, cut and cut - 1 or -1):gsub("^\n", ""))
+  trace = trace:sub(1, cut and cut - 1 or -1):gsub("^\n", "")
+  return (trace:gsub("^(stack traceback:)\n%s*%[C%]: in %?", "%1", 1))
 end
 
 local function caught(raised)
@@ -39,7 +40,10 @@ end
 -- What f() raised, or nil.
 local function attempt(f)
   local ok, what = xpcall(f, caught)
-  return not ok and what or nil
+  if ok or type(what) == "table" and what.text then
+    return not ok and what or nil
+  end
+  return { raised = what, text = tostring(what), traceback = "" } -- out of memory
 end
 
 local function run_test(test)

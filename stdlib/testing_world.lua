@@ -56,8 +56,9 @@ function M.load(path)
   if not file then
     error(("t.load: %s is in none of these places: %s"):format(path, places), 2)
   end
-  flow.reset()
+  flow.begin()
   local ok, message = core().load(file)
+  flow.finish(ok)
   if not ok then
     error("t.load: " .. message, 2)
   end

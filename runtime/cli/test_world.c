@@ -25,9 +25,10 @@
 
 enum {
   OUTPUT_BYTES = 256 << 10,
-  END_MS = 5000,       /* real time for what a test leaves behind */
-  TRACEBACKS = 20,     /* of tasks that a test leaves behind */
-  UNWIND_TURNS = 1000, /* of a test that was stopped: its report comes within them */
+  MEMORY_BYTES = 256 << 20, /* a test that runs away does not take the machine with it */
+  END_MS = 5000,            /* real time for what a test leaves behind */
+  TRACEBACKS = 20,          /* of tasks that a test leaves behind */
+  UNWIND_TURNS = 1000,      /* of a test that was stopped: its report comes within them */
 };
 
 struct world {
@@ -336,7 +337,8 @@ static int world_push(lua_State *L, void *arg)
 static int world_open(struct world *world, struct sip_err *err)
 {
   static const int numbers[] = { SIGINT, SIGTERM };
-  const struct sip_vm_options options = { .slice_limit_ms = world->test->real_ms };
+  const struct sip_vm_options options = { .slice_limit_ms = world->test->real_ms,
+                                          .memory_limit_bytes = MEMORY_BYTES };
   int rc = 0;
 
   for (size_t i = 0; i < 2 && rc == 0; i++) {
@@ -377,11 +379,13 @@ static int world_test(struct world *world, struct sip_err *err)
     return rc;
   }
   world_run(world, &world->loaded);
-  if (world->code < 0 || !world->loaded) {
+  if (world->verdict != NULL) {
+    return sip_err_set(err, UV_ETIMEDOUT, "%s: while it loads, %s", world->test->file,
+                       world->verdict);
+  }
+  if (world->code < 0) {
     *err = world->err;
-    return world->loaded ? world->code
-                         : sip_err_set(err, UV_ETIMEDOUT, "%s: does not end loading: %s",
-                                       world->test->file, world->verdict);
+    return world->code;
   }
   rc = sip_call_start(world->vm, "sipeat.testing_run", "run", world_push, world, world_on_done,
                       world, &world->task, err);

@@ -115,6 +115,13 @@ function M.published(topic) end
 ---@return table[]
 function M.dead_letters(topic) end
 
+--- Runs f(run) again and again: once in peace, and then with the host that runs its chain dying at
+--- another point each time. f builds its fakes, calls run(handler) and checks what must hold.
+---@param f fun(run: any)
+---@param options? table
+---@return table report with `points` and `runs`
+function M.crash_at_every_step(f, options) end
+
 --- Lets virtual time pass; what is due meanwhile happens, in order.
 ---@param duration string
 ---@return true?

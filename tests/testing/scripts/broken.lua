@@ -1,0 +1,2 @@
+--- Does not load, for flow_test.lua.
+error("on purpose")
