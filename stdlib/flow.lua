@@ -180,11 +180,13 @@ local function check_transactional(o, level)
   end
 end
 
---- What a flow is to sipeat.flow_run, and its options; declares nothing. Throws at `level`.
+--- What a flow is to sipeat.flow_run, its options, and its key mode; declares nothing, so that
+--- versions of the script can be recalled. Throws at `level`.
 function M.define(options, level)
   level = level + 1
   local o = FLOW(options, level)
   check_transactional(o, level)
+  local key_header, key_of = key_mode(o.key, level)
   return {
     group = o.group,
     topics = topics_of(o, level),
@@ -198,15 +200,14 @@ function M.define(options, level)
     on_dead = o.on_dead,
     logger = log.new(o.group),
     retry_delays = retry_topic.delays(o, options.retry, level),
-  }, o
+  }, o, key_header, key_of
 end
 
 --- Declares a flow; called while the script loads.
 function M.flow(options)
-  local flow, o = M.define(options, 2)
+  local flow, o, key_header, key_of = M.define(options, 2)
   local from, from_ms = start_of(o.from, 2)
   local topics, delays = flow.topics, flow.retry_delays
-  local key_header, key_of = key_mode(o.key, 2)
   local budget = o.budget or BUDGET {}
   if o.outbox then
     outbox.want()

@@ -206,8 +206,10 @@ end
 --- version does not load ("VERSION_UNKNOWN", "VERSION_DAMAGED", "VERSION_FAILED"), or not now
 --- ("VERSIONS_FULL", "ECANCELED"); then nothing is held.
 function M.handlers(hash, blob)
-  if running and running.tree and running.tree:hash() == hash then
-    return running.flows
+  for _, here in ipairs { pending or false, running or false } do
+    if here and here.tree and here.tree:hash() == hash then
+      return here.flows -- recovery comes before the commit of the first version
+    end
   end
   local version = recalled[hash]
   if not version then

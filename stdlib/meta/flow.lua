@@ -104,11 +104,13 @@ function Context:on_end(f) end
 ---@param options sipeat.FlowOptions
 function M.flow(options) end
 
---- What a flow is to the program, and its options with their defaults; declares nothing.
+--- What a flow is to the program, its options with their defaults, and its key; declares nothing.
 ---@param options sipeat.FlowOptions
 ---@param level integer whom an error blames: 1 is the caller
 ---@return table flow
 ---@return table options
+---@return string? key_header
+---@return function? key_of
 function M.define(options, level) end
 
 ---@class sipeat.FlowStatus

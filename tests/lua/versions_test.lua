@@ -8,6 +8,8 @@ local task = require "sipeat.task"
 local t = require "sipeat.luatest"
 local versions = require "sipeat.versions"
 
+local function nothing() end
+
 local FLOW = [[
 local sipeat = require "sipeat"
 %s
@@ -66,6 +68,42 @@ t.test("a version has the modules of its blob, in folders too, and its own globa
   t.eq(flows.orders.group, "orders")
   t.eq(flows.orders.topics, { "orders" })
   t.eq(type(flow_run.starter(flows.orders)), "function")
+  versions.release(hash)
+end)
+
+t.test("its flow is all that handling needs: attempts, outputs, the dead letter", function()
+  local flows, hash = recall(script([[
+    local tries = 0
+    local function handled(event, ctx)
+      tries = tries + 1
+      if tries == 1 then
+        return nil, sipeat.transient "not yet"
+      end
+      return ctx:emit("seen", event.key, ("%d %s"):format(tries, event.data.n))
+    end
+  ]], "handled(event, ctx)"))
+  if not flows then error(hash) end
+  local sent, kept = {}, nil
+  local ticket = {
+    emit = function(_, ...)
+      sent[#sent + 1] = { ... }
+      return true, #sent
+    end,
+    keep = function(_, job) kept = job end,
+    stopped = nothing,
+    followers = function() return 0 end,
+  }
+  local record = {
+    topic = "orders", partition = 0, offset = 1, key = "k", value = '{"n":4}',
+    headers = { { "event-type", "order" } },
+  }
+  local wait = flow_run.dispatch(flows.orders, record, ticket)
+  t.eq(math.type(wait), "integer")
+  t.eq({ flow_run.dispatch(flows.orders, nil, ticket, kept) }, { true, false, false })
+  t.eq({ sent[1][1], sent[1][2], sent[1][3] }, { "seen", "k", "2 4" })
+  record.headers = { { "event-type", "unknown" } }
+  t.eq({ flow_run.dispatch(flows.orders, record, ticket) }, { true, true, true })
+  t.eq(sent[2][1], "orders-dlt")
   versions.release(hash)
 end)
 
@@ -393,7 +431,10 @@ t.test("the version that runs is known by its flows, and answers for itself", fu
     return flow.define({ topic = "t", group = "running", on = on }, 1)
   end
   versions.begin()
-  versions.declare(declare())
+  local refused_flow = declare()
+  versions.declare(refused_flow)
+  local first = versions.of(refused_flow)
+  t.ok(versions.handlers(first).running, "recovery comes before the commit")
   versions.rollback()
   t.eq(versions.current(), nil)
   versions.begin()
@@ -407,6 +448,9 @@ t.test("the version that runs is known by its flows, and answers for itself", fu
   local flows = versions.handlers(hash)
   t.eq(flows.running.routes.a.handler(), "now")
   t.eq({ versions.of(flows.running) }, { hash, blob })
+  versions.begin()
+  t.ok(versions.handlers(hash), "the one that runs goes on while another one loads")
+  versions.rollback()
   t.eq(versions.used()[1], { hash = hash, running = true })
   versions.release(hash)
   versions.begin()
