@@ -61,6 +61,35 @@ function M.child(ctx, pattern, name, fields)
   return child_of(ctx, fields)
 end
 
+-- Has a chain begun, and neither come to its end nor given up?
+local function is_open(state)
+  if type(state) ~= "table" or state.finished or state.failure then
+    return false
+  end
+  for _, record in pairs(state.steps or {}) do
+    if record.status or record.doubt then
+      return true
+    end
+  end
+  return state.undoing ~= nil
+end
+
+--- The place of a chain in that memory that was stopped on its way, nil when there is none: after
+--- the last attempt nobody goes on with it, and what it did stands.
+function M.unfinished(memory, below)
+  for slot, child in pairs(memory) do
+    local pattern, name = tostring(slot):match "^(%l+):(.+)$"
+    local observed = pattern == "observer" and (memory.observers or {})[name]
+    if pattern and type(child) == "table" and not (observed and observed.done) then
+      local at = place.below(below, slot)
+      local found = is_open(child.state) and at or M.unfinished(child, at)
+      if found then
+        return found
+      end
+    end
+  end
+end
+
 --- Says that memory.KEY…NAME is `value` now. With a journal it is durable when this answers true,
 --- or with `later` before the next one that does not say so. nil and a failure when it cannot be:
 --- then nothing may happen that counts on it.

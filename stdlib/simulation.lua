@@ -5,6 +5,7 @@
 -- other, hosts. A host does what a flow with a journal does: it takes the event, or the run that it
 -- finds in the store, and calls the handler until that has ended. Around each write of the journal
 -- and at each wait there is a point, at which the world's `at_point` may let the host die.
+local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local journal = require "sipeat.journal"
 local loops = require "sipeat.simulation_loop"
@@ -195,15 +196,18 @@ local function live(world, host, handler, event)
   for attempt = 1, world.attempts do
     local ctx = context_of(world, event, run, memory, attempt)
     local ok, result = failure.catch(handler, event, ctx)
-    if ok then
-      return ending(run, journal.DONE, "done", result)
-    elseif result.kind == "cancelled" then
-      return { state = "cancelled", failure = result }
-    elseif result.kind == "permanent" or attempt == world.attempts then
-      if failure.in_doubt(result) then
-        return ending(run, journal.PARKED, "parked", nil, result)
+    local why = not ok and result or nil
+    if why and why.kind == "cancelled" then
+      return { state = "cancelled", failure = why }
+    elseif ok or why.kind == "permanent" or attempt == world.attempts then
+      local open = context.unfinished(memory)
+      if open or why and failure.in_doubt(why) then
+        why = why or failure.new(("%s was stopped on its way"):format(open), "UNKNOWN_OUTCOME")
+        return ending(run, journal.PARKED, "parked", nil, why)
+      elseif ok then
+        return ending(run, journal.DONE, "done", result)
       end
-      return ending(run, journal.DEAD, "dead", nil, result)
+      return ending(run, journal.DEAD, "dead", nil, why)
     end
     task.sleep(world.pause_ms .. "ms")
   end

@@ -1,8 +1,10 @@
 --- Chains and commands: the step contract, with a world that counts every effect.
 local chain = require "sipeat.chain"
 local commands = require "sipeat.commands"
+local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
+local observers = require "sipeat.observers"
 local steps = require "sipeat.steps"
 local task = require "sipeat.task"
 local t = require "sipeat.luatest"
@@ -659,4 +661,25 @@ t.test("a journal may have of a chain's state what is of no step", function()
   local w = world()
   t.eq(go_on(chain "drink" { step("b", w.run("b", 7)) }, { ["chain:drink"] = { state = {} } }),
     { b = 7 })
+end)
+
+t.test("a chain that was stopped on its way is found, one that ended is not", function()
+  local w, memory = world(), {}
+  local handler = observers {
+    sale = { chain "drink" {
+      step("a", w.run "a"),
+      step("b", function() return task.sleep "1h" end),
+    }, timeout = "5ms" },
+    fine = chain "other" { step("a", w.run "a") },
+    declined = chain "third" { step("a", w.run("a", declined)) },
+  }
+  local ctx = { id = "e1", memory = memory, final = true }
+  handler({ id = "e1", data = {} }, ctx)
+  t.eq(context.unfinished(memory), "observer:sale/chain:drink")
+  memory["observer:sale"] = nil
+  t.eq(context.unfinished(memory), nil)
+  memory["observer:x"] = { ["chain:y"] = { state = { steps = { a = { status = "done" } } } } }
+  t.eq(context.unfinished(memory), "observer:x/chain:y")
+  memory.observers.x = { done = true }
+  t.eq(context.unfinished(memory), nil)
 end)

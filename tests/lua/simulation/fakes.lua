@@ -152,7 +152,7 @@ function M.dispenser(world, dice, faults)
 end
 
 -- A board belongs to one host: the newest one that opened its port.
-local function open(self)
+local function own(self)
   local epoch = self.world.loop.current.host.epoch
   if epoch < self.owner then
     return nil, "the port belongs to another host", "NOT_SENT"
@@ -211,7 +211,7 @@ end
 
 --- The counter, before a command; or nil, message, code.
 function Dispenser:read()
-  local ok, message, code = open(self)
+  local ok, message, code = own(self)
   if not ok then
     return nil, message, code
   elseif self.is_silent or self.dice:wrong(self.faults / 4, "counter not read") then
@@ -221,7 +221,7 @@ function Dispenser:read()
 end
 
 function Dispenser:vend()
-  local ok, message, code = open(self)
+  local ok, message, code = own(self)
   if not ok then
     return nil, message, code
   end
@@ -245,7 +245,7 @@ end
 
 --- Did it vend since the counter was at `before`? The answer of a reconcile.
 function Dispenser:look(before)
-  local ok, message, code = open(self)
+  local ok, message, code = own(self)
   if not ok then
     return nil, message, code
   elseif self.world.loop.now_ms < self.busy_until_ms then
@@ -298,6 +298,64 @@ function Rows:remove(key)
   end
   self.there[key], self.added[key] = nil, true
   return true
+end
+
+-- --- a door: an effect that is commanded once, and undone ---
+
+local Door = {}
+Door.__index = Door
+
+function M.door(world, dice, faults)
+  return setmetatable({
+    world = world, dice = dice, faults = faults, is_proven = true, owner = 0,
+  }, Door)
+end
+
+function Door:open()
+  local ok, message, code = own(self)
+  if not ok then
+    return nil, message, code
+  end
+  if not self.is_proven then
+    self.broken = "commanded again without a proof that it is closed"
+  end
+  self.is_proven = false
+  local wrong, which = self.dice:wrong(self.faults, "door fault", 3)
+  if wrong and which == 1 then
+    self.is_proven = true
+    return nil, failure.permanent("blocked", "BLOCKED")
+  elseif wrong and which == 2 then
+    return no_answer()
+  end
+  self.is_open = true
+  if wrong then
+    return no_answer()
+  end
+  return true
+end
+
+function Door:close()
+  local ok, message, code = own(self)
+  if not ok then
+    return nil, message, code
+  end
+  if self.dice:wrong(self.faults, "door not closed") then
+    return nil, "stuck", "STUCK"
+  end
+  self.is_open = nil
+  return true
+end
+
+function Door:look()
+  local ok, message, code = own(self)
+  if not ok then
+    return nil, message, code
+  end
+  if self.dice:wrong(self.faults, "door not seen") then
+    return nil, "no answer", "ETIMEDOUT"
+  end
+  self.is_proven = not self.is_open
+  return self.is_open and "done" or "not_done"
 end
 
 return M

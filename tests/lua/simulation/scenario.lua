@@ -112,6 +112,24 @@ function STEPS.row(s, c, name)
   })
 end
 
+-- A door that the machine opens and closes: commanded once, and it can be asked.
+function STEPS.door(s, c, name)
+  local door = fakes.door(s.world, s.dice, s.faults / 2)
+  c.doors[#c.doors + 1] = door
+  watched(s, c, {
+    name, effect = "at_most_once", retry = { attempts = s.dice:pick(3), backoff = { "1s" } },
+    timeout = "5s", reconcile = function()
+      return door:look()
+    end,
+    run = function()
+      return door:open()
+    end,
+    undo = function()
+      return door:close()
+    end,
+  })
+end
+
 STEPS["local"] = function(s, c, name)
   watched(s, c, { name, effect = "local", retry = retry(s), run = function()
     if s.dice:wrong(s.faults / 2, "local fault") then
@@ -183,7 +201,7 @@ end
 
 -- --- chains ---
 
-local OTHERS = { "row", "local", "notice" }
+local OTHERS = { "row", "local", "notice", "door" }
 
 local function some(s, c, prefix, most)
   for i = 1, s.dice:pick(most + 1) - 1 do
@@ -203,16 +221,19 @@ local function finish(s, c)
   s.chains[#s.chains + 1] = c
   return function(event, ctx)
     local epoch = s.world.loop.current.host.epoch
+    if epoch >= (c.epoch or 0) then
+      c.epoch, c.ended, c.why = epoch, false, nil
+    end
     local result, why = handler(event, ctx)
     if epoch >= (c.epoch or 0) and not (why and why.kind == "cancelled") then
-      c.epoch, c.ended, c.why = epoch, true, why -- what a host of before says does not count
+      c.ended, c.why = true, why -- what a host of before says does not count
     end
     return result, why
   end
 end
 
 local function script(name)
-  return { name = name, steps = {}, undone = {}, rows = {}, keys = {}, late = {} }
+  return { name = name, steps = {}, undone = {}, rows = {}, doors = {}, keys = {}, late = {} }
 end
 
 local function sale(s)
@@ -249,6 +270,13 @@ local SHAPES = {
   function(s)
     return observers { shop = { sale(s), required = s.dice:chance(0.7) }, log = side(s, "log") }
   end,
+  function(s) -- stopped wherever it is when the time is up
+    local limit = ("%dms"):format(s.dice:pick(1000))
+    return observers {
+      shop = { sale(s), required = s.dice:chance(0.5), timeout = limit, retry = retry(s) },
+      log = { side(s, "log"), timeout = limit },
+    }
+  end,
 }
 
 --- Builds the scenario of a seed in a world.
@@ -260,32 +288,38 @@ function M.build(world, dice, o)
   s.payment = fakes.payment(world, dice, s.faults)
   s.dispenser = fakes.dispenser(world, dice, s.faults)
   s.rows = fakes.rows(dice, s.faults / 2)
-  s.handler = SHAPES[math.max(1, dice:pick(6) - 2)](s)
+  s.handler = SHAPES[math.max(1, dice:pick(7) - 2)](s)
   return s
 end
 
 -- --- what must be true at the end ---
 
+-- A chain that gave up before its point of no return, or was stopped, leaves no row.
 local function check_rows(s, c)
   for _, name in ipairs(c.rows) do
-    local key = c.keys[name]
-    local is_undone = c.why and not c.why.message:find("point of no return", 1, true)
-    if key and is_undone and s.rows.there[key] then
+    if c.keys[name] and s.rows.there[c.keys[name]] then
       return ("%s: the row of %s was not undone"):format(c.name, name)
+    end
+  end
+  for _, door in ipairs(c.doors) do
+    if door.is_open then
+      return c.name .. ": a door was not closed"
     end
   end
 end
 
 local function check_chain(s, c, outcome)
-  if not c.ended then
-    return nil
-  elseif c.why and failure.in_doubt(c.why) then
-    if outcome.state ~= "parked" then
-      return ("%s is in doubt, but the event is %s"):format(c.name, outcome.state)
-    end
-    return nil
+  if c.ended and c.why and failure.in_doubt(c.why) and outcome.state ~= "parked" then
+    return ("%s is in doubt, but the event is %s"):format(c.name, outcome.state)
   end
-  return check_rows(s, c)
+  local may_stand = c.ended and not c.why or outcome.state == "parked"
+    or c.why and c.why.message:find("point of no return", 1, true)
+  for _, door in ipairs(c.doors) do
+    if door.broken then
+      return ("%s: a door was %s"):format(c.name, door.broken)
+    end
+  end
+  return not may_stand and check_rows(s, c) or nil
 end
 
 --- What is wrong with the world after the event has ended, nil when nothing is.
