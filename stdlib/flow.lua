@@ -104,7 +104,8 @@ local function data_of(event)
   return event.data -- decodes it; raises when it is broken
 end
 
--- "data.path.to.field" to a function of a record: the key as text, or nil for the record's own.
+-- "data.path.to.field" to a function of a record: the key as text, or nil for the record's own. The
+-- engine finds most of them without it.
 local function path_function(spec, level)
   local path = json.split(spec)
   if not path or path[1] ~= "data" or #path < 2 then
@@ -112,7 +113,7 @@ local function path_function(spec, level)
       "sipeat.flow: key: %s is neither \"header:NAME\" nor a path such as \"data.machineId\""
     error(why:format(opts.show(spec)), level + 1)
   end
-  return function(record)
+  return core.keyer(table.concat(path, ".", 2), function(record)
     local job = run.job(record)
     local _, value = failure.catch(data_of, job.event)
     for i = 2, #path do
@@ -120,7 +121,7 @@ local function path_function(spec, level)
     end
     local key = (type(value) == "string" or type(value) == "number") and tostring(value) or nil
     return key, #(record.value or "") <= PARSED_BYTES and job or nil
-  end
+  end)
 end
 
 -- Key mode for the engine: the header's name, or a function.

@@ -222,7 +222,7 @@ static int producer_send(void *driver, const struct sip_output *output, sip_repo
                          void *arg, struct sip_err *err)
 {
   struct sip_memory_log *log = driver;
-  int64_t offset;
+  int64_t offset = 0;
   int rc = sip_memory_log_append(log, output, &offset, err);
 
   if (rc == 0 && sip_memory_log_report(log, on_report, arg, offset) < 0) {

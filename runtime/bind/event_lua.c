@@ -384,6 +384,25 @@ static void push_from_headers(lua_State *L, struct sip_json_state *state,
   end_event(L, record);
 }
 
+/* false: the headers are not for us */
+static bool read_envelope(struct envelope *out, const struct sip_source_ops *ops,
+                          const struct sip_record *record, size_t count)
+{
+  if (count > 0) {
+    return read_headers(out, ops, record, count);
+  }
+  out->type = out->id = (struct sip_slice){ NULL, 0 };
+  out->is_json = true;
+  return true;
+}
+
+/* Type and id stand in headers, or there is no body: it is not read before its data is touched. */
+static bool is_in_headers(const struct sip_record *record, const struct envelope *headers)
+{
+  return record->value.data == NULL ||
+         (headers->type.data != NULL && (headers->id.data != NULL || !headers->is_json));
+}
+
 /* Leaves the event without its class, or nothing. */
 static bool push_plain(lua_State *L, struct sip_json_state *state, const struct sip_source_ops *ops,
                        const struct sip_record *record)
@@ -391,14 +410,10 @@ static bool push_plain(lua_State *L, struct sip_json_state *state, const struct 
   size_t count = ops->header_count(record);
   struct envelope headers;
 
-  if (count == 0) {
-    headers.type = headers.id = (struct sip_slice){ NULL, 0 };
-    headers.is_json = true;
-  } else if (!read_headers(&headers, ops, record, count)) {
+  if (!read_envelope(&headers, ops, record, count)) {
     return false;
   }
-  if (record->value.data == NULL ||
-      (headers.type.data != NULL && (headers.id.data != NULL || !headers.is_json))) {
+  if (is_in_headers(record, &headers)) {
     push_from_headers(L, state, record, &headers);
   } else if (!push_from_body(L, state, record, &headers)) {
     return false;
@@ -422,6 +437,73 @@ bool sip_event_push(lua_State *L, const struct sip_source_ops *ops, const struct
   lua_rawgeti(L, LUA_REGISTRYINDEX, state->class_ref);
   lua_setmetatable(L, -2);
   return true;
+}
+
+/* --- a key --- */
+
+/* The text of the value, as tostring of Lua has it. */
+static enum sip_event_key key_text(struct sip_json_state *state, const struct sip_json_token *token,
+                                   struct sip_slice *out)
+{
+  const char *text = state->json.text;
+  struct sip_json_number number;
+
+  if (token->type == SIP_JSON_STRING && (token->flags & SIP_JSON_ESCAPED) == 0) {
+    *out = (struct sip_slice){ text + token->at, token->len };
+    return SIP_EVENT_KEY_FOUND;
+  } else if (token->type != SIP_JSON_STRING && token->type != SIP_JSON_NUMBER) {
+    return SIP_EVENT_KEY_NONE;
+  }
+  if (sip_buf_reserve(&state->buf, token->len + SIP_JSON_NUMBER_BYTES) < 0) {
+    return SIP_EVENT_KEY_UNKNOWN;
+  }
+  out->data = state->buf.data;
+  if (token->type == SIP_JSON_STRING) {
+    out->len = sip_json_unescape(state->buf.data, text, token);
+    return SIP_EVENT_KEY_FOUND;
+  }
+  number = sip_json_number(text, token);
+  if (!number.integral) {
+    return SIP_EVENT_KEY_UNKNOWN; /* Lua has its own way to write them */
+  }
+  out->len = sip_json_print_integer(state->buf.data, number.integer);
+  return SIP_EVENT_KEY_FOUND;
+}
+
+enum sip_event_key sip_event_find_key(lua_State *L, const struct sip_source_ops *ops,
+                                      const struct sip_record *record, const struct sip_slice *path,
+                                      size_t count, struct sip_slice *out)
+{
+  const struct state *module = state_of(L);
+  struct sip_json_state *state = module == NULL ? NULL : module->json;
+  const struct sip_json_token *found;
+  struct sip_json_token *data;
+  struct envelope headers;
+  struct sip_err err;
+  bool in_headers;
+
+  if (state == NULL || !read_envelope(&headers, ops, record, ops->header_count(record))) {
+    return SIP_EVENT_KEY_UNKNOWN;
+  }
+  in_headers = is_in_headers(record, &headers);
+  if (in_headers && (record->value.data == NULL || !headers.is_json)) {
+    return SIP_EVENT_KEY_NONE; /* data is a text, or nothing */
+  }
+  if (sip_json_state_scan(state, record->value.data, record->value.len, &err) < 0) {
+    return SIP_EVENT_KEY_UNKNOWN;
+  }
+  sip_buf_clear(&state->buf);
+  data = state->json.tokens;
+  if (!in_headers) {
+    struct body body;
+
+    if (!read_body(&body, &state->json, &headers)) {
+      return SIP_EVENT_KEY_UNKNOWN;
+    }
+    data = body.data == NULL ? data : body.data;
+  }
+  found = sip_json_at(&state->json, data, path, count);
+  return found == NULL ? SIP_EVENT_KEY_NONE : key_text(state, found, out);
 }
 
 /* --- its fields --- */

@@ -11,4 +11,17 @@
 bool sip_event_push(lua_State *L, const struct sip_source_ops *ops,
                     const struct sip_record *record);
 
+enum sip_event_key {
+  SIP_EVENT_KEY_UNKNOWN, /* Lua has to look */
+  SIP_EVENT_KEY_NONE,    /* there is nothing, or what is no key */
+  SIP_EVENT_KEY_FOUND
+};
+
+/** The text or number at a path below the data of a record's event, as text, without making the
+ * event. Does not throw.
+ * @param out  borrowed until JSON is read or written again; set when it is found */
+enum sip_event_key sip_event_find_key(lua_State *L, const struct sip_source_ops *ops,
+                                      const struct sip_record *record, const struct sip_slice *path,
+                                      size_t count, struct sip_slice *out);
+
 #endif

@@ -1,13 +1,19 @@
 #ifndef SIP_BIND_FLOW_LUA_H
 #define SIP_BIND_FLOW_LUA_H
 /* flow_lua.h - the flow engine of a state. Loop thread. */
+#include "core/base.h"
 #include "core/err.h"
 
 #include <lua.h>
+#include <stdbool.h>
 
 struct sip_engine;
+struct sip_event;
+struct sip_flow;
 struct sip_flow_binding;
 struct sip_flow_status;
+struct sip_record;
+struct sip_source_ops;
 struct sip_vm;
 
 /** The engine of this state, made at the first call and owned by the state's bindings until
@@ -29,6 +35,14 @@ void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status);
 
 /** Puts the functions that take a ticket into the table on top of the stack. */
 void sip_flow_ticket_functions(lua_State *L);
+
+/** A record as Lua's side of a flow reads it (flow_ticket_lua.c). Throws. */
+void sip_flow_push_record(lua_State *L, const struct sip_source_ops *ops,
+                          const struct sip_record *record);
+
+/** sip_key_of_fn, and keyer of sipeat.core.flow (flow_key_lua.c). */
+bool sip_flow_key_of(struct sip_flow *flow, struct sip_event *event, struct sip_slice *key);
+int sip_flow_l_keyer(lua_State *L);
 
 /** starter of sipeat.core.flow (flow_start_lua.c). */
 int sip_flow_l_starter(lua_State *L);

@@ -22,8 +22,8 @@
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
- * emitter(f) -> the method emit of a ctx, which leaves to f what is not simple. starter: see
- * flow_start_lua.c. Loop thread. */
+ * emitter(f) -> the method emit of a ctx, which leaves to f what is not simple. starter and
+ * keyer: see flow_start_lua.c and flow_key_lua.c. Loop thread. */
 #include "bind/event_lua.h"
 #include "bind/flow_lua.h"
 #include "bind/json_lua.h"
@@ -81,8 +81,8 @@ static void push_headers(lua_State *L, const struct sip_source_ops *ops,
   }
 }
 
-static void push_record(lua_State *L, const struct sip_source_ops *ops,
-                        const struct sip_record *record)
+void sip_flow_push_record(lua_State *L, const struct sip_source_ops *ops,
+                          const struct sip_record *record)
 {
   lua_createtable(L, 0, 8);
   lua_pushstring(L, record->topic);
@@ -454,7 +454,7 @@ static int l_open(lua_State *L)
 {
   struct sip_event *event = check_event(L);
 
-  push_record(L, sip_flow_ops(event->flow), &event->record);
+  sip_flow_push_record(L, sip_flow_ops(event->flow), &event->record);
   push_ticket(L, event);
   lua_pushinteger(L, (lua_Integer)event->started_ms);
   return 3;
@@ -467,6 +467,7 @@ void sip_flow_ticket_functions(lua_State *L)
                                         { "keep", l_keep },
                                         { "emitter", l_emitter },
                                         { "starter", sip_flow_l_starter },
+                                        { "keyer", sip_flow_l_keyer },
                                         { NULL, NULL } };
 
   luaL_setfuncs(L, functions, 0);
@@ -521,7 +522,8 @@ static int push_event(lua_State *L, void *arg)
 
   if (event->kept_ref == LUA_NOREF ||
       (event->flow->transaction != NULL && event->trouble != SIP_NO_TROUBLE)) {
-    push_record(L, sip_flow_ops(event->flow), &event->record); /* it may be its outputs only */
+    sip_flow_push_record(L, sip_flow_ops(event->flow),
+                         &event->record); /* it may be its outputs only */
   } else {
     lua_pushnil(L);
   }
@@ -551,50 +553,6 @@ static void read_verdict(lua_State *L, int nresults, struct sip_event *event)
   }
 }
 
-/* Protected: the script's key function and a record to a string or nil. What it gives beside the
- * key is kept, so that it need not be made twice. */
-static int call_keyer(lua_State *L)
-{
-  struct sip_flow *flow = lua_touserdata(L, 1);
-  struct sip_event *event = lua_touserdata(L, 2);
-
-  lua_rawgeti(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);
-  push_record(L, sip_flow_ops(flow), &event->record);
-  lua_call(L, 1, 2);
-  if (!lua_isnil(L, -1)) {
-    lua_pushvalue(L, -1);
-    event->kept_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  }
-  lua_pop(L, 1);
-  return 1;
-}
-
-static bool key_of(struct sip_flow *flow, struct sip_event *event, struct sip_slice *key)
-{
-  lua_State *L = sip_vm_state(flow->vm);
-  struct sip_err err;
-
-  if (!lua_checkstack(L, LUA_MINSTACK)) {
-    return false;
-  }
-  lua_pushcfunction(L, call_keyer);
-  lua_pushlightuserdata(L, flow);
-  lua_pushlightuserdata(L, event);
-  if (sip_vm_call(flow->vm, 2, 1, &err) < 0) {
-    sip_log(SIP_LOG_WARN, "flow", NULL,
-            "%s partition %d offset %lld: no key, so the record's own is taken: %s",
-            event->record.topic, (int)event->record.partition, (long long)event->record.offset,
-            err.message);
-    return false;
-  }
-  if (lua_type(L, -1) != LUA_TSTRING) {
-    lua_pop(L, 1);
-    return false;
-  }
-  key->data = lua_tolstring(L, -1, &key->len);
-  return true;
-}
-
 const struct sip_flow_binding *sip_flow_ticket_binding(void)
 {
   static const struct sip_flow_binding binding = {
@@ -602,7 +560,7 @@ const struct sip_flow_binding *sip_flow_ticket_binding(void)
     .push_event = push_event,
     .push_kept = push_kept,
     .read_verdict = read_verdict,
-    .key_of = key_of,
+    .key_of = sip_flow_key_of,
     .wake_room = wake_room,
   };
 

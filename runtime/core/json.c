@@ -489,22 +489,20 @@ struct sip_json_token *sip_json_find(const char *text, struct sip_json_token *ob
   return found;
 }
 
-const struct sip_json_token *sip_json_at(const struct sip_json *json, const struct sip_slice *path,
-                                         size_t count)
+const struct sip_json_token *sip_json_at(const struct sip_json *json, struct sip_json_token *from,
+                                         const struct sip_slice *path, size_t count)
 {
-  struct sip_json_token *value = json->tokens;
-
   for (size_t i = 0; i < count; i++) {
-    struct sip_json_token *key = value->type == SIP_JSON_OBJECT
-                                   ? sip_json_find(json->text, value, path[i].data, path[i].len)
+    struct sip_json_token *key = from->type == SIP_JSON_OBJECT
+                                   ? sip_json_find(json->text, from, path[i].data, path[i].len)
                                    : NULL;
 
     if (key == NULL) {
       return NULL;
     }
-    value = key + 1;
+    from = key + 1;
   }
-  return value;
+  return from;
 }
 
 int sip_json_path(struct sip_json *json, const char *text, size_t len, const struct sip_slice *path,
@@ -513,7 +511,7 @@ int sip_json_path(struct sip_json *json, const char *text, size_t len, const str
   int rc = sip_json_scan(json, text, len, err);
 
   if (rc == 0) {
-    *out = sip_json_at(json, path, count);
+    *out = sip_json_at(json, json->tokens, path, count);
   }
   return rc;
 }

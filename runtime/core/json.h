@@ -70,10 +70,10 @@ int sip_json_scan(struct sip_json *json, const char *text, size_t len, struct si
 struct sip_json_token *sip_json_find(const char *text, struct sip_json_token *object,
                                      const char *key, size_t len);
 
-/** The value at a path of keys through objects; an empty path is the whole value. NULL: there is
- * none. */
-const struct sip_json_token *sip_json_at(const struct sip_json *json, const struct sip_slice *path,
-                                         size_t count);
+/** What is below the value `from`, mostly the whole one, at a path of keys through objects; itself
+ * for an empty path. NULL: there is nothing. */
+const struct sip_json_token *sip_json_at(const struct sip_json *json, struct sip_json_token *from,
+                                         const struct sip_slice *path, size_t count);
 
 /** Scans `text` and finds what is at `path`: for a single look. Several looks share a scan.
  *

@@ -2,6 +2,7 @@
  * left to it. */
 #include "bind/bind.h"
 #include "bind/event_lua.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "support/test.h"
 #include "vm/vm.h"
@@ -193,6 +194,146 @@ static int compare(lua_State *L)
   return 0;
 }
 
+/* Arguments: a record and a path. The key as stdlib/flow.lua finds it: nil, or its text; "broken"
+ * when Lua has to say what that is. */
+static const char KEY[] =
+  "local events = require 'sipeat.record'\n"
+  "return function(record, path)\n"
+  "  local event = events.from_record(record)\n"
+  "  local ok, value = pcall(function() return event.data end)\n"
+  "  if not ok then return 'broken' end\n"
+  "  for name in path:gmatch('[^.]+') do\n"
+  "    value = type(value) == 'table' and value[name] or nil\n"
+  "  end\n"
+  "  return (type(value) == 'string' or type(value) == 'number') and tostring(value) or nil\n"
+  "end\n";
+
+static const char *const key_values[] = { "\"m-1\"",
+                                          "\"\"",
+                                          "\"a\\u0000b\\n\\ud83d\\ude00\"",
+                                          "\"\xc3\xa9\"",
+                                          "0",
+                                          "-0",
+                                          "-0.0",
+                                          "17",
+                                          "1.0",
+                                          "1.5",
+                                          "1e3",
+                                          "1e400",
+                                          "9007199254740993",
+                                          "9223372036854775807",
+                                          "9223372036854775808",
+                                          "-9223372036854775808",
+                                          "1e-7",
+                                          "true",
+                                          "false",
+                                          "null",
+                                          "[]",
+                                          "{}",
+                                          "[\"x\"]",
+                                          "{\"x\":\"deeper\"}",
+                                          "\"first\",\"x\":\"second\"",
+                                          "\"first\",\"\\u0078\":\"third\"",
+                                          "}",
+                                          "" };
+
+/* What of a body is written around a value. */
+static const char *const key_bodies[] = {
+  "{\"type\":\"t\",\"id\":\"i\",\"data\":{\"a\":1,\"x\":%s}}",
+  "{\"type\":\"t\",\"data\":{\"x\":{\"x\":%s},\"y\":2}}",
+  " { \"x\" : %s , \"z\" : 1 } ",
+  "{\"type\":\"t\",\"data\":[{\"x\":%s}]}",
+  "{\"type\":\"t\",\"data\":5,\"x\":%s}",
+  "{\"x\":1,\"type\":\"t\",\"data\":{\"y\":1},\"data\":{\"x\":%s}}",
+  "{\"specversion\":\"1.0\",\"id\":\"i\",\"source\":\"s\",\"type\":\"t\",\"data\":{\"x\":%s}}",
+};
+
+static const char *const key_headers[][5] = {
+  { NULL },
+  { "event-type", "t", NULL },
+  { "event-type", "t", "event-id", "i" },
+  { "event-type", "t", "content-type", "text/plain" },
+  { "ce_specversion", "1.0", "ce_id", "i" },
+};
+
+/* Stack: the function of KEY at 1. @return whether C knew the key, or that there is none */
+static bool compare_key(lua_State *L, const struct sip_source_ops *ops,
+                        const struct sip_record *record, const char *path)
+{
+  struct sip_slice keys[SIP_JSON_KEYS], found = { NULL, 0 };
+  size_t count = sip_json_path_split(path, strlen(path), keys, SIP_JSON_KEYS);
+  enum sip_event_key answer = sip_event_find_key(L, ops, record, keys, count, &found);
+
+  if (answer == SIP_EVENT_KEY_UNKNOWN) {
+    return false;
+  }
+  lua_settop(L, 1);
+  lua_pushlstring(L, answer == SIP_EVENT_KEY_FOUND ? found.data : "", found.len);
+  lua_pushvalue(L, 1);
+  push_record_table(L, record);
+  lua_pushstring(L, path);
+  lua_call(L, 2, 1);
+  if (answer == SIP_EVENT_KEY_NONE ? !lua_isnil(L, -1) : !lua_rawequal(L, -1, -2)) {
+    luaL_error(L, "%s of %s: got %s %s, expected %s", path, record->value.data,
+               answer == SIP_EVENT_KEY_NONE ? "none" : "key", lua_tostring(L, -2),
+               luaL_tolstring(L, -1, NULL));
+  }
+  return true;
+}
+
+/* Protected. Every value in every place, with all kinds of headers. */
+static int compare_keys(lua_State *L)
+{
+  static const struct sip_source_ops ops = { .header_count = header_count, .header = header_at };
+  static const char *const paths[] = { "x", "x.x", "x.x.x", "nothing", "a.x" };
+  int known = 0, all = 0;
+
+  for (size_t b = 0; b < sizeof key_bodies / sizeof key_bodies[0]; b++) {
+    for (size_t v = 0; v < sizeof key_values / sizeof key_values[0]; v++) {
+      for (size_t h = 0; h < sizeof key_headers / sizeof key_headers[0]; h++) {
+        struct example example = { "k", NULL, { NULL }, 0 };
+        struct sip_record record;
+        char body[300];
+
+        (void)snprintf(body, sizeof body, key_bodies[b], key_values[v]);
+        example.value = body;
+        memcpy(example.headers, key_headers[h], 4 * sizeof *example.headers);
+        record = record_of(&example);
+        for (size_t p = 0; p < sizeof paths / sizeof paths[0]; p++) {
+          known += compare_key(L, &ops, &record, paths[p]);
+          all++;
+        }
+      }
+    }
+  }
+  CHECK(known > all / 2 && known < all);
+  return 0;
+}
+
+static void keys_are_those_that_lua_finds(struct sip_vm *vm)
+{
+  static const struct sip_source_ops ops = { .header_count = header_count, .header = header_at };
+  static const struct example tombstone = { "k", NULL, { NULL }, 0 };
+  static const struct example plain = { "k", "{\"type\":\"t\",\"data\":{\"x\":17}}", { NULL }, 0 };
+  struct sip_record record = record_of(&plain);
+  struct sip_slice path = { "x", 1 }, found = { NULL, 0 };
+  lua_State *L = sip_vm_state(vm);
+  struct sip_err err = { 0 };
+
+  CHECK_INT(luaL_loadstring(L, KEY), LUA_OK);
+  CHECK_INT(sip_vm_call(vm, 0, 1, &err), 0);
+  lua_pushcfunction(L, compare_keys);
+  lua_insert(L, -2);
+  if (sip_vm_call(vm, 1, 0, &err) < 0) {
+    SIP_TEST_FAIL("%s", err.message);
+  }
+  CHECK_INT(sip_event_find_key(L, &ops, &record, &path, 1, &found), SIP_EVENT_KEY_FOUND);
+  CHECK_INT(found.len, 2);
+  CHECK(memcmp(found.data, "17", 2) == 0);
+  record = record_of(&tombstone);
+  CHECK_INT(sip_event_find_key(L, &ops, &record, &path, 1, &found), SIP_EVENT_KEY_NONE);
+}
+
 static void data_that_is_broken_is_refused_when_it_is_touched(struct sip_vm *vm)
 {
   static const char script[] =
@@ -237,6 +378,7 @@ int main(void)
     SIP_TEST_FAIL("%s", err.message);
   }
   data_that_is_broken_is_refused_when_it_is_touched(vm);
+  keys_are_those_that_lua_finds(vm);
   sip_vm_free(vm);
   SIP_TEST_END(&loop);
   return 0;

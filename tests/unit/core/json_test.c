@@ -114,14 +114,14 @@ static void values_are_found_at_their_path(struct sip_json *json)
   CHECK(found != NULL && found->type == SIP_JSON_STRING);
   CHECK(strncmp(text + found->at, "m-7", found->len) == 0);
   CHECK_INT(sip_json_path_split("data.id", 7, path, 4), 2);
-  found = sip_json_at(json, path, 2);
+  found = sip_json_at(json, json->tokens, path, 2);
   CHECK(found != NULL && sip_json_number(text, found).integer == 2);
   CHECK_INT(sip_json_path_split("id", 2, path, 4), 1);
-  found = sip_json_at(json, path, 1);
+  found = sip_json_at(json, json->tokens, path, 1);
   CHECK(found != NULL && strncmp(text + found->at, "o-1", found->len) == 0);
   CHECK_INT(sip_json_path_split("data.list.id", 12, path, 4), 3);
-  CHECK(sip_json_at(json, path, 3) == NULL); /* not through lists */
-  CHECK(sip_json_at(json, path, 0) == json->tokens);
+  CHECK(sip_json_at(json, json->tokens, path, 3) == NULL); /* not through lists */
+  CHECK(sip_json_at(json, json->tokens, path, 0) == json->tokens);
   CHECK_INT(sip_json_path_split("", 0, path, 4), 0);
   CHECK_INT(sip_json_path_split("a..b", 4, path, 4), 0);
   CHECK_INT(sip_json_path_split("a.b.", 4, path, 4), 0);
