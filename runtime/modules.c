@@ -106,6 +106,11 @@ static int open_fake_http(lua_State *L)
   return open_fake(L, sip_open_http, "sipeat.testing_http");
 }
 
+static int open_fake_httpd(lua_State *L)
+{
+  return open_fake(L, NULL, "sipeat.testing_httpd");
+}
+
 static int open_fake_smtp(lua_State *L)
 {
   return open_fake(L, sip_open_smtp, "sipeat.testing_smtp");
@@ -141,6 +146,7 @@ int sip_modules_start_fakes(struct sip_vm *vm, struct sip_memory_log *log, struc
     { "sipeat.core.flow", open_fake_flow },     { "sipeat.core.http", open_fake_http },
     { "sipeat.core.smtp", open_fake_smtp },     { "sipeat.core.kafka", open_fake_kafka },
     { "sipeat.core.outbox", open_fake_outbox }, { "sipeat.core.sys", open_fake_sys },
+    { "sipeat.core.httpd", open_fake_httpd },
   };
   struct sip_engine *engine = NULL;
   int rc = sip_modules_start(vm, err);

@@ -114,7 +114,7 @@ function M.record(kind, entry, event_id)
   return last
 end
 
---- Is somebody looking, as in `sipeat dev`? Not when entries are only kept, for tests.
+--- Is there a page that shows them, as in `sipeat dev`? Not when they are only kept, for tests.
 function M.enabled()
   return has_page
 end

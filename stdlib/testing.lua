@@ -5,6 +5,7 @@
 local assertions = require "sipeat.testing_assert"
 local fakes = require "sipeat.testing_fakes"
 local http = require "sipeat.testing_http"
+local httpd = require "sipeat.testing_httpd"
 local opts = require "sipeat.opts"
 local runner = require "sipeat.testing_runner"
 local smtp = require "sipeat.testing_smtp"
@@ -17,6 +18,7 @@ M.eq, M.ok, M.has, M.raises = assertions.eq, assertions.ok, assertions.has, asse
 M.load, M.env, M.deliver, M.settle = world.load, world.env, world.deliver, world.settle
 M.published, M.dead_letters = world.published, world.dead_letters
 M.http = { on = http.on, expect = http.expect, calls = http.calls, ordered = http.ordered }
+M.request = httpd.request
 M.mail, M.discord, M.payments = smtp.mail, fakes.discord, fakes.payments
 M.now_ms = task.now_ms
 

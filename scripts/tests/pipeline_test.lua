@@ -148,3 +148,28 @@ t.test("a machine that is not known yet is waited for", function()
   t.eq(payments.captured(), 1)
   t.eq(t.dead_letters(), {})
 end)
+
+-- The path and the token of the question in the customer's mail.
+local function question()
+  for _, message in ipairs(mail.messages) do
+    local path, token = message.text:match "http://localhost:3000(/requests/%S+)%?token=(%S+)"
+    if path then
+      return path, token
+    end
+  end
+end
+
+t.test("where no sensor sees the drink, the customer is asked, and gets the money back", function()
+  set_up_machine { driver = { proof = "none" } }
+  t.eq(wish().status, "done")
+  t.settle()
+  t.eq(payments.refunded(), 0)
+  local path, token = question()
+  t.has(t.request("GET", path .. "?token=" .. token).body, "did your Cola fall?")
+  t.eq(t.request("GET", path .. "?token=guessed").status, 404)
+  for _ = 1, 2 do -- the form is sent twice
+    local answer = t.request("POST", path, { form = { token = token, fell = "no" } })
+    t.has(answer.body, "You get your money back")
+    t.eq(payments.refunded(), 1)
+  end
+end)

@@ -22,6 +22,7 @@ local M = {}
 ---@param options sipeat.capture.EnableOptions?
 function M.enable(options) end
 
+--- Is there a page that shows them, as in `sipeat dev`?
 ---@return boolean
 function M.enabled() end
 

@@ -189,6 +189,28 @@ function Http.calls(url) end
 ---@type sipeat.testing.Http
 M.http = {}
 
+---@class sipeat.testing.RequestOptions
+---@field headers? table<string, string> default {}
+---@field body? string
+---@field json? any the body, as JSON
+---@field form? table the body, as a form
+
+---@class sipeat.testing.RouteAnswer
+---@field status integer
+---@field headers table<string, string>
+---@field body string
+---@field json any the body, decoded
+---@field aborted? boolean it was a stream that failed
+
+--- One request to the routes of the script; no port is opened.
+---@param method string
+---@param target string path and query
+---@param options? sipeat.testing.RequestOptions
+---@return sipeat.testing.RouteAnswer? answer
+---@return string? message
+---@return string? code
+function M.request(method, target, options) end
+
 ---@class sipeat.testing.MailOptions
 ---@field url? string default "smtp://mail.test"
 

@@ -36,7 +36,7 @@ class Readme(harness.Case):
         self.assertLessEqual(len(example.splitlines()), 20)
 
     def test_every_command_is_known_to_this_test(self):
-        known = ("./start", "./check", " dev ", " publish ", " consume ", "discord test", "sipeat-run ")
+        known = ("./start", "./check", " dev ", " publish ", " consume ", "discord test", "sipeat-run ", "sipeat test ")
         self.assertEqual([c for c in commands() if not any(k in c for k in known)], [])
         self.assertTrue((BINARY.parent / "sipeat-run").exists())
 
@@ -46,6 +46,11 @@ class Readme(harness.Case):
             for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
                 if not link.startswith("http"):
                     self.assertTrue((path.parent / link).exists(), f"{name}: {link}")
+
+    def test_the_tests_of_the_scripts_pass(self):
+        *verb, folder = self.arguments("sipeat test ")
+        done = self.run_sipeat(*verb, SOURCE / folder)
+        self.assertEqual(done.returncode, 0, done.tail())
 
     def test_with_the_broker_inside(self):
         dev = self.start(*self.arguments(" dev "), "--http", f"127.0.0.1:{free_ports(1)[0]}")

@@ -91,3 +91,33 @@ t.test("a mistake in a rule is the test's", function()
     t.http.on("/x", {})
   end, "a method and a URL are needed")
 end)
+
+t.test("the script's own routes are called without a port", function()
+  http.route("POST /orders/:id", function(req)
+    if req:form().fail then
+      error "on purpose"
+    end
+    local by = req.headers["x-by"]
+    return { status = 201, json = { id = req.params.id, n = req.query.n, by = by } }
+  end)
+  http.route("GET /lines", function()
+    return { stream = function(write)
+      write "a"
+      write "b"
+    end }
+  end)
+  local server = t.ok(http.listen "127.0.0.1:0")
+  t.has(server.url, "http://127.0.0.1:")
+  local answer = t.request("POST", "/orders/7?n=2", {
+    form = { a = "b" }, headers = { ["X-By"] = "me" },
+  })
+  t.eq({ answer.status, answer.json }, { 201, { id = "7", n = "2", by = "me" } })
+  t.eq(answer.headers["content-type"], "application/json")
+  t.eq(t.request("POST", "/orders/7", { form = { fail = 1 } }).status, 500)
+  t.eq(t.request("GET", "/orders/7").status, 405)
+  t.eq(t.request("GET", "/nothing").json.title, "Not Found")
+  t.eq(t.request("GET", "/lines").body, "ab")
+  t.raises(function()
+    t.request("GET", "lines")
+  end, "a method and a path are needed")
+end)
