@@ -241,7 +241,7 @@ end
 
 -- --- crash_at_every_step ---
 
-local OPTIONS = opts.spec("sipeat.simulation.crash_at_every_step", {
+local OPTIONS = opts.spec("sipeat.testing.crash_at_every_step", {
   crashes = { "integer", default = 2, min = 1, max = 4 },
   attempts = { "integer", default = 3, min = 1, max = 100 },
   pause = { "duration", default = "1s" },
@@ -251,7 +251,7 @@ local OPTIONS = opts.spec("sipeat.simulation.crash_at_every_step", {
 
 -- Calls f once in a world whose hosts die at the points of that schedule. How many points there
 -- were; or nil and what broke.
-local function play(f, o, schedule)
+local function play(f, o, schedule, number)
   local names = {}
   local world = M.new {
     attempts = o.attempts, pause_ms = o.pause, ctx = o.ctx,
@@ -264,7 +264,7 @@ local function play(f, o, schedule)
   }
   local run = setmetatable({ outputs = world.outputs }, { __call = function(_, handler, event)
     local outcome
-    event = event or { id = "event-1", type = "simulated", data = {} }
+    event = event or { id = ("event-%d"):format(number), type = "simulated", data = {} }
     repeat
       outcome = world:host(handler, event)
     until outcome
@@ -299,7 +299,7 @@ local function explore(f, o, schedule, report)
   elseif report.runs % 100 == 0 and coroutine.isyieldable() then
     task.sleep "0ms" -- other tasks are waiting
   end
-  local points, why = play(f, o, schedule)
+  local points, why = play(f, o, schedule, report.runs)
   if not points then
     error(why, 0)
   end
@@ -317,8 +317,8 @@ end
 --- Calls f(run) again and again, each time with a crash at another point: before and after each
 --- record of the journal, at each wait, and at each run.point(name); then with two crashes in a
 --- row, and so on up to `crashes`. f makes fresh fakes, calls run(handler, event) for the outcome
---- of the event and checks what the fakes saw: what it raises is raised with the points of the
---- crashes. Returns { runs, points }.
+--- of the event (without one: of an event with an id of its own) and checks what the fakes saw:
+--- what it raises is raised with the points of the crashes. Returns { runs, points }.
 function M.crash_at_every_step(f, options)
   if not opts.is_callable(f) then
     error("crash_at_every_step: a function is needed, got " .. opts.show(f), 2)

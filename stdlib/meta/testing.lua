@@ -115,11 +115,23 @@ function M.published(topic) end
 ---@return table[]
 function M.dead_letters(topic) end
 
+---@class sipeat.testing.CrashAtEveryStepOptions
+---@field crashes? integer how many in a row, 1 to 4; default 2
+---@field attempts? integer of the handler in one life of a host; default 3
+---@field pause? string between them; default "1s"
+---@field max_runs? integer where it gives up; default 20000
+---@field ctx? table more fields of ctx
+
+---@class sipeat.testing.CrashRun: function run(handler, event?): the outcome of the event
+---@field outputs table[] what ctx:emit put out: topic, key, value, headers
+---@field point fun(name: string) the host may die here, too
+
 --- Runs f(run) again and again: once in peace, and then with the host that runs its chain dying at
---- another point each time. f builds its fakes, calls run(handler) and checks what must hold.
----@param f fun(run: any)
----@param options? table
----@return table report with `points` and `runs`
+--- another point each time. f builds its fakes, calls run(handler, event) and checks what must
+--- hold; the outcome has `state` ("done", "dead" or "parked"), `result` and `failure`.
+---@param f fun(run: sipeat.testing.CrashRun)
+---@param options? sipeat.testing.CrashAtEveryStepOptions
+---@return { points: integer, runs: integer } report
 function M.crash_at_every_step(f, options) end
 
 --- Lets virtual time pass; what is due meanwhile happens, in order.

@@ -18,6 +18,35 @@ local t = require "sipeat.testing"
 t.test("adds", function() t.eq(1 + 1, 2) end)
 t.test("waits three days", function() t.advance "3d" end)
 """
+CRASHES = """
+local money = require "sipeat.money"
+local sipeat = require "sipeat"
+local stripe = require "sipeat.stripe"
+local t = require "sipeat.testing"
+
+local function crash(reconcile)
+  local payments = t.payments()
+  t.crash_at_every_step(function(run)
+    local before, vends = payments.captured(), 0
+    local outcome = run(sipeat.chain "sale" {
+      { "payment", effect = "idempotent", lifetime = "23h", run = stripe.capture, undo = stripe.refund,
+        reconcile = stripe.reconcile,
+        args = function(event)
+          return { amount = money.new(150, "EUR"), payment_method = "pm_card_visa", metadata = { order = event.id } }
+        end },
+      { "vend", effect = "at_most_once", run = function()
+        vends = vends + 1
+        run.point "vended"
+        return true
+      end, reconcile = function() return reconcile or vends > 0 and "done" or "not_done" end },
+    })
+    t.eq({ outcome.state, vends, payments.captured() - before }, { "done", 1, 1 })
+  end)
+end
+
+t.test("a sale survives", function() crash() end)
+t.test("a sale that lies to itself does not", function() crash "not_done" end)
+"""
 MIXED = """
 local t = require "sipeat.testing"
 local task = require "sipeat.task"
@@ -215,6 +244,13 @@ class Testing(harness.Case):
         self.assertEqual(cases["is left out"].find("skipped").get("message"), "no reason at all")
         done = self.sipeat("m_test.lua", "-k", "left out", "--junit", "no/such/folder/out.xml")
         self.assertEqual(done.returncode, FAILED)
+
+    def test_crashes_at_every_step(self):
+        self.file("c_test.lua", CRASHES)
+        done = self.sipeat("c_test.lua", "--json")
+        good, bad = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual((good["status"], bad["status"]), ("passed", "failed"), done.stdout)
+        self.assertRegex(bad["message"], r"(?s)c_test.lua:\d+: .*crash 1: at point \d+, ")
 
     def test_it_can_be_interrupted(self):
         self.file("w_test.lua", "local t = require 'sipeat.testing'\nlocal task = require 'sipeat.task'\n"
