@@ -7,89 +7,33 @@
 #include "postgres/store.h"
 
 #include "postgres/store_state.h"
-#include "postgres/store_text.h"
 
-#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { INT8_TYPE = 20, BYTEA_TYPE = 17, PAUSE_MS = 200 }; /* types: pg_type.dat of PostgreSQL */
+enum { PAUSE_MS = 200 };
 
-enum outcome {
-  OUTCOME_DONE,
-  OUTCOME_DONE_BEFORE, /* by the try before, whose commit got no answer */
-  OUTCOME_REPEAT,
-  OUTCOME_FAILED
-};
-
-/* --- sending --- */
-
-/* A statement's parameters in the form that libpq takes. */
-struct parameters {
-  const char *values[SIP_BATCH_MAX_CELLS];
-  int lengths[SIP_BATCH_MAX_CELLS], binary[SIP_BATCH_MAX_CELLS];
-  uint64_t integers[SIP_BATCH_MAX_CELLS]; /* in network order */
-};
-
-/* A text that the server would refuse, at its place in `scratch` for now: that may still move. */
-static int keep_text(struct sip_buf *scratch, struct sip_slice text, size_t *at, int *len)
-{
-  int rc;
-
-  *at = scratch->len;
-  rc = sip_pg_text_keep(scratch, text);
-  *len = (int)(scratch->len - *at);
-  return rc;
-}
-
-static int fill_parameters(struct sip_store *store, struct parameters *to,
-                           const struct sip_batch *batch, const struct sip_op *op)
-{
-  size_t kept[SIP_BATCH_MAX_CELLS];
-  int rc = 0;
-
-  sip_buf_clear(&store->scratch);
-  for (size_t i = 0; rc == 0 && i < op->count; i++) {
-    const struct sip_cell *cell = &batch->cells[op->first + i];
-    struct sip_slice bytes = sip_batch_slice(batch, cell);
-
-    to->binary[i] = 1;
-    to->values[i] = bytes.data;
-    to->lengths[i] = (int)bytes.len;
-    kept[i] = SIZE_MAX;
-    if (cell->type == SIP_CELL_INTEGER) {
-      to->integers[i] = htobe64((uint64_t)cell->integer);
-      to->values[i] = (const char *)&to->integers[i];
-      to->lengths[i] = sizeof to->integers[i];
-    } else if (cell->type == SIP_CELL_TEXT && !sip_pg_text_fits(bytes)) {
-      rc = keep_text(&store->scratch, bytes, &kept[i], &to->lengths[i]);
-    }
-  }
-  for (size_t i = 0; rc == 0 && i < op->count; i++) {
-    to->values[i] = kept[i] == SIZE_MAX ? to->values[i] : store->scratch.data + kept[i];
-  }
-  return rc;
-}
+/* --- the journal's own statements --- */
 
 static void statement_name(char *out, size_t size, int number)
 {
   (void)snprintf(out, size, "s%d", number);
 }
 
-static bool send_op(struct sip_store *store, const struct sip_batch *batch, const struct sip_op *op)
+bool sip_pg_send_op(struct sip_store *store, const struct sip_batch *batch, const struct sip_op *op)
 {
-  struct parameters parameters;
+  struct sip_pg_parameters parameters;
   char name[16];
 
   statement_name(name, sizeof name, op->statement);
-  return fill_parameters(store, &parameters, batch, op) == 0 &&
+  return sip_pg_fill(store, &parameters, batch, op) == 0 &&
          PQsendQueryPrepared(store->conn, name, (int)op->count, parameters.values,
                              parameters.lengths, parameters.binary, 1) == 1;
 }
 
 static int prepare_all(struct sip_store *store, const struct sip_list *batches, struct sip_err *err,
-                       enum outcome *outcome)
+                       enum sip_pg_outcome *outcome)
 {
   char name[16];
 
@@ -100,7 +44,7 @@ static int prepare_all(struct sip_store *store, const struct sip_list *batches, 
       int number = batch->ops[i].statement;
       PGresult *result;
 
-      if (store->prepared[number]) {
+      if (number == SIP_BATCH_SQL || store->prepared[number]) {
         continue;
       }
       statement_name(name, sizeof name, number);
@@ -108,7 +52,7 @@ static int prepare_all(struct sip_store *store, const struct sip_list *batches, 
                  ? sip_pg_last_result(store)
                  : NULL;
       if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-        *outcome = sip_pg_may_repeat(store, result) ? OUTCOME_REPEAT : OUTCOME_FAILED;
+        *outcome = sip_pg_may_repeat(store, result) ? SIP_PG_REPEAT : SIP_PG_FAILED;
         (void)sip_pg_refused(store, result, err, "prepare a statement");
         PQclear(result);
         return -1;
@@ -120,59 +64,8 @@ static int prepare_all(struct sip_store *store, const struct sip_list *batches, 
   return 0;
 }
 
-/* --- receiving --- */
-
-static int take_text(struct sip_store *store, struct sip_batch *batch, struct sip_slice bytes)
-{
-  int rc;
-
-  if (!sip_pg_text_is_kept(bytes)) {
-    return sip_batch_text(batch, bytes);
-  }
-  sip_buf_clear(&store->scratch);
-  rc = sip_pg_text_restore(&store->scratch, bytes);
-  return rc < 0
-           ? rc
-           : sip_batch_text(batch, (struct sip_slice){ store->scratch.data, store->scratch.len });
-}
-
-static int take_cell(struct sip_store *store, struct sip_batch *batch, const PGresult *result,
-                     int row, int column)
-{
-  struct sip_slice bytes;
-  uint64_t integer;
-
-  if (PQgetisnull(result, row, column)) {
-    return sip_batch_null(batch);
-  }
-  bytes.data = PQgetvalue(result, row, column);
-  bytes.len = (size_t)PQgetlength(result, row, column);
-  if (PQftype(result, column) == INT8_TYPE) {
-    memcpy(&integer, bytes.data, sizeof integer);
-    return sip_batch_integer(batch, (int64_t)be64toh(integer));
-  }
-  return PQftype(result, column) == BYTEA_TYPE ? sip_batch_blob(batch, bytes)
-                                               : take_text(store, batch, bytes);
-}
-
-static int take_result(struct sip_store *store, struct sip_batch *batch, struct sip_op *op,
-                       PGresult *result)
-{
-  int rows = PQntuples(result), columns = PQnfields(result), rc = 0;
-
-  op->row_count = 0; /* of an earlier try */
-  op->changes = PQresultStatus(result) == PGRES_TUPLES_OK ? 0 : atoll(PQcmdTuples(result));
-  for (int row = 0; rc == 0 && row < rows; row++) {
-    rc = sip_batch_row(batch, op, (size_t)columns);
-    for (int column = 0; rc == 0 && column < columns; column++) {
-      rc = take_cell(store, batch, result, row, column);
-    }
-  }
-  return rc;
-}
-
 /* The result of the next statement of the pipeline; the caller clears it. */
-static PGresult *next_result(struct sip_store *store)
+PGresult *sip_pg_next_result(struct sip_store *store)
 {
   PGresult *result = sip_pg_result(store), *end;
 
@@ -183,19 +76,19 @@ static PGresult *next_result(struct sip_store *store)
   return result;
 }
 
-static enum outcome receive_op(struct sip_store *store, struct sip_batch *batch, struct sip_op *op,
-                               struct sip_err *err)
+static enum sip_pg_outcome receive_op(struct sip_store *store, struct sip_batch *batch,
+                                      struct sip_op *op, struct sip_err *err)
 {
-  PGresult *result = next_result(store);
+  PGresult *result = sip_pg_next_result(store);
   ExecStatusType status = PQresultStatus(result);
-  enum outcome outcome = OUTCOME_DONE;
+  enum sip_pg_outcome outcome = SIP_PG_DONE;
   int rc;
 
   if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-    outcome = sip_pg_may_repeat(store, result) ? OUTCOME_REPEAT : OUTCOME_FAILED;
+    outcome = sip_pg_may_repeat(store, result) ? SIP_PG_REPEAT : SIP_PG_FAILED;
     (void)sip_pg_refused(store, result, err, "run a statement");
-  } else if ((rc = take_result(store, batch, op, result)) < 0) {
-    outcome = OUTCOME_FAILED;
+  } else if ((rc = sip_pg_take(store, batch, op, result)) < 0) {
+    outcome = SIP_PG_FAILED;
     (void)sip_err_set(err, rc, "journal %s: an answer does not fit into memory", store->shown);
   }
   PQclear(result);
@@ -205,7 +98,7 @@ static enum outcome receive_op(struct sip_store *store, struct sip_batch *batch,
 /* --- a transaction --- */
 
 /* Why the host's row did not take the transaction: it has it already, or the lease is over. */
-static enum outcome not_begun(struct sip_store *store, struct sip_err *err)
+static enum sip_pg_outcome not_begun(struct sip_store *store, struct sip_err *err)
 {
   char text[100];
   int64_t sequence = -1;
@@ -213,24 +106,24 @@ static enum outcome not_begun(struct sip_store *store, struct sip_err *err)
   (void)snprintf(text, sizeof text, "ROLLBACK; SELECT batch FROM host WHERE epoch = %lld",
                  (long long)store->epoch);
   if (sip_pg_ask(store, text, &sequence, err) < 0) {
-    return OUTCOME_REPEAT;
+    return SIP_PG_REPEAT;
   } else if (sequence == store->sequence) {
-    return OUTCOME_DONE_BEFORE;
+    return SIP_PG_DONE_BEFORE;
   }
   (void)sip_err_named(err, SIP_EFENCED, "JOURNAL_FENCED",
                       "journal %s: this host did not answer for %d s and its work may have been "
                       "given to another one; start it again",
                       store->shown, SIP_LEASE_MS / 1000);
-  return OUTCOME_FAILED;
+  return SIP_PG_FAILED;
 }
 
 /* BEGIN and the lease, by the server's clock. The host's row stays locked until the end: nobody
  * takes its runs meanwhile. */
-static enum outcome begin(struct sip_store *store, struct sip_err *err)
+static enum sip_pg_outcome begin(struct sip_store *store, struct sip_err *err)
 {
   char text[300];
   PGresult *result;
-  enum outcome outcome = OUTCOME_DONE;
+  enum sip_pg_outcome outcome = SIP_PG_DONE;
   bool is_ours;
 
   (void)snprintf(text, sizeof text,
@@ -241,63 +134,71 @@ static enum outcome begin(struct sip_store *store, struct sip_err *err)
   result = sip_pg_exec(store, text);
   is_ours = result != NULL && strcmp(PQcmdTuples(result), "1") == 0;
   if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-    outcome = sip_pg_may_repeat(store, result) ? OUTCOME_REPEAT : OUTCOME_FAILED;
+    outcome = sip_pg_may_repeat(store, result) ? SIP_PG_REPEAT : SIP_PG_FAILED;
     (void)sip_pg_refused(store, result, err, "begin");
   }
   PQclear(result);
-  return outcome == OUTCOME_DONE && !is_ours ? not_begun(store, err) : outcome;
+  return outcome == SIP_PG_DONE && !is_ours ? not_begun(store, err) : outcome;
 }
 
-static bool send_all(struct sip_store *store, const struct sip_list *batches)
+static bool has_group(const struct sip_batch *batch)
 {
-  bool sent = PQenterPipelineMode(store->conn) == 1;
-
-  for (struct sip_list *node = batches->next; sent && node != batches; node = node->next) {
-    struct sip_batch *batch = SIP_CONTAINER(node, struct sip_batch, link);
-
-    for (size_t i = 0; sent && i < batch->op_count; i++) {
-      sent = send_op(store, batch, &batch->ops[i]);
+  for (size_t i = 0; i < batch->op_count; i++) {
+    if (batch->ops[i].group > 0) {
+      return true;
     }
   }
-  return sent && PQpipelineSync(store->conn) == 1;
+  return false;
 }
 
-static enum outcome receive_all(struct sip_store *store, const struct sip_list *batches,
-                                struct sip_err *err)
+/* Some statements of one batch, behind each other. */
+struct span {
+  struct sip_batch *batch;
+  size_t first, count;
+};
+
+static bool send_span(struct sip_store *store, struct span span)
 {
-  enum outcome worst = OUTCOME_DONE;
+  bool sent = true;
 
-  for (struct sip_list *node = batches->next; node != batches; node = node->next) {
-    struct sip_batch *batch = SIP_CONTAINER(node, struct sip_batch, link);
-
-    for (size_t i = 0; i < batch->op_count && worst == OUTCOME_DONE; i++) {
-      worst = receive_op(store, batch, &batch->ops[i], err);
-    }
+  for (size_t i = span.first; sent && i < span.first + span.count; i++) {
+    sent = sip_pg_send_op(store, span.batch, &span.batch->ops[i]);
   }
-  return worst;
+  return sent;
+}
+
+static enum sip_pg_outcome receive_span(struct sip_store *store, struct span span,
+                                        struct sip_err *err)
+{
+  enum sip_pg_outcome outcome = SIP_PG_DONE;
+
+  for (size_t i = span.first; i < span.first + span.count && outcome == SIP_PG_DONE; i++) {
+    outcome = receive_op(store, span.batch, &span.batch->ops[i], err);
+  }
+  return outcome;
 }
 
 /* What is still on its way after a failure, up to the end of the pipeline. */
-static void leave_pipeline(struct sip_store *store)
+void sip_pg_leave_pipeline(struct sip_store *store)
 {
   PGresult *result;
   bool ended = false;
 
   while (!ended && PQstatus(store->conn) == CONNECTION_OK) {
-    result = next_result(store);
+    result = sip_pg_next_result(store);
     ended = result != NULL && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
     PQclear(result);
   }
   (void)PQexitPipelineMode(store->conn); /* fails only when the connection is broken */
 }
 
-static enum outcome commit(struct sip_store *store, struct sip_err *err)
+static enum sip_pg_outcome commit(struct sip_store *store, struct sip_err *err)
 {
   PGresult *result = sip_pg_exec(store, "COMMIT");
-  enum outcome outcome = OUTCOME_DONE;
+  enum sip_pg_outcome outcome = SIP_PG_DONE;
 
   if (PQresultStatus(result) != PGRES_COMMAND_OK || strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-    outcome = sip_pg_may_repeat(store, result) ? OUTCOME_REPEAT : OUTCOME_FAILED;
+    outcome = sip_pg_may_repeat(store, result) ? SIP_PG_REPEAT : SIP_PG_FAILED;
     (void)sip_pg_refused(store, result, err, "commit");
   } else {
     store->renewed_at_ms = uv_hrtime() / 1000000;
@@ -314,52 +215,118 @@ static void rollback(struct sip_store *store)
   }
 }
 
-static void forget_results(const struct sip_list *batches)
+static enum sip_pg_outcome not_sent(struct sip_store *store, struct sip_err *err)
 {
-  for (struct sip_list *node = batches->next; node != batches; node = node->next) {
-    struct sip_batch *batch = SIP_CONTAINER(node, struct sip_batch, link);
-
-    for (size_t i = 0; i < batch->op_count; i++) {
-      batch->ops[i].row_count = 0;
-      batch->ops[i].columns = 0;
-    }
-  }
+  (void)sip_pg_refused(store, NULL, err, "send statements");
+  return SIP_PG_REPEAT;
 }
 
-static enum outcome transact(struct sip_store *store, const struct sip_list *batches,
-                             struct sip_err *err)
+/* All batches without groups, in one round trip. */
+static enum sip_pg_outcome run_plain(struct sip_store *store, const struct sip_list *batches,
+                                     struct sip_err *err)
 {
-  enum outcome outcome = OUTCOME_DONE;
+  enum sip_pg_outcome outcome = SIP_PG_DONE;
+  bool sent = PQenterPipelineMode(store->conn) == 1;
+
+  for (struct sip_list *node = batches->next; sent && node != batches; node = node->next) {
+    struct sip_batch *batch = SIP_CONTAINER(node, struct sip_batch, link);
+
+    sent = has_group(batch) || send_span(store, (struct span){ batch, 0, batch->op_count });
+  }
+  if (!sent || PQpipelineSync(store->conn) != 1) {
+    outcome = not_sent(store, err);
+  }
+  for (struct sip_list *node = batches->next; outcome == SIP_PG_DONE && node != batches;
+       node = node->next) {
+    struct sip_batch *batch = SIP_CONTAINER(node, struct sip_batch, link);
+
+    if (!has_group(batch)) {
+      outcome = receive_span(store, (struct span){ batch, 0, batch->op_count }, err);
+    }
+  }
+  sip_pg_leave_pipeline(store);
+  return outcome;
+}
+
+static enum sip_pg_outcome run_span(struct sip_store *store, struct span span, struct sip_err *err)
+{
+  enum sip_pg_outcome outcome;
+  bool sent = PQenterPipelineMode(store->conn) == 1 && send_span(store, span) &&
+              PQpipelineSync(store->conn) == 1;
+
+  outcome = sent ? receive_span(store, span, err) : not_sent(store, err);
+  sip_pg_leave_pipeline(store);
+  return outcome;
+}
+
+/* A batch with groups: what follows a group is sent when the group is known to hold. */
+static enum sip_pg_outcome run_grouped(struct sip_store *store, struct sip_batch *batch,
+                                       struct sip_err *err)
+{
+  enum sip_pg_outcome outcome = SIP_PG_DONE;
+  size_t i = 0, next;
+
+  for (; outcome == SIP_PG_DONE && i < batch->op_count; i = next) {
+    next = i + (batch->ops[i].group > 0 ? batch->ops[i].group : 1);
+    if (batch->ops[i].group > 0) {
+      outcome = sip_pg_run_group(store, batch, i, err);
+      continue;
+    }
+    while (next < batch->op_count && batch->ops[next].group == 0) {
+      next++;
+    }
+    outcome = run_span(store, (struct span){ batch, i, next - i }, err);
+  }
+  return outcome;
+}
+
+static enum sip_pg_outcome run_all(struct sip_store *store, const struct sip_list *batches,
+                                   struct sip_err *err)
+{
+  enum sip_pg_outcome outcome;
+
+  for (struct sip_list *node = batches->next; node != batches; node = node->next) {
+    sip_batch_forget(SIP_CONTAINER(node, struct sip_batch, link), true); /* of an earlier try */
+  }
+  outcome = run_plain(store, batches, err);
+  for (struct sip_list *node = batches->next; outcome == SIP_PG_DONE && node != batches;
+       node = node->next) {
+    struct sip_batch *batch = SIP_CONTAINER(node, struct sip_batch, link);
+
+    if (has_group(batch)) {
+      outcome = run_grouped(store, batch, err);
+    }
+  }
+  return outcome;
+}
+
+static enum sip_pg_outcome transact(struct sip_store *store, const struct sip_list *batches,
+                                    struct sip_err *err)
+{
+  enum sip_pg_outcome outcome = SIP_PG_DONE;
 
   if (prepare_all(store, batches, err, &outcome) < 0) {
     return outcome;
   }
   outcome = begin(store, err);
-  if (outcome == OUTCOME_DONE && !sip_list_empty(batches)) {
-    forget_results(batches); /* of an earlier try */
-    if (send_all(store, batches)) {
-      outcome = receive_all(store, batches, err);
-    } else {
-      outcome = OUTCOME_REPEAT;
-      (void)sip_pg_refused(store, NULL, err, "send statements");
-    }
-    leave_pipeline(store);
+  if (outcome == SIP_PG_DONE && !sip_list_empty(batches)) {
+    outcome = run_all(store, batches, err);
   }
-  if (outcome == OUTCOME_DONE) {
+  if (outcome == SIP_PG_DONE) {
     outcome = commit(store, err);
   }
-  if (outcome != OUTCOME_DONE) {
+  if (outcome != SIP_PG_DONE) {
     rollback(store);
   }
   return outcome;
 }
 
-static enum outcome try_once(struct sip_store *store, const struct sip_list *batches,
-                             struct sip_err *err)
+static enum sip_pg_outcome try_once(struct sip_store *store, const struct sip_list *batches,
+                                    struct sip_err *err)
 {
   if ((store->conn == NULL || PQstatus(store->conn) != CONNECTION_OK) &&
       sip_pg_connect(store, err) < 0) {
-    return OUTCOME_REPEAT;
+    return SIP_PG_REPEAT;
   }
   return transact(store, batches, err);
 }
@@ -368,14 +335,14 @@ static enum outcome try_once(struct sip_store *store, const struct sip_list *bat
 static void store_run(struct sip_store *store, struct sip_list *batches)
 {
   struct sip_err err = { 0 };
-  enum outcome outcome;
+  enum sip_pg_outcome outcome;
 
   store->sequence++;
-  while ((outcome = try_once(store, batches, &err)) == OUTCOME_REPEAT &&
+  while ((outcome = try_once(store, batches, &err)) == SIP_PG_REPEAT &&
          uv_hrtime() / 1000000 - store->renewed_at_ms < SIP_LEASE_MS) {
     uv_sleep(PAUSE_MS); /* a thread of its own may wait */
   }
-  if (outcome == OUTCOME_DONE || outcome == OUTCOME_DONE_BEFORE) {
+  if (outcome == SIP_PG_DONE || outcome == SIP_PG_DONE_BEFORE) {
     err.code = 0;
   }
   for (struct sip_list *node = batches->next; node != batches; node = node->next) {
@@ -400,6 +367,7 @@ static void store_free(struct sip_store *store)
 {
   sip_pg_disconnect(store);
   sip_buf_deinit(&store->scratch);
+  sip_buf_deinit(&store->sql);
   free(store->place);
   free(store);
 }

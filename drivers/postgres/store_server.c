@@ -101,10 +101,10 @@ bool sip_pg_may_repeat(const struct sip_store *store, const PGresult *result)
     return true;
   }
   return state != NULL &&
-         (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 ||    /* conflict, deadlock */
-          strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0 || /* it goes down */
-          strcmp(state, "25006") == 0 || strcmp(state, "25P03") == 0 ||    /* a standby; was idle */
-          strcmp(state, "55P03") == 0 || strncmp(state, "53", 2) == 0);    /* a lock; too busy */
+         (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 ||     /* conflict, deadlock */
+          strncmp(state, "57P", 3) == 0 || strncmp(state, "080", 3) == 0 || /* it goes down */
+          strcmp(state, "25006") == 0 || strcmp(state, "25P03") == 0 || /* a standby; was idle */
+          strcmp(state, "55P03") == 0 || strncmp(state, "53", 2) == 0); /* a lock; too busy */
 }
 
 PGresult *sip_pg_result(struct sip_store *store)

@@ -15,6 +15,20 @@ enum { SIP_LEASE_MS = 15000, SIP_BEAT_MS = 3000 };
 #define SIP_PG_NOW                                                                                 \
   "(extract(epoch FROM clock_timestamp()) * 1000)::bigint" /* the server's, in ms */
 
+enum sip_pg_outcome {
+  SIP_PG_DONE,
+  SIP_PG_DONE_BEFORE, /* by the try before, whose commit got no answer */
+  SIP_PG_REPEAT,
+  SIP_PG_FAILED
+};
+
+/* A statement's parameters in the form that libpq takes. */
+struct sip_pg_parameters {
+  const char *values[SIP_BATCH_MAX_CELLS];
+  int lengths[SIP_BATCH_MAX_CELLS], binary[SIP_BATCH_MAX_CELLS];
+  uint64_t integers[SIP_BATCH_MAX_CELLS]; /* in network order */
+};
+
 struct sip_store {
   PGconn *conn;                       /* NULL: not connected */
   bool prepared[SIP_STATEMENT_COUNT]; /* on this connection */
@@ -24,6 +38,7 @@ struct sip_store {
   int64_t sequence;                   /* of the last transaction of batches */
   uint64_t renewed_at_ms;             /* monotonic: when the lease was renewed last */
   struct sip_buf scratch;             /* texts on their way, in another form */
+  struct sip_buf sql;                 /* a script's statement on its way */
   struct sip_writer *writer;          /* owned */
 };
 
@@ -57,6 +72,31 @@ int sip_pg_ask(struct sip_store *store, const char *text, int64_t *out, struct s
 /** Fills `err` with what the server, or the connection, said. @return the code, negative */
 int sip_pg_refused(struct sip_store *store, const PGresult *result, struct sip_err *err,
                    const char *what);
+
+/** Parameters of a statement of the journal's own, or of a script's, whose types the server infers
+ *  from texts. Valid until the next call. @return 0, UV_ENOMEM or SIP_EDATA */
+int sip_pg_fill(struct sip_store *store, struct sip_pg_parameters *to,
+                const struct sip_batch *batch, const struct sip_op *op);
+int sip_pg_fill_script(struct sip_store *store, struct sip_pg_parameters *to,
+                       const struct sip_batch *batch, const struct sip_op *op);
+
+/** Takes the rows of a result into the batch. @return 0 or a negative code */
+int sip_pg_take(struct sip_store *store, struct sip_batch *batch, struct sip_op *op,
+                const PGresult *result);
+
+/** Sends a statement of the journal's own, which is prepared. */
+bool sip_pg_send_op(struct sip_store *store, const struct sip_batch *batch,
+                    const struct sip_op *op);
+
+/** The result of the next statement of the pipeline; the caller clears it. */
+PGresult *sip_pg_next_result(struct sip_store *store);
+
+/** Reads what is still on its way, up to the end of the pipeline. */
+void sip_pg_leave_pipeline(struct sip_store *store);
+
+/** Runs the group at `first` in a savepoint. DONE also when the group has failed (batch.h). */
+enum sip_pg_outcome sip_pg_run_group(struct sip_store *store, struct sip_batch *batch, size_t first,
+                                     struct sip_err *err);
 
 /** Whether the connection is gone, or the server asked to try again. */
 bool sip_pg_may_repeat(const struct sip_store *store, const PGresult *result);

@@ -16,8 +16,7 @@ enum {
   SHOWN_SQL_BYTES = 80 /* of a statement, in a message */
 };
 
-/* The stable name of a result code: the words that callers compare with. */
-static const char *code_name(int rc)
+const char *sip_sqlite_code_name(int rc)
 {
   switch (rc) {
   case SQLITE_CONSTRAINT_UNIQUE:
@@ -81,7 +80,7 @@ static int refused(struct sip_sqlite_file *file, struct sip_sqlite_job *job, int
   } else if ((rc & 0xff) == SQLITE_BUSY) {
     hint = " (another process holds the file's lock)";
   }
-  return sip_err_named(&job->err, SIP_ESQL, code_name(rc), "sql: %s%s, in: %.*s",
+  return sip_err_named(&job->err, SIP_ESQL, sip_sqlite_code_name(rc), "sql: %s%s, in: %.*s",
                        sqlite3_errmsg(file->handle), hint, shown_len(job), shown);
 }
 
@@ -329,7 +328,7 @@ static int run_open(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
   }
   if (rc != SQLITE_OK) {
     return sip_err_named(
-      &job->err, SIP_ESQL, code_name(rc),
+      &job->err, SIP_ESQL, sip_sqlite_code_name(rc),
       "sql: open %s: %s (does the directory exist, and may this user write to it?)", job->sql.data,
       sqlite3_errmsg(file->handle));
   }

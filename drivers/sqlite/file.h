@@ -27,6 +27,9 @@ struct sip_sqlite_file {
   uint64_t busy_since_ms;     /* when the present wait for a lock began */
 };
 
+/** The stable name of a result code: the words that callers compare with. */
+const char *sip_sqlite_code_name(int rc);
+
 /** Does what the job says and fills in its results or its `err`. */
 void sip_sqlite_file_run(struct sip_sqlite_file *file, struct sip_sqlite_job *job);
 

@@ -13,8 +13,7 @@ enum { STATEMENT_BYTES = 1000 };
 /* --- running a batch: writer thread --- */
 
 /* $1 to ?1: SQLite numbers what begins with $ by its first place in the text. */
-static int store_prepare(struct sip_store *store, int number, sqlite3_stmt **out,
-                         struct sip_err *err)
+int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, struct sip_err *err)
 {
   char text[STATEMENT_BYTES];
   size_t len = strlen(sip_statements[number]);
@@ -33,93 +32,25 @@ static int store_prepare(struct sip_store *store, int number, sqlite3_stmt **out
   return 0;
 }
 
-/* The bytes stay where they are until the statement is reset: only rows move the batch's buffer,
- * and a statement that gives rows takes a copy of its parameters. */
-static int bind_cell(sqlite3_stmt *statement, int index, const struct sip_batch *batch,
-                     const struct sip_cell *cell, bool copied)
-{
-  sqlite3_destructor_type life = copied ? SQLITE_TRANSIENT : SQLITE_STATIC;
-  const char *data = batch->bytes.data + cell->at;
-
-  switch (cell->type) {
-  case SIP_CELL_INTEGER:
-    return sqlite3_bind_int64(statement, index, cell->integer);
-  case SIP_CELL_TEXT:
-    return sqlite3_bind_text64(statement, index, data, cell->len, life, SQLITE_UTF8);
-  case SIP_CELL_BLOB:
-    return sqlite3_bind_blob64(statement, index, data, cell->len, life);
-  default:
-    return sqlite3_bind_null(statement, index);
-  }
-}
-
-static int take_cell(struct sip_batch *batch, sqlite3_stmt *statement, int column)
-{
-  struct sip_slice bytes;
-
-  switch (sqlite3_column_type(statement, column)) {
-  case SQLITE_INTEGER:
-    return sip_batch_integer(batch, sqlite3_column_int64(statement, column));
-  case SQLITE_NULL:
-    return sip_batch_null(batch);
-  case SQLITE_TEXT:
-    bytes.data = (const char *)sqlite3_column_text(statement, column);
-    bytes.len = (size_t)sqlite3_column_bytes(statement, column);
-    return bytes.data == NULL ? UV_ENOMEM : sip_batch_text(batch, bytes);
-  default:
-    bytes.data = sqlite3_column_blob(statement, column);
-    bytes.len = (size_t)sqlite3_column_bytes(statement, column);
-    bytes.data = bytes.len == 0 ? "" : bytes.data; /* an empty blob has no address */
-    return bytes.data == NULL ? UV_ENOMEM : sip_batch_blob(batch, bytes);
-  }
-}
-
-static int take_row(struct sip_batch *batch, struct sip_op *op, sqlite3_stmt *statement)
-{
-  int columns = sqlite3_column_count(statement);
-  int rc = sip_batch_row(batch, op, (size_t)columns);
-
-  for (int i = 0; rc == 0 && i < columns; i++) {
-    rc = take_cell(batch, statement, i);
-  }
-  return rc;
-}
-
 static int store_run_op(struct sip_store *store, struct sip_batch *batch, struct sip_op *op,
                         struct sip_err *err)
 {
   sqlite3_stmt *statement = NULL;
-  int rc = store_prepare(store, op->statement, &statement, err), step = SQLITE_ROW;
+  int rc = sip_store_prepare(store, op->statement, &statement, err);
 
-  if (rc < 0) {
-    return rc;
-  }
-  for (size_t i = 0; i < op->count && step == SQLITE_ROW; i++) {
-    if (bind_cell(statement, (int)i + 1, batch, &batch->cells[op->first + i],
-                  sqlite3_column_count(statement) > 0) != SQLITE_OK) {
-      step = SQLITE_ERROR;
-    }
-  }
-  while (rc == 0 && step == SQLITE_ROW && (step = sqlite3_step(statement)) == SQLITE_ROW) {
-    rc = take_row(batch, op, statement);
-  }
-  if (rc < 0) {
-    rc = sip_err_set(err, rc, "journal %s: an answer does not fit into memory", store->place);
-  } else if (step != SQLITE_DONE) {
-    rc = sip_store_refused(store, err, "run a statement");
-  }
-  op->changes = sqlite3_column_count(statement) > 0 ? 0 : sqlite3_changes64(store->db);
-  (void)sqlite3_reset(statement);          /* repeats the error of the step, which was told */
-  (void)sqlite3_clear_bindings(statement); /* always SQLITE_OK */
-  return rc;
+  return rc < 0 ? rc : sip_store_step(store, statement, batch, op, err);
 }
 
+/* @return 0, a negative code, or SIP_STORE_AGAIN */
 static int store_run(struct sip_store *store, struct sip_batch *batch, struct sip_err *err)
 {
+  size_t count;
   int rc = 0;
 
-  for (size_t i = 0; rc == 0 && i < batch->op_count; i++) {
-    rc = store_run_op(store, batch, &batch->ops[i], err);
+  for (size_t i = 0; rc == 0 && i < batch->op_count; i += count) {
+    count = batch->ops[i].group > 0 ? batch->ops[i].group : 1;
+    rc = batch->ops[i].group > 0 ? sip_store_run_group(store, batch, i, err)
+                                 : store_run_op(store, batch, &batch->ops[i], err);
   }
   return rc;
 }
@@ -147,31 +78,38 @@ static void store_checkpoint(struct sip_store *store)
   }
 }
 
-/* All of the batches in one transaction: durable together, or not at all. */
-static void store_commit(struct sip_store *store, struct sip_list *batches)
+/* @return 0, a negative code, or SIP_STORE_AGAIN */
+static int store_transact(struct sip_store *store, struct sip_list *batches, struct sip_err *err)
 {
-  struct sip_err err = { 0 };
-  int rc;
+  int rc = store_exec(store, "BEGIN IMMEDIATE", err);
 
-  if (store->failure.code != 0) {
-    err = store->failure;
-  } else {
-    (void)store_exec(store, "BEGIN IMMEDIATE", &err);
-  }
-  rc = err.code;
   for (struct sip_list *node = batches->next; rc == 0 && node != batches; node = node->next) {
-    rc = store_run(store, SIP_CONTAINER(node, struct sip_batch, link), &err);
+    rc = store_run(store, SIP_CONTAINER(node, struct sip_batch, link), err);
   }
   if (rc == 0) {
-    rc = store_exec(store, "COMMIT", &err);
+    rc = store_exec(store, "COMMIT", err);
   }
-  if (rc < 0 && !sqlite3_get_autocommit(store->db)) {
+  if (rc != 0 && !sqlite3_get_autocommit(store->db)) {
     (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL); /* the first fault is the one */
+  }
+  return rc;
+}
+
+/* All of the batches in one transaction: durable together, or not at all. A group that ended the
+ * transaction has failed then and is passed over the next time, so this comes to an end. */
+static void store_commit(struct sip_store *store, struct sip_list *batches)
+{
+  struct sip_err err = store->failure;
+
+  while (err.code == 0 && store_transact(store, batches, &err) == SIP_STORE_AGAIN) {
+    for (struct sip_list *node = batches->next; node != batches; node = node->next) {
+      sip_batch_forget(SIP_CONTAINER(node, struct sip_batch, link), false);
+    }
   }
   for (struct sip_list *node = batches->next; node != batches; node = node->next) {
     SIP_CONTAINER(node, struct sip_batch, link)->err = err; /* code 0 when all is well */
   }
-  if (rc == 0) {
+  if (err.code == 0) {
     store_checkpoint(store);
   }
 }

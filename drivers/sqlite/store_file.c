@@ -267,7 +267,7 @@ static int file_set_up(struct sip_store *store, struct sip_err *err)
   (void)snprintf(text, sizeof text,
                  "PRAGMA page_size = %d; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                  "PRAGMA application_id = %d; PRAGMA cache_size = -%d;"
-                 "PRAGMA locking_mode = NORMAL",
+                 "PRAGMA locking_mode = NORMAL; PRAGMA foreign_keys = ON",
                  SIP_PAGES_BYTES, APPLICATION_ID, CACHE_KIB);
   (void)sqlite3_wal_hook(store->db, file_on_commit,
                          store); /* in place of SQLite's own checkpoint */

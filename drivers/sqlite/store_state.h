@@ -7,7 +7,10 @@
 
 #include <sqlite3.h>
 
-enum { SIP_STORE_WAL_PAGES = 4000 }; /* of 4 KiB: then the log is carried over into the file */
+enum {
+  SIP_STORE_WAL_PAGES = 4000, /* of 4 KiB: then the log is carried over into the file */
+  SIP_STORE_AGAIN = 1         /* SQLite has ended the transaction: begin it anew */
+};
 
 struct sip_store {
   sqlite3 *db;                                   /* the writer's once it runs */
@@ -16,6 +19,7 @@ struct sip_store {
   int lock_fd;
   bool was_journal;          /* the lock says that there was a journal, or there is now */
   int wal_pages;             /* in the log, after the last commit */
+  uint64_t until_ms;         /* monotonic: when a script's statement has to end; 0: never */
   struct sip_err failure;    /* of a checkpoint; code 0: none */
   struct sip_writer *writer; /* owned; NULL while the file is opened */
 };
@@ -23,6 +27,19 @@ struct sip_store {
 /** Takes the lock, opens the file, checks and migrates it. @return 0 or a negative code; what was
  * opened is in `store` */
 int sip_store_open_file(struct sip_store *store, struct sip_store_report *report,
+                        struct sip_err *err);
+
+/** A statement of the journal's own, prepared at first use. @return 0 or a negative code */
+int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, struct sip_err *err);
+
+/** Runs a prepared statement with the parameters of `op`, whose rows go into the batch, and resets
+ *  it. @return 0 or a negative code */
+int sip_store_step(struct sip_store *store, sqlite3_stmt *statement, struct sip_batch *batch,
+                   struct sip_op *op, struct sip_err *err);
+
+/** Runs the group at `first` in a savepoint. @return 0 also when the group has failed (batch.h);
+ *  SIP_STORE_AGAIN; a negative code for what ends the journal */
+int sip_store_run_group(struct sip_store *store, struct sip_batch *batch, size_t first,
                         struct sip_err *err);
 
 /** Fills `err` with the fault of the database and what was tried. @return the code, negative */

@@ -65,7 +65,7 @@ int sip_batch_op(struct sip_batch *batch, int statement)
   batch->ops = ops;
   batch->in_row = false;
   batch->ops[batch->op_count++] =
-    (struct sip_op){ .statement = statement, .first = batch->cell_count };
+    (struct sip_op){ .statement = statement, .first = batch->cell_count, .expect = -1 };
   return 0;
 }
 
@@ -103,6 +103,11 @@ int sip_batch_integer(struct sip_batch *batch, int64_t value)
   return batch_add(batch, (struct sip_cell){ .type = SIP_CELL_INTEGER, .integer = value });
 }
 
+int sip_batch_real(struct sip_batch *batch, double value)
+{
+  return batch_add(batch, (struct sip_cell){ .type = SIP_CELL_REAL, .real = value });
+}
+
 static int batch_bytes(struct sip_batch *batch, enum sip_cell_type type, struct sip_slice slice)
 {
   struct sip_cell cell = { .type = type, .at = batch->bytes.len, .len = slice.len };
@@ -126,6 +131,85 @@ int sip_batch_text(struct sip_batch *batch, struct sip_slice text)
 int sip_batch_blob(struct sip_batch *batch, struct sip_slice blob)
 {
   return batch_bytes(batch, SIP_CELL_BLOB, blob);
+}
+
+int sip_batch_sql(struct sip_batch *batch, struct sip_slice sql)
+{
+  int rc = sip_batch_op(batch, SIP_BATCH_SQL);
+
+  return rc < 0 ? rc : sip_batch_text(batch, sql);
+}
+
+void sip_batch_expect(struct sip_batch *batch, int64_t rows)
+{
+  assert(batch->op_count > 0);
+  batch->ops[batch->op_count - 1].expect = rows;
+}
+
+void sip_batch_group(struct sip_batch *batch, size_t first)
+{
+  assert(first < batch->op_count);
+  batch->ops[first].group = batch->op_count - first;
+}
+
+const struct sip_op *sip_batch_failed(const struct sip_batch *batch, size_t first)
+{
+  for (size_t i = first; i < first + batch->ops[first].group; i++) {
+    if (batch->ops[i].has_failed) {
+      return &batch->ops[i];
+    }
+  }
+  return NULL;
+}
+
+static void op_forget(struct sip_op *op)
+{
+  op->row_count = 0;
+  op->columns = 0;
+  op->changes = 0;
+  op->has_failed = false;
+  op->has_names = false;
+}
+
+int sip_batch_fail(struct sip_batch *batch, size_t first, struct sip_op *op,
+                   const struct sip_err *why)
+{
+  int rc;
+
+  for (size_t i = first; i < first + batch->ops[first].group; i++) {
+    op_forget(&batch->ops[i]);
+  }
+  op->has_failed = true;
+  rc = sip_batch_row(batch, op, 2);
+  if (rc == 0) {
+    rc = sip_batch_text(batch, (struct sip_slice){ why->name, strlen(why->name) });
+  }
+  return rc < 0 ? rc
+                : sip_batch_text(batch, (struct sip_slice){ why->message, strlen(why->message) });
+}
+
+int sip_batch_check(const struct sip_batch *batch, const struct sip_op *op, struct sip_err *err)
+{
+  int64_t rows = op->columns > 0 ? (int64_t)op->row_count - op->has_names : op->changes;
+
+  if (op->expect < 0 || rows == op->expect) {
+    return 0;
+  } else if (op->statement != SIP_BATCH_SQL) {
+    return sip_err_named(err, SIP_ESCRIPT, "JOURNAL_FENCED",
+                         "journal: the run belongs to another host now");
+  }
+  return sip_err_named(err, SIP_ESCRIPT, "SQL_EXPECTED",
+                       "journal: %lld rows expected, %lld found: %.80s", (long long)op->expect,
+                       (long long)rows, sip_batch_slice(batch, &batch->cells[op->first]).data);
+}
+
+void sip_batch_forget(struct sip_batch *batch, bool failures)
+{
+  for (size_t i = 0; i < batch->op_count; i++) {
+    if (failures || !batch->ops[i].has_failed) {
+      op_forget(&batch->ops[i]);
+    }
+  }
 }
 
 int sip_batch_row(struct sip_batch *batch, struct sip_op *op, size_t columns)

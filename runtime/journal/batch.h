@@ -12,20 +12,36 @@
 
 #include <stdbool.h>
 
-enum { SIP_BATCH_MAX_CELLS = 24 }; /* of one statement or row */
+enum {
+  SIP_BATCH_MAX_CELLS = 64,          /* of one statement or row */
+  SIP_BATCH_SQL = -1,                /* instead of a number: a script's own statement */
+  SIP_BATCH_MAX_ROWS_BYTES = 4 << 20 /* of what the statements of one group give */
+};
 
-enum sip_cell_type { SIP_CELL_NULL, SIP_CELL_INTEGER, SIP_CELL_TEXT, SIP_CELL_BLOB };
+enum sip_cell_type { SIP_CELL_NULL, SIP_CELL_INTEGER, SIP_CELL_REAL, SIP_CELL_TEXT, SIP_CELL_BLOB };
 
 /* One value. Bytes lie in the batch's `bytes` from `at` on, followed by a NUL. */
 struct sip_cell {
   enum sip_cell_type type;
-  int64_t integer;
+  union {
+    int64_t integer;
+    double real;
+  };
   size_t at, len;
 };
 
-/* One statement of the store's table, by number (enum sip_statement in port.h). */
+/* One statement of the store's table, by number (enum sip_statement in statements.h), or a text of
+ * a script's, which is its first parameter.
+ *
+ * Several in a row may be a group: all of them happen, or, when one fails or does not do what is
+ * expected, none; what else is in the transaction goes on. */
 struct sip_op {
   int statement;
+  size_t group;                /* on the first one: of how many from here on; 0: of none */
+  int64_t expect;              /* in a group: rows that it must change or give; -1: any number */
+  bool has_failed;             /* out: for this one nothing of the group is there; its one row is a
+                                  code and a message */
+  bool has_names;              /* out: the first row has the names of the columns */
   size_t first, count;         /* its parameters in `cells` */
   size_t row_first, row_count; /* out: its rows, each of `columns` cells, one after the other */
   size_t columns;              /* out */
@@ -66,8 +82,33 @@ int sip_batch_op(struct sip_batch *batch, int statement);
  * slice without data is NULL. @return 0 or UV_ENOMEM */
 int sip_batch_null(struct sip_batch *batch);
 int sip_batch_integer(struct sip_batch *batch, int64_t value);
+int sip_batch_real(struct sip_batch *batch, double value);
 int sip_batch_text(struct sip_batch *batch, struct sip_slice text);
 int sip_batch_blob(struct sip_batch *batch, struct sip_slice blob);
+
+/** A statement of a script's own; only in a group. @return 0 or UV_ENOMEM */
+int sip_batch_sql(struct sip_batch *batch, struct sip_slice sql);
+
+/** What the last statement must change or give. */
+void sip_batch_expect(struct sip_batch *batch, int64_t rows);
+
+/** Makes a group of the statements from `first` on to the last one. */
+void sip_batch_group(struct sip_batch *batch, size_t first);
+
+/** The statement of the group at `first` that failed, or NULL. */
+const struct sip_op *sip_batch_failed(const struct sip_batch *batch, size_t first);
+
+/** The store's: the statement `op` of the group at `first` has failed as `why` says. What the group
+ *  gave is forgotten. @return 0 or UV_ENOMEM */
+int sip_batch_fail(struct sip_batch *batch, size_t first, struct sip_op *op,
+                   const struct sip_err *why);
+
+/** The store's: did the statement do what is expected of it? @return 0 or SIP_ESCRIPT */
+int sip_batch_check(const struct sip_batch *batch, const struct sip_op *op, struct sip_err *err);
+
+/** The store's, before another try: forgets what the statements gave; those of groups that failed
+ *  only with `failures`. */
+void sip_batch_forget(struct sip_batch *batch, bool failures);
 
 /** The store's: begins a row of the statement `op` with `columns` cells, which follow.
  *  @return 0, UV_ENOMEM or SIP_ETOOBIG */

@@ -99,18 +99,48 @@ static struct sip_slice slice_of(const char *text)
   return (struct sip_slice){ text, text == NULL ? 0 : strlen(text) };
 }
 
-void world_say(struct world *w, int statement, const char *types, ...)
+static void begin(struct world *w)
 {
   struct sip_err err = { 0 };
-  va_list args;
 
   if (w->batch == NULL && (w->batch = sip_journal_begin(w->journal, &err)) == NULL) {
     SIP_TEST_FAIL("begin: %s", err.message);
   }
+}
+
+void world_group(struct world *w)
+{
+  begin(w);
+  w->group = w->batch->op_count;
+}
+
+void world_group_end(struct world *w)
+{
+  sip_batch_group(w->batch, w->group);
+}
+
+void world_expect(struct world *w, long long rows)
+{
+  sip_batch_expect(w->batch, rows);
+}
+
+const char *world_group_failure(struct world *w, size_t first)
+{
+  const struct sip_op *op = sip_batch_failed(&w->answer, first);
+
+  return op == NULL ? "" : world_rows(w, (size_t)(op - w->answer.ops));
+}
+
+void world_say(struct world *w, int statement, const char *types, ...)
+{
+  va_list args;
+
+  begin(w);
   CHECK_INT(sip_batch_op(w->batch, statement), 0);
   va_start(args, types);
   for (; *types != '\0'; types++) {
     int rc = *types == 'i'   ? sip_batch_integer(w->batch, va_arg(args, long long))
+             : *types == 'd' ? sip_batch_real(w->batch, va_arg(args, double))
              : *types == 't' ? sip_batch_text(w->batch, slice_of(va_arg(args, const char *)))
              : *types == 'b' ? sip_batch_blob(w->batch, slice_of(va_arg(args, const char *)))
              : *types == 'r' ? sip_batch_text(w->batch, va_arg(args, struct sip_slice))
@@ -161,6 +191,10 @@ static void show_cell(const struct sip_batch *batch, const struct sip_cell *cell
 
   if (cell->type == SIP_CELL_INTEGER) {
     (void)snprintf(out, size, "%lld", (long long)cell->integer);
+    return;
+  }
+  if (cell->type == SIP_CELL_REAL) {
+    (void)snprintf(out, size, "%.6f", cell->real);
     return;
   }
   (void)snprintf(out, size, "%s", cell->type == SIP_CELL_NULL ? "-" : "");

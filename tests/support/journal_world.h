@@ -15,6 +15,7 @@ struct world {
   struct sip_store_report report;
   struct sip_journal *journal;
   struct sip_batch *batch; /* of the entry that is said; NULL between entries */
+  size_t group;            /* where the group begins that is said */
   struct sip_batch answer; /* a copy of what the last entry gave */
   struct sip_err err;      /* of the last entry */
   char text[4096];         /* of the last world_rows */
@@ -28,9 +29,17 @@ void world_open(struct world *w, const struct sip_store_ops *ops, const char *pl
 void world_join(struct world *w, const struct world *host);
 void world_close(struct world *w);
 
-/** Adds a statement to the entry; `types` has a letter for each parameter: i long long, t text,
- *  b blob (both const char *), r text of a struct sip_slice, 0 NULL. */
+/** Adds a statement to the entry; `types` has a letter for each parameter: i long long, d double,
+ *  t text, b blob (both const char *), r text of a struct sip_slice, 0 NULL. */
 void world_say(struct world *w, int statement, const char *types, ...);
+
+/** What is said between the two is a group; world_expect is about what was said last. */
+void world_group(struct world *w);
+void world_group_end(struct world *w);
+void world_expect(struct world *w, long long rows);
+
+/** Code and message with which the group at statement `first` failed; "" when it did not. */
+const char *world_group_failure(struct world *w, size_t first);
 
 /** A run in state ACTIVE, and a record of one. */
 void world_say_run(struct world *w, long long id, long long epoch, long long offset,

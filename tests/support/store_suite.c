@@ -325,6 +325,134 @@ static void a_statement_that_breaks_a_rule_stops_the_journal(void)
   world_close(&w);
 }
 
+static void say_sql(struct world *w, const char *sql, long long expect)
+{
+  world_say(w, SIP_BATCH_SQL, "t", sql);
+  world_expect(w, expect);
+}
+
+static const char *count_stock(struct world *w)
+{
+  world_group(w);
+  say_sql(w, "SELECT name, count FROM stock ORDER BY name", -1);
+  world_group_end(w);
+  CHECK_INT(world_write(w), 0);
+  CHECK_STR(world_group_failure(w, 0), "");
+  return world_rows(w, 0);
+}
+
+static void make_stock(struct world *w)
+{
+  world_say_run(w, 7, 1, 7, "event");
+  world_group(w);
+  say_sql(w,
+          "CREATE TABLE stock (name TEXT PRIMARY KEY, count INTEGER NOT NULL CHECK (count >= 0),"
+          " price DOUBLE PRECISION)",
+          -1);
+  world_say(w, SIP_BATCH_SQL, "ttid",
+            "INSERT INTO stock (name, count, price) VALUES (?, ?, ?) -- ?", "cola", 2LL, 1.5);
+  world_group_end(w);
+  CHECK_INT(world_write(w), 0);
+  CHECK_STR(world_group_failure(w, 1), "");
+  CHECK_INT(world_changes(w, 2), 1);
+  CHECK_STR(count_stock(w), "name|count;cola|2");
+}
+
+/* A group: take one from the stock, and say so in a record of the run. */
+static void say_take(struct world *w, const char *name, long long epoch, long long seq)
+{
+  world_group(w);
+  world_say(w, SIP_BATCH_SQL, "ti0",
+            "UPDATE stock SET count = count - ?1 WHERE name = COALESCE(?2, 'cola') AND '?' <> ''",
+            1LL);
+  world_expect(w, 1);
+  world_say(w, SIP_BATCH_SQL, "tt",
+            "SELECT price, 1 > 0 AS yes, NULL AS none FROM stock"
+            " WHERE name = ?",
+            name);
+  world_expect(w, 1);
+  world_say_record(w, 7, epoch, seq);
+  world_expect(w, 1);
+  world_group_end(w);
+}
+
+/* Statements of a script and a record: all of them or none, while others go on beside them. */
+static void statements_of_scripts_ride_along(void)
+{
+  struct world w;
+
+  world_open(&w, kind->ops, kind->new_place());
+  make_stock(&w);
+  say_take(&w, "cola", 1, 1);
+  say_take(&w, "tea", 1, 2); /* expects a row that is not there */
+  world_say_record(&w, 7, 1, 9);
+  say_take(&w, "cola", 5, 3); /* no longer ours */
+  CHECK_INT(world_write(&w), 0);
+  CHECK_STR(world_group_failure(&w, 0), "");
+  CHECK_STR(world_rows(&w, 1), "price|yes|none;1.500000|1|-");
+  CHECK_HAS(world_group_failure(&w, 3), "SQL_EXPECTED|journal: 1 rows expected, 0 found: SELECT");
+  CHECK(w.answer.ops[4].has_failed);
+  CHECK_INT(world_changes(&w, 3), 0);
+  CHECK_INT(world_changes(&w, 6), 1);
+  CHECK_HAS(world_group_failure(&w, 7), "JOURNAL_FENCED|");
+  CHECK_STR(count_stock(&w), "name|count;cola|1");
+  say_take(&w, "cola", 1, 4);
+  say_take(&w, "cola", 1, 5); /* there is none left */
+  CHECK_INT(world_write(&w), 0);
+  CHECK_STR(world_group_failure(&w, 0), "");
+  CHECK_HAS(world_group_failure(&w, 3), "SQL_CHECK|");
+  world_say(&w, SIP_STATEMENT_RECORDS, "i", 7LL);
+  CHECK_INT(world_write(&w), 0);
+  CHECK_INT(w.answer.ops[0].row_count, 3); /* 1, 9 and 4 */
+  world_close(&w);
+}
+
+/* Each of them fails alone. */
+static void statements_that_may_not_ride_along(void)
+{
+  static const char *const cases[][2] = {
+    { "COMMIT", "SQL_REFUSED" },
+    { " /* x */ -- y\n ROLLBACK", "SQL_REFUSED" },
+    { "PRAGMA user_version = 7", "SQL_REFUSED" },
+    { "", "SQL_REFUSED" },
+    { "SELECT 1; SELECT 2", "SQL_" },
+    { "SELECT nonsense FROM nowhere", "SQL_ERROR" },
+    { "SELECT ?", "SQL_ERROR" },
+    { "INSERT INTO stock (name, count) VALUES ('cola', 1)", "SQL_UNIQUE" },
+    { "INSERT INTO stock (name) VALUES ('tea')", "SQL_NOT_NULL" },
+    { "INSERT INTO late VALUES (1, 2)", "SQL_FOREIGN_KEY" },
+    { "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)"
+      " SELECT i, '"
+      "0123456789012345678901234567890123456789012345678901234567890123456789"
+      "' || i FROM n n1 WHERE i < 1 OR i IN (SELECT i FROM n)",
+      "" },
+  };
+  struct world w;
+
+  world_open(&w, kind->ops, kind->new_place());
+  make_stock(&w);
+  world_group(&w);
+  say_sql(&w,
+          "CREATE TABLE late (id INTEGER PRIMARY KEY, other INTEGER REFERENCES late (id)"
+          " DEFERRABLE INITIALLY DEFERRED)",
+          -1);
+  world_group_end(&w);
+  CHECK_INT(world_write(&w), 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    world_say(&w, SIP_STATEMENT_META_SET, "tt", "case", "said");
+    world_group(&w);
+    say_sql(&w, "UPDATE stock SET count = count + 1", 1);
+    say_sql(&w, cases[i][0], -1);
+    world_group_end(&w);
+    world_say(&w, SIP_STATEMENT_META_GET, "t", "case");
+    CHECK_INT(world_write(&w), 0);
+    CHECK_HAS(world_group_failure(&w, 1), cases[i][1]);
+    CHECK_INT(w.answer.ops[3].row_count, 1);
+  }
+  CHECK_STR(count_stock(&w), "name|count;cola|3"); /* only the last one held */
+  world_close(&w);
+}
+
 void store_suite(const struct store_kind *of)
 {
   kind = of;
@@ -333,4 +461,6 @@ void store_suite(const struct store_kind *of)
   bytes_come_back_as_they_were();
   what_is_written_in_one_turn_shares_a_commit();
   a_statement_that_breaks_a_rule_stops_the_journal();
+  statements_of_scripts_ride_along();
+  statements_that_may_not_ride_along();
 }
