@@ -8,11 +8,11 @@ local task = require "sipeat.task"
 
 local M = {}
 
--- Keys in a ctx that are no field of a script's.
+-- Keys in a ctx that are no field of a script's; the two numbers are those of flow_lua.h.
 local JOB <const> = "(job)" -- what the flow knows of the event, once it has to know anything
-local TICKET <const> = "(ticket)" -- the number of the event, as long as there is no job
+local TICKET <const> = 1 -- the number of the event, as long as there is no job
 local UNSENT <const> = "(unsent)" -- of a transactional flow, as long as there is no job
-local EVENT <const> = "(event)"
+local EVENT <const> = 2
 
 local METHODS = {}
 

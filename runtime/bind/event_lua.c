@@ -41,6 +41,7 @@ struct source {
   uint32_t data; /* its token */
   uint8_t shape;
   bool took_data; /* it is in the table, and what a script does to it is the table's alone */
+  char topic[];   /* ends in a NUL */
 };
 
 /* What the module keeps, in a userdata that stays: one for each state. */
@@ -311,22 +312,22 @@ static void push_header_map(lua_State *L, const struct sip_source_ops *ops,
 static void end_event(lua_State *L, const struct sip_record *record)
 {
   lua_rawsetp(L, -2, &source_key);
-  lua_pushstring(L, record->topic);
-  lua_setfield(L, -2, "topic");
   if (record->key.data != NULL) {
     push_slice(L, &record->key);
     lua_setfield(L, -2, "key");
   }
 }
 
-static void fill_source(struct source *source, const struct sip_record *record, enum shape shape,
-                        size_t data)
+/* @param topic  bytes of the topic's name, with its NUL */
+static void fill_source(struct source *source, const struct sip_record *record, size_t topic,
+                        enum shape shape, size_t data)
 {
   *source = (struct source){ .offset = record->offset,
                              .timestamp_ms = record->timestamp_ms,
                              .partition = record->partition,
                              .data = (uint32_t)data,
                              .shape = (uint8_t)shape };
+  memcpy(source->topic, record->topic, topic);
 }
 
 static struct state *state_of(lua_State *L)
@@ -339,6 +340,7 @@ static bool push_from_body(lua_State *L, struct sip_json_state *state,
                            const struct sip_record *record, const struct envelope *headers)
 {
   const struct sip_json *json = &state->json;
+  size_t topic = strlen(record->topic) + 1;
   struct sip_json_token *tokens;
   int index = lua_gettop(L) + 2;
   struct body body;
@@ -350,8 +352,8 @@ static bool push_from_body(lua_State *L, struct sip_json_state *state,
     return false;
   }
   lua_createtable(L, 0, FIELDS);
-  fill_source(sip_json_push_copy(L, state, record->value.len, sizeof(struct source)), record,
-              body.data == NULL ? SHAPE_BODY : SHAPE_ENVELOPE,
+  fill_source(sip_json_push_copy(L, state, record->value.len, sizeof(struct source) + topic),
+              record, topic, body.data == NULL ? SHAPE_BODY : SHAPE_ENVELOPE,
               body.data == NULL ? 0 : (size_t)(body.data - json->tokens));
   tokens = sip_json_index_tokens(L, index, &text);
   push_id(L, record, headers, body.id == NULL ? NULL : &tokens[body.id - json->tokens], index);
@@ -371,10 +373,11 @@ static void push_from_headers(lua_State *L, struct sip_json_state *state,
                               const struct sip_record *record, const struct envelope *headers)
 {
   bool is_pending = record->value.data != NULL && headers->is_json;
+  size_t topic = strlen(record->topic) + 1;
 
   lua_createtable(L, 0, FIELDS);
   push_slice(L, &record->value);
-  fill_source(sip_json_push_index(L, state, NULL, -1, sizeof(struct source)), record,
+  fill_source(sip_json_push_index(L, state, NULL, -1, sizeof(struct source) + topic), record, topic,
               is_pending ? SHAPE_PENDING : SHAPE_TEXT, 0);
   lua_remove(L, -2);
   push_id(L, record, headers, NULL, 0);
@@ -651,6 +654,8 @@ static int event_index(lua_State *L)
     lua_pushinteger(L, source->offset);
   } else if (strcmp(name, "partition") == 0) {
     lua_pushinteger(L, source->partition);
+  } else if (strcmp(name, "topic") == 0) {
+    lua_pushstring(L, source->topic);
   } else {
     push_rest(L, source);
   }
@@ -659,8 +664,9 @@ static int event_index(lua_State *L)
 
 static int event_fill(lua_State *L)
 {
-  static const char *const names[] = { "data",    "value",  "offset",  "partition", "time",
-                                       "version", "source", "headers", "trace",     "attributes" };
+  static const char *const names[] = { "data",    "value", "offset",    "partition",
+                                       "topic",   "time",  "version",   "source",
+                                       "headers", "trace", "attributes" };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     lua_settop(L, 1);

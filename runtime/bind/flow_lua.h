@@ -36,6 +36,10 @@ void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status);
 /** Puts the functions that take a ticket into the table on top of the stack. */
 void sip_flow_ticket_functions(lua_State *L);
 
+/** Where a ctx that has no job yet keeps the number of its event, and the event: items of an array
+ * cost least. stdlib/flow_context.lua has the same numbers. */
+enum { SIP_FLOW_CONTEXT_TICKET = 1, SIP_FLOW_CONTEXT_EVENT = 2 };
+
 /** A record as Lua's side of a flow reads it (flow_ticket_lua.c). Throws. */
 void sip_flow_push_record(lua_State *L, const struct sip_source_ops *ops,
                           const struct sip_record *record);

@@ -31,8 +31,7 @@ static bool went_well(lua_State *L)
       (first != LUA_TNONE && !lua_toboolean(L, RESULTS) && !lua_isnoneornil(L, RESULTS + 1))) {
     return false;
   }
-  lua_pushliteral(L, "(ticket)");
-  well = lua_rawget(L, CONTEXT) != LUA_TNIL;
+  well = lua_rawgeti(L, CONTEXT, SIP_FLOW_CONTEXT_TICKET) != LUA_TNIL;
   lua_pop(L, 1);
   return well;
 }

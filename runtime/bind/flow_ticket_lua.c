@@ -2,8 +2,8 @@
  *
  * start(number, event?, ctx?) and dispatch(record, ticket, kept, trouble) run in a task of their
  * own: start, when there is one, for the first time, and dispatch when something was kept or went
- * wrong. Without an event the record has to be read by the script; ctx = {(ticket) = number,
- * (event) = event} with the flow's `context` as its metatable. record = {topic, partition,
+ * wrong. Without an event the record has to be read by the script; ctx = {number, event}
+ * with the flow's `context` as its metatable. record = {topic, partition,
  * offset, timestamp, timestamp_type, key?, value?, headers = {{name, value?}…}}; once something is
  * kept, it is nil and `kept` is what was kept. trouble (when its task died, or an output was not
  * written) = {kind = "crash" | "output", code, message, was_read, outputs = bits, lost = {{number,
@@ -326,9 +326,8 @@ static struct sip_event *plain_event(lua_State *L)
       (!is_optional_text(L, VALUE) && !lua_istable(L, VALUE))) {
     return NULL;
   }
-  lua_pushliteral(L, "(ticket)");
   engine = sip_flow_lua_find(L);
-  if (lua_rawget(L, CONTEXT) == LUA_TNUMBER && engine != NULL) {
+  if (lua_rawgeti(L, CONTEXT, SIP_FLOW_CONTEXT_TICKET) == LUA_TNUMBER && engine != NULL) {
     event = sip_ticket_event(&engine->tickets, (uint64_t)lua_tointeger(L, -1));
   }
   lua_pop(L, 1);
@@ -481,14 +480,14 @@ static int push_kept(lua_State *L, void *arg)
   return 1;
 }
 
-/* The ctx of an event that has no job: {(ticket), (event)}. Stack: …, ticket, event. */
+/* The ctx of an event that has no job. Stack: …, ticket, event. */
 static void push_context(lua_State *L, const struct sip_flow_spec *spec)
 {
-  lua_createtable(L, 0, 2);
+  lua_createtable(L, 2, 0);
   lua_pushvalue(L, -3);
-  lua_setfield(L, -2, "(ticket)");
+  lua_rawseti(L, -2, SIP_FLOW_CONTEXT_TICKET);
   lua_pushvalue(L, -2);
-  lua_setfield(L, -2, "(event)");
+  lua_rawseti(L, -2, SIP_FLOW_CONTEXT_EVENT);
   lua_rawgeti(L, LUA_REGISTRYINDEX, spec->context_ref);
   lua_setmetatable(L, -2);
 }

@@ -11,7 +11,7 @@ local TICKET = 7
 local function run(handlers, event, options)
   local o = options or {}
   local calls = {}
-  local ctx = o.ctx or { ["(ticket)"] = TICKET }
+  local ctx = o.ctx or { TICKET }
   local start = core.starter(handlers, function(...)
     calls.full = { ... }
     return "full", 2
@@ -67,7 +67,7 @@ t.test("results that may be a failure are looked at", function()
 end)
 
 t.test("a ctx with a job is not forgotten", function()
-  local results, calls = run({ a = function(_, ctx) ctx["(ticket)"] = nil return 5 end },
+  local results, calls = run({ a = function(_, ctx) ctx[1] = nil return 5 end },
     { type = "a" })
   t.eq(results, { "ended", 2, n = 2 })
   t.eq(calls.ended, { true, 5, nil, nil, n = 4 })

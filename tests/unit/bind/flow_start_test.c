@@ -12,7 +12,7 @@
   "local before\n"                                                                                 \
   "local function start(number, event, ctx)\n"                                                     \
   "  assert(event.topic == 'events' and event.value == '{}' and event.headers.half)\n"             \
-  "  assert(ctx.mark and ctx['(ticket)'] == number and ctx['(event)'] == event)\n"                 \
+  "  assert(ctx.mark and ctx[1] == number and ctx[2] == event)\n"                                  \
   "  if before and not pcall(core.emit, before, 'out') then shared.stale = shared.stale + 1 end\n" \
   "  before, shared.runs = number, shared.runs + 1\n"                                              \
   "  assert(require('sipeat.core.task').event_id() == event.id)\n"                                 \
