@@ -2,13 +2,12 @@
 ends in a clean error, or goes on, and the event is not lost. ctest runs a sample; the soak (SIPEAT_SOAK) all of them.
 """
 
-import mmap
 import os
 import pathlib
-import struct
 import time
 
 from support import harness, kcat
+from support.alloc import Control, points
 from support.fake_discord import FakeDiscord
 from support.harness import free_ports, get, wait_for
 from support.kafka import Kafka
@@ -40,36 +39,6 @@ sipeat.flow {
   on = { [Order] = discord.notified(accept) }, on_dead = discord.on_dead,
 }
 """
-
-
-class Control:
-    """The page that support/alloc_fault.c shares with us: fail_at, count, failed."""
-
-    def __init__(self, path):
-        path.write_bytes(bytes(mmap.PAGESIZE))
-        self.path = path
-        self.more = 0  # how many allocations behind the one that fails do so too
-        with path.open("r+b") as file:
-            self.page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
-
-    def arm(self, fail_at):
-        self.page[:32] = struct.pack("QQQQ", 0, 0, 0, self.more)
-        self.page[:8] = struct.pack("Q", fail_at)
-
-    @property
-    def count(self):
-        return struct.unpack_from("Q", self.page, 8)[0]
-
-    @property
-    def failed(self):
-        return struct.unpack_from("Q", self.page, 16)[0]
-
-
-def points(total, wanted):
-    """All of 1..total, or about `wanted` of them spread over it, more of them early."""
-    if wanted is None or wanted >= total:
-        return list(range(1, total + 1))
-    return sorted({max(1, int(total * (i / wanted) ** 1.5)) for i in range(1, wanted + 1)})
 
 
 class Allocations(harness.Case):
