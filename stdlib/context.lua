@@ -4,6 +4,7 @@
 -- an idempotency key that is the same on each attempt, and memory that lives across the attempts of
 -- one event. A handler that is called without a flow gets a ctx all the same, and every failure is
 -- final there.
+local failure = require "sipeat.failure"
 local log = require "sipeat.log"
 local place = require "sipeat.place"
 
@@ -61,9 +62,13 @@ function M.child(ctx, pattern, name, fields)
   return child_of(ctx, fields)
 end
 
--- Has a chain begun, and neither come to its end nor given up?
-local function is_open(state)
-  if type(state) ~= "table" or state.finished or state.failure then
+-- Has a chain left doubt, or begun and neither come to its end nor given up? What is done has.
+local function is_open(state, is_done)
+  if type(state) ~= "table" then
+    return false
+  elseif state.failure then
+    return failure.in_doubt(state.failure)
+  elseif state.finished or is_done then
     return false
   end
   for _, record in pairs(state.steps or {}) do
@@ -74,15 +79,16 @@ local function is_open(state)
   return state.undoing ~= nil
 end
 
---- The place of a chain in that memory that was stopped on its way, nil when there is none: after
---- the last attempt nobody goes on with it, and what it did stands.
-function M.unfinished(memory, below)
+--- The place of a chain in that memory that was stopped on its way, or is in doubt; nil when there
+--- is none. After the last attempt nobody goes on with it, whatever its handler made of that.
+function M.unfinished(memory, below, is_done)
   for slot, child in pairs(memory) do
     local pattern, name = tostring(slot):match "^(%l+):(.+)$"
-    local observed = pattern == "observer" and (memory.observers or {})[name]
-    if pattern and type(child) == "table" and not (observed and observed.done) then
+    if pattern and type(child) == "table" then
+      local observed = pattern == "observer" and (memory.observers or {})[name]
+      local ended = is_done or observed and observed.done
       local at = place.below(below, slot)
-      local found = is_open(child.state) and at or M.unfinished(child, at)
+      local found = is_open(child.state, ended) and at or M.unfinished(child, at, ended)
       if found then
         return found
       end

@@ -682,4 +682,7 @@ t.test("a chain that was stopped on its way is found, one that ended is not", fu
   t.eq(context.unfinished(memory), "observer:x/chain:y")
   memory.observers.x = { done = true }
   t.eq(context.unfinished(memory), nil)
+  local why = failure.permanent("nobody knows", "UNKNOWN_OUTCOME")
+  memory["observer:x"]["chain:y"].state.failure = why
+  t.eq(context.unfinished(memory), "observer:x/chain:y", "whatever its handler made of it")
 end)
