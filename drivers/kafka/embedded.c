@@ -10,6 +10,7 @@
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,21 @@ static void embedded_on_log(const rd_kafka_t *rk, int level, const char *facilit
           facility, text);
 }
 
+/* The cluster's thread ends when a signal interrupts it, so it gets none: they are the main
+ * thread's.
+ */
+static rd_kafka_mock_cluster_t *embedded_new_cluster(rd_kafka_t *rk)
+{
+  rd_kafka_mock_cluster_t *cluster;
+  sigset_t all, before;
+
+  (void)sigfillset(&all); /* fails for no valid set, as the two below */
+  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+  cluster = rd_kafka_mock_cluster_new(rk, 1);
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return cluster;
+}
+
 static int embedded_open(struct sip_embedded_broker *broker, struct sip_err *err)
 {
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -56,7 +72,7 @@ static int embedded_open(struct sip_embedded_broker *broker, struct sip_err *err
     rd_kafka_conf_destroy(conf);
     return sip_err_set(err, SIP_EKAFKA, "embedded broker: %s", why);
   }
-  broker->cluster = rd_kafka_mock_cluster_new(broker->rk, 1);
+  broker->cluster = embedded_new_cluster(broker->rk);
   if (broker->cluster == NULL) {
     return sip_err_set(err, SIP_EKAFKA, "embedded broker: cannot listen on 127.0.0.1");
   }

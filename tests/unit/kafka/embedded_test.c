@@ -4,8 +4,10 @@
 
 #include "support/test.h"
 
+#include <dirent.h>
 #include <librdkafka/rdkafka.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,6 +47,51 @@ static int partitions_of(const char *address, const char *topic)
   rd_kafka_metadata_destroy(metadata);
   rd_kafka_destroy(rk);
   return count;
+}
+
+/* Whether SIGHUP may interrupt that thread of ours. */
+static bool takes_signals(const char *thread)
+{
+  char path[300], line[256];
+  unsigned long long blocked = 0;
+  FILE *file;
+
+  (void)snprintf(path, sizeof path, "/proc/self/task/%s/status", thread);
+  file = fopen(path, "r");
+  CHECK(file != NULL);
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (strncmp(line, "SigBlk:", 7) == 0) {
+      blocked = strtoull(line + 7, NULL, 16);
+    }
+  }
+  CHECK_INT(fclose(file), 0);
+  return (blocked & 1ULL << (SIGHUP - 1)) == 0;
+}
+
+/* librdkafka's mock cluster ends when its poll is interrupted. */
+static void a_signal_reaches_only_the_main_thread(void)
+{
+  struct sip_embedded_broker *broker = NULL;
+  struct sip_err err = { 0 };
+  size_t others = 0;
+  char main_thread[16];
+  struct dirent *entry;
+  DIR *threads;
+
+  CHECK_INT(sip_embedded_broker_start(&broker, 0, &err), 0);
+  threads = opendir("/proc/self/task");
+  CHECK(threads != NULL);
+  while ((entry = readdir(threads)) != NULL) {
+    if (entry->d_name[0] != '.' && strtol(entry->d_name, NULL, 10) != getpid()) {
+      CHECK(!takes_signals(entry->d_name));
+      others++;
+    }
+  }
+  CHECK(others >= 2);
+  CHECK_INT(closedir(threads), 0);
+  (void)snprintf(main_thread, sizeof main_thread, "%d", (int)getpid());
+  CHECK(takes_signals(main_thread));
+  sip_embedded_broker_stop(broker);
 }
 
 static void a_client_sees_a_created_topic(uint16_t port)
@@ -89,6 +136,7 @@ static void its_settings_keep_rebalances_short(void)
 
 int main(void)
 {
+  a_signal_reaches_only_the_main_thread();
   a_client_sees_a_created_topic(0);
   a_client_sees_a_created_topic(free_port());
   a_taken_port_is_refused_with_a_hint();
