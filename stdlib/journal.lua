@@ -174,6 +174,59 @@ function Run:begin(statements, at)
   return ok, why
 end
 
+local REFUSALS = {
+  SQL_EXPECTED = true, SQL_UNIQUE = true, SQL_CHECK = true, SQL_NOT_NULL = true,
+  SQL_FOREIGN_KEY = true, SQL_CONSTRAINT = true, SQL_REFUSED = true,
+}
+
+-- {"SQL", value…, n =, expect =} as the core has it.
+local function of_script(statement)
+  local n = statement.n or #statement
+  local out = table.pack(table.unpack(statement, 2, n))
+  out.sql, out.expect = statement[1], statement.expect
+  for i = 1, out.n do
+    if type(out[i]) == "table" then
+      out[i] = core.blob(out[i][1]) -- sql.blob
+    elseif out[i] == json.null then
+      out[i] = nil
+    end
+  end
+  return out
+end
+
+--- Runs a script's statements and makes a value durable with them, all or nothing: a list of what
+--- they gave, or nil and a failure. The event is the journal's by then.
+function Run:transact(list, phase, where, value)
+  if self.refused then
+    return nil, self.refused
+  elseif not self.added then
+    return failed("a step announces itself before its transaction", "JOURNAL_FAILED")
+  end
+  local group = {}
+  for i, statement in ipairs(list) do
+    group[i] = of_script(statement)
+  end
+  local kept = record(self, sys.now_ms(), phase, where, value)
+  kept.expect = 1
+  group[#group + 1] = kept
+  local statements = self.pending
+  self.pending = {}
+  statements[#statements + 1] = { group = group }
+  local results = table.pack(M.write(table.unpack(statements)))
+  if results[1] == nil then
+    return failed(results[2], results[3])
+  end
+  local given = results[results.n]
+  if given.code == "JOURNAL_FENCED" then
+    return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
+  elseif given.failed then
+    local kind = REFUSALS[given.code] and "permanent" or "transient"
+    return nil, failure.new(given.message, given.code, kind)
+  end
+  given[#given] = nil -- of the record
+  return given
+end
+
 --- The run has ended, or waits: `state` with a text and, for what waits, when it is due.
 function Run:finish(state, why, due_ms)
   if not self.added then

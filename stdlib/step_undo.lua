@@ -5,6 +5,7 @@
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.context"
 local failure = require "sipeat.failure"
+local local_effects = require "sipeat.local_effects"
 local plain = require "sipeat.plain"
 
 local M = {}
@@ -22,8 +23,10 @@ end
 
 -- Each attempt is announced: a host that was frozen finds out here that it has no say any more.
 local function undo_one(run, step, record, keep)
+  local own = step.effect == "local"
   local ctx = context.child(run.ctx, "step", step.name, {
     key = record.key .. ":undo", results = run.results, step = step.name,
+    transact = own and local_effects.method(run, step, record, "undo_outcome", "undone") or nil,
   })
   local result = record.result and plain.unpack(record.result)
   return attempt.run(run.chain.undo_plan, nil, function()
@@ -32,7 +35,8 @@ local function undo_one(run, step, record, keep)
       return nil, stopped
     end
     local ok, why = attempt.once(step.timeout, step.undo, plain.unpack(record.args), result, ctx)
-    return ok, why
+    local settled, cancelled = local_effects.settled(record, "undone")
+    return settled or ok, cancelled or why
   end)
 end
 

@@ -9,6 +9,7 @@
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.context"
 local failure = require "sipeat.failure"
+local local_effects = require "sipeat.local_effects"
 local opts = require "sipeat.opts"
 local plain = require "sipeat.plain"
 local step_undo = require "sipeat.step_undo"
@@ -25,8 +26,10 @@ end
 
 -- The ctx of one step.
 local function step_ctx(run, step, record)
+  local own = step.effect == "local"
   return context.child(run.ctx, "step", step.name, {
     key = record.key, results = run.results, step = step.name,
+    transact = own and local_effects.method(run, step, record, "outcome", "done") or nil,
   })
 end
 
@@ -193,7 +196,13 @@ local function advance(run, step, record)
       return "cancelled", why
     end
     local done, result = attempt.once(step.timeout, step.run, args, ctx)
-    if done then
+    local settled, stopped = local_effects.settled(record, "done")
+    if settled then
+      run.results[step.name] = plain.unpack(record.result)
+      return "done"
+    elseif stopped then
+      return "cancelled", stopped
+    elseif done then
       return succeed(run, step, record, result)
     end
     local verdict, reason = judge(run, step, record, result)

@@ -17,7 +17,8 @@
 
 enum {
   APPLICATION_ID = 0x53495045, /* "SIPE", in the file's header: SQLite's PRAGMA application_id */
-  CACHE_KIB = 65536            /* pages of the tables that are kept in memory */
+  BUSY_MS = 5000,
+  CACHE_KIB = 65536 /* pages of the tables that are kept in memory */
 };
 
 static const char MARK[] = "journal\n";
@@ -313,6 +314,7 @@ int sip_store_open_file(struct sip_store *store, struct sip_store_report *report
     return store->db == NULL ? sip_err_set(err, UV_ENOMEM, "journal: not enough memory")
                              : sip_store_refused(store, err, "open");
   }
+  (void)sqlite3_busy_timeout(store->db, BUSY_MS); /* somebody looks at the file, or copies it */
   /* For a new file; another one has what it has. */
   (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
   rc = file_check(store, &version, err);

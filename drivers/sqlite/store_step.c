@@ -90,6 +90,7 @@ int sip_store_step(struct sip_store *store, sqlite3_stmt *statement, struct sip_
                    struct sip_op *op, struct sip_err *err)
 {
   bool is_script = op->statement == SIP_BATCH_SQL, gives = sqlite3_column_count(statement) > 0;
+  int64_t total = sqlite3_total_changes64(store->db);
   size_t before = batch->bytes.len;
   int rc = 0, step = bind_all(statement, batch, op) == SQLITE_OK ? SQLITE_ROW : SQLITE_ERROR;
 
@@ -107,7 +108,9 @@ int sip_store_step(struct sip_store *store, sqlite3_stmt *statement, struct sip_
   } else if (step != SQLITE_DONE) {
     rc = sip_store_refused(store, err, "run a statement");
   }
-  op->changes = gives ? 0 : sqlite3_changes64(store->db);
+  /* What changes no rows, such as CREATE, leaves the count of the statement before. */
+  total = sqlite3_total_changes64(store->db) - total;
+  op->changes = gives || total == 0 ? 0 : sqlite3_changes64(store->db);
   (void)sqlite3_reset(statement);          /* repeats the error of the step, which was told */
   (void)sqlite3_clear_bindings(statement); /* always SQLITE_OK */
   return rc;

@@ -2,9 +2,12 @@
  *
  * write({name, parameter…}, …) -> a result for each: the number of rows that changed, or a list of
  * rows for those that give rows | nil, message, code. The names are those of statements.h in lower
- * case. A parameter is an integer, text, nil, or blob(bytes); a row is {n = columns, cell…} with
- * nil for NULL. open() -> whether there is a journal. failure() -> nil | message, code.
- * status() -> {entries, statements, batches, waiting}. Loop thread. */
+ * case. {group = {statement…}} in place of a statement: all of them or none; there a statement may
+ * also be {sql = text, parameter…}, whose rows have the names of their columns, and `expect` says
+ * how many rows one must change or give; its result is a list of theirs, or {failed = index,
+ * message, code}. A parameter is a number, boolean, text, nil, or blob(bytes); a row is {n =
+ * columns, cell…} with nil for NULL. open() -> whether there is a journal. failure() -> nil |
+ * message, code. status() -> {entries, statements, batches, waiting}. Loop thread. */
 #include "bind/journal_lua.h"
 
 #include "journal/journal.h"
@@ -55,6 +58,8 @@ static int copy_cell(struct sip_batch *to, const struct sip_batch *from,
   switch (cell->type) {
   case SIP_CELL_INTEGER:
     return sip_batch_integer(to, cell->integer);
+  case SIP_CELL_REAL:
+    return sip_batch_real(to, cell->real);
   case SIP_CELL_NULL:
     return sip_batch_null(to);
   default:
@@ -69,6 +74,9 @@ static int copy_op(struct sip_batch *to, const struct sip_batch *from, const str
 
   if (copy != NULL) {
     copy->changes = op->changes;
+    copy->group = op->group;
+    copy->has_failed = op->has_failed;
+    copy->has_names = op->has_names;
   }
   for (size_t row = 0; rc == 0 && row < op->row_count; row++) {
     rc = sip_batch_row(to, copy, op->columns);
@@ -104,6 +112,8 @@ static void push_cell(lua_State *L, const struct sip_batch *batch, const struct 
 
   if (cell->type == SIP_CELL_INTEGER) {
     lua_pushinteger(L, cell->integer);
+  } else if (cell->type == SIP_CELL_REAL) {
+    lua_pushnumber(L, cell->real);
   } else if (bytes.data == NULL) {
     lua_pushnil(L);
   } else {
@@ -126,26 +136,75 @@ static void push_rows(lua_State *L, const struct sip_batch *batch, const struct 
   }
 }
 
+/* Rows with the names of their columns. */
+static void push_named_rows(lua_State *L, const struct sip_batch *batch, const struct sip_op *op)
+{
+  lua_createtable(L, (int)op->row_count - 1, 0);
+  for (size_t row = 1; row < op->row_count; row++) {
+    lua_createtable(L, 0, (int)op->columns);
+    for (size_t column = 0; column < op->columns; column++) {
+      push_cell(L, batch, sip_batch_cell(batch, op, 0, column));
+      push_cell(L, batch, sip_batch_cell(batch, op, row, column));
+      lua_rawset(L, -3);
+    }
+    lua_rawseti(L, -2, (lua_Integer)row);
+  }
+}
+
+static void push_result(lua_State *L, const struct sip_batch *batch, const struct sip_op *op)
+{
+  if (op->has_names) {
+    push_named_rows(L, batch, op);
+  } else if (op->statement >= SIP_STATEMENT_META_GET) {
+    push_rows(L, batch, op);
+  } else {
+    lua_pushinteger(L, op->changes);
+  }
+}
+
+static void push_group(lua_State *L, const struct sip_batch *batch, size_t first)
+{
+  const struct sip_op *failed = sip_batch_failed(batch, first);
+
+  lua_createtable(L, (int)batch->ops[first].group, 3);
+  if (failed != NULL) {
+    lua_pushinteger(L, failed - &batch->ops[first] + 1);
+    lua_setfield(L, -2, "failed");
+    push_cell(L, batch, sip_batch_cell(batch, failed, 0, 0));
+    lua_setfield(L, -2, "code");
+    push_cell(L, batch, sip_batch_cell(batch, failed, 0, 1));
+    lua_setfield(L, -2, "message");
+    return;
+  }
+  for (size_t i = 0; i < batch->ops[first].group; i++) {
+    push_result(L, batch, &batch->ops[first + i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
 static int writing_finish(lua_State *L, struct sip_wait *wait)
 {
   struct writing *writing = SIP_CONTAINER(wait, struct writing, wait);
   size_t count = writing->answer.op_count;
+  int results = 0;
 
   if (wait->status < 0) {
     return writing->err.code != 0 ? sip_push_err(L, &writing->err)
                                   : sip_push_error(L, wait->status, "journal");
   }
   luaL_checkstack(L, (int)count + 8, "too many statements");
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; results++) {
     const struct sip_op *op = &writing->answer.ops[i];
 
-    if (op->statement >= SIP_STATEMENT_META_GET) {
-      push_rows(L, &writing->answer, op);
+    if (op->group > 0) {
+      push_group(L, &writing->answer, i);
+      i += op->group;
     } else {
-      lua_pushinteger(L, op->changes);
+      push_result(L, &writing->answer, op);
+      i++;
     }
   }
-  return (int)count;
+  return results;
 }
 
 /* --- statements --- */
@@ -167,41 +226,77 @@ static void add_parameter(lua_State *L, struct sip_batch *batch, int arg)
     (void)check_memory(L, sip_batch_null(batch));
     return;
   case LUA_TNUMBER:
-    (void)check_memory(L, sip_batch_integer(batch, luaL_checkinteger(L, -1)));
+    (void)check_memory(L, lua_isinteger(L, -1) ? sip_batch_integer(batch, lua_tointeger(L, -1))
+                                               : sip_batch_real(batch, lua_tonumber(L, -1)));
+    return;
+  case LUA_TBOOLEAN:
+    (void)check_memory(L, sip_batch_integer(batch, lua_toboolean(L, -1)));
     return;
   case LUA_TSTRING:
     bytes.data = lua_tolstring(L, -1, &bytes.len);
     (void)check_memory(L, sip_batch_text(batch, bytes));
     return;
   default:
-    luaL_checkudata(L, -1, BLOB);
+    luaL_argcheck(L, luaL_testudata(L, -1, BLOB) != NULL, arg, "no value of SQL");
     lua_getiuservalue(L, -1, 1);
     bytes.data = lua_tolstring(L, -1, &bytes.len);
     lua_pop(L, 1);
     (void)check_memory(L, sip_batch_blob(batch, bytes));
-    (void)arg;
   }
 }
 
-static void add_statement(lua_State *L, struct sip_batch *batch, int arg)
+static struct sip_slice slice_at_top(lua_State *L)
 {
-  int number;
+  struct sip_slice text;
+
+  text.data = lua_tolstring(L, -1, &text.len);
+  return text;
+}
+
+/* The statement on top of the stack, which is popped: {name or nothing, parameter…, n =, sql =,
+ * expect =}. */
+static void add_statement(lua_State *L, struct sip_batch *batch, int arg, bool in_group)
+{
+  int at = lua_gettop(L), number;
   lua_Integer count;
 
-  luaL_checktype(L, arg, LUA_TTABLE);
-  lua_rawgeti(L, arg, 1);
-  number = lua_type(L, -1) == LUA_TSTRING ? sip_statement_number(lua_tostring(L, -1)) : -1;
-  luaL_argcheck(L, number >= 0, arg, "no such statement");
-  lua_getfield(L, arg, "n");
-  count = luaL_checkinteger(L, -1);
-  luaL_argcheck(L, count >= 1 && count <= SIP_BATCH_MAX_CELLS, arg, "n is out of range");
-  lua_pop(L, 2);
-  (void)check_memory(L, sip_batch_op(batch, number));
-  for (lua_Integer i = 2; i <= count; i++) {
-    lua_rawgeti(L, arg, i);
+  luaL_argcheck(L, lua_istable(L, at), arg, "no statement");
+  lua_getfield(L, at, "n");
+  count = lua_isnil(L, -1) ? (lua_Integer)lua_rawlen(L, at) : luaL_checkinteger(L, -1);
+  luaL_argcheck(L, count >= 0 && count < SIP_BATCH_MAX_CELLS, arg, "n is out of range");
+  if (in_group && lua_getfield(L, at, "sql") == LUA_TSTRING) {
+    (void)check_memory(L, sip_batch_sql(batch, slice_at_top(L)));
+    number = SIP_BATCH_SQL;
+  } else {
+    (void)lua_rawgeti(L, at, 1);
+    number = lua_type(L, -1) == LUA_TSTRING ? sip_statement_number(lua_tostring(L, -1)) : -1;
+    luaL_argcheck(L, number >= 0, arg, "no such statement");
+    (void)check_memory(L, sip_batch_op(batch, number));
+  }
+  for (lua_Integer i = number == SIP_BATCH_SQL ? 1 : 2; i <= count; i++) {
+    lua_rawgeti(L, at, i);
     add_parameter(L, batch, arg);
     lua_pop(L, 1);
   }
+  if (in_group && lua_getfield(L, at, "expect") != LUA_TNIL) {
+    sip_batch_expect(batch, luaL_checkinteger(L, -1));
+  }
+  lua_settop(L, at - 1);
+}
+
+/* The statements of the list on top of the stack, which is popped. */
+static void add_group(lua_State *L, struct sip_batch *batch, int arg)
+{
+  size_t first = batch->op_count;
+  lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+
+  luaL_argcheck(L, count > 0, arg, "a group of no statements");
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, i);
+    add_statement(L, batch, arg, true);
+  }
+  sip_batch_group(batch, first);
+  lua_pop(L, 1);
 }
 
 /* Protected: the statements, and the batch on top. */
@@ -211,7 +306,14 @@ static int add_statements(lua_State *L)
   int count = lua_gettop(L) - 1;
 
   for (int arg = 1; arg <= count; arg++) {
-    add_statement(L, batch, arg);
+    luaL_checktype(L, arg, LUA_TTABLE);
+    if (lua_getfield(L, arg, "group") == LUA_TTABLE) {
+      add_group(L, batch, arg);
+    } else {
+      lua_pop(L, 1);
+      lua_pushvalue(L, arg);
+      add_statement(L, batch, arg, false);
+    }
   }
   return 0;
 }

@@ -22,6 +22,20 @@ error "sipeat.chain: this file describes the module to an editor; it is not run"
 ---@field point_of_no_return? boolean once done, nothing is undone; by itself so for an at_most_once
 ---step without undo
 
+---@class sipeat.LocalStatement
+---@field [1] string SQL with ? for its values, which follow
+---@field n? integer how many there are with the SQL, when one of them is nil
+---@field expect? integer how many rows it must change, or a SELECT give
+
+---@class sipeat.LocalStatements
+---@field [integer] sipeat.LocalStatement
+---@field result? any plain data: what later steps see of this one; default true
+
+---A step whose effect is "local" has ctx:transact(statements), once: all of them happen, together
+---with the step's record, or none. For each statement its rows by column name, or how many rows it
+---changed; or nil and a failure.
+---@alias sipeat.Transact fun(ctx: table, list: sipeat.LocalStatements): any[]?, sipeat.Failure?
+
 ---A step that returns sipeat.handled(result) ends the chain early. Beside the steps the list may
 ---have `undo_retry`, how a failing undo is tried again.
 ---@param name string

@@ -354,6 +354,7 @@ static void make_stock(struct world *w)
   world_group_end(w);
   CHECK_INT(world_write(w), 0);
   CHECK_STR(world_group_failure(w, 1), "");
+  CHECK_INT(world_changes(w, 1), 0);
   CHECK_INT(world_changes(w, 2), 1);
   CHECK_STR(count_stock(w), "name|count;cola|2");
 }

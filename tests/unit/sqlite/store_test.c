@@ -65,6 +65,31 @@ static void change(const char *vfs, const char *statement)
   CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }
 
+/* Somebody else in the file, for a moment: waited for, and no failure. */
+static void another_writer_is_waited_for(void)
+{
+  struct sip_entry entry;
+  struct world w;
+  sqlite3 *db = NULL;
+
+  test_new_path(place, sizeof place, "journal.db");
+  world_open(&w, ops, place);
+  CHECK_INT(sqlite3_open(place, &db), SQLITE_OK);
+  CHECK_INT(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+  world_say_run(&w, 1, 1, 1, "event");
+  w.batch = NULL;
+  sip_journal_write(w.journal, &entry, NULL);
+  (void)uv_run(&w.loop, UV_RUN_NOWAIT); /* the writer has it, and waits */
+  CHECK_INT(sip_journal_status(w.journal).waiting, 1);
+  CHECK_INT(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+  CHECK_INT(sqlite3_close(db), SQLITE_OK);
+  while (sip_journal_status(w.journal).waiting > 0) {
+    (void)uv_run(&w.loop, UV_RUN_ONCE);
+  }
+  CHECK(sip_journal_failure(w.journal) == NULL);
+  world_close(&w);
+}
+
 static void write_file(const void *bytes, size_t len)
 {
   FILE *file = fopen(place, "wb");
@@ -171,6 +196,7 @@ int main(void)
   ops = kind.ops;
   store_suite(&kind);
   a_second_one_is_refused();
+  another_writer_is_waited_for();
   versions_are_looked_at();
   files_that_are_no_journals();
   places_without_rights();
