@@ -221,19 +221,19 @@ local function finish(s, c)
   s.chains[#s.chains + 1] = c
   return function(event, ctx)
     local epoch = s.world.loop.current.host.epoch
-    if epoch >= (c.epoch or 0) then
-      c.epoch, c.ended, c.why = epoch, false, nil
-    end
+    c.ends[epoch] = {}
     local result, why = handler(event, ctx)
-    if epoch >= (c.epoch or 0) and not (why and why.kind == "cancelled") then
-      c.ended, c.why = true, why -- what a host of before says does not count
+    if not (why and why.kind == "cancelled") then
+      c.ends[epoch] = { is_end = true, why = why }
     end
     return result, why
   end
 end
 
 local function script(name)
-  return { name = name, steps = {}, undone = {}, rows = {}, doors = {}, keys = {}, late = {} }
+  return {
+    name = name, steps = {}, undone = {}, rows = {}, doors = {}, keys = {}, ends = {}, late = {},
+  }
 end
 
 local function sale(s)
@@ -308,12 +308,25 @@ local function check_rows(s, c)
   end
 end
 
+-- How a chain ended on the host that had the last word, or on the last one before it that ran it.
+local function end_of(s, c)
+  local _, run = next(s.world.store.runs)
+  for epoch = run and run[2] or s.world.epoch, 1, -1 do
+    if c.ends[epoch] then
+      return c.ends[epoch]
+    end
+  end
+  return {}
+end
+
 local function check_chain(s, c, outcome)
-  if c.ended and c.why and failure.in_doubt(c.why) and outcome.state ~= "parked" then
+  local last = end_of(s, c)
+  local why = last.why
+  if why and failure.in_doubt(why) and outcome.state ~= "parked" then
     return ("%s is in doubt, but the event is %s"):format(c.name, outcome.state)
   end
-  local may_stand = c.ended and not c.why or outcome.state == "parked"
-    or c.why and c.why.message:find("point of no return", 1, true)
+  local may_stand = last.is_end and not why or outcome.state == "parked"
+    or why and why.message:find("point of no return", 1, true)
   for _, door in ipairs(c.doors) do
     if door.broken then
       return ("%s: a door was %s"):format(c.name, door.broken)
