@@ -217,6 +217,22 @@ static void a_frozen_host_is_fenced(void)
   CHECK_INT(waitpid(host, &status, 0), host);
 }
 
+/* Also when nobody has taken anything. */
+static void a_lease_that_is_over_is_not_renewed(void)
+{
+  struct world w;
+
+  open_new(&w);
+  world_say_run(&w, 1, 1, 1, "event");
+  CHECK_INT(world_write(&w), 0);
+  (void)ask("UPDATE sipeat.host SET until = 1 WHERE epoch = 1");
+  world_say_run(&w, 2, 1, 2, "event");
+  CHECK_INT(world_write(&w), SIP_EFENCED);
+  CHECK_STR(w.err.name, "JOURNAL_FENCED");
+  CHECK_INT(ask("SELECT count(*) FROM sipeat.run"), 1);
+  world_close(&w);
+}
+
 /* Its lease is over, but its transaction is not: nobody takes its runs, and nobody waits for it. */
 static void runs_of_a_host_that_writes_are_not_taken(void)
 {
@@ -251,6 +267,7 @@ int main(void)
   a_commit_without_an_answer_is_not_repeated(true);
   a_commit_without_an_answer_is_not_repeated(false);
   a_frozen_host_is_fenced();
+  a_lease_that_is_over_is_not_renewed();
   runs_of_a_host_that_writes_are_not_taken();
   (void)printf("ok\n");
   return 0;
