@@ -3,24 +3,29 @@
 
 #include "bind/bind.h"
 #include "bind/flow_lua.h"
+#include "bind/journal_lua.h"
 #include "core/log.h"
 #include "flow/deaths.h"
 #include "flow/engine.h"
 #include "http/bindings_lua.h"
 #include "http/http_lua.h"
+#include "journal/shared.h"
 #include "kafka/kafka_lua.h"
 #include "memory/log.h"
 #include "memory/memory_lua.h"
 #include "outbox/outbox_lua.h"
+#include "postgres/store.h"
 #include "sqlite/sqlite_lua.h"
+#include "sqlite/store.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 /* Lua modules that keep something for each version of a script: each has begin, commit, rollback.
  */
-static const char *const versioned[] = { "sipeat.background", "sipeat.guard", "sipeat.http_routes",
-                                         "sipeat.versions" };
+static const char *const versioned[] = { "sipeat.background", "sipeat.durable", "sipeat.guard",
+                                         "sipeat.http_routes", "sipeat.versions" };
 
 /* Protected: calls a function without arguments. Stack: module and name, as light userdata. */
 static int call_function(lua_State *L)
@@ -225,6 +230,15 @@ int sip_modules_begin(struct sip_vm *vm, struct sip_err *err)
   return rc;
 }
 
+struct sip_journal_shared *sip_modules_journal(const char *place)
+{
+  bool is_server =
+    strncmp(place, "postgres://", 11) == 0 || strncmp(place, "postgresql://", 13) == 0;
+
+  return sip_journal_shared_new(
+    is_server ? sip_postgres_store_operations() : sip_sqlite_store_operations(), place);
+}
+
 int sip_modules_commit(struct sip_vm *vm, struct sip_err *err)
 {
   struct sip_engine *engine = NULL;
@@ -274,6 +288,7 @@ int sip_modules_drain(struct sip_vm *vm, uint64_t limit_ms, void (*on_done)(void
 void sip_modules_stop(struct sip_vm *vm)
 {
   sip_flow_lua_stop(vm); /* before the driver whose sources it holds */
+  sip_journal_lua_stop(vm);
   sip_outbox_lua_stop(vm);
   sip_kafka_lua_stop(vm);
   sip_http_lua_stop(vm);

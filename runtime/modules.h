@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct sip_deaths;
+struct sip_journal_shared;
 struct sip_kafka_settings;
 struct sip_memory_log;
 struct sip_outbox;
@@ -28,6 +29,10 @@ int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settin
  *  @return 0 or a negative code */
 int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, bool path_is_fixed,
                                  struct sip_err *err);
+
+/** The journal of a process, not open yet: a file, or a PostgreSQL server's connection string.
+ *  @return NULL for want of memory */
+struct sip_journal_shared *sip_modules_journal(const char *place);
 
 /** Before the first commit: what runs is noted in it. Borrowed until the state is freed. */
 int sip_modules_set_deaths(struct sip_vm *vm, struct sip_deaths *deaths, struct sip_err *err);

@@ -7,6 +7,7 @@
 local failure = require "sipeat.failure"
 local log = require "sipeat.log"
 local place = require "sipeat.place"
+local wait = require "sipeat.durable_wait"
 
 local M = {}
 
@@ -17,10 +18,16 @@ local function bound(parent, method)
   end
 end
 
+-- What each part of a handler has of its own.
+local SCOPED = { sleep = wait.sleep, wait = wait.wait }
+
 local function child_of(parent, fields)
   return setmetatable(fields, {
     __index = function(_, name)
       local value = parent[name]
+      if SCOPED[name] and value then
+        return SCOPED[name]
+      end
       return type(value) == "function" and bound(parent, value) or value
     end,
   })

@@ -5,9 +5,11 @@
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.flow_context"
 local core = require "sipeat.core.flow"
+local durable = require "sipeat.durable"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local json = require "sipeat.core.json"
+local journal = require "sipeat.journal"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
 local outbox = require "sipeat.core.outbox"
@@ -64,6 +66,7 @@ local FLOW = opts.spec("sipeat.flow", {
   outbox = { "boolean", default = false },
   park = { "boolean|duration", default = false },
   transactional = { "boolean", default = false },
+  journal = { "boolean", default = true },
   batch = { "table", default = { events = 1000, time = "100ms" }, spec = BATCH },
   on = { "table", required = true },
   on_dead = { "handler" },
@@ -131,6 +134,25 @@ local function key_mode(spec, level)
     return header
   end
   return nil, path_function(spec, level + 1)
+end
+
+-- A record to the name of its lane, as the engine has it; nil: it has none.
+local function lane_function(order, key_header, key_of)
+  return function(record)
+    local key = record.key
+    if order == "none" then
+      return nil
+    elseif order == "partition" then
+      key = ""
+    elseif key_of then
+      key = key_of(record) or key
+    else
+      for _, header in ipairs(key_header and record.headers or {}) do
+        key = header[1] == key_header and header[2] or key
+      end
+    end
+    return key and ("%s:%d:%s"):format(record.topic, record.partition, key)
+  end
 end
 
 local function start_of(from, level)
@@ -201,6 +223,10 @@ function M.define(options, level)
     on_dead = o.on_dead,
     logger = log.new(o.group),
     retry_delays = retry_topic.delays(o, options.retry, level),
+    outbox = o.outbox,
+    durable = o.journal and not o.transactional,
+    lane_of = lane_function(o.order, key_header, key_of),
+    lanes = durable.lanes(o.group),
   }, o, key_header, key_of
 end
 
@@ -212,6 +238,9 @@ function M.flow(options)
   local budget = o.budget or BUDGET {}
   if o.outbox then
     outbox.want()
+  end
+  if options.journal then
+    journal.want()
   end
   local ok, message = pcall(core.register, {
     group = o.group,
@@ -246,7 +275,9 @@ function M.flow(options)
   })
   if not ok then
     error(message, 2)
-  elseif delays then
+  end
+  durable.declare(flow)
+  if delays then
     retry_topic.make(o.group, topics, delays)
   end
   versions.declare(flow)

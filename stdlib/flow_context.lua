@@ -1,10 +1,12 @@
 --- The ctx of a handler: one for each event, the same through all of its attempts.
 local core = require "sipeat.core.flow"
+local durable = require "sipeat.durable"
+local durable_wait = require "sipeat.durable_wait"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
+local kafka = require "sipeat.kafka"
 local opts = require "sipeat.opts"
-local task = require "sipeat.task"
 
 local M = {}
 
@@ -74,12 +76,26 @@ local function refuse(ctx, message, code)
   return nil, message, code
 end
 
+-- What a step emits is written before the step counts as done: it is not run again for it.
+local function send_now(job, topic, key, value, headers)
+  local producer = kafka.producer { outbox = job.flow.outbox }
+  local ok, message, code = producer:send {
+    topic = topic, key = key, value = value, headers = headers,
+  }
+  if not ok then
+    return nil, message, code
+  end
+  return true
+end
+
 -- Queues an output, or keeps it for later when it finds no place now.
 local function send(ctx, level, topic, key, value, headers)
   local ticket = ctx[TICKET]
   local job = not ticket and ctx[JOB]
   if job and job.phase ~= "work" then
     error("emit: the event has ended; emit while its handler runs", level + 1)
+  elseif job and job.run and job.run.added then
+    return send_now(job, topic, key, value, headers)
   elseif job and job.unsent then -- in order: behind the one that found no place
     job.unsent[#job.unsent + 1] = { topic, key, value, headers }
     return true
@@ -148,10 +164,11 @@ function METHODS:publish(event)
   return emit(self, 2, topic, event.key, value, headers)
 end
 
---- Waits; true, or nil, message, "ECANCELED".
-function METHODS:sleep(duration)
-  return task.sleep(duration)
-end
+--- Waits; true, or nil, message, "ECANCELED". With a journal, a long sleep costs a row.
+METHODS.sleep = durable_wait.sleep
+
+--- Waits for sipeat.signal(name, key, body): the body, or nil, message, code.
+METHODS.wait = durable_wait.wait
 
 --- f(outcome) is called once, in a task of its own, when the event is done or dead. What an earlier
 --- attempt registered is forgotten.
@@ -172,6 +189,10 @@ local FIELDS = {
   log = function(_, flow) return flow.logger end,
   flow = function(_, flow) return flow.group end,
   attempt = function() return 1 end,
+  run = function(ctx)
+    ctx.run = durable.run(M.job(ctx))
+    return ctx.run
+  end,
   final = function(_, flow) return flow.plan.attempts <= 1 end,
 }
 

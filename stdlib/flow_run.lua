@@ -5,7 +5,8 @@
 -- dispatch, once for each step of an event's way, and keeps the job in between:
 -- { flow, record, event, ctx, phase, attempt, ends, result, failure }. Phases: "work" (the handler
 -- is to run), "done" (it has succeeded; outputs are on their way), "dying" (it goes to the dead
--- letters), "dead" (it is there), "moving" and "moved" (as these two, to a retry topic). Both
+-- letters), "dead" (it is there), "moving" and "moved" (as these two, to a retry topic), "parked"
+-- (a person has to look) and "left" (the journal has it: it goes on later, or elsewhere). Both
 -- answer true when the event is terminal, milliseconds when it wants to be dispatched again after
 -- them (the event keeps its place among those of its key, but no task), and false when it was
 -- stopped.
@@ -13,9 +14,12 @@ local attempt = require "sipeat.attempt"
 local context = require "sipeat.flow_context"
 local core = require "sipeat.core.flow"
 local deadletter = require "sipeat.deadletter"
+local durable = require "sipeat.durable"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local guard = require "sipeat.guard"
+local journal = require "sipeat.journal"
+local kafka = require "sipeat.kafka"
 local letters = require "sipeat.deadletter_state"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
@@ -125,6 +129,16 @@ local function hold_left_ms(job)
   return math.max(0, math.ceil(job.held_since + job.flow.hold.time - task.monotonic_ms()))
 end
 
+-- Leaves an event that has a run in the journal: parked, or in the queue of its key.
+local function park(job, why)
+  job.run:leave(journal.PARKED, why.message)
+  job.phase, job.failure = "parked", why
+  logger:error("parked: " .. why.message, {
+    group = job.flow.group, type = job.event.type, code = why.code, run = job.run.id,
+    attempts = job.attempt, traceback = why.traceback,
+  })
+end
+
 -- The n-th attempt failed and another one follows: how long until then. What was refused before it
 -- was called, by an open breaker and its like, was no attempt: it is not counted, for a while.
 local function again(job, n, why)
@@ -132,6 +146,14 @@ local function again(job, n, why)
   job.first_failed_ms = job.first_failed_ms or sys.now_ms()
   job.held_since = job.held_since or task.monotonic_ms()
   local pause_ms = jitter(plan.pause(n)) + attempt.refused_for_ms(why)
+  if job.run then
+    job.run:keep("state", "flow", { attempt = n, first_failed_ms = job.first_failed_ms }, true)
+  end
+  if durable.holds(job) and hold_left_ms(job) == 0
+    and durable.hold(job, why.message, sys.now_ms() + pause_ms) then
+    job.phase = "left"
+    return nil
+  end
   pause_ms = math.min(pause_ms, math.max(1, hold_left_ms(job) or pause_ms))
   local level = "warn"
   if guard.is_refusal(why) and task.monotonic_ms() - job.started_at_ms < REFUSED_FOR_MS then
@@ -153,14 +175,27 @@ local function again(job, n, why)
   return pause_ms
 end
 
+-- Its run is not this attempt's any more: it sleeps or waits, is another host's, was accepted
+-- before, or cannot be written. Answers as judge does.
+local function let_go(job)
+  local refused = job.run.refused
+  if refused and refused.code ~= "DUPLICATE" and refused.code ~= "JOURNAL_FENCED" then
+    return false -- the process ends
+  end
+  job.phase = "left"
+  return nil
+end
+
 -- How an attempt of the handler ended. Milliseconds to wait before the next one, false when the
 -- task was stopped, nil when there is a verdict.
 local function judge(job, ok, result)
   if tasks.over() then
     return false -- over its budget: the engine says so at the next dispatch, to which it is left
   end
-  local ctx, n, refused = job.ctx, job.attempt, job.refused
-  if ok and not refused then
+  local ctx, n, refused, run = job.ctx, job.attempt, job.refused, job.run
+  if run and (run.left or run.refused) then
+    return let_go(job)
+  elseif ok and not refused then
     job.phase, job.result = "done", result
     return nil
   elseif ok then
@@ -173,11 +208,14 @@ local function judge(job, ok, result)
     end
     result = failure.transient(result.message, result.code) -- of something else that was stopped
   end
-  if result.kind == "permanent" or ctx.final then
+  if result.kind ~= "permanent" and not ctx.final then
+    return again(job, n, result)
+  elseif result.code == "UNKNOWN_OUTCOME" and run and run.added then
+    park(job, result)
+  else
     die(job, result)
-    return nil
   end
-  return again(job, n, result)
+  return nil
 end
 
 -- One attempt of the handler; answers as judge does.
@@ -193,7 +231,8 @@ local function work(job)
   if flow.transactional then
     job.unsent = nil -- of an attempt that failed
   end
-  ctx.attempt, ctx.final = n, n >= flow.plan.attempts or hold_left_ms(job) == 0
+  ctx.attempt, ctx.final = n, n >= flow.plan.attempts
+  ctx.final = ctx.final or hold_left_ms(job) == 0 and not durable.holds(job)
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
   return judge(job, attempt.once(flow.timeout, handle, flow, job.event, ctx))
 end
@@ -405,7 +444,12 @@ local function recover(job, trouble)
   elseif job.phase == "moved" and has_failed(trouble, job.moved_at) then
     return move_failed(job, trouble)
   elseif trouble.kind == "crash" then
-    die(job, failure.new(trouble.message, trouble.code, "bug"))
+    local why = failure.new(trouble.message, trouble.code, "bug")
+    if job.run and job.run.added then -- what it had done is not undone
+      park(job, why)
+    else
+      die(job, why)
+    end
     return nil
   end
   return emit_again(job, trouble)
@@ -477,8 +521,12 @@ local function conclude(job)
       return wait
     end
   end
-  local dead = job.phase == "dead"
-  return true, dead, job.ends ~= nil or dead and (job.letter ~= nil or job.flow.on_dead ~= nil)
+  if job.phase == "left" then
+    return true, false, job.run ~= false
+  end
+  local dead, kept = job.phase == "dead", job.run and job.run.added
+  return true, dead,
+    kept or job.ends ~= nil or dead and (job.letter ~= nil or job.flow.on_dead ~= nil)
 end
 
 -- An event of a key that is held back: it follows the one before it, and is not handled.
@@ -516,15 +564,18 @@ function M.dispatch(flow, record, ticket, job, trouble)
   end
   if trouble then
     wait = recover(job, trouble)
-    if wait ~= nil then
-      return wait
-    end
+  elseif flow.lanes.count > 0 and job.phase == "work" and not job.run then
+    wait = durable.turn(job)
+    job.phase = wait == true and "left" or job.phase
   end
-  if job.phase == "work" then
+  if wait == nil and job.phase == "work" then
     wait = work(job)
-    if wait ~= nil then
-      return wait
-    end
+  end
+  if wait == false and job.run and not job.from_journal then
+    durable.release(job.run, true)
+  end
+  if wait ~= nil and wait ~= true then
+    return wait
   end
   return conclude(job)
 end
@@ -600,6 +651,19 @@ function M.finish(job)
     letters.ends(job.letter)
   end
   task.set_event_id(job.event.id)
+  if job.run then
+    if job.phase == "done" then
+      job.run:finish(journal.DONE)
+    elseif job.phase == "dead" then
+      job.run:finish(journal.DEAD, job.failure.message)
+    end
+    if not job.from_journal then
+      durable.release(job.run)
+    end
+    if job.phase == "left" then
+      return
+    end
+  end
   local outcome = {
     status = job.phase,
     event = job.event,
@@ -616,5 +680,70 @@ function M.finish(job)
     call_back(job, "on_dead", job.flow.on_dead, job.event, job.failure, job.ctx)
   end
 end
+
+-- --- runs of the journal ---
+
+-- Stands in for the engine's ticket of an event that comes out of the journal.
+local Ticket = {}
+Ticket.__index = Ticket
+
+function Ticket:emit(topic, key, value, headers, partition, timestamp, again_number)
+  local ok, message, code = kafka.producer { outbox = self.outbox }:send {
+    topic = topic, key = key, value = value, headers = headers, partition = partition,
+    timestamp = timestamp,
+  }
+  if not ok then
+    return nil, message, code
+  end
+  self.count = self.count + (again_number and 0 or 1)
+  return true, again_number or self.count
+end
+
+function Ticket.keep() end
+
+function Ticket.followers() end
+
+-- Its task is stopped only when the process ends.
+function Ticket.stopped()
+  return true
+end
+
+local function job_of_run(flow, record, run, memory)
+  local job = M.job(record)
+  job.flow, job.run, job.counted, job.from_journal = flow, run, true, true
+  job.started_at_ms = task.monotonic_ms()
+  job.ctx = context.new(job, flow)
+  job.ctx.memory, job.ctx.run = memory, run
+  job.ticket = setmetatable({ count = 0, outbox = flow.outbox }, Ticket)
+  if memory.flow then
+    job.attempt, job.first_failed_ms = memory.flow.attempt, memory.flow.first_failed_ms
+  end
+  if job.broken then
+    die(job, job.broken)
+  end
+  return job
+end
+
+--- Goes on with a run of the journal: "ended"; "later" and when, if it is tried again; "stopped".
+function M.resume(flow, record, run, memory)
+  local job = job_of_run(flow, record, run, memory)
+  local verdict = M.dispatch(flow, nil, job.ticket, job)
+  while math.type(verdict) do
+    if verdict > durable.in_memory_ms then
+      local due = sys.now_ms() + verdict
+      return run:leave(journal.HELD, "its next attempt waits", due) and "later" or "ended", due
+    elseif not task.sleep(verdict .. "ms") then
+      return "stopped"
+    end
+    verdict = M.dispatch(flow, nil, job.ticket, job)
+  end
+  if verdict ~= true then
+    return "stopped"
+  end
+  M.finish(job)
+  return "ended"
+end
+
+durable.runs_with(M.resume)
 
 return M

@@ -25,6 +25,9 @@ local EPOCH_2020_MS = 1577836800000
 --- Is there a journal?
 M.is_open = core.open
 
+--- The script that loads has something to keep: a journal is opened for it.
+M.want = core.want
+
 --- Where statements go. A simulation puts a store in memory in its place.
 M.write = core.write
 
@@ -53,9 +56,15 @@ end
 local Run = {}
 Run.__index = Run
 
-local function failed(message, code)
+-- A write was not made. When the journal is full for a moment it may be tried again, and when the
+-- task was stopped it may have been made; otherwise the journal has failed, and this run with it.
+local function failed(self, message, code)
   local kind = code == "ECANCELED" and "cancelled" or "transient"
-  return nil, failure.new("journal: " .. tostring(message), code or "JOURNAL_FAILED", kind)
+  local why = failure.new("journal: " .. tostring(message), code or "JOURNAL_FAILED", kind)
+  if code ~= "ECANCELED" and code ~= "QUEUE_FULL" then
+    why.kind, self.refused = "cancelled", why
+  end
+  return nil, why
 end
 
 local function blob(bytes)
@@ -108,7 +117,7 @@ function Run:write(statement, at)
   while self.beginning do
     local ok, message, code = self.beginning:wait()
     if not ok then
-      return failed(message, code)
+      return failed(self, message, code)
     end
   end
   if self.refused then
@@ -122,7 +131,7 @@ function Run:write(statement, at)
   end
   local results = table.pack(M.write(table.unpack(statements)))
   if results[1] == nil then
-    return failed(results[2], results[3])
+    return failed(self, results[2], results[3])
   end
   for i = 1, results.n do
     if results[i] == 0 then
@@ -162,7 +171,7 @@ function Run:begin(statements, at)
   local results = ok and table.pack(M.write(known, adding(self, at), table.unpack(statements)))
     or { nil, why, code }
   if results[1] == nil then
-    ok, why = failed(results[2], results[3])
+    ok, why = failed(self, results[2], results[3])
   else
     ok, why = accept(self, results[1], results[2], at)
   end
@@ -200,7 +209,7 @@ function Run:transact(list, phase, where, value)
   if self.refused then
     return nil, self.refused
   elseif not self.added then
-    return failed("a step announces itself before its transaction", "JOURNAL_FAILED")
+    return failed(self, "a step announces itself before its transaction", "JOURNAL_FAILED")
   end
   local group = {}
   for i, statement in ipairs(list) do
@@ -214,7 +223,7 @@ function Run:transact(list, phase, where, value)
   statements[#statements + 1] = { group = group }
   local results = table.pack(M.write(table.unpack(statements)))
   if results[1] == nil then
-    return failed(results[2], results[3])
+    return failed(self, results[2], results[3])
   end
   local given = results[results.n]
   if given.code == "JOURNAL_FENCED" then
@@ -227,15 +236,18 @@ function Run:transact(list, phase, where, value)
   return given
 end
 
---- The run has ended, or waits: `state` with a text and, for what waits, when it is due.
-function Run:finish(state, why, due_ms)
-  if not self.added then
-    return true
-  end
+--- The run is in that state from now on, with a text and, for what waits, when it is due. Makes
+--- the event the journal's if it is not yet.
+function Run:leave(state, why, due_ms)
   local at = sys.now_ms()
   return self:write({
     "run_state", self.id, self.epoch, state, due_ms or 0, at, why, n = 7,
   }, at)
+end
+
+--- As leave, for what has ended: nothing is written of an event that had nothing to keep.
+function Run:finish(state, why)
+  return not self.added or self:leave(state, why)
 end
 
 M.window_ms = 7 * 24 * 3600 * 1000
@@ -246,6 +258,14 @@ function M.run(spec)
     id = new_id(spec.epoch), epoch = spec.epoch, flow = spec.flow, cluster = spec.cluster,
     script = spec.script, record = spec.record, event = spec.event, seq = 0, pending = {},
     on_accepted = spec.on_accepted, added = false,
+  }, Run)
+end
+
+--- A run that was begun before: its row, and the number of its last record.
+function M.adopt(row, seq)
+  return setmetatable({
+    id = row[1], epoch = row[2], flow = row[6], event = { id = row[11], type = row[12] },
+    seq = seq, pending = {}, added = true,
   }, Run)
 end
 

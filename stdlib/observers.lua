@@ -5,6 +5,7 @@
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.context"
 local failure = require "sipeat.failure"
+local journal = require "sipeat.journal"
 local opts = require "sipeat.opts"
 local task = require "sipeat.task"
 
@@ -80,7 +81,7 @@ local function observe(o, event, ctx, outcome)
     local ok, result = attempt.once(o.timeout, o.handler, event, child)
     if ok then
       outcome.done, outcome.result, outcome.failure = true, result, nil
-      context.keep(ctx, "outcome", { "observers", o.name }, outcome, true)
+      context.keep(ctx, "outcome", { "observers", o.name }, outcome)
       return
     end
     outcome.failure = result
@@ -179,11 +180,16 @@ end
 --- each observer that failed; it is permanent only if trying again can help none of them.
 return function(definitions)
   local list = compile(definitions, 2)
+  journal.want()
   return function(event, ctx)
     ctx = context.complete(event, ctx)
     local outcomes = ctx.memory.observers or {}
     ctx.memory.observers = outcomes
     local tasks, by_task = {}, {}
+    local kept, why = context.keep(ctx, "intent", { "observers" }, outcomes)
+    if not kept then
+      return nil, why
+    end
     for _, o in ipairs(list) do
       local outcome = outcomes[o.name] or {}
       outcomes[o.name] = outcome

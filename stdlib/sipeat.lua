@@ -48,6 +48,7 @@ local LAZY = {
   get_producer = { "sipeat.seeds", "get_producer" },
   send_kafka_event_notification = { "sipeat.seeds", "send_kafka_event_notification" },
   send_message = { "sipeat.seeds", "send_message" },
+  signal = { "sipeat.durable_wait", "signal" },
 }
 
 setmetatable(M, {

@@ -1,6 +1,7 @@
 --- What a step may look like: checks the list that a chain or a set of commands is made of.
 local attempt = require "sipeat.attempt"
 local failure = require "sipeat.failure"
+local journal = require "sipeat.journal"
 local opts = require "sipeat.opts"
 local steps = require "sipeat.steps"
 
@@ -113,6 +114,7 @@ function M.maker(kind)
       end
       local chain = compile(kind, name, list)
       chain.failed = failed(chain)
+      journal.want()
       return function(event, ctx)
         return steps.run(chain, event, ctx)
       end

@@ -119,6 +119,16 @@ bool sip_kafka_connected(const struct sip_kafka *kafka)
   return kafka->health != NULL && sip_kafka_health_connected(kafka->health);
 }
 
+bool sip_kafka_cluster(const struct sip_kafka *kafka, char *id, size_t size)
+{
+  id[0] = '\0';
+  for (struct sip_list *node = kafka->sources.next; node != &kafka->sources && id[0] == '\0';
+       node = node->next) {
+    sip_source_cluster(node, id, size);
+  }
+  return id[0] != '\0';
+}
+
 size_t sip_kafka_pending(const struct sip_kafka *kafka)
 {
   return sip_producer_pending(kafka->producer);

@@ -22,6 +22,10 @@ int sip_kafka_new(struct sip_kafka **out, uv_loop_t *loop, struct sip_err *err);
 int sip_kafka_configure(struct sip_kafka *kafka, const struct sip_kafka_settings *settings,
                         struct sip_err *err);
 
+/** The id of the cluster, as a source that is open knows it; asks nobody.
+ *  @return false: no broker has told it yet */
+bool sip_kafka_cluster(const struct sip_kafka *kafka, char *id, size_t size);
+
 /** Ends everything: sources leave their groups, the producer has `flush_ms` to deliver what it
  * took. The rest happens in the loop's next turns, and the memory goes with the last client.
  * Accepts NULL. */

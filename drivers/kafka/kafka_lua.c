@@ -1,6 +1,7 @@
 /* kafka_lua.c - module sipeat.core.kafka: the engine of a vm, and the table of its functions.
  *
  * connected() -> boolean: a broker answers
+ * cluster() -> the cluster's id; nil as long as no broker has told it
  * pending() -> integer: records that wait for their acknowledgement
  * send, consumer, reader, admin: see kafka_producer_lua.c, kafka_consumer_lua.c, kafka_admin_lua.c.
  * Loop thread. */
@@ -31,6 +32,17 @@ static int l_connected(lua_State *L)
   return 1;
 }
 
+static int l_cluster(lua_State *L)
+{
+  char id[128];
+
+  if (!sip_kafka_cluster(sip_kafka_of(L), id, sizeof id)) {
+    return 0;
+  }
+  lua_pushstring(L, id);
+  return 1;
+}
+
 static int l_pending(lua_State *L)
 {
   lua_pushinteger(L, (lua_Integer)sip_kafka_pending(sip_kafka_of(L)));
@@ -41,6 +53,7 @@ static int luaopen_kafka(lua_State *L)
 {
   static const luaL_Reg functions[] = {
     { "connected", l_connected },
+    { "cluster", l_cluster },
     { "pending", l_pending },
     { "send", sip_l_kafka_send },
     { "consumer", sip_l_kafka_consumer },

@@ -290,6 +290,17 @@ static void source_on_tick(uv_timer_t *tick)
   source_on_events(&source->client);
 }
 
+void sip_source_cluster(const struct sip_list *node, char *id, size_t size)
+{
+  const struct sip_source *source = SIP_CONTAINER(node, struct sip_source, node);
+  char *cluster = rd_kafka_clusterid(source->client.rk, 0);
+
+  (void)snprintf(id, size, "%s", cluster == NULL ? "" : cluster);
+  if (cluster != NULL) {
+    rd_kafka_mem_free(source->client.rk, cluster);
+  }
+}
+
 void sip_source_close_all(struct sip_list *sources)
 {
   while (!sip_list_empty(sources)) {

@@ -31,6 +31,9 @@ int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_
  * when this becomes true, too. */
 bool sip_source_at_end(const struct sip_source *source);
 
+/** Writes the id of the cluster that the source of this node is connected to; "" before it is. */
+void sip_source_cluster(const struct sip_list *node, char *id, size_t size);
+
 /** Closes every source of the list (sip_kafka_sources). */
 void sip_source_close_all(struct sip_list *sources);
 

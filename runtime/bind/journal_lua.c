@@ -6,11 +6,14 @@
  * also be {sql = text, parameter…}, whose rows have the names of their columns, and `expect` says
  * how many rows one must change or give; its result is a list of theirs, or {failed = index,
  * message, code}. A parameter is a number, boolean, text, nil, or blob(bytes); a row is {n =
- * columns, cell…} with nil for NULL. open() -> whether there is a journal. failure() -> nil |
- * message, code. status() -> {entries, statements, batches, waiting}. Loop thread. */
+ * columns, cell…} with nil for NULL. want(): the script that loads has effects to keep. open() ->
+ * whether there is a journal that is open. opening() -> {place, epoch, schema, migrated,
+ * was_interrupted}, once it is. failure() -> nil | message, code. status() -> {entries, statements,
+ * batches, waiting}. Loop thread. */
 #include "bind/journal_lua.h"
 
 #include "journal/journal.h"
+#include "journal/shared.h"
 #include "journal/statements.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -20,11 +23,33 @@
 #include <string.h>
 
 static const char service; /* its address is the key */
+
+struct attached {
+  struct sip_journal_shared *shared; /* borrowed */
+  struct sip_journal *journal;       /* NULL: not open */
+  sip_journal_failed_fn on_failed;
+  void *arg;
+  bool wanted, failed;
+};
+
+static struct attached *attached_of(lua_State *L)
+{
+  return sip_vm_service(L, &service);
+}
+
+/* NULL unless it is open. */
+static struct sip_journal *journal_of(lua_State *L)
+{
+  struct attached *attached = attached_of(L);
+
+  return attached == NULL ? NULL : attached->journal;
+}
 static const char WRITING[] = "sipeat.journal.writing";
 static const char BLOB[] = "sipeat.journal.blob";
 
 /* One call of write, from its statements to its results. */
 struct writing {
+  struct attached *attached; /* borrowed: outlives the journal's entries */
   struct sip_wait wait;
   struct sip_entry entry;
   struct sip_batch answer; /* its statements again, with what they gave */
@@ -92,10 +117,15 @@ static void writing_on_done(struct sip_entry *entry, int status, const struct si
                             const struct sip_err *err)
 {
   struct writing *writing = SIP_CONTAINER(entry, struct writing, entry);
+  struct attached *attached = writing->attached;
   int rc = status;
 
   if (status < 0) {
     writing->err = *err;
+  }
+  if (status < 0 && !attached->failed) {
+    attached->failed = true;
+    attached->on_failed(attached->arg, err);
   }
   for (size_t i = 0; rc == 0 && i < entry->count; i++) {
     rc = copy_op(&writing->answer, batch, &batch->ops[entry->first + i]);
@@ -336,7 +366,7 @@ static struct writing *writing_new(lua_State *L)
 
 static int l_write(lua_State *L)
 {
-  struct sip_journal *journal = sip_vm_service(L, &service);
+  struct sip_journal *journal = journal_of(L);
   struct sip_err err = { 0 };
   struct sip_batch *batch;
   struct writing *writing;
@@ -347,6 +377,7 @@ static int l_write(lua_State *L)
     return luaL_error(L, "journal: there is none");
   }
   writing = writing_new(L); /* index count + 1: the suspended stack keeps it */
+  writing->attached = attached_of(L);
   batch = sip_journal_begin(journal, &err);
   if (batch == NULL) {
     return sip_push_err(L, &err);
@@ -377,15 +408,49 @@ static int l_blob(lua_State *L)
 
 /* --- looking --- */
 
+static int l_want(lua_State *L)
+{
+  struct attached *attached = attached_of(L);
+
+  if (attached != NULL) { /* else: a verb, or a test */
+    attached->wanted = true;
+  }
+  return 0;
+}
+
 static int l_open(lua_State *L)
 {
-  lua_pushboolean(L, sip_vm_service(L, &service) != NULL);
+  lua_pushboolean(L, journal_of(L) != NULL);
+  return 1;
+}
+
+static int l_opening(lua_State *L)
+{
+  struct attached *attached = attached_of(L);
+  const struct sip_store_report *report;
+
+  if (attached == NULL || attached->journal == NULL) {
+    lua_pushnil(L);
+    return 1;
+  }
+  report = sip_journal_shared_report(attached->shared);
+  lua_createtable(L, 0, 5);
+  lua_pushstring(L, sip_journal_shared_place(attached->shared));
+  lua_setfield(L, -2, "place");
+  lua_pushinteger(L, report->epoch);
+  lua_setfield(L, -2, "epoch");
+  lua_pushinteger(L, report->schema);
+  lua_setfield(L, -2, "schema");
+  lua_pushinteger(L, report->migrated);
+  lua_setfield(L, -2, "migrated");
+  lua_pushboolean(L, report->was_interrupted);
+  lua_setfield(L, -2, "was_interrupted");
   return 1;
 }
 
 static int l_failure(lua_State *L)
 {
-  struct sip_journal *journal = sip_vm_service(L, &service);
+  struct sip_journal *journal = journal_of(L);
   const struct sip_err *err = journal == NULL ? NULL : sip_journal_failure(journal);
 
   if (err == NULL) {
@@ -399,7 +464,7 @@ static int l_failure(lua_State *L)
 
 static int l_status(lua_State *L)
 {
-  struct sip_journal *journal = sip_vm_service(L, &service);
+  struct sip_journal *journal = journal_of(L);
   struct sip_journal_status status = { 0 };
 
   if (journal != NULL) {
@@ -417,18 +482,55 @@ static int l_status(lua_State *L)
   return 1;
 }
 
-int sip_journal_lua_set(struct sip_vm *vm, struct sip_journal *journal, struct sip_err *err)
+int sip_journal_lua_attach(struct sip_vm *vm, struct sip_journal_shared *shared,
+                           sip_journal_failed_fn on_failed, void *arg, struct sip_err *err)
 {
-  int rc = sip_vm_set_service(vm, &service, journal);
+  struct attached *attached = calloc(1, sizeof *attached);
 
-  return rc < 0 ? sip_err_set(err, rc, "too many services") : 0;
+  if (attached == NULL || sip_vm_set_service(vm, &service, attached) < 0) {
+    free(attached);
+    return sip_err_set(err, UV_ENOMEM, "journal: not enough memory");
+  }
+  attached->shared = shared;
+  attached->on_failed = on_failed;
+  attached->arg = arg;
+  return 0;
+}
+
+int sip_journal_lua_open(struct sip_vm *vm, bool *recovers, struct sip_err *err)
+{
+  struct attached *attached = attached_of(sip_vm_state(vm));
+  struct sip_store *store = NULL;
+  int rc;
+
+  *recovers = false;
+  if (attached == NULL || !attached->wanted || attached->journal != NULL) {
+    return 0;
+  }
+  rc = sip_journal_shared_open(attached->shared, &store, recovers, err);
+  return rc < 0 ? rc
+                : sip_journal_new(&attached->journal, sip_vm_loop(sip_vm_state(vm)),
+                                  sip_journal_shared_ops(attached->shared), store, err);
+}
+
+void sip_journal_lua_stop(struct sip_vm *vm)
+{
+  struct attached *attached = attached_of(sip_vm_state(vm));
+
+  if (attached != NULL && attached->journal != NULL) {
+    sip_journal_close(attached->journal, free, attached);
+  } else {
+    free(attached);
+  }
+  (void)sip_vm_set_service(vm, &service, NULL); /* removing allocates nothing */
 }
 
 int sip_open_journal(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "write", l_write },   { "blob", l_blob },
-                                        { "open", l_open },     { "failure", l_failure },
-                                        { "status", l_status }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "write", l_write },     { "blob", l_blob },
+                                        { "want", l_want },       { "open", l_open },
+                                        { "opening", l_opening }, { "failure", l_failure },
+                                        { "status", l_status },   { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

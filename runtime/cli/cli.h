@@ -12,6 +12,7 @@ enum sip_exit {
   SIP_EXIT_BROKER = 4,   /* no broker, or it refused what was asked */
   SIP_EXIT_SETTINGS = 5, /* a .env file, an environment variable or a -X property is wrong */
   SIP_EXIT_STUCK = 6,    /* SIP_BUDGET_EXIT_STUCK: a call of the script did not come back */
+  SIP_EXIT_JOURNAL = 7,  /* the journal cannot be opened, or not be written any more */
 };
 
 struct sip_verb {

@@ -13,6 +13,7 @@
 #include "cli/worker.h"
 #include "core/log.h"
 #include "flow/deaths.h"
+#include "journal/shared.h"
 #include "kafka/settings.h"
 #include "modules.h"
 #include "vm/task.h"
@@ -315,8 +316,13 @@ static int host_open(struct sip_host *host, struct sip_settings *settings, struc
     return host_refused(host, err, err->code == SIP_ECONFIG ? SIP_EXIT_SETTINGS : SIP_EXIT_BROKER);
   }
   host_open_deaths(host, host->vm, &host->deaths);
+  if (sip_host_journal_open(host, err) < 0) {
+    return host_refused(host, err, SIP_EXIT_JOURNAL);
+  }
   if (sip_host_load(host, err) < 0) {
-    return host_refused(host, err, SIP_EXIT_SCRIPT);
+    return host_refused(host, err,
+                        strncmp(err->name, "JOURNAL_", 8) == 0 ? SIP_EXIT_JOURNAL
+                                                               : SIP_EXIT_SCRIPT);
   }
   if (host->options->workers > 1 &&
       sip_workers_start(&host->workers, host, host_on_worker, err) < 0) {
@@ -385,7 +391,8 @@ static void host_close(struct sip_host *host)
   (void)rc;
   sip_deaths_close(host->deaths);
   host->deaths = NULL;
-  sip_host_broker_close(host); /* after its clients */
+  sip_journal_shared_free(host->journal); /* after those that wrote to it */
+  sip_host_broker_close(host);            /* after its clients */
   sip_host_dev_close(host);
 }
 

@@ -23,6 +23,7 @@ struct sip_host_options {
   uint64_t drain_ms;                    /* what a signal leaves for events in flight */
   const char *samples;                  /* JSON lines that are published again and again, or NULL */
   const char *outbox; /* its file; NULL: SIPEAT_OUTBOX, the script, or the default decide */
+  const char *journal; /* file, connection string or "none"; NULL: SIPEAT_JOURNAL or the default */
   uint64_t every_ms;  /* pause between two samples */
 };
 

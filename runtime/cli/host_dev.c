@@ -43,6 +43,7 @@ int sip_host_dev_open(struct sip_host *host, struct sip_err *err)
     { "SALES_EMAIL", "sales@example.org", false },
     { "SIPEAT_DB", "%s/sipeat.db", true },
     { "SIPEAT_OUTBOX", "%s/outbox.db", true },
+    { "SIPEAT_JOURNAL", "%s/journal.db", true },
   };
   int rc = 0;
 
@@ -63,7 +64,9 @@ void sip_host_dev_close(struct sip_host *host)
 {
   static const char *const files[] = { "sipeat.db",         "sipeat.db-wal", "sipeat.db-shm",
                                        "sipeat.db-journal", "outbox.db",     "outbox.db-wal",
-                                       "outbox.db-shm",     "outbox.db-lock" };
+                                       "outbox.db-shm",     "outbox.db-lock",
+                                       "journal.db",        "journal.db-wal",
+                                       "journal.db-shm",    "journal.db.lock" };
   char path[128];
 
   if (host->scratch[0] == '\0') {

@@ -13,6 +13,7 @@
 
 struct sip_deaths;
 struct sip_embedded_broker;
+struct sip_journal_shared;
 struct sip_kafka_settings;
 struct sip_outbox;
 struct sip_watch;
@@ -49,6 +50,7 @@ struct sip_host {
   struct sip_vm *vm;
   struct sip_kafka_settings *kafka;
   struct sip_outbox *outbox; /* of the process; opened when a script wants it */
+  struct sip_journal_shared *journal; /* of the process; likewise. NULL: there is none */
   struct sip_embedded_broker *embedded;
   struct sip_rendezvous *note;
   struct sip_workers *workers; /* the others; NULL: there are none */
@@ -85,7 +87,14 @@ void sip_host_reload(struct sip_host *host);
 /** reload.c: a worker has loaded it, or not: when all have, it takes over everywhere or nowhere. */
 void sip_host_reload_settle(struct sip_host *host);
 
-/** host.c: gives the state of another worker what all of them have: outbox and deaths.
+/** host_journal.c: names the journal of the process. @return 0 or a negative code */
+int sip_host_journal_open(struct sip_host *host, struct sip_err *err);
+
+/** host_journal.c: after the script was loaded and before it takes over: opens the journal if the
+ *  script wants one, and takes up what was left in it. @return 0 or a negative code */
+int sip_host_journal_recover(struct sip_host *host, struct sip_err *err);
+
+/** host.c: gives the state of another worker what all of them have: outbox, journal and deaths.
  *  @return 0 or a negative code */
 int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_deaths **deaths,
                     struct sip_err *err);

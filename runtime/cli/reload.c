@@ -13,8 +13,11 @@
 /** Makes a loaded version the one that runs. @return 0, or negative: the old one goes on */
 static int host_take_over(struct sip_host *host, struct sip_script *script, struct sip_err *err)
 {
-  int rc = sip_modules_commit(host->vm, err);
+  int rc = sip_host_journal_recover(host, err);
 
+  if (rc == 0) {
+    rc = sip_modules_commit(host->vm, err);
+  }
   if (rc < 0) {
     return rc;
   }

@@ -6,6 +6,7 @@
 #include "cli/worker.h"
 
 #include "bind/flow_lua.h"
+#include "bind/journal_lua.h"
 #include "cli/lua_call.h"
 #include "core/log.h"
 #include "core/wakeup.h"
@@ -178,6 +179,31 @@ static void worker_load(struct worker *worker)
   worker->is_loading = true;
 }
 
+static void worker_on_journal_failed(void *arg, const struct sip_err *err)
+{
+  worker_say(arg, RUNNING, err->code, err); /* and the others stop with it */
+}
+
+static int worker_attach(struct worker *worker, struct sip_err *err)
+{
+  const struct sip_host *host = worker->all->host;
+  int rc = sip_host_attach(host, worker->vm, &worker->deaths, err);
+
+  return rc < 0 || host->journal == NULL
+           ? rc
+           : sip_journal_lua_attach(worker->vm, host->journal, worker_on_journal_failed, worker,
+                                    err);
+}
+
+/* The main thread's state was first, and has taken up what was left in the journal. */
+static int worker_commit(struct worker *worker, struct sip_err *err)
+{
+  bool recovers = false;
+  int rc = sip_journal_lua_open(worker->vm, &recovers, err);
+
+  return rc < 0 ? rc : sip_modules_commit(worker->vm, err);
+}
+
 static void worker_settle(struct worker *worker, bool commit)
 {
   struct sip_err err = { 0 };
@@ -185,7 +211,7 @@ static void worker_settle(struct worker *worker, bool commit)
   if (!commit || worker->loaded == NULL) {
     sip_modules_rollback(worker->vm);
     sip_script_free(worker->loaded);
-  } else if (sip_modules_commit(worker->vm, &err) < 0) { /* the main thread's did not fail */
+  } else if (worker_commit(worker, &err) < 0) { /* the main thread's did not fail */
     sip_script_free(worker->loaded);
     worker->loaded = NULL;
     worker_say(worker, RUNNING, err.code, &err);
@@ -259,7 +285,7 @@ static int worker_open(struct worker *worker, struct sip_err *err)
     rc = worker_configure(worker, err);
   }
   if (rc == 0) {
-    rc = sip_host_attach(host, worker->vm, &worker->deaths, err);
+    rc = worker_attach(worker, err);
   }
   if (rc == 0) {
     rc = sip_modules_begin(worker->vm, err);
@@ -267,7 +293,7 @@ static int worker_open(struct worker *worker, struct sip_err *err)
   if (rc == 0) {
     rc = sip_script_load(&worker->script, worker->vm, host->options->script, 0, err);
   }
-  return rc < 0 ? rc : sip_modules_commit(worker->vm, err);
+  return rc < 0 ? rc : worker_commit(worker, err);
 }
 
 static int worker_open_loop(struct worker *worker, struct sip_err *err)

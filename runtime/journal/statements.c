@@ -23,6 +23,8 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_RUN_TAKE] = "UPDATE run SET epoch = $3 WHERE id = $1 AND epoch = $2",
   [SIP_STATEMENT_RUN_SEIZE] =
     "UPDATE run SET epoch = 0 WHERE id = $1 AND epoch = $2 AND state = $3",
+  [SIP_STATEMENT_RUNS_TAKE] = "UPDATE run SET epoch = $1 WHERE state < 10 AND epoch <> $1"
+                              " AND epoch NOT IN (SELECT epoch FROM host WHERE until > $2)",
   [SIP_STATEMENT_SCRIPT_ADD] = "INSERT INTO script (hash, at, files) VALUES ($1, $2, $3)"
                                " ON CONFLICT (hash) DO UPDATE SET at = excluded.at",
   [SIP_STATEMENT_WAIT_ADD] = "INSERT INTO wait (name, key, run, scope) VALUES ($1, $2, $3, $4)"
@@ -63,12 +65,16 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
     "SELECT max(id) FROM (SELECT id FROM run WHERE id > $1 ORDER BY id LIMIT $2) AS page",
   [SIP_STATEMENT_RUNS_OPEN] = "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1"
                               " ORDER BY id LIMIT $2",
+  [SIP_STATEMENT_RUNS_READY] =
+    "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND state IN (1, 4) AND epoch = $1"
+    " AND id > $2 ORDER BY id LIMIT $3",
   [SIP_STATEMENT_RUNS_ORPHANED] =
     "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
     " (SELECT epoch FROM host WHERE until > $2) ORDER BY id LIMIT $3",
   [SIP_STATEMENT_HOSTS] = "SELECT epoch, name, until FROM host ORDER BY epoch",
-  [SIP_STATEMENT_RUNS_DUE] = "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND due > 0"
-                             " AND due <= $1 ORDER BY due LIMIT $2",
+  [SIP_STATEMENT_RUNS_DUE] =
+    "SELECT id FROM run WHERE state < 10 AND state IN (2, 3) AND epoch = $1"
+    " AND due > 0 AND due <= $2 ORDER BY due LIMIT $3",
   [SIP_STATEMENT_RECORDS] =
     "SELECT seq, at, phase, scope, body FROM record WHERE run = $1 ORDER BY seq",
   [SIP_STATEMENT_SCRIPT_GET] = "SELECT files FROM script WHERE hash = $1",
@@ -91,6 +97,7 @@ static const char *const names[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_RECORD_ADD] = "record_add",
   [SIP_STATEMENT_RUN_TAKE] = "run_take",
   [SIP_STATEMENT_RUN_SEIZE] = "run_seize",
+  [SIP_STATEMENT_RUNS_TAKE] = "runs_take",
   [SIP_STATEMENT_SCRIPT_ADD] = "script_add",
   [SIP_STATEMENT_WAIT_ADD] = "wait_add",
   [SIP_STATEMENT_WAIT_DROP] = "wait_drop",
@@ -113,6 +120,7 @@ static const char *const names[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_OPEN_BEFORE] = "open_before",
   [SIP_STATEMENT_ENDED_BEFORE] = "ended_before",
   [SIP_STATEMENT_PAGE_END] = "page_end",
+  [SIP_STATEMENT_RUNS_READY] = "runs_ready",
   [SIP_STATEMENT_RUNS_ORPHANED] = "runs_orphaned",
   [SIP_STATEMENT_HOSTS] = "hosts",
   [SIP_STATEMENT_RUNS_DUE] = "runs_due",

@@ -47,6 +47,7 @@ enum sip_statement {
   /* id, epoch, state -> changes 0: it is not as it was. Its epoch is then 0 for the rest of the
    * transaction, so that what follows under epoch 0 is written only if this was. */
   SIP_STATEMENT_RUN_SEIZE,
+  SIP_STATEMENT_RUNS_TAKE,     /* epoch, now: those of openings and hosts that are gone */
   SIP_STATEMENT_SCRIPT_ADD,    /* hash, at, files; a known one gets a new time only */
   SIP_STATEMENT_WAIT_ADD,      /* name, key, run, scope */
   SIP_STATEMENT_WAIT_DROP,     /* run, scope */
@@ -72,9 +73,10 @@ enum sip_statement {
   SIP_STATEMENT_OPEN_BEFORE,   /* before id, limit: newest first, NULL for the record */
   SIP_STATEMENT_ENDED_BEFORE,  /* before id, limit: likewise, of those that have ended */
   SIP_STATEMENT_PAGE_END,      /* after id, limit -> the last id of that many */
+  SIP_STATEMENT_RUNS_READY,    /* epoch, after id, limit: active and held ones */
   SIP_STATEMENT_RUNS_ORPHANED, /* after id, now, limit: those of hosts that are gone */
   SIP_STATEMENT_HOSTS,         /* -> epoch, name, alive until */
-  SIP_STATEMENT_RUNS_DUE,      /* due by, limit */
+  SIP_STATEMENT_RUNS_DUE,      /* epoch, due by, limit -> id: sleeping and waiting ones */
   SIP_STATEMENT_RECORDS,       /* run -> seq, at, phase, scope, body */
   SIP_STATEMENT_SCRIPT_GET,    /* hash -> files */
   SIP_STATEMENT_SCRIPTS_USED,  /* -> hash, added, open runs */
