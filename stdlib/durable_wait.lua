@@ -1,8 +1,7 @@
 --- Waiting without memory: ctx:sleep and ctx:wait of an event that is kept in the journal.
 --
--- What it waits for is a row; the handler ends here, as if it were stopped, and begins again when it
--- is time. What it had waited for before is then found in the journal, so that each wait counts
--- once.
+-- What it waits for is a row; the handler ends here, as if it were stopped, and begins again when
+-- it is time. What it had waited for before is then found in the journal: each wait counts once.
 local failure = require "sipeat.failure"
 local journal = require "sipeat.journal"
 local json = require "sipeat.json"

@@ -1,5 +1,6 @@
 """Chains in a journal: what was begun goes on after kill -9, and nothing is done twice."""
 
+import contextlib
 import http.server
 import json
 import pathlib
@@ -114,10 +115,11 @@ class Durable(harness.Case):
             {"id": one, "type": "work.do", "data": {"id": one}})) for one in ids])
 
     def runs(self):
-        if not self.journal.exists():
-            return []
-        with sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True, timeout=10) as db:
-            return db.execute("SELECT event_id, state, why FROM run ORDER BY id").fetchall()
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True, timeout=10)) as db:
+                return db.execute("SELECT event_id, state, why FROM run ORDER BY id").fetchall()
+        except sqlite3.OperationalError:
+            return []  # it is being made
 
     def kill_in(self, name, path):
         """Kills the process while it waits for the answer of that call."""
