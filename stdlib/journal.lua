@@ -247,7 +247,10 @@ end
 
 --- As leave, for what has ended: nothing is written of an event that had nothing to keep.
 function Run:finish(state, why)
-  return not self.added or self:leave(state, why)
+  if not self.added then
+    return true
+  end
+  return self:leave(state, why)
 end
 
 M.window_ms = 7 * 24 * 3600 * 1000

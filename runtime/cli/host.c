@@ -320,9 +320,8 @@ static int host_open(struct sip_host *host, struct sip_settings *settings, struc
     return host_refused(host, err, SIP_EXIT_JOURNAL);
   }
   if (sip_host_load(host, err) < 0) {
-    return host_refused(host, err,
-                        strncmp(err->name, "JOURNAL_", 8) == 0 ? SIP_EXIT_JOURNAL
-                                                               : SIP_EXIT_SCRIPT);
+    return host_refused(
+      host, err, strncmp(err->name, "JOURNAL_", 8) == 0 ? SIP_EXIT_JOURNAL : SIP_EXIT_SCRIPT);
   }
   if (host->options->workers > 1 &&
       sip_workers_start(&host->workers, host, host_on_worker, err) < 0) {

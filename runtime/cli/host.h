@@ -22,9 +22,9 @@ struct sip_host_options {
   uint64_t memory_bytes, hard_limit_ms; /* of scripts: see struct sip_vm_options */
   uint64_t drain_ms;                    /* what a signal leaves for events in flight */
   const char *samples;                  /* JSON lines that are published again and again, or NULL */
-  const char *outbox; /* its file; NULL: SIPEAT_OUTBOX, the script, or the default decide */
+  const char *outbox;  /* its file; NULL: SIPEAT_OUTBOX, the script, or the default decide */
   const char *journal; /* file, connection string or "none"; NULL: SIPEAT_JOURNAL or the default */
-  uint64_t every_ms;  /* pause between two samples */
+  uint64_t every_ms;   /* pause between two samples */
 };
 
 /** Runs until a signal. `settings` are loaded. @return an exit code, after what went wrong was

@@ -62,11 +62,10 @@ int sip_host_dev_open(struct sip_host *host, struct sip_err *err)
 
 void sip_host_dev_close(struct sip_host *host)
 {
-  static const char *const files[] = { "sipeat.db",         "sipeat.db-wal", "sipeat.db-shm",
-                                       "sipeat.db-journal", "outbox.db",     "outbox.db-wal",
-                                       "outbox.db-shm",     "outbox.db-lock",
-                                       "journal.db",        "journal.db-wal",
-                                       "journal.db-shm",    "journal.db.lock" };
+  static const char *const files[] = { "sipeat.db",         "sipeat.db-wal",  "sipeat.db-shm",
+                                       "sipeat.db-journal", "outbox.db",      "outbox.db-wal",
+                                       "outbox.db-shm",     "outbox.db-lock", "journal.db",
+                                       "journal.db-wal",    "journal.db-shm", "journal.db.lock" };
   char path[128];
 
   if (host->scratch[0] == '\0') {

@@ -14,8 +14,7 @@
 #include <sys/stat.h>
 
 /* Writes --journal, SIPEAT_JOURNAL, or journal.db in the directory of the state; "" for none. */
-static int journal_place(const struct sip_host *host, char *place, size_t size,
-                         struct sip_err *err)
+static int journal_place(const struct sip_host *host, char *place, size_t size, struct sip_err *err)
 {
   const char *state = host->options->state;
   const char *chosen = sip_settings_text(host->options->journal, "SIPEAT_JOURNAL", NULL);
@@ -33,8 +32,7 @@ static int journal_place(const struct sip_host *host, char *place, size_t size,
   } else {
     len = snprintf(place, size, "%s/journal.db", state);
   }
-  return len < (int)size ? 0
-                         : sip_err_set(err, UV_ENAMETOOLONG, "the journal's place is too long");
+  return len < (int)size ? 0 : sip_err_set(err, UV_ENAMETOOLONG, "the journal's place is too long");
 }
 
 static void host_on_journal_failed(void *arg, const struct sip_err *err)
@@ -55,9 +53,9 @@ int sip_host_journal_open(struct sip_host *host, struct sip_err *err)
     return rc;
   }
   host->journal = sip_modules_journal(place);
-  return host->journal == NULL ? sip_err_set(err, UV_ENOMEM, "journal: not enough memory")
-                               : sip_journal_lua_attach(host->vm, host->journal,
-                                                        host_on_journal_failed, host, err);
+  return host->journal == NULL
+           ? sip_err_set(err, UV_ENOMEM, "journal: not enough memory")
+           : sip_journal_lua_attach(host->vm, host->journal, host_on_journal_failed, host, err);
 }
 
 static void host_on_recovered(void *arg, int result, const struct sip_err *err)

@@ -49,7 +49,7 @@ struct sip_host {
   uv_timer_t drain_timer;
   struct sip_vm *vm;
   struct sip_kafka_settings *kafka;
-  struct sip_outbox *outbox; /* of the process; opened when a script wants it */
+  struct sip_outbox *outbox;          /* of the process; opened when a script wants it */
   struct sip_journal_shared *journal; /* of the process; likewise. NULL: there is none */
   struct sip_embedded_broker *embedded;
   struct sip_rendezvous *note;

@@ -48,7 +48,8 @@ static const struct sip_option shared_options[] = {
     .offset = AT(outbox) },
   { .name = "journal",
     .value = "PLACE",
-    .help = "where chains are kept: a file, postgres://… or none (SIPEAT_JOURNAL; default in --state)",
+    .help =
+      "where chains are kept: a file, postgres://… or none (SIPEAT_JOURNAL; default in --state)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(journal) },
   { .name = "workers",

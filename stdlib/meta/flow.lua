@@ -47,6 +47,7 @@ local M = {}
 ---@field outbox? boolean outputs go through the local disk (sipeat.outbox); default false
 ---@field park? boolean|string how long before a letter that fails goes to a file; default false
 ---@field transactional? boolean outputs and offsets leave in one transaction; default false
+---@field journal? boolean what its handlers do is kept in the journal; default true
 ---@field batch? sipeat.flow.BatchOptions default { events = 1000, time = "100ms" }
 ---@field on table<sipeat.Definition|string, sipeat.Handler> handlers by type; "*" takes the others
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
@@ -90,11 +91,25 @@ function Context:emit(topic, key, value, headers) end
 ---@return string? code
 function Context:publish(event) end
 
+---Waits. With a journal a sleep of 10 s or more costs no memory but a row: the handler ends here
+---and begins again when it is over, also after a restart; what it must not do twice is a step.
 ---@param duration string
 ---@return true? ok
 ---@return string? message
 ---@return string? code "ECANCELED"
 function Context:sleep(duration) end
+
+---@class sipeat.WaitOptions
+---@field timeout? string how long, as in "1h"; without it for ever
+
+---Waits, in the same way, until sipeat.signal(name, key, body) says that something has happened.
+---@param name string
+---@param key string
+---@param options? sipeat.WaitOptions
+---@return any body nil when it did not come
+---@return string? message
+---@return string? code "TIMEOUT", or "NO_JOURNAL"
+function Context:wait(name, key, options) end
 
 --- Calls f(outcome) once, in a task of its own, when the event is done or dead. What an earlier
 --- attempt registered is forgotten.

@@ -49,6 +49,16 @@ M.get_producer = require("sipeat.seeds").get_producer
 M.send_kafka_event_notification = require("sipeat.seeds").send_kafka_event_notification
 M.send_message = require("sipeat.seeds").send_message
 
+---Says something to whoever waits for that name and key in ctx:wait, or will within seven days.
+---@param name string
+---@param key string
+---@param body any plain data
+---@param options? { id?: string } with the same id it counts once
+---@return true? ok
+---@return any is_new or the message
+---@return string? code
+function M.signal(name, key, body, options) end
+
 ---Returned by a step's run: the chain ends here, well, with that result.
 ---@param result any
 ---@return table

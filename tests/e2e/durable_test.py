@@ -213,8 +213,7 @@ class Durable(harness.Case):
         process = self.begin(path)
         kcat.write(self.kafka.address, "work", [("p", json.dumps(
             {"id": "p1", "type": "work.paid", "data": {"order": "e2"}}))])
-        wait_for(lambda: sorted(self.world.calls) == ["TIMEOUT", "card"], lambda: f"{self.world.calls} {process.tail()}",
-                 30)
+        wait_for(lambda: sorted(self.world.calls) == ["TIMEOUT", "card"], process.tail, 30)
         self.settled(process)
 
     def test_a_key_that_is_held_for_long_is_the_journals(self):
