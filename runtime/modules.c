@@ -24,8 +24,8 @@
 
 /* Lua modules that keep something for each version of a script: each has begin, commit, rollback.
  */
-static const char *const versioned[] = { "sipeat.background", "sipeat.durable", "sipeat.guard",
-                                         "sipeat.http_routes", "sipeat.versions" };
+static const char *const versioned[] = { "sipeat.background", "sipeat.versions", "sipeat.durable",
+                                         "sipeat.guard", "sipeat.http_routes" };
 
 /* Protected: calls a function without arguments. Stack: module and name, as light userdata. */
 static int call_function(lua_State *L)

@@ -11,6 +11,7 @@ local kafka = require "sipeat.core.kafka"
 local log = require "sipeat.log".new "journal"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
+local versions = require "sipeat.versions"
 
 local M = {}
 
@@ -24,14 +25,15 @@ local IN_MEMORY_MS = 5000 -- a longer pause is spent in the journal
 
 local COLUMN <const> = {
   id = 1, epoch = 2, state = 3, due = 4, flow = 6, topic = 8, partition = 9, offset = 10, key = 13,
-  record = 15,
+  script = 14, record = 15,
 }
 
 -- --- flows ---
 
-local flows = {} -- by group
+local flows = {} -- by group, as sipeat.versions has them
 local loading -- of the version that loads
 local resume -- sipeat.flow_run's
+local go_on -- what was recovered waits for the flows
 
 --- A script's version loads: its flows are known to recovery at once, to the rest with commit.
 function M.begin()
@@ -40,14 +42,19 @@ end
 
 function M.commit()
   flows, loading = loading or flows, nil
+  if go_on then
+    go_on()
+  end
 end
 
 function M.rollback()
   loading = nil
 end
 
+--- After sipeat.versions was told of the flow.
 function M.declare(flow)
-  (loading or flows)[flow.group] = flow
+  local all = loading or flows
+  all[flow.group] = all[flow.group] or flow
 end
 
 --- Who runs the handlers: f(flow, record, run, memory) -> "ended" | "later", due | "stopped".
@@ -77,8 +84,9 @@ local function record_of(row)
   return record
 end
 
-local function flow_of(group)
-  return loading and loading[group] or flows[group]
+-- The flow of a run, of the version that runs or loads.
+local function flow_of(row)
+  return versions.pick(loading or flows, row[COLUMN.flow], row[COLUMN.topic])
 end
 
 local function leave(entry)
@@ -116,7 +124,7 @@ local function add(row)
   if taken[id] then
     return
   end
-  local flow = flow_of(group)
+  local flow = flow_of(row)
   local entry, is_new = enqueue(group, flow and flow.lane_of(record_of(row)), id)
   if not is_new then
     return
@@ -134,6 +142,34 @@ local function park(row, why)
   }
 end
 
+local function files_of(hash)
+  local rows, message, code = journal.write { "script_get", core.blob(hash), n = 2 }
+  if not rows then
+    return nil, message, code
+  end
+  return rows[1] and rows[1][1]
+end
+
+-- Runs it under the version of the script that it began with.
+local function with_version(row, memory, seq)
+  local hash, all, why, code = row[COLUMN.script], flows, nil, nil
+  if hash ~= "" then
+    all, why, code = versions.handlers(hash, files_of)
+  end
+  local flow = all and versions.pick(all, row[COLUMN.flow], row[COLUMN.topic])
+  if code == "VERSIONS_FULL" then
+    return "later", sys.now_ms() + IN_MEMORY_MS
+  elseif code == "ECANCELED" then
+    return "stopped"
+  elseif not flow then
+    park(row, why or ("the script has no flow of the group %s"):format(row[COLUMN.flow]))
+    return "ended"
+  end
+  local how, due = resume(flow, record_of(row), journal.adopt(row, seq), memory)
+  versions.release(hash)
+  return how, due
+end
+
 -- Works on one run: "ended", "later" and when, or "stopped".
 local function take_up(id)
   local rows = journal.write { "run_get", id, n = 2 }
@@ -144,16 +180,11 @@ local function take_up(id)
     or row[COLUMN.state] == journal.PARKED then
     return "ended"
   end
-  local flow = flow_of(row[COLUMN.flow])
-  if not flow then
-    park(row, ("the script has no flow of the group %s"):format(row[COLUMN.flow]))
-    return "ended"
-  end
   local memory, seq = journal.memory(id)
   if not memory then
     return "stopped"
   end
-  return resume(flow, record_of(row), journal.adopt(row, seq), memory)
+  return with_version(row, memory, seq)
 end
 
 function work_off(entry)
@@ -206,9 +237,10 @@ function M.run(job)
     return false
   end
   local epoch = M.epoch()
+  local hash, files = versions.of(job.flow)
   job.run = journal.run {
-    epoch = epoch, flow = job.flow.group, cluster = cluster_id(), script = job.flow.script or "",
-    record = job.record, event = job.event,
+    epoch = epoch, flow = job.flow.group, cluster = cluster_id(), record = job.record,
+    event = job.event, script = hash or "", files = files,
   }
   in_flow[job.run.id] = true
   return job.run
@@ -367,8 +399,14 @@ function M.recover()
     return nil, message, code
   end
   report()
-  task.spawn(watch)
-  pump()
+  go_on = function()
+    go_on = nil
+    task.spawn(watch)
+    pump()
+  end
+  if not loading then
+    go_on()
+  end
   return true
 end
 

@@ -276,11 +276,11 @@ function M.flow(options)
   if not ok then
     error(message, 2)
   end
+  versions.declare(flow)
   durable.declare(flow)
   if delays then
     retry_topic.make(o.group, topics, delays)
   end
-  versions.declare(flow)
 end
 
 --- What the engine says of each flow, and whether all of them are ready.

@@ -603,7 +603,7 @@ end
 --- The function that the engine calls for the first attempt of each event of a flow without a time
 --- limit. What ends well at once leaves nothing behind; the rest goes on as dispatch does.
 function M.starter(flow)
-  local plan, routes, is_plain = flow.plan, flow.routes, context.is_plain
+  local plan, routes, is_plain, lanes = flow.plan, flow.routes, context.is_plain, flow.lanes
   local function ended(ticket, ctx, ok, first, second, third)
     local good, result = failure.sort_out(ok, first, second, third)
     if good and is_plain(ctx) then
@@ -617,7 +617,7 @@ function M.starter(flow)
     return conclude(job)
   end
   local function full(ticket, event, ctx)
-    if not event then -- of a rare shape, or broken
+    if not event or lanes and lanes.count > 0 then -- a rare shape, broken, or it may have to wait
       local record, object = core.open(ticket)
       return M.dispatch(flow, record, object)
     end
@@ -633,7 +633,7 @@ function M.starter(flow)
   for type_name, route in pairs(routes) do
     handlers[type_name] = not route.definition and route.handler or nil
   end
-  return core.starter(handlers, full, ended, failure.caught, flow.lanes)
+  return core.starter(handlers, full, ended, failure.caught, lanes)
 end
 
 local function call_back(job, what, f, ...)
