@@ -4,6 +4,7 @@
 #include "sqlite/store_state.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -166,6 +167,31 @@ static int store_open(struct sip_store **out, const char *place, struct sip_stor
   return 0;
 }
 
+static int store_note(struct sip_store *store, const char *line, struct sip_err *err)
+{
+  ssize_t len = (ssize_t)strlen(line);
+
+  return ftruncate(store->lock_fd, store->note_at) < 0 ||
+             pwrite(store->lock_fd, line, (size_t)len, store->note_at) != len
+           ? sip_err_errno(err, errno, "journal: write %s.lock", store->place)
+           : 0;
+}
+
+/* The writer is idle: it leaves the file alone until something is submitted. */
+static int store_shrink(struct sip_store *store, int64_t *before, int64_t *after,
+                        struct sip_err *err)
+{
+  int rc = sip_store_file_size(store, before, err);
+
+  if (rc == 0) {
+    rc = store_exec(store, "VACUUM", err);
+  }
+  if (rc == 0) { /* what VACUUM wrote to the log goes to the file, which is cut then */
+    rc = store_exec(store, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+  }
+  return rc == 0 ? sip_store_file_size(store, after, err) : rc;
+}
+
 static void store_close(struct sip_store *store)
 {
   sip_writer_stop(store->writer);
@@ -178,6 +204,8 @@ const struct sip_store_ops *sip_sqlite_store_operations(void)
     .open = store_open,
     .submit = store_submit,
     .collect = store_collect,
+    .note = store_note,
+    .shrink = store_shrink,
     .close = store_close,
   };
 

@@ -118,6 +118,14 @@ static int file_ask(struct sip_store *store, const char *text, int64_t *number, 
   return rc;
 }
 
+int sip_store_file_size(struct sip_store *store, int64_t *out, struct sip_err *err)
+{
+  char word[32];
+
+  return file_ask(store, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+                  out, word, sizeof word, err);
+}
+
 /* The lock's file says whose it is and, once there is one, that a journal lies beside it. */
 static int file_sign(struct sip_store *store, struct sip_err *err)
 {
@@ -127,6 +135,7 @@ static int file_sign(struct sip_store *store, struct sip_err *err)
   if (ftruncate(store->lock_fd, 0) < 0 || pwrite(store->lock_fd, text, (size_t)len, 0) != len) {
     return sip_err_errno(err, errno, "journal: write %s.lock", store->place);
   }
+  store->note_at = len;
   return 0;
 }
 

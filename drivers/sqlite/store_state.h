@@ -6,6 +6,7 @@
 #include "journal/writer.h"
 
 #include <sqlite3.h>
+#include <sys/types.h>
 
 enum {
   SIP_STORE_WAL_PAGES = 4000, /* of 4 KiB: then the log is carried over into the file */
@@ -17,6 +18,7 @@ struct sip_store {
   sqlite3_stmt *statements[SIP_STATEMENT_COUNT]; /* the writer's; prepared at first use */
   char *place;                                   /* owned */
   int lock_fd;
+  off_t note_at;             /* where in the lock's file a note for other processes goes */
   bool was_journal;          /* the lock says that there was a journal, or there is now */
   int wal_pages;             /* in the log, after the last commit */
   uint64_t until_ms;         /* monotonic: when a script's statement has to end; 0: never */
@@ -28,6 +30,9 @@ struct sip_store {
  * opened is in `store` */
 int sip_store_open_file(struct sip_store *store, struct sip_store_report *report,
                         struct sip_err *err);
+
+/** Bytes of the file's pages. @return 0 or a negative code */
+int sip_store_file_size(struct sip_store *store, int64_t *out, struct sip_err *err);
 
 /** A statement of the journal's own, prepared at first use. @return 0 or a negative code */
 int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, struct sip_err *err);

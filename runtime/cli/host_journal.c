@@ -46,13 +46,17 @@ static void host_on_journal_failed(void *arg, const struct sip_err *err)
 
 int sip_host_journal_open(struct sip_host *host, struct sip_err *err)
 {
-  char place[4096];
+  char place[4096], line[160];
   int rc = journal_place(host, place, sizeof place, err);
 
   if (rc < 0 || place[0] == '\0') {
     return rc;
   }
   host->journal = sip_modules_journal(place);
+  if (host->journal != NULL && host->http[0] != '\0') { /* where `sipeat chains` can ask */
+    (void)snprintf(line, sizeof line, "http %s\n", host->http);
+    (void)sip_journal_shared_note(host->journal, line, NULL); /* written when it is opened */
+  }
   return host->journal == NULL
            ? sip_err_set(err, UV_ENOMEM, "journal: not enough memory")
            : sip_journal_lua_attach(host->vm, host->journal, host_on_journal_failed, host, err);

@@ -41,6 +41,15 @@ struct sip_store_ops {
   /** The client's next batch that is done, or NULL. */
   struct sip_batch *(*collect)(struct sip_store *store, struct sip_store_client *client);
 
+  /** Leaves a line for other processes of this machine that find the store in use; what was left
+   * before is gone. NULL: they need none. Any thread. @return 0 or a negative code */
+  int (*note)(struct sip_store *store, const char *line, struct sip_err *err);
+
+  /** Gives room that nothing uses back to the disk. Blocks, while nothing else is submitted. NULL:
+   * a server does that by itself.
+   *  @param before, after  bytes that the store takes. @return 0 or a negative code */
+  int (*shrink)(struct sip_store *store, int64_t *before, int64_t *after, struct sip_err *err);
+
   /** Waits for what was submitted, and closes. Every client must have collected. Blocks. */
   void (*close)(struct sip_store *store);
 };
