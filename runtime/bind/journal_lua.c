@@ -497,6 +497,11 @@ int sip_journal_lua_attach(struct sip_vm *vm, struct sip_journal_shared *shared,
   return 0;
 }
 
+void sip_journal_lua_want(struct sip_vm *vm)
+{
+  attached_of(sip_vm_state(vm))->wanted = true;
+}
+
 int sip_journal_lua_open(struct sip_vm *vm, bool *recovers, struct sip_err *err)
 {
   struct attached *attached = attached_of(sip_vm_state(vm));

@@ -18,6 +18,9 @@ typedef void (*sip_journal_failed_fn)(void *arg, const struct sip_err *err);
 int sip_journal_lua_attach(struct sip_vm *vm, struct sip_journal_shared *shared,
                            sip_journal_failed_fn on_failed, void *arg, struct sip_err *err);
 
+/** As the script's want(), for what is no script. After attach. */
+void sip_journal_lua_want(struct sip_vm *vm);
+
 /** After a script was loaded: opens the journal if the script wants it and it is not open.
  *  @param recovers  whether this worker is to take up what was left
  *  @return 0 or a negative code */

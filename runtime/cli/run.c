@@ -1,7 +1,9 @@
 /* run.c - `sipeat run` and `sipeat dev`: their options. */
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "vm/vm.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,20 @@ static const char DEFAULT_HTTP[] = "127.0.0.1:3000";
 #define AT(field) offsetof(struct sip_host_options, field)
 
 /* "64mb", "1gb": as stdlib/opts.lua takes sizes. */
+/* stdlib/journal_retention.lua reads it, in whichever state has the journal. */
+static int take_keep(void *target, const char *value, struct sip_err *err)
+{
+  uint64_t ms;
+
+  (void)target;
+  if (!sip_parse_duration_ms(value, strlen(value), &ms) || ms == 0) {
+    return sip_err_set(err, UV_EINVAL, "%s is no time such as 7d or 12h", value);
+  }
+  return setenv("SIPEAT_JOURNAL_KEEP", value, 1) == 0
+           ? 0
+           : sip_err_errno(err, errno, "set SIPEAT_JOURNAL_KEEP");
+}
+
 static int take_memory(void *target, const char *value, struct sip_err *err)
 {
   static const struct {
@@ -52,6 +68,11 @@ static const struct sip_option shared_options[] = {
       "where chains are kept: a file, postgres://… or none (SIPEAT_JOURNAL; default in --state)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(journal) },
+  { .name = "journal-keep",
+    .value = "TIME",
+    .help = "how long chains that have ended are kept (SIPEAT_JOURNAL_KEEP; default 7d)",
+    .kind = SIP_OPTION_CALL,
+    .call = take_keep },
   { .name = "workers",
     .value = "N",
     .help = "threads that handle events, each with consumers of its own (default 1)",
@@ -104,17 +125,6 @@ static const struct sip_option dev_options[] = {
   { 0 },
 };
 
-/* The option, SIPEAT_STATE, the directory of this user's state, or one here. */
-static const char *default_state(const char *option, char *place, size_t size)
-{
-  const char *base = getenv("XDG_STATE_HOME");
-
-  if (base == NULL || base[0] != '/' || (size_t)snprintf(place, size, "%s/sipeat", base) >= size) {
-    (void)snprintf(place, size, ".sipeat");
-  }
-  return sip_settings_text(option, "SIPEAT_STATE", place);
-}
-
 static int run(const struct sip_usage *usage, const struct sip_option *own, bool dev, int argc,
                char **argv)
 {
@@ -151,7 +161,7 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
     return sip_usage_error(usage, "--hard-limit must be longer than 0ms");
   }
   options.script = argv[operand];
-  options.state = default_state(options.state, place, sizeof place);
+  options.state = sip_settings_state(options.state, place, sizeof place);
   options.http = sip_settings_text(options.http, "SIPEAT_HTTP", DEFAULT_HTTP);
   if (dev && strcmp(options.http, "off") == 0) {
     return sip_usage_error(usage, "the page needs a server: --http off is for \"sipeat run\"");

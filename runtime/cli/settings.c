@@ -140,6 +140,16 @@ int sip_settings_kafka(const struct sip_settings *settings, struct sip_kafka_set
   return 0;
 }
 
+const char *sip_settings_state(const char *flag, char *place, size_t size)
+{
+  const char *base = getenv("XDG_STATE_HOME");
+
+  if (base == NULL || base[0] != '/' || (size_t)snprintf(place, size, "%s/sipeat", base) >= size) {
+    (void)snprintf(place, size, ".sipeat");
+  }
+  return sip_settings_text(flag, "SIPEAT_STATE", place);
+}
+
 int sip_settings_refused(const char *command, const struct sip_err *err)
 {
   (void)fprintf(stderr, "%s: %s\n", command, err->message);

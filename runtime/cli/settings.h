@@ -41,6 +41,10 @@ int sip_settings_kafka(const struct sip_settings *settings, struct sip_kafka_set
  * `fallback`. */
 const char *sip_settings_text(const char *flag, const char *variable, const char *fallback);
 
+/** The directory of what is kept across restarts: the flag, SIPEAT_STATE, below XDG_STATE_HOME, or
+ * .sipeat here; in `place` when it is neither of the first two. */
+const char *sip_settings_state(const char *flag, char *place, size_t size);
+
 /** Logs or prints what is wrong. @return SIP_EXIT_SETTINGS */
 int sip_settings_refused(const char *command, const struct sip_err *err);
 

@@ -5,8 +5,11 @@
  * as a part of the file's task and may wait. broker() starts an embedded Kafka broker for this file
  * and gives its address; flows(f) runs the flows that f declares, instead of those before;
  * server(script, ...) starts a program of tests/support until the end of this file and gives the
- * first line that it prints. */
+ * first line that it prints; journal() opens a journal in a
+ * directory of its own, once, and gives its file. */
+#include "bind/journal_lua.h"
 #include "core/log.h"
+#include "journal/shared.h"
 #include "kafka/embedded.h"
 #include "modules.h"
 #include "support/process.h"
@@ -16,6 +19,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char LIBRARY[] =
   "local M = { passed = 0, failed = 0 }\n"
@@ -111,6 +115,58 @@ static int luatest_flows(lua_State *L)
   return 0;
 }
 
+static struct sip_journal_shared *journal; /* NULL until journal() */
+static char journal_directory[] = "/tmp/sipeat-luatest-XXXXXX";
+
+static void luatest_on_journal_failed(void *arg, const struct sip_err *err)
+{
+  (void)arg; /* whoever wrote is told */
+  (void)err;
+}
+
+static int luatest_journal(lua_State *L)
+{
+  struct sip_vm *vm = sip_vm_of(L);
+  char place[64];
+  struct sip_err err = { 0 };
+  bool recovers;
+  int rc;
+
+  luaL_argcheck(L, journal == NULL, 1, "a journal is open");
+  if (mkdtemp(journal_directory) == NULL) {
+    return luaL_error(L, "journal: no directory for it");
+  }
+  (void)snprintf(place, sizeof place, "%s/journal.db", journal_directory);
+  journal = sip_modules_journal(place);
+  rc = journal == NULL ? sip_err_set(&err, UV_ENOMEM, "no memory")
+                       : sip_journal_lua_attach(vm, journal, luatest_on_journal_failed, NULL, &err);
+  if (rc == 0) {
+    sip_journal_lua_want(vm);
+    rc = sip_journal_lua_open(vm, &recovers, &err);
+  }
+  if (rc < 0) {
+    return luaL_error(L, "journal: %s", err.message);
+  }
+  lua_pushstring(L, place);
+  return 1;
+}
+
+static void journal_remove(void)
+{
+  static const char *const names[] = { "journal.db", "journal.db.lock", "journal.db-wal",
+                                       "journal.db-shm" };
+  char path[64];
+
+  if (journal != NULL) {
+    sip_journal_shared_free(journal);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+      (void)snprintf(path, sizeof path, "%s/%s", journal_directory, names[i]);
+      (void)unlink(path); /* some of them are not there */
+    }
+    (void)rmdir(journal_directory); /* what else is in it was put there by the test */
+  }
+}
+
 /* Programs that server() started; they end with this one. */
 static struct sip_process servers[16];
 static size_t server_count;
@@ -138,6 +194,8 @@ static int luatest_open(lua_State *L)
   lua_setfield(L, -2, "flows");
   lua_pushcfunction(L, luatest_server);
   lua_setfield(L, -2, "server");
+  lua_pushcfunction(L, luatest_journal);
+  lua_setfield(L, -2, "journal");
   return 1;
 }
 
@@ -194,6 +252,7 @@ int main(int argc, char **argv)
     (void)fprintf(stderr, "luatest: the loop does not close: a handle is left open\n");
     failed++;
   }
+  journal_remove();
   while (server_count > 0) {
     sip_process_stop(&servers[--server_count]);
   }
