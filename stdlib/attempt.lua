@@ -7,6 +7,9 @@ local task = require "sipeat.task"
 
 local M = {}
 
+--- Waits between attempts; a replay does not.
+M.sleep = task.sleep
+
 -- Two catches are around f: the inner one's answer is among the outer one's results, unless the
 -- time limit itself failed.
 local function sort_out(ok, first, ...)
@@ -63,7 +66,7 @@ end
 function M.pause(plan, n, why)
   local ms = math.max(plan.pause(n), M.refused_for_ms(why))
   repeat
-    local ok, message, code = task.sleep(ms .. "ms")
+    local ok, message, code = M.sleep(ms .. "ms")
     if not ok then
       return nil, failure.of(message, code)
     end

@@ -103,6 +103,13 @@ function M.unfinished(memory, below, is_done)
   end
 end
 
+--- The function that stands for an effect: f itself, or, in a replay, one that answers as recorded.
+--- `what`: "run", "reconcile", "undo" of the step `name`, or "observer".
+function M.effect(ctx, what, name, f)
+  local world = ctx.world
+  return world and world:effect(ctx, what, name, f) or f
+end
+
 --- Says that memory.KEY…NAME is `value` now. With a journal it is durable when this answers true,
 --- or with `later` before the next one that does not say so. nil and a failure when it cannot be:
 --- then nothing may happen that counts on it.

@@ -746,4 +746,7 @@ end
 
 durable.runs_with(M.resume)
 
+--- For a replay: the handler alone, without attempts and dead letters.
+M.handle = handle
+
 return M

@@ -78,7 +78,8 @@ local function observe(o, event, ctx, outcome)
     local child = context.child(ctx, "observer", o.name, {
       final = n == o.plan.attempts and (not o.required or context.is_final(ctx)),
     })
-    local ok, result = attempt.once(o.timeout, o.handler, event, child)
+    local f = context.effect(ctx, "observer", o.name, o.handler)
+    local ok, result = attempt.once(o.timeout, f, event, child)
     if ok then
       outcome.done, outcome.result, outcome.failure = true, result, nil
       context.keep(ctx, "outcome", { "observers", o.name }, outcome)

@@ -34,7 +34,8 @@ local function undo_one(run, step, record, keep)
     if not kept then
       return nil, stopped
     end
-    local ok, why = attempt.once(step.timeout, step.undo, plain.unpack(record.args), result, ctx)
+    local undo = context.effect(run.ctx, "undo", step.name, step.undo)
+    local ok, why = attempt.once(step.timeout, undo, plain.unpack(record.args), result, ctx)
     local settled, cancelled = local_effects.settled(record, "undone")
     return settled or ok, cancelled or why
   end)
@@ -96,9 +97,11 @@ end
 --- Undoes the steps of a run that has failed for good (run.state.undoing says why) and returns nil
 --- and the failure of the run, which lists what was undone and what was not.
 function M.all(run, keep)
-  local failed, cause = run.state.undoing.step, run.state.undoing.cause
+  local undoing = run.state.undoing
+  local failed, cause = undoing.step, undoing.cause
   local report = {
-    undone = {}, not_undone = {}, kept = {}, unknown = {}, after = point_of_no_return(run),
+    undone = {}, not_undone = {}, kept = {}, unknown = {},
+    after = not undoing.by and point_of_no_return(run) or nil, -- a person may go back behind it
   }
   if not report.after then
     local ok, stopped = undo_steps(run, report, keep)

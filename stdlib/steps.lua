@@ -105,7 +105,8 @@ local function reconcile(run, step, record, why)
   end
   local ctx = step_ctx(run, step, record)
   local args = plain.unpack(record.args)
-  local ok, verdict, result = attempt.once(step.timeout, step.reconcile, args, ctx)
+  local ask = context.effect(run.ctx, "reconcile", step.name, step.reconcile)
+  local ok, verdict, result = attempt.once(step.timeout, ask, args, ctx)
   if not ok and verdict.kind == "cancelled" then
     return "cancelled", verdict
   elseif not ok then
@@ -195,7 +196,8 @@ local function advance(run, step, record)
     if not ok then
       return "cancelled", why
     end
-    local done, result = attempt.once(step.timeout, step.run, args, ctx)
+    local f = context.effect(run.ctx, "run", step.name, step.run)
+    local done, result = attempt.once(step.timeout, f, args, ctx)
     local settled, stopped = local_effects.settled(record, "done")
     if settled then
       run.results[step.name] = plain.unpack(record.result)
