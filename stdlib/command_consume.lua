@@ -1,31 +1,22 @@
 --- `sipeat consume`: prints records one by one, without a group, so that flows do not notice.
+local bytes = require "sipeat.bytes"
 local core = require "sipeat.core.kafka"
 local output = require "sipeat.command_output"
-local sys = require "sipeat.core.sys"
 local terminal = require "sipeat.core.terminal"
 
 local M = {}
 
 local OK, FAILED, BROKER = 0, 1, 4
 
--- Text as it is; anything else as Base64 under a name that says so.
-local function set(target, name, bytes)
-  if bytes == nil or sys.valid_utf8(bytes) then
-    target[name] = bytes
-  else
-    target[name .. "_base64"] = output.base64(bytes)
-  end
-end
-
 local function as_object(record)
   local out = {
     topic = record.topic, partition = record.partition, offset = record.offset,
     timestamp = record.timestamp, headers = {},
   }
-  set(out, "key", record.key)
-  set(out, "value", record.value)
+  bytes.put(out, "key", record.key)
+  bytes.put(out, "value", record.value)
   for _, header in ipairs(record.headers) do
-    set(out.headers, header[1], header[2] or "")
+    bytes.put(out.headers, header[1], header[2] or "")
   end
   return out
 end

@@ -28,7 +28,7 @@ local function decoded(name, value)
   elseif value == nil or sys.valid_utf8(value) then
     return value
   end
-  return nil, output.base64(value)
+  return nil, sys.base64(value)
 end
 
 local function put(object, name, value)

@@ -1,4 +1,5 @@
 --- `sipeat outbox list|show|retry|discard`: the outbox's file, also while a program has it open.
+local bytes = require "sipeat.bytes"
 local output = require "sipeat.command_output"
 local sql = require "sipeat.sql"
 local sys = require "sipeat.core.sys"
@@ -13,26 +14,17 @@ local NULL_LEN = 0xffffffff
 local time_of = sys.iso_time
 
 -- Headers as drivers/outbox/record.h describes them: a list of { name, value }.
-local function headers_of(bytes)
+local function headers_of(packed)
   local headers, at = {}, 1
-  while bytes and at <= #bytes do
+  while packed and at <= #packed do
     local name, len
-    name, at = ("<s4"):unpack(bytes, at)
-    len, at = ("<I4"):unpack(bytes, at + 1) -- over the NUL behind the name
-    local value = len ~= NULL_LEN and bytes:sub(at, at + len - 1) or nil
+    name, at = ("<s4"):unpack(packed, at)
+    len, at = ("<I4"):unpack(packed, at + 1) -- over the NUL behind the name
+    local value = len ~= NULL_LEN and packed:sub(at, at + len - 1) or nil
     at = at + (value and len or 0)
     headers[#headers + 1] = { name, value }
   end
   return headers
-end
-
--- Bytes for a JSON object: text where they are text.
-local function put(into, name, bytes)
-  if bytes == nil or sys.valid_utf8(bytes) then
-    into[name] = bytes
-  else
-    into[name .. "_base64"] = output.base64(bytes)
-  end
 end
 
 local function totals(db, name)
@@ -109,11 +101,11 @@ function actions.show(db, options)
       partition = row.topic_partition >= 0 and row.topic_partition or nil, bytes = row.bytes,
       put_at = time_of(row.at_ms), refused_at = time_of(row.refused_at_ms), headers = {},
     }
-    put(record, "key", row.key)
-    put(record, "value", row.value)
+    bytes.put(record, "key", row.key)
+    bytes.put(record, "value", row.value)
     for i, header in ipairs(headers) do
       record.headers[i] = { name = header[1] }
-      put(record.headers[i], "value", header[2])
+      bytes.put(record.headers[i], "value", header[2])
     end
     output.json(record)
     return OK

@@ -58,26 +58,4 @@ function M.confirm(what, name)
   return answer == name
 end
 
-local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-local function group64(a, b, c)
-  local bits = a:byte() << 16 | (b ~= "" and b:byte() or 0) << 8 | (c ~= "" and c:byte() or 0)
-  local out = {}
-  for i = 1, 4 do
-    local at = (bits >> (24 - 6 * i) & 63) + 1
-    out[i] = LETTERS:sub(at, at)
-  end
-  if c == "" then
-    out[4] = "="
-  end
-  if b == "" then
-    out[3] = "="
-  end
-  return table.concat(out)
-end
-
-function M.base64(bytes)
-  return (bytes:gsub("(.)(.?)(.?)", group64))
-end
-
 return M

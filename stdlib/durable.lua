@@ -69,6 +69,7 @@ local taken = {} -- id -> true: in an entry
 local in_flow = {} -- id -> true: its flow has it
 local woken = {} -- id -> true: of these, somebody wanted to go on with it meanwhile
 local ready, running = {}, 0
+local working = {} -- id -> true: its handler runs
 local held = {} -- entry -> true: not before its due
 
 --- The lanes of a flow that are taken: `count` of them.
@@ -190,7 +191,9 @@ end
 function work_off(entry)
   local id = entry.ids[entry.first]
   while id do
+    working[id] = true
     local how, due = take_up(id)
+    working[id] = nil
     if how == "later" then
       entry.due, held[entry] = due, true
       break
@@ -290,6 +293,11 @@ function M.turn(job)
     return true
   end
   return TURN_MS
+end
+
+--- Is the run in somebody's hands right now? Then nothing else may write into it.
+function M.is_busy(id)
+  return in_flow[id] or working[id] or false
 end
 
 --- A run that this process is to go on with: it woke, a person said so, or its flow let go.

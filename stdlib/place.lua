@@ -12,7 +12,8 @@ function M.below(parent, ...)
   return table.concat(parts, "/")
 end
 
-local function unescape(key)
+--- A key as it was before it became part of a place.
+function M.unescape(key)
   return (key:gsub("%%(%x%x)", function(hex)
     return string.char(tonumber(hex, 16))
   end))
@@ -26,7 +27,7 @@ function M.put(memory, place, value)
       at[last] = at[last] or {}
       at = at[last]
     end
-    last = unescape(key)
+    last = M.unescape(key)
   end
   at[last] = value
 end

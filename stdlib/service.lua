@@ -318,6 +318,7 @@ local function routes()
   http.route("GET /version", version, builtin)
   http.route("GET /metrics", metrics, builtin)
   http.route("POST /admin/reload", guarded(reload), builtin)
+  require("sipeat.chain_routes").add(http, guarded)
   if host.status().may_embed then
     http.route("GET /admin/groups", guarded(groups), builtin)
     http.route("POST /admin/topics", guarded(create_topic), builtin)

@@ -2,11 +2,12 @@
  * compiled in.
  *
  * uuid() random(n) now_ms() monotonic_ms() iso_time(ms?) parse_time(text) sha256(text)
- * hmac_sha256(key, text) equal(a, b) valid_utf8(text) utf8_clean(text) utf8_length(text)
- * getenv(name) asset(name) read_file write_file list_files version, pid, worker, workers. Hashes
- * are lower-case hex. Loop thread. */
+ * hmac_sha256(key, text) base64(bytes) from_base64(text) equal(a, b) valid_utf8(text)
+ * utf8_clean(text) utf8_length(text) getenv(name) asset(name) read_file write_file list_files
+ * version, pid, worker, workers. Hashes are lower-case hex. Loop thread. */
 #include "bind/bind.h"
 #include "bind/file_lua.h"
+#include "core/base64.h"
 #include "core/clock.h"
 #include "core/random.h"
 #include "core/utf8.h"
@@ -166,6 +167,33 @@ static int l_hmac_sha256(lua_State *L)
   return push_hex(L, hash, sizeof hash);
 }
 
+static int l_base64(lua_State *L)
+{
+  size_t len;
+  const char *bytes = luaL_checklstring(L, 1, &len);
+  luaL_Buffer buffer;
+
+  sip_base64_encode(luaL_buffinitsize(L, &buffer, SIP_BASE64_LEN(len)), bytes, len);
+  luaL_pushresultsize(&buffer, SIP_BASE64_LEN(len));
+  return 1;
+}
+
+/* nil when it is none. */
+static int l_from_base64(lua_State *L)
+{
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  luaL_Buffer buffer;
+  long got =
+    sip_base64_decode((unsigned char *)luaL_buffinitsize(L, &buffer, len / 4 * 3 + 1), text, len);
+
+  luaL_pushresultsize(&buffer, got < 0 ? 0 : (size_t)got);
+  if (got < 0) {
+    lua_pushnil(L);
+  }
+  return 1;
+}
+
 static int l_equal(lua_State *L)
 {
   size_t a_len, b_len;
@@ -271,6 +299,8 @@ int sip_open_sys(lua_State *L)
     { "parse_time", l_parse_time },
     { "sha256", l_sha256 },
     { "hmac_sha256", l_hmac_sha256 },
+    { "base64", l_base64 },
+    { "from_base64", l_from_base64 },
     { "equal", l_equal },
     { "valid_utf8", l_valid_utf8 },
     { "utf8_clean", l_utf8_clean },

@@ -18,6 +18,8 @@ static const struct sip_verb verbs[] = {
   { "group", "list, show and reset consumer groups", sip_verb_group },
   { "outbox", "list, show, retry and discard what waits here for the broker", sip_verb_outbox },
   { "dlq", "list, show and replay dead letters", sip_verb_dlq },
+  { "chains", "list, show and decide what chains in the journal have done", sip_verb_chains },
+  { "replay", "run a recorded chain again on today's scripts, and compare", sip_verb_replay },
   { "discord", "try the Discord webhook", sip_verb_discord },
   { "test", "run the tests of scripts: fakes, and time that passes at once", sip_verb_test },
   { "version", "print the version", sip_verb_version },

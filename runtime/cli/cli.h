@@ -41,6 +41,8 @@ int sip_verb_topic(int argc, char **argv);
 int sip_verb_group(int argc, char **argv);
 int sip_verb_outbox(int argc, char **argv);
 int sip_verb_dlq(int argc, char **argv);
+int sip_verb_chains(int argc, char **argv);
+int sip_verb_replay(int argc, char **argv);
 int sip_verb_discord(int argc, char **argv);
 int sip_verb_test(int argc, char **argv);
 int sip_verb_version(int argc, char **argv);

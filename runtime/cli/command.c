@@ -1,16 +1,19 @@
 /* command.c - runs the verbs that are written in Lua. */
 #include "cli/command.h"
 
+#include "bind/journal_lua.h"
 #include "cli/cli.h"
 #include "cli/lua_call.h"
 #include "cli/rendezvous.h"
 #include "cli/terminal_lua.h"
+#include "journal/shared.h"
 #include "kafka/settings.h"
 #include "modules.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
 #include <assert.h>
+#include <lauxlib.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,7 +24,8 @@ struct running {
   struct sip_rendezvous_note embedded;
   struct sip_kafka_settings *kafka;
   struct sip_vm *vm;
-  struct sip_task *task; /* borrowed: while it runs */
+  struct sip_journal_shared *journal; /* NULL: not opened */
+  struct sip_task *task;              /* borrowed: while it runs */
   uv_loop_t loop;
   uv_signal_t interrupts[2]; /* SIGINT, SIGTERM */
   size_t interrupt_count;    /* initialised ones */
@@ -71,6 +75,67 @@ static int running_push(lua_State *L, void *arg)
     lua_pushstring(L, run->embedded.http);
     lua_setfield(L, -2, "embedded_http");
   }
+  return 1;
+}
+
+/* --- the journal --- */
+
+static const char running_key; /* its address is the key of the command in its state */
+
+static void running_on_journal_failed(void *arg, const struct sip_err *err)
+{
+  (void)arg; /* whoever wrote is told */
+  (void)err;
+}
+
+/* open_journal(place) -> true | nil, message, code. Blocks: nothing else goes on yet. */
+static int l_open_journal(lua_State *L)
+{
+  struct running *run = sip_vm_service(L, &running_key);
+  const char *place = luaL_checkstring(L, 1);
+  struct sip_err err = { 0 };
+  bool recovers;
+  int rc;
+
+  luaL_argcheck(L, run->journal == NULL, 1, "a journal is open");
+  run->journal = sip_modules_journal(place);
+  rc = run->journal == NULL
+         ? sip_err_set(&err, UV_ENOMEM, "journal %s: not enough memory", place)
+         : sip_journal_lua_attach(run->vm, run->journal, running_on_journal_failed, run, &err);
+  if (rc == 0) {
+    sip_journal_lua_want(run->vm);
+    rc = sip_journal_lua_open(run->vm, &recovers, &err);
+  }
+  if (rc < 0) {
+    return sip_push_err(L, &err);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* shrink_journal() -> bytes before, bytes now | nil, message, code. Blocks, likewise. */
+static int l_shrink_journal(lua_State *L)
+{
+  struct running *run = sip_vm_service(L, &running_key);
+  struct sip_err err = { 0 };
+  int64_t before, after;
+
+  luaL_argcheck(L, run->journal != NULL, 1, "no journal is open");
+  if (sip_journal_shared_shrink(run->journal, &before, &after, &err) < 0) {
+    return sip_push_err(L, &err);
+  }
+  lua_pushinteger(L, before);
+  lua_pushinteger(L, after);
+  return 2;
+}
+
+static int open_command(lua_State *L)
+{
+  static const luaL_Reg functions[] = { { "open_journal", l_open_journal },
+                                        { "shrink_journal", l_shrink_journal },
+                                        { NULL, NULL } };
+
+  luaL_newlib(L, functions);
   return 1;
 }
 
@@ -141,6 +206,12 @@ static int running_start(struct running *run, struct sip_err *err)
   if (rc == 0) {
     rc = sip_vm_provide(run->vm, "sipeat.core.terminal", sip_open_terminal, err);
   }
+  if (rc == 0) {
+    rc = sip_vm_provide(run->vm, "sipeat.core.command", open_command, err);
+  }
+  if (rc == 0) {
+    rc = sip_vm_set_service(run->vm, &running_key, run);
+  }
   if (rc == 0 && run->kafka != NULL) {
     rc = sip_modules_configure_kafka(run->vm, run->kafka, err);
   }
@@ -161,6 +232,7 @@ static void running_end(struct running *run)
     sip_vm_free(run->vm);
   }
   (void)uv_run(&run->loop, UV_RUN_DEFAULT);
+  sip_journal_shared_free(run->journal); /* after what wrote to it */
   sip_kafka_settings_free(run->kafka);
 }
 
