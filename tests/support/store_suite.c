@@ -58,9 +58,9 @@ static void runs_and_records(struct world *w)
   CHECK_INT(w->answer.ops[0].row_count, 1);
   world_say(w, SIP_STATEMENT_RUNS_OPEN, "ii", 7LL, 10LL);
   check_rows(w, "");
-  world_say(w, SIP_STATEMENT_RUNS_DUE, "ii", 4999LL, 10LL);
+  world_say(w, SIP_STATEMENT_RUNS_DUE, "iii", 1LL, 4999LL, 10LL);
   check_rows(w, "");
-  world_say(w, SIP_STATEMENT_RUNS_DUE, "ii", 5000LL, 10LL);
+  world_say(w, SIP_STATEMENT_RUNS_DUE, "iii", 1LL, 5000LL, 10LL);
   CHECK_INT(world_write(w), 0);
   CHECK_INT(w->answer.ops[0].row_count, 1);
   world_say(w, SIP_STATEMENT_COUNTS, "");
