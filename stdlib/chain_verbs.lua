@@ -107,7 +107,7 @@ end
 local actions = {}
 
 function actions.retry(run, o)
-  local plan = planning("active", ("retried by %s: %s"):format(o.who, o.why))
+  local plan = planning("open", ("retried by %s: %s"):format(o.who, o.why))
   reopen(run, plan)
   return plan
 end
@@ -147,7 +147,7 @@ function actions.skip(run, o)
   if not step then
     return nil, message
   end
-  local plan = planning("active", ("step %s settled by %s: %s"):format(step.label, o.who, o.why))
+  local plan = planning("open", ("step %s settled by %s: %s"):format(step.label, o.who, o.why))
   local record, state = copy(step.record), run.steps.states[step.state]
   if state.undoing then
     forget(run, plan)
@@ -175,7 +175,7 @@ function actions.skip(run, o)
 end
 
 function actions.undo(run, o)
-  local plan = planning("active", ("undone by %s: %s"):format(o.who, o.why))
+  local plan = planning("open", ("undone by %s: %s"):format(o.who, o.why))
   local cause = failure.permanent(("undone by %s: %s"):format(o.who, o.why), "UNDONE")
   local done = {} -- state's place -> names of its last step that can be undone
   for _, step in ipairs(run.steps.steps) do
@@ -218,8 +218,8 @@ function actions.abandon(_, o)
   return planning("abandoned", ("given up by %s: %s"):format(o.who, o.why))
 end
 
---- What a verb writes: { changes = { { phase, place, value } }, texts, state, why }; or nil and why
---- it makes no sense.
+--- What a verb writes: { changes = { { phase, place, value } }, texts, state, why }, with the state
+--- "open" for what goes on; or nil and why it makes no sense.
 function M.plan(run, o)
   if not ALLOWED[o.verb] then
     return nil, ("there is no verb %s"):format(o.verb)

@@ -136,6 +136,19 @@ local function find(text)
   return get(ids[1])
 end
 
+-- Who may write into the run at this moment: a process that handles it, or another host that may
+-- take it up by itself.
+local function hands_of(run, hosts)
+  local mine = core.opening().epoch
+  for _, host in ipairs(hosts) do
+    local wakes = host[1] ~= mine and run.state ~= "parked" and run.state_number < OPEN_BELOW
+    if host[1] == run.epoch and host[3] > sys.now_ms() and (run.state == "active" or wakes) then
+      return host[2] == "this" and "the running process" or "host " .. host[2]
+    end
+  end
+  return durable.is_busy(run.number) and "this process" or nil
+end
+
 -- The run with its records read, and what people said.
 local function open(text)
   local run, message, code = find(text)
@@ -152,14 +165,7 @@ local function open(text)
   for i, row in ipairs(audit) do
     run.audit[i] = { at_ms = row[1], who = row[2], verb = row[3], why = row[4] }
   end
-  for _, host in ipairs(hosts) do
-    if host[1] == run.epoch and host[3] > sys.now_ms() and run.state == "active" then
-      run.handled_by = host[2] == "this" and "the running process" or host[2]
-    end
-  end
-  if durable.is_busy(run.number) then
-    run.handled_by = "this process"
-  end
+  run.handled_by = hands_of(run, hosts)
   return run
 end
 
@@ -239,17 +245,22 @@ local function record_add(run, seq, at, change)
   return { "record_add", run.number, 0, seq, at, change.phase, change.place, body, n = 8 }
 end
 
+-- What goes on is due now: whichever process has it looks for that.
+local function number_of(plan)
+  return plan.state == "open" and journal.SLEEPING or NUMBERS[plan.state]
+end
+
 -- The statements of a verb: the run is seized as it was seen, or none of them does anything.
 local function statements_of(run, plan, o, at)
   local list = { { "run_seize", run.number, run.epoch, run.state_number, n = 4 } }
   for i, change in ipairs(plan.changes) do
     list[#list + 1] = record_add(run, run.steps.seq + i, at, change)
   end
-  local number = NUMBERS[plan.state]
+  local number = number_of(plan)
   if number >= OPEN_BELOW then
     list[#list + 1] = { "waits_end", run.number, 0, n = 3 }
   end
-  local due = number < OPEN_BELOW and at or 0 -- whichever process looks for what is due finds it
+  local due = number < OPEN_BELOW and at or 0
   list[#list + 1] = { "run_state", run.number, 0, number, due, at, plan.why, n = 7 }
   local said = o.step and ("%s %s"):format(o.verb, o.step) or o.verb
   list[#list + 1] = { "audit_add", run.number, 0, at, o.who, said, o.why, n = 7 }
@@ -264,8 +275,8 @@ function M.act(id, o)
   if not run then
     return nil, message, code
   elseif run.handled_by then
-    return nil, ("run %s is being handled by %s right now: try again when it waits or has ended")
-      :format(run.id, run.handled_by), "BUSY"
+    return nil, ("run %s is in the hands of %s: try again when it waits or has ended, or say it to "
+      .. "that process"):format(run.id, run.handled_by), "BUSY"
   end
   local plan
   plan, message = verbs.plan(run, o)
@@ -273,7 +284,8 @@ function M.act(id, o)
     return nil, message, "REFUSED"
   end
   local answer = {
-    id = run.id, verb = o.verb, before = run.state, state = plan.state, why = plan.why,
+    id = run.id, verb = o.verb, before = run.state, state = M.STATES[number_of(plan)],
+    goes_on = plan.state == "open", why = plan.why,
     changes = plan.texts, dry_run = o.dry_run,
   }
   if o.dry_run then
@@ -287,7 +299,7 @@ function M.act(id, o)
   elseif seized == 0 then
     return nil, ("run %s has changed in the meantime: look at it again"):format(run.id), "BUSY"
   end
-  if M.is_live and NUMBERS[plan.state] < OPEN_BELOW then
+  if M.is_live and plan.state == "open" then
     durable.resume(run.number)
   end
   return answer

@@ -141,8 +141,9 @@ local function act(options, source)
     terminal.write(("%s %s\n"):format(options.dry_run and "would write:" or "wrote:",
       output.printable(text)))
   end
-  terminal.write(("run %s: %s %s %s\n"):format(answer.id, answer.before,
-    options.dry_run and "would become" or "is now", answer.state))
+  local now = answer.goes_on and (options.dry_run and "would go on" or "goes on")
+    or (options.dry_run and "would be " or "is now ") .. answer.state
+  terminal.write(("run %s was %s and %s\n"):format(answer.id, answer.before, now))
   return OK
 end
 

@@ -91,7 +91,7 @@ class Chains(harness.Case):
         self.assertNotIn("tok_visible", shown)
         self.assertRegex(shown, r"sipeat chains skip \d+ dispense")
         dry = self.chains("skip", "one", "dispense", "--why", "w", "--dry-run").output
-        self.assertIn("parked would become active", dry)
+        self.assertIn("was parked and would go on", dry)
         self.assertEqual(self.states()["one"], "parked")
         self.chains("skip", "one", "dispense", "--result", '{"vended":1}', "--why", "counter went up", "--who", "ada")
         self.wait_states(one="done", two="parked", three="parked")
