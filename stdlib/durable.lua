@@ -12,6 +12,7 @@ local log = require "sipeat.log".new "journal"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 local versions = require "sipeat.versions"
+local kept = require "sipeat.versions_kept"
 
 local M = {}
 
@@ -143,31 +144,23 @@ local function park(row, why)
   }
 end
 
-local function files_of(hash)
-  local rows, message, code = journal.write { "script_get", core.blob(hash), n = 2 }
-  if not rows then
-    return nil, message, code
-  end
-  return rows[1] and rows[1][1]
-end
-
 -- Runs it under the version of the script that it began with.
 local function with_version(row, memory, seq)
-  local hash, all, why, code = row[COLUMN.script], flows, nil, nil
+  local hash, group, topic = row[COLUMN.script], row[COLUMN.flow], row[COLUMN.topic]
+  local flow, why, code = versions.pick(flows, group, topic), nil, nil
   if hash ~= "" then
-    all, why, code = versions.handlers(hash, files_of)
+    flow, why, code = kept.flow(hash, group, topic)
   end
-  local flow = all and versions.pick(all, row[COLUMN.flow], row[COLUMN.topic])
-  if code == "VERSIONS_FULL" then
+  if code == "VERSIONS_FULL" or code == "QUEUE_FULL" then
     return "later", sys.now_ms() + IN_MEMORY_MS
-  elseif code == "ECANCELED" then
-    return "stopped"
+  elseif code and not code:find "^VERSION_" then
+    return "stopped" -- the task was, or the journal cannot be read
   elseif not flow then
-    park(row, why or ("the script has no flow of the group %s"):format(row[COLUMN.flow]))
+    park(row, why or ("the script has no flow of the group %s"):format(group))
     return "ended"
   end
   local how, due = resume(flow, record_of(row), journal.adopt(row, seq), memory)
-  versions.release(hash)
+  kept.release(hash)
   return how, due
 end
 
@@ -240,10 +233,9 @@ function M.run(job)
     return false
   end
   local epoch = M.epoch()
-  local hash, files = versions.of(job.flow)
   job.run = journal.run {
     epoch = epoch, flow = job.flow.group, cluster = cluster_id(), record = job.record,
-    event = job.event, script = hash or "", files = files,
+    event = job.event, script = kept.of(job.flow),
   }
   in_flow[job.run.id] = true
   return job.run

@@ -71,8 +71,6 @@ local function blob(bytes)
   return bytes and core.blob(bytes)
 end
 
-local scripts = {} -- hashes of versions that the journal has
-
 -- The statements that make the event the journal's.
 local function adding(self, at)
   local e, record = self.event, self.record
@@ -177,7 +175,6 @@ function Run:begin(statements, at)
   else
     ok, why = accept(self, results[1], results[2], at)
   end
-  scripts[self.script] = scripts[self.script] or ok
   self.beginning = nil
   beginning:wake()
   if ok and self.on_accepted then
@@ -262,8 +259,8 @@ M.window_ms = 7 * 24 * 3600 * 1000
 function M.run(spec)
   return setmetatable({
     id = new_id(spec.epoch), epoch = spec.epoch, flow = spec.flow, cluster = spec.cluster,
-    script = spec.script, files = spec.files, record = spec.record, event = spec.event, seq = 0,
-    pending = {}, on_accepted = spec.on_accepted, added = false,
+    script = spec.script, record = spec.record, event = spec.event, seq = 0, pending = {},
+    on_accepted = spec.on_accepted, added = false,
   }, Run)
 end
 
