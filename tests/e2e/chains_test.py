@@ -137,6 +137,7 @@ class Chains(harness.Case):
         for name in ("good", "bad"):
             same = self.replay(self.dir / f"{name}.jsonl", self.path)
             self.assertIn("the same", same.output)
+        self.assertIn("the same", self.replay(file).output, "the script as it was")
         self.path.write_text(SCRIPT.replace("NOTICE", RECEIPT))
         (self.dir / "parts.lua").write_text("return { factor = 2 }\n")
         parted = self.replay(file, self.path, code=1)
