@@ -72,20 +72,21 @@ function M.sleep(ctx, duration)
   suspend(ctx.run, journal.SLEEPING, kept[n].due)
 end
 
--- What the journal has for a wait: true and its body once it has come.
+-- What the journal has for a wait: true and its body once it has come. What is taken stays this
+-- wait's: a kill before that is written down changes nothing, and the same signal never comes
+-- again.
 local function look(ctx, w)
+  local taker = ("%d/%s"):format(ctx.run.id, w.place)
   local _, found = journal.write(
     { "wait_add", w.name, w.key, ctx.run.id, w.place, n = 5 },
-    { "signals_for", w.name, w.key, n = 3 }
+    { "signals_for", w.name, w.key, taker, n = 4 }
   )
-  local signal = found and found[1]
-  if not signal then
-    return nil
+  for _, signal in ipairs(found or {}) do
+    if journal.write { "signal_take", w.name, w.key, signal[1], taker, n = 5 } == 1 then
+      journal.write { "wait_drop", ctx.run.id, w.place, n = 3 }
+      return true, signal[3] and json.decode(signal[3])
+    end
   end
-  journal.write(
-    { "wait_drop", ctx.run.id, w.place, n = 3 }, { "signal_drop", w.name, w.key, signal[1], n = 4 }
-  )
-  return true, signal[3] and json.decode(signal[3])
 end
 
 --- ctx:wait(name, key, { timeout = "1h" }): what sipeat.signal(name, key, body) said; or nil,

@@ -37,7 +37,7 @@ static const char *const migrations[SIP_JOURNAL_SCHEMA] = {
   " scope TEXT NOT NULL, PRIMARY KEY (name, key, run, scope));"
   "CREATE INDEX wait_run ON wait (run);"
   "CREATE TABLE signal (name TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL,"
-  " at BIGINT NOT NULL, body TEXT, PRIMARY KEY (name, key, id));"
+  " at BIGINT NOT NULL, body TEXT, taken TEXT, PRIMARY KEY (name, key, id));"
   "CREATE TABLE audit (id BIGSERIAL PRIMARY KEY, run BIGINT NOT NULL, at BIGINT NOT NULL,"
   " who TEXT NOT NULL, verb TEXT NOT NULL, why TEXT);"
   "CREATE INDEX audit_run ON audit (run);",

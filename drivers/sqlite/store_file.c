@@ -43,7 +43,7 @@ static const char *const migrations[SIP_JOURNAL_SCHEMA] = {
   " scope TEXT NOT NULL, PRIMARY KEY (name, key, run, scope)) WITHOUT ROWID;"
   "CREATE INDEX wait_run ON wait (run);"
   "CREATE TABLE signal (name TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL,"
-  " at INTEGER NOT NULL, body TEXT, PRIMARY KEY (name, key, id)) WITHOUT ROWID;"
+  " at INTEGER NOT NULL, body TEXT, taken TEXT, PRIMARY KEY (name, key, id)) WITHOUT ROWID;"
   "CREATE TABLE audit (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, at INTEGER NOT NULL,"
   " who TEXT NOT NULL, verb TEXT NOT NULL, why TEXT);"
   "CREATE INDEX audit_run ON audit (run);",

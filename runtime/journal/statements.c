@@ -34,7 +34,8 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
     "DELETE FROM wait WHERE run IN (SELECT id FROM run WHERE id = $1 AND epoch = $2)",
   [SIP_STATEMENT_SIGNAL_ADD] = "INSERT INTO signal (name, key, id, at, body) VALUES ($1, $2, $3,"
                                " $4, $5) ON CONFLICT DO NOTHING",
-  [SIP_STATEMENT_SIGNAL_DROP] = "DELETE FROM signal WHERE name = $1 AND key = $2 AND id = $3",
+  [SIP_STATEMENT_SIGNAL_TAKE] = "UPDATE signal SET taken = $4 WHERE name = $1 AND key = $2"
+                                " AND id = $3 AND (taken IS NULL OR taken = $4)",
   [SIP_STATEMENT_AUDIT_ADD] =
     "INSERT INTO audit (run, at, who, verb, why) SELECT id, CAST($3 AS BIGINT),"
     " CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT) FROM run WHERE id = $1 AND epoch = $2",
@@ -83,8 +84,8 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
     " FROM script ORDER BY at",
   [SIP_STATEMENT_WAITS_FOR] =
     "SELECT run, scope FROM wait WHERE name = $1 AND key = $2 ORDER BY run",
-  [SIP_STATEMENT_SIGNALS_FOR] =
-    "SELECT id, at, body FROM signal WHERE name = $1 AND key = $2 ORDER BY at, id",
+  [SIP_STATEMENT_SIGNALS_FOR] = "SELECT id, at, body FROM signal WHERE name = $1 AND key = $2"
+                                " AND (taken IS NULL OR taken = $3) ORDER BY at, id",
   [SIP_STATEMENT_AUDIT] = "SELECT at, who, verb, why FROM audit WHERE run = $1 ORDER BY at",
   [SIP_STATEMENT_COUNTS] = "SELECT state, count(*), min(at) FROM run GROUP BY state",
   [SIP_STATEMENT_COUNTS_OPEN] =
@@ -103,7 +104,7 @@ static const char *const names[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_WAIT_DROP] = "wait_drop",
   [SIP_STATEMENT_WAITS_END] = "waits_end",
   [SIP_STATEMENT_SIGNAL_ADD] = "signal_add",
-  [SIP_STATEMENT_SIGNAL_DROP] = "signal_drop",
+  [SIP_STATEMENT_SIGNAL_TAKE] = "signal_take",
   [SIP_STATEMENT_AUDIT_ADD] = "audit_add",
   [SIP_STATEMENT_META_SET] = "meta_set",
   [SIP_STATEMENT_PURGE_RECORDS] = "purge_records",

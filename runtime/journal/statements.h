@@ -53,7 +53,7 @@ enum sip_statement {
   SIP_STATEMENT_WAIT_DROP,     /* run, scope */
   SIP_STATEMENT_WAITS_END,     /* run, epoch: all of its waits */
   SIP_STATEMENT_SIGNAL_ADD,    /* name, key, id, at, body -> changes 0: the id is known */
-  SIP_STATEMENT_SIGNAL_DROP,   /* name, key, id */
+  SIP_STATEMENT_SIGNAL_TAKE,   /* name, key, id, taker -> changes 0: another one has it */
   SIP_STATEMENT_AUDIT_ADD,     /* run, epoch, at, who, verb, why -> changes 0: as above */
   SIP_STATEMENT_META_SET,      /* key, value */
   SIP_STATEMENT_PURGE_RECORDS, /* ended before, after id, to id: of the same runs; before them */
@@ -81,7 +81,7 @@ enum sip_statement {
   SIP_STATEMENT_SCRIPT_GET,    /* hash -> files */
   SIP_STATEMENT_SCRIPTS_USED,  /* -> hash, added, open runs */
   SIP_STATEMENT_WAITS_FOR,     /* name, key -> run, scope */
-  SIP_STATEMENT_SIGNALS_FOR,   /* name, key -> id, at, body */
+  SIP_STATEMENT_SIGNALS_FOR,   /* name, key, taker -> id, at, body: free, or the taker's */
   SIP_STATEMENT_AUDIT,         /* run -> at, who, verb, why */
   SIP_STATEMENT_COUNTS,        /* -> state, runs, oldest; reads every run */
   SIP_STATEMENT_COUNTS_OPEN,   /* likewise, of those that have not ended */
