@@ -30,10 +30,11 @@ class Request:
 
 
 class Reply:
-    """A status, something for JSON (None: no body) and headers; `drop` closes the connection instead."""
+    """A status, something for JSON (None: no body) and headers; `drop` closes the connection instead, `late` is for
+    the fake."""
 
-    def __init__(self, status, value=None, headers=None, drop=False):
-        self.status, self.value, self.headers, self.drop = status, value, headers or {}, drop
+    def __init__(self, status, value=None, headers=None, drop=False, late=False):
+        self.status, self.value, self.headers, self.drop, self.late = status, value, headers or {}, drop, late
 
 
 class Server(ThreadingHTTPServer):
@@ -70,6 +71,7 @@ class FakeService:
         self.next_answers = []
         self.requests = 0
         self.connected = 0
+        self.killer = None  # killer(request) may end who asks: "lost" (not heard of) or "done" (done, not answered)
         self.server = Server(self, (host, port))
         self.url = "http://%s:%d" % self.server.server_address[:2]
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -147,7 +149,12 @@ class FakeService:
             return self._control(request)
         with self.lock:
             self.requests += 1
-        return self.reply(request)
+        fate = self.killer and self.killer(request)
+        if fate == "lost":
+            return Reply(503, drop=True)
+        reply = self.reply(request)
+        reply.drop = reply.drop or fate == "done"
+        return reply
 
     def _handler(self):
         service = self

@@ -13,8 +13,10 @@ and gives it again; refuses the same key with other parameters; declines by paym
     python3 fake_stripe.py --port 0                                prints its address, then serves
 
 Answers for next() and POST /_control: conflict (409, not kept), rate_limit (429, not kept), error (500, kept, nothing
-happened), error_after (500, kept, the payment was made), drop_after (made, no answer), processing (the bank decides
-later: the next GET says succeeded), refund_error (500 to a refund, not kept).
+happened), error_after (500, kept, the payment was made), drop (nothing happened, no answer), drop_after (made, no
+answer), late (made, and answered after `late` seconds; meanwhile its key is in use), processing (the bank decides
+later: the next GET says succeeded), refund_error (500 to a refund, not kept). fail(id, answer, …) is for the payments
+of one event (metadata event_id), and forget_keys() does what a day does.
 """
 import re
 import threading
@@ -73,21 +75,31 @@ def amount_of(form, currency):
 class FakeStripe(FakeService):
     """One account."""
 
-    answers = ("conflict", "rate_limit", "error", "error_after", "drop_after", "processing", "refund_error")
+    answers = ("conflict", "rate_limit", "error", "error_after", "drop", "drop_after", "late", "processing",
+               "refund_error")
 
-    def __init__(self, host="127.0.0.1", port=0, delay=0.0):
-        self.delay = delay
+    def __init__(self, host="127.0.0.1", port=0, delay=0.0, late=1.0):
+        self.delay, self.late = delay, late
         self.clear()
         super().__init__(host, port)
 
     def clear(self):
-        self.intents, self.refunds, self.keys, self.in_flight = {}, {}, {}, set()
+        self.intents, self.refunds, self.keys, self.in_flight, self.faults = {}, {}, {}, set(), {}
         self.replays = self.declines = 0
 
     def reset(self):
         super().reset()
         with self.lock:
             self.clear()
+
+    def fail(self, event_id, *names):
+        """The next payments of this event get these answers, in order."""
+        with self.lock:
+            self.faults[event_id] = [*self.faults.get(event_id, ()), *names]
+
+    def forget_keys(self):
+        with self.lock:
+            self.keys.clear()
 
     def state(self):
         with self.lock:
@@ -152,8 +164,11 @@ class FakeStripe(FakeService):
             self.in_flight.add(key)
         try:
             reply = self.perform(request, form)
+            if reply.late:
+                threading.Event().wait(self.late)
             with self.lock:
-                self.keys[key] = (print_of_request, reply)
+                if reply.status == 200:
+                    self.keys[key] = (print_of_request, reply)
             return reply
         except Refusal as refusal:
             if refusal.keep:
@@ -178,7 +193,10 @@ class FakeStripe(FakeService):
         raise Refusal(404, "invalid_request_error", "Unrecognized request URL (POST: %s)." % request.path)
 
     def create(self, form):
-        answer = self.take_answer("conflict", "rate_limit", "error", "error_after", "drop_after", "processing")
+        mine = self.faults.get(form.get("metadata[event_id]"))
+        answer = mine.pop(0) if mine else self.take_answer(*self.answers[:-1])
+        if answer == "drop":
+            return Reply(503, drop=True)
         if answer == "conflict":
             raise Refusal(409, "invalid_request_error", "The object is locked.", "lock_timeout")
         if answer == "rate_limit":
@@ -203,7 +221,7 @@ class FakeStripe(FakeService):
         self.intents[intent["id"]] = intent
         if answer == "error_after":
             raise Refusal(500, "api_error", "Something went wrong.", keep=True)
-        return Reply(200, dict(intent), self.request_id(), drop=answer == "drop_after")
+        return Reply(200, dict(intent), self.request_id(), drop=answer == "drop_after", late=answer == "late")
 
     @staticmethod
     def check_create(form):

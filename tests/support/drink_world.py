@@ -1,0 +1,254 @@
+"""What a drink request of drink.lua touches, in this process: so it outlives whatever kills sipeat.
+
+A World has strict fakes of payments, machines and mail. A Request is one event with a topic, a group and a journal of
+its own; it says what the fakes and the journal know of it, and whether that breaks a promise.
+"""
+
+import contextlib
+import json
+import pathlib
+import shutil
+import smtplib
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+from support import kcat
+from support.dispenser import Dispenser
+from support.fake_stripe import FakeStripe
+
+HERE = pathlib.Path(__file__).parent
+SCRIPT = HERE / "drink.lua"
+DEAD_LETTERS = "drink-dlt"
+LATE = 0.8  # seconds; longer than the steps of those tests wait that want an answer to be late
+INTENT, UNDO_INTENT = 1, 3
+PARKED, OPEN_BELOW, DONE, DEAD = 5, 10, 10, 11
+STATES = {1: "active", 2: "sleeping", 3: "waiting", 4: "held", PARKED: "parked", DONE: "done", DEAD: "dead",
+          12: "abandoned", 13: "completed"}
+
+
+class MailServer:
+    """fake_smtp.py, in a process of its own."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen([sys.executable, HERE / "fake_smtp.py"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+        self.port = int(self.process.stdout.readline())
+        self.url = f"smtp://127.0.0.1:{self.port}"
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+    def taken(self):
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=10) as client:
+            client.putcmd("STAT")
+            return json.loads(client.file.readline(10_000_000))
+
+
+class World(contextlib.ExitStack):
+    """Fakes for one process of sipeat at a time; `mail` may be shared."""
+
+    def __init__(self, mail=None):
+        super().__init__()
+        self.mail = mail
+
+    def __enter__(self):
+        super().__enter__()
+        self.payments = self.enter_context(FakeStripe(late=LATE))
+        self.machines = self.enter_context(Dispenser(LATE))
+        self.mail = self.mail or self.enter_context(MailServer())
+        self.env = {
+            "STRIPE_API_URL": self.payments.url, "STRIPE_SECRET_KEY": "sk_test_sweep", "SMTP_URL": self.mail.url,
+            "MAIL_FROM": "SipEat <no-reply@sipeat.test>", "MACHINES_URL": self.machines.url,
+            "DEAD_LETTERS": DEAD_LETTERS,
+        }
+        return self
+
+    def settle(self):
+        """Waits until the fakes have done all that a process asked for that is gone."""
+        self.payments.settle()
+        self.machines.settle()
+
+
+class Run:
+    """A row of the journal, and the records below it."""
+
+    def __init__(self, row, records):
+        self.id, self.state, self.event, self.why = row
+        self.records = records  # (phase, scope, body)
+
+    def __str__(self):
+        return f"run {self.id} of {self.event}: {STATES[self.state]} ({self.why})"
+
+    def keys(self, phase):
+        """Idempotency keys of the steps that have an entry of this phase."""
+        return {body["key"] for at, _, body in self.records if at == phase and isinstance(body, dict) and "key" in body}
+
+
+def read_sqlite(path):
+    """Every run in a journal's file. It is read from a copy: what was left by a kill stays as it is."""
+    if not path.exists():
+        return []
+    with tempfile.TemporaryDirectory(prefix="sipeat-journal-") as directory:
+        copy = pathlib.Path(directory) / path.name
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+        with contextlib.closing(sqlite3.connect(copy)) as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'run'").fetchall():
+                return []
+            return [
+                Run(row, [(phase, scope, json.loads(body) if body else None) for phase, scope, body in db.execute(
+                    "SELECT phase, scope, body FROM record WHERE run = ? ORDER BY seq", row[:1])])
+                for row in db.execute("SELECT id, state, event_id, why FROM run ORDER BY id").fetchall()]
+
+
+RUNS = """SELECT json_build_array(id, state, event_id, why, (SELECT json_agg(json_build_array(phase, scope, body)
+  ORDER BY seq) FROM sipeat.record WHERE run = r.id)) FROM sipeat.run r ORDER BY id"""
+
+
+def read_postgres(server):
+    """Every run in a journal on that server."""
+    if server.rows("SELECT to_regclass('sipeat.run')") == [""]:
+        return []
+    rows = [json.loads(line) for line in server.rows(RUNS)]
+    return [Run(row[:4], [(phase, scope, body and json.loads(body)) for phase, scope, body in row[4] or []])
+            for row in rows]
+
+
+class Request:
+    """One request.created event for a machine of its own."""
+
+    def __init__(self, world, kafka, name, directory, machine="counting", topic=None, server=None,
+                 **data):
+        self.world, self.kafka, self.id, self.server = world, kafka, name, server
+        self.topic, self.machine = topic or f"drink-{name}", f"{machine}-{name}"
+        self.directory = pathlib.Path(directory)
+        self.journal = server.place if server else self.directory / "journal.db"
+        self.data = {"machineId": self.machine, **data}
+
+    @property
+    def env(self):
+        return {**self.world.env, "KAFKA_BROKERS": self.kafka.address, "TOPIC": self.topic,
+                "STOCK": self.directory / "stock.db", "SIPEAT_JOURNAL": self.journal}
+
+    def record(self):
+        return self.machine, json.dumps({"id": self.id, "type": "request.created", "data": self.data})
+
+    def write(self):
+        """Puts it into a topic of its own."""
+        self.kafka.wire.create_topic(self.topic)
+        kcat.write(self.kafka.address, self.topic, [self.record()])
+
+    def runs(self):
+        return read_postgres(self.server) if self.server else read_sqlite(self.journal)
+
+    def run(self):
+        """Its run, or None while the journal has none."""
+        runs = [run for run in self.runs() if run.event == self.id]
+        if len(runs) > 1:
+            raise AssertionError(f"the event {self.id} has {len(runs)} runs")
+        return runs[0] if runs else None
+
+    def is_settled(self):
+        run = self.run()
+        return run is not None and (run.state >= OPEN_BELOW or run.state == PARKED)
+
+    def is_committed(self):
+        return self.kafka.wire.lag(self.topic, self.topic) == 0
+
+    # --- what happened ---
+
+    def vends(self):
+        """Commands, and drinks that fell."""
+        with self.world.machines.lock:
+            keys = self.world.machines.commands[self.machine]
+            return len(keys), sum(self.world.machines.fallen[key] for key in set(keys))
+
+    def payments(self):
+        with self.world.payments.lock:
+            return [dict(i) for i in self.world.payments.intents.values() if i["metadata"].get("event_id") == self.id]
+
+    def captured(self):
+        """Payments made less those that were given back."""
+        made = [i for i in self.payments() if i["status"] in ("succeeded", "processing")]
+        return len(made) - sum(i["amount_refunded"] == i["amount"] for i in made)
+
+    def stock(self):
+        """"taken", "released", or None."""
+        path = self.directory / "stock.db"
+        if not path.exists():
+            return None
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'taken'").fetchall():
+                return None
+            row = db.execute("SELECT state FROM taken WHERE event = ?", (self.id,)).fetchone()
+            return row and row[0]
+
+    # --- promises ---
+
+    def broken(self):
+        """What may never be, at no time: a list of texts."""
+        found, run = [], self.run()
+        intents = run.keys(INTENT) if run else set()
+        undos = run.keys(UNDO_INTENT) if run else set()
+        commands, fallen = self.vends()
+        if fallen > 1:
+            found.append(f"{fallen} drinks fell")
+        with self.world.machines.lock:
+            keys = set(self.world.machines.commands[self.machine])
+        found += [f"the machine was commanded without an intent: {key}" for key in keys - intents]
+        paid = self.payments()
+        if self.captured() not in (0, 1):
+            found.append(f"captures less refunds are {self.captured()}")
+        for payment in paid:
+            key = payment["metadata"]["sipeat_key"]
+            if key not in intents:
+                found.append(f"charged without an intent: {key}")
+            if payment["amount_refunded"] and key not in undos:
+                found.append(f"given back without an intent: {key}")
+        state = self.stock()
+        records = run.records if run else []
+        if state and not any("steps/inventory" in scope for phase, scope, _ in records if phase == INTENT):
+            found.append("taken from the stock without an intent")
+        return found
+
+    def unfinished(self):
+        """What must not be once everything is quiet: a list of texts."""
+        found, run = self.broken(), self.run()
+        if run is None:
+            return [*found, "the event was forgotten"]
+        _, fallen = self.vends()
+        if run.state == PARKED:
+            return found if run.why else [*found, "parked without a reason"]
+        if run.state not in (DONE, DEAD):
+            found.append(str(run))
+        if self.captured() != fallen:
+            found.append(f"captures less refunds are {self.captured()}, drinks {fallen} ({run})")
+        if (run.state == DONE) != (fallen == 1):
+            found.append(f"{run}, and {fallen} drinks fell")
+        if (self.stock() == "taken") != (fallen == 1):
+            found.append(f"the stock says {self.stock()}, and {fallen} drinks fell ({run})")
+        if run.state == DEAD and not run.why:
+            found.append("dead without a reason")
+        return found
+
+
+def wait_quiet(request, process, deadline=60, every=0.01):
+    """Waits until the run is over, or the process has ended. A run that was there before goes on without the event:
+    then also until that is committed."""
+    end, is_new = time.monotonic() + deadline, request.run() is None
+
+    def is_quiet():
+        return ("joining the group" in process.log  # signals are waited for by then
+                and request.is_settled() and (is_new or request.is_committed()))
+
+    while process.popen.poll() is None and not is_quiet():
+        if time.monotonic() > end:
+            raise AssertionError(f"{request.id} is not quiet after {deadline} s: {request.run()}\n{process.tail()}")
+        time.sleep(every)
