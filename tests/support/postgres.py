@@ -14,7 +14,9 @@ SETTINGS = {"listen_addresses": "", "shared_buffers": "16MB"}
 
 
 class Postgres:
-    """`place` is what --journal takes."""
+    """`place` is what --journal takes: the newest database."""
+
+    count = 0
 
     def __enter__(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sipeat-pg-"))
@@ -23,7 +25,7 @@ class Postgres:
             names = {entry.pw_name for entry in pwd.getpwall()}
             self.user = {"user": "postgres" if "postgres" in names else "nobody", "group": "nogroup"}
             os.chown(self.directory, pwd.getpwnam(self.user["user"]).pw_uid, -1)
-        self.place = f"postgresql://sipeat@/postgres?host={self.directory}"
+        self.place = self.at("postgres")
         done = self.run("initdb", "-D", "data", "-U", "sipeat", "--auth=trust", "--no-sync", "--encoding=UTF8",
                         "--locale=C", "--no-instructions")
         if done.returncode != 0:
@@ -34,6 +36,14 @@ class Postgres:
     def __exit__(self, *_):
         self.crash()
         shutil.rmtree(self.directory)
+
+    def at(self, database):
+        return f"postgresql://sipeat@/{database}?host={self.directory}"
+
+    def new_database(self):
+        self.count += 1
+        self.rows(f"CREATE DATABASE test{self.count}")
+        self.place = self.at(f"test{self.count}")
 
     def run(self, program, *arguments):
         return subprocess.run([PROGRAMS / program, *arguments], cwd=self.directory, capture_output=True, text=True,
