@@ -38,7 +38,7 @@ local function pour(args, ctx)
     return nil, message, code
   end
   ctx.log:info("the machine pours " .. args.tea)
-  ctx:sleep "4s"
+  ctx:sleep "3s"
   return { cups = 1 }
 end
 

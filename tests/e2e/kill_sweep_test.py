@@ -201,6 +201,25 @@ class KillSweep(harness.Case):
                 with self.assertRaisesRegex(AssertionError, problem) as caught:
                     lane.sweep(f"sold-{name}", "sold", [("machines POST dispense", "done")])
                 print(f"without {what}: {str(caught.exception).splitlines()[0]}", flush=True)
+                if SOAK:
+                    self.some_points_break(lane, name)
+
+    def some_points_break(self, lane, name):
+        """The same with strace: kills at every call of a sale, some of which show that the safeguard is missing."""
+        points = syscalls.points(Lane(self.kafka, self.mail).clean(f"sold-{name}-clean", "sold"))
+
+        def is_broken(number, point):
+            try:
+                lane.sweep(f"sold-{name}-{number}", "sold", [point])
+            except AssertionError as error:
+                self.assertRegex(str(error), "without an intent|drinks fell|captures")
+                return True
+            return False
+
+        with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            broken = [point for point, broke in zip(points, pool.map(is_broken, range(len(points)), points)) if broke]
+        print(f"{len(broken)} of {len(points)} points break: {broken}", flush=True)
+        self.assertGreater(len(broken), 0)
 
     def mails(self):
         """A mail that was sent again is the same mail."""
