@@ -564,7 +564,7 @@ function M.dispatch(flow, record, ticket, job, trouble)
   end
   if trouble then
     wait = recover(job, trouble)
-  elseif flow.lanes and flow.lanes.count > 0 and job.phase == "work" and not job.run then
+  elseif job.flow.lanes and job.flow.lanes.count > 0 and job.phase == "work" and not job.run then
     wait = durable.turn(job)
     job.phase = wait == true and "left" or job.phase
   end
