@@ -41,7 +41,7 @@ WITHOUT = {
         local context = require "sipeat.context"
         local keep = context.keep
         context.keep = function(ctx, phase, keys, value)
-          return keep(ctx, phase, keys, value, true)
+          return keep(ctx, phase, keys, value, keys[3] ~= "inventory") -- a transaction insists on its own
         end
     """ + text, "commanded without an intent"),
     "reconciling": (lambda text: text.replace("reconcile = not is_blind and machine.reconcile or nil",

@@ -5,34 +5,26 @@ local http = require "sipeat.http"
 local mail = require "sipeat.mail"
 local money = require "sipeat.money"
 local sipeat = require "sipeat"
-local sql = require "sipeat.sql"
 local stripe = require "sipeat.stripe"
 
 local MACHINES = env.require("MACHINES_URL", "the fake dispenser's address")
 local TIMEOUT = env.get("STEP_TIMEOUT", "5s")
 
--- --- stock: a row for each event, so that coming again changes nothing ---
+-- --- stock: rows in the journal's database; nothing keeps two of an event out ---
 
-local stock = assert(sql.open(env.get("STOCK", "stock.db")))
-assert(stock:script [[CREATE TABLE IF NOT EXISTS taken (event TEXT PRIMARY KEY, state TEXT)]])
-
+local TAKEN = "CREATE TABLE IF NOT EXISTS taken (event TEXT NOT NULL)"
 local inventory = {}
 
 function inventory.args(event)
   return { event = event.id }
 end
 
-function inventory.reserve(args)
-  local changed, message, code = stock:exec(
-    "INSERT INTO taken VALUES (?, 'taken') ON CONFLICT DO NOTHING", args.event)
-  if not changed then
-    return nil, message, code
-  end
-  return { taken = 1 }
+function inventory.reserve(args, ctx)
+  return ctx:transact { { TAKEN }, { "INSERT INTO taken VALUES (?)", args.event } }
 end
 
-function inventory.release(args)
-  return stock:exec("UPDATE taken SET state = 'released' WHERE event = ?", args.event)
+function inventory.release(args, _, ctx)
+  return ctx:transact { { "DELETE FROM taken WHERE event = ?", args.event, expect = 1 } }
 end
 
 -- --- machines ---

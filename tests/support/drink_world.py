@@ -90,22 +90,27 @@ class Run:
         return {body["key"] for at, _, body in self.records if at == phase and isinstance(body, dict) and "key" in body}
 
 
-def read_sqlite(path):
-    """Every run in a journal's file. It is read from a copy: what was left by a kill stays as it is."""
-    if not path.exists():
-        return []
+@contextlib.contextmanager
+def copy_of(path):
+    """A copy of a database: what was left by a kill stays as it is."""
     with tempfile.TemporaryDirectory(prefix="sipeat-journal-") as directory:
         copy = pathlib.Path(directory) / path.name
         for suffix in ("", "-wal"):
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
         with contextlib.closing(sqlite3.connect(copy)) as db:
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'run'").fetchall():
-                return []
-            return [
-                Run(row, [(phase, scope, json.loads(body) if body else None) for phase, scope, body in db.execute(
-                    "SELECT phase, scope, body FROM record WHERE run = ? ORDER BY seq", row[:1])])
-                for row in db.execute("SELECT id, state, event_id, why FROM run ORDER BY id").fetchall()]
+            yield db
+
+
+def read_sqlite(path):
+    """Every run in a journal's file."""
+    with copy_of(path) as db:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'run'").fetchall():
+            return []
+        return [
+            Run(row, [(phase, scope, json.loads(body) if body else None) for phase, scope, body in db.execute(
+                "SELECT phase, scope, body FROM record WHERE run = ? ORDER BY seq", row[:1])])
+            for row in db.execute("SELECT id, state, event_id, why FROM run ORDER BY id").fetchall()]
 
 
 RUNS = """SELECT json_build_array(id, state, event_id, why, (SELECT json_agg(json_build_array(phase, scope, body)
@@ -135,7 +140,7 @@ class Request:
     @property
     def env(self):
         return {**self.world.env, "KAFKA_BROKERS": self.kafka.address, "TOPIC": self.topic,
-                "STOCK": self.directory / "stock.db", "SIPEAT_JOURNAL": self.journal}
+                "SIPEAT_JOURNAL": self.journal}
 
     def record(self):
         return self.machine, json.dumps({"id": self.id, "type": "request.created", "data": self.data})
@@ -179,16 +184,15 @@ class Request:
         made = [i for i in self.payments() if i["status"] in ("succeeded", "processing")]
         return len(made) - sum(i["amount_refunded"] == i["amount"] for i in made)
 
-    def stock(self):
-        """"taken", "released", or None."""
-        path = self.directory / "stock.db"
-        if not path.exists():
-            return None
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as db:
+    def taken(self):
+        """How often it was taken from the stock and not put back."""
+        if self.server:
+            has_table, = self.server.rows("SELECT to_regclass('sipeat.taken')")
+            return has_table and int(*self.server.rows(f"SELECT count(*) FROM sipeat.taken WHERE event = '{self.id}'"))
+        with copy_of(self.journal) as db:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'taken'").fetchall():
-                return None
-            row = db.execute("SELECT state FROM taken WHERE event = ?", (self.id,)).fetchone()
-            return row and row[0]
+                return 0
+            return db.execute("SELECT count(*) FROM taken WHERE event = ?", (self.id,)).fetchone()[0]
 
     # --- promises ---
 
@@ -212,9 +216,9 @@ class Request:
                 found.append(f"charged without an intent: {key}")
             if payment["amount_refunded"] and key not in undos:
                 found.append(f"given back without an intent: {key}")
-        state = self.stock()
-        records = run.records if run else []
-        if state and not any("steps/inventory" in scope for phase, scope, _ in records if phase == INTENT):
+        if self.taken() > 1:
+            found.append(f"taken {self.taken()} times from the stock")
+        if self.taken() and not any(key.endswith(":inventory") for key in intents):
             found.append("taken from the stock without an intent")
         return found
 
@@ -232,8 +236,8 @@ class Request:
             found.append(f"captures less refunds are {self.captured()}, drinks {fallen} ({run})")
         if (run.state == DONE) != (fallen == 1):
             found.append(f"{run}, and {fallen} drinks fell")
-        if (self.stock() == "taken") != (fallen == 1):
-            found.append(f"the stock says {self.stock()}, and {fallen} drinks fell ({run})")
+        if self.taken() != fallen:
+            found.append(f"taken {self.taken()} times from the stock, and {fallen} drinks fell ({run})")
         if run.state == DEAD and not run.why:
             found.append("dead without a reason")
         return found
