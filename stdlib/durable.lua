@@ -327,6 +327,34 @@ local function load_ready()
   return count
 end
 
+-- Takes over what hosts that are gone, and earlier openings, have left: how many there were. What a
+-- host is just writing to is not given; it is asked for again.
+local function take_over()
+  local after, count = 0, 0
+  repeat
+    local rows, message, code =
+      journal.write { "runs_orphaned", after, sys.now_ms(), PAGE, n = 4 }
+    if not rows then
+      return nil, message, code
+    end
+    local statements = {}
+    for _, row in ipairs(rows) do
+      after = row[COLUMN.id]
+      if row[COLUMN.epoch] ~= M.epoch() then
+        statements[#statements + 1] = { "run_take", after, row[COLUMN.epoch], M.epoch(), n = 4 }
+      end
+    end
+    local taken_over = statements[1] and table.pack(journal.write(table.unpack(statements))) or {}
+    if statements[1] and not taken_over[1] then
+      return nil, taken_over[2], taken_over[3]
+    end
+    for _, changes in ipairs(taken_over) do
+      count = count + changes
+    end
+  until #rows < PAGE
+  return count
+end
+
 local function wake_held(now)
   for entry in pairs(held) do
     if entry.due <= now then
@@ -360,7 +388,7 @@ local function watch()
     end
     if sys.monotonic_ms() >= take_at then
       take_at = sys.monotonic_ms() + TAKE_EVERY_MS
-      local count = journal.write { "runs_take", M.epoch(), now, n = 3 }
+      local count = take_over()
       if count and count > 0 then
         log:warn(("%d runs of a host that is gone are taken over"):format(count))
         load_ready()
@@ -391,7 +419,7 @@ end
 
 --- Takes up what an earlier process left, before flows take events. true, or nil, message, code.
 function M.recover()
-  local done, message, code = journal.write { "runs_take", M.epoch(), sys.now_ms(), n = 3 }
+  local done, message, code = take_over()
   if done then
     done, message, code = load_ready()
   end

@@ -18,6 +18,7 @@ local durable = require "sipeat.durable"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local guard = require "sipeat.guard"
+local handler = require "sipeat.context"
 local journal = require "sipeat.journal"
 local kafka = require "sipeat.kafka"
 local letters = require "sipeat.deadletter_state"
@@ -195,6 +196,10 @@ local function judge(job, ok, result)
   local ctx, n, refused, run = job.ctx, job.attempt, job.refused, job.run
   if run and (run.left or run.refused) then
     return let_go(job)
+  elseif ok and run and run.added and handler.unfinished(ctx.memory) then
+    local where = handler.unfinished(ctx.memory)
+    park(job, failure.permanent(where .. " was stopped on its way", "UNKNOWN_OUTCOME"))
+    return nil
   elseif ok and not refused then
     job.phase, job.result = "done", result
     return nil
@@ -210,7 +215,8 @@ local function judge(job, ok, result)
   end
   if result.kind ~= "permanent" and not ctx.final then
     return again(job, n, result)
-  elseif result.code == "UNKNOWN_OUTCOME" and run and run.added then
+  elseif run and run.added
+    and (failure.in_doubt(result) or handler.unfinished(ctx.memory)) then
     park(job, result)
   else
     die(job, result)

@@ -23,8 +23,6 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_RUN_TAKE] = "UPDATE run SET epoch = $3 WHERE id = $1 AND epoch = $2",
   [SIP_STATEMENT_RUN_SEIZE] =
     "UPDATE run SET epoch = 0 WHERE id = $1 AND epoch = $2 AND state = $3",
-  [SIP_STATEMENT_RUNS_TAKE] = "UPDATE run SET epoch = $1 WHERE state < 10 AND epoch <> $1"
-                              " AND epoch NOT IN (SELECT epoch FROM host WHERE until > $2)",
   [SIP_STATEMENT_SCRIPT_ADD] = "INSERT INTO script (hash, at, files) VALUES ($1, $2, $3)"
                                " ON CONFLICT (hash) DO UPDATE SET at = excluded.at",
   [SIP_STATEMENT_WAIT_ADD] = "INSERT INTO wait (name, key, run, scope) VALUES ($1, $2, $3, $4)"
@@ -98,7 +96,6 @@ static const char *const names[SIP_STATEMENT_COUNT] = {
   [SIP_STATEMENT_RECORD_ADD] = "record_add",
   [SIP_STATEMENT_RUN_TAKE] = "run_take",
   [SIP_STATEMENT_RUN_SEIZE] = "run_seize",
-  [SIP_STATEMENT_RUNS_TAKE] = "runs_take",
   [SIP_STATEMENT_SCRIPT_ADD] = "script_add",
   [SIP_STATEMENT_WAIT_ADD] = "wait_add",
   [SIP_STATEMENT_WAIT_DROP] = "wait_drop",

@@ -47,7 +47,6 @@ enum sip_statement {
   /* id, epoch, state -> changes 0: it is not as it was. Its epoch is then 0 for the rest of the
    * transaction, so that what follows under epoch 0 is written only if this was. */
   SIP_STATEMENT_RUN_SEIZE,
-  SIP_STATEMENT_RUNS_TAKE,     /* epoch, now: those of openings and hosts that are gone */
   SIP_STATEMENT_SCRIPT_ADD,    /* hash, at, files; a known one gets a new time only */
   SIP_STATEMENT_WAIT_ADD,      /* name, key, run, scope */
   SIP_STATEMENT_WAIT_DROP,     /* run, scope */
