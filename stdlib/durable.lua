@@ -6,6 +6,7 @@
 -- lane) go one after the other, and events of that key that come meanwhile wait for them, or, when
 -- the lane is held, join the queue in the journal.
 local core = require "sipeat.core.journal"
+local failure = require "sipeat.failure"
 local journal = require "sipeat.journal"
 local kafka = require "sipeat.core.kafka"
 local log = require "sipeat.log".new "journal"
@@ -22,6 +23,7 @@ local LOOK_EVERY = "200ms" -- for what is due
 local TAKE_EVERY_MS = 2000 -- from hosts that are gone
 local PURGE_EVERY_MS = 60000
 local TURN_MS = 20 -- an event whose key is taken asks again after that
+local STOPPED_MS = 1000 -- before a run that could not go on is tried again
 local IN_MEMORY_MS = 5000 -- a longer pause is spent in the journal
 
 local COLUMN <const> = {
@@ -122,15 +124,16 @@ local function enqueue(group, lane, id)
 end
 
 local function add(row)
-  local id, group = row[COLUMN.id], row[COLUMN.flow]
+  local id, group, is_held = row[COLUMN.id], row[COLUMN.flow], row[COLUMN.state] == journal.HELD
   if taken[id] then
     return
   end
   local flow = flow_of(row)
   local entry, is_new = enqueue(group, flow and flow.lane_of(record_of(row)), id)
+  entry.is_held = entry.is_held or is_held
   if not is_new then
     return
-  elseif row[COLUMN.state] == journal.HELD and row[COLUMN.due] > sys.now_ms() then
+  elseif is_held and row[COLUMN.due] > sys.now_ms() then
     entry.due, held[entry] = row[COLUMN.due], true
   else
     ready[#ready + 1] = entry
@@ -181,16 +184,27 @@ local function take_up(id)
   return with_version(row, memory, seq)
 end
 
+-- take_up, also when what the journal has cannot be read.
+local function worked_on(id)
+  local ok, how, due = failure.catch(take_up, id)
+  if not ok then
+    log:error(("run %d cannot be gone on with: %s"):format(id, how.message))
+    return "stopped"
+  end
+  return how, due
+end
+
 function work_off(entry)
   local id = entry.ids[entry.first]
   while id do
     working[id] = true
-    local how, due = take_up(id)
+    local how, due = worked_on(id)
     working[id] = nil
     if how == "later" then
-      entry.due, held[entry] = due, true
+      entry.is_held, entry.due, held[entry] = true, due, true
       break
-    elseif how == "stopped" then
+    elseif how == "stopped" then -- at the end of the process, or because the journal is full
+      entry.due, held[entry] = sys.now_ms() + STOPPED_MS, true
       break
     end
     if not woken[id] then
@@ -281,8 +295,11 @@ function M.turn(job)
   local entry = lane and M.lanes(flow.group).by[lane]
   if not entry then
     return nil
-  elseif entry.is_held and M.hold(job, "behind another event of its key", sys.now_ms()) then
-    return true
+  elseif entry.is_held then
+    local ok, why = M.hold(job, "behind another event of its key", sys.now_ms())
+    if ok or why.code == "DUPLICATE" then -- then it was in the queue before
+      return true
+    end
   end
   return TURN_MS
 end
@@ -374,14 +391,11 @@ end
 -- Looks for what is due, and for what others left, as long as the process runs.
 local function watch()
   local take_at, purge_at = sys.monotonic_ms() + TAKE_EVERY_MS, sys.monotonic_ms() + PURGE_EVERY_MS
-  while task.sleep(LOOK_EVERY) do
+  while task.sleep(LOOK_EVERY) and not core.failure() do
     local now = sys.now_ms()
     wake_held(now)
     local rows = journal.write { "runs_due", M.epoch(), now, PAGE, n = 4 }
-    if not rows then
-      return
-    end
-    for _, row in ipairs(rows) do
+    for _, row in ipairs(rows or {}) do
       if not taken[row[1]] then
         M.resume(row[1])
       end

@@ -182,6 +182,10 @@ local function let_go(job)
   local refused = job.run.refused
   if refused and refused.code ~= "DUPLICATE" and refused.code ~= "JOURNAL_FENCED" then
     return false -- the process ends
+  elseif refused and refused.code == "JOURNAL_FENCED" then
+    logger:error("stopped: " .. refused.message, {
+      group = job.flow.group, type = job.event.type, code = refused.code, run = job.run.id,
+    })
   end
   job.phase = "left"
   return nil
