@@ -47,13 +47,13 @@ def command(*arguments, timeout=900, **options):
     return done.stdout.decode(errors="replace").strip()
 
 
-def build_c(source):
-    """The program of one C file with librdkafka and cJSON."""
+def build_c(source, *libraries):
+    """The program of one C file with librdkafka and cJSON, or other libraries."""
     require("gcc", "gcc libc6-dev")
     if not pathlib.Path("/usr/include/cjson/cJSON.h").exists():
         raise Missing("cjson/cJSON.h is not installed (Debian: apt-get install libcjson-dev)")
     with place("c") as directory:
         program = directory / source.stem
         command("gcc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O2", source, "-o", program,
-                "-lrdkafka", "-lcjson", "-lm")
+                *(libraries or ("-lrdkafka", "-lcjson")), "-lm")
     return program
