@@ -82,8 +82,8 @@ def main():
                 ours.append(seconds)
                 cpu.append(used)
                 theirs.append(plain_c(program, events, concurrency))
-                print(f"  {number + 1}/{options.runs} at once {concurrency:4}: sipeat {events / seconds:8,.0f} chains/s "
-                      f"{used / events * 1e6:6.0f} CPU µs each, C {events / theirs[-1]:8,.0f} chains/s", flush=True)
+                print(f"  {number + 1}/{options.runs} {concurrency:4} at once: sipeat {events / seconds:8,.0f}/s, "
+                      f"{used / events * 1e6:6.0f} CPU µs each, C {events / theirs[-1]:8,.0f}/s", flush=True)
             rows.append([concurrency, f"{events / median(ours):,.0f}", f"{median(cpu) / events * 1e6:.0f}",
                          f"{events / median(theirs):,.0f}", f"{ratio(theirs, ours):.2f}"])
     columns = ["chains at once", "chains/s", "CPU µs each", "C's chains/s", "sipeat's ÷ C's"]
