@@ -56,12 +56,13 @@ end
 local Run = {}
 Run.__index = Run
 
--- A write was not made. When the journal is full for a moment it may be tried again, and when the
--- task was stopped it may have been made; otherwise the journal has failed, and this run with it.
+-- A write was not made. When the journal is full for a moment it may be tried again; when the task
+-- was stopped, or there was no memory for the answer, it may have been made. Otherwise the journal
+-- has failed, and this run with it.
 local function failed(self, message, code)
   local kind = code == "ECANCELED" and "cancelled" or "transient"
   local why = failure.new("journal: " .. tostring(message), code or "JOURNAL_FAILED", kind)
-  if code ~= "ECANCELED" and code ~= "QUEUE_FULL" then
+  if code ~= "ECANCELED" and code ~= "QUEUE_FULL" and code ~= "ENOMEM" then
     why.kind, self.refused = "cancelled", why
   end
   return nil, why
@@ -111,6 +112,35 @@ local function refuse(self, message, code, kind)
   return nil, self.refused
 end
 
+-- Calls f(self, statements, …) with what waits and one statement more. When f raises, for want of
+-- memory, nothing of that was written, and what waited waits again.
+local function with_pending(self, statement, f, ...)
+  local fresh, statements = {}, self.pending
+  local count = #statements
+  statements[count + 1] = statement
+  self.pending = fresh
+  local fine, first, second = pcall(f, self, statements, ...)
+  if not fine then
+    statements[count + 1] = nil
+    self.pending = table.move(fresh, 1, #fresh, count + 1, statements)
+    error(first, 0)
+  end
+  return first, second
+end
+
+local function send(self, statements)
+  local results = table.pack(M.write(table.unpack(statements)))
+  if results[1] == nil then
+    return failed(self, results[2], results[3])
+  end
+  for i = 1, results.n do
+    if results[i] == 0 then
+      return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
+    end
+  end
+  return true
+end
+
 -- Writes what waits and, behind it, one statement more. The first write is one for all tasks of the
 -- run: until it has its answer, the others wait.
 function Run:write(statement, at)
@@ -123,22 +153,7 @@ function Run:write(statement, at)
   if self.refused then
     return nil, self.refused
   end
-  local statements = self.pending
-  self.pending = {}
-  statements[#statements + 1] = statement
-  if not self.added then
-    return self:begin(statements, at)
-  end
-  local results = table.pack(M.write(table.unpack(statements)))
-  if results[1] == nil then
-    return failed(self, results[2], results[3])
-  end
-  for i = 1, results.n do
-    if results[i] == 0 then
-      return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
-    end
-  end
-  return true
+  return with_pending(self, statement, self.added and send or self.begin, at)
 end
 
 -- What the first write found: is the event this run's? A first write that was stopped may have been
@@ -162,22 +177,29 @@ local function accept(self, found, added, at)
   return true
 end
 
+local function first_write(self, statements, at)
+  local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms, n = 4 }
+  local ok, message, code = require "sipeat.versions_kept".keep(self.script)
+  if not ok then
+    return failed(self, message, code)
+  end
+  local results = table.pack(M.write(known, adding(self, at), table.unpack(statements)))
+  if results[1] == nil then
+    return failed(self, results[2], results[3])
+  end
+  return accept(self, results[1], results[2], at)
+end
+
 -- The first write: the event is accepted, unless it was before.
 function Run:begin(statements, at)
-  local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms, n = 4 }
   local beginning = core_task.signal()
   self.beginning = beginning
-  local ok, why, code = require "sipeat.versions_kept".keep(self.script)
-  local results = ok and table.pack(M.write(known, adding(self, at), table.unpack(statements)))
-    or { nil, why, code }
-  if results[1] == nil then
-    ok, why = failed(self, results[2], results[3])
-  else
-    ok, why = accept(self, results[1], results[2], at)
-  end
+  local fine, ok, why = pcall(first_write, self, statements, at)
   self.beginning = nil
   beginning:wake()
-  if ok and self.on_accepted then
+  if not fine then
+    error(ok, 0)
+  elseif ok and self.on_accepted then
     self.on_accepted()
   end
   return ok, why
@@ -203,6 +225,22 @@ local function of_script(statement)
   return out
 end
 
+local function send_group(self, statements)
+  local results = table.pack(M.write(table.unpack(statements)))
+  if results[1] == nil then
+    return failed(self, results[2], results[3])
+  end
+  local given = results[results.n]
+  if given.code == "JOURNAL_FENCED" then
+    return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
+  elseif given.failed then
+    local kind = REFUSALS[given.code] and "permanent" or "transient"
+    return nil, failure.new(given.message, given.code, kind)
+  end
+  given[#given] = nil -- of the record
+  return given
+end
+
 --- Runs a script's statements and makes a value durable with them, all or nothing: a list of what
 --- they gave, or nil and a failure. The event is the journal's by then.
 function Run:transact(list, phase, where, value)
@@ -218,22 +256,7 @@ function Run:transact(list, phase, where, value)
   local kept = record(self, sys.now_ms(), phase, where, value)
   kept.expect = 1
   group[#group + 1] = kept
-  local statements = self.pending
-  self.pending = {}
-  statements[#statements + 1] = { group = group }
-  local results = table.pack(M.write(table.unpack(statements)))
-  if results[1] == nil then
-    return failed(self, results[2], results[3])
-  end
-  local given = results[results.n]
-  if given.code == "JOURNAL_FENCED" then
-    return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
-  elseif given.failed then
-    local kind = REFUSALS[given.code] and "permanent" or "transient"
-    return nil, failure.new(given.message, given.code, kind)
-  end
-  given[#given] = nil -- of the record
-  return given
+  return with_pending(self, { group = group }, send_group)
 end
 
 --- The run is in that state from now on, with a text and, for what waits, when it is due. Makes

@@ -221,10 +221,10 @@ static int run(const struct sip_usage *usage, const char *action, const char *mo
     static const struct sip_usage usage = {                                                        \
       .command = "sipeat chains " summary,                                                         \
       .synopsis = operands "[options]",                                                            \
-      .text = about,                                                                               \
-      .min_operands = count,                                                                       \
-      .max_operands = count,                                                                       \
-      .operand = count == 2 ? "ID and STEP" : "ID",                                                \
+      .text = (about),                                                                             \
+      .min_operands = (count),                                                                     \
+      .max_operands = (count),                                                                     \
+      .operand = (count) == 2 ? "ID and STEP" : "ID",                                              \
     };                                                                                             \
                                                                                                    \
     return run(&usage, summary, "sipeat.command_chains", options, argc, argv);                     \

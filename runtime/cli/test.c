@@ -203,7 +203,7 @@ static void push(lua_State *L, void *arg)
 
 int sip_verb_test(int argc, char **argv)
 {
-  static const uint64_t DAY_MS = 24 * 3600 * 1000;
+  static const uint64_t DAY_MS = UINT64_C(24) * 3600 * 1000;
   struct sip_settings settings = { 0 };
   struct test_args args = {
     .settings = &settings, .seed = -1, .timeout_ms = 10000, .virtual_ms = 400 * DAY_MS
