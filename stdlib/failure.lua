@@ -105,7 +105,7 @@ end
 --- what could not be undone?
 function M.in_doubt(failure)
   if failure.code == "UNKNOWN_OUTCOME" or has_some(failure.not_undone)
-    or has_some(failure.unknown) then
+    or not failure.decided_by and has_some(failure.unknown) then
     return true
   end
   for _, part in pairs(failure.failures or {}) do

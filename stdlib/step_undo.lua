@@ -116,7 +116,7 @@ function M.all(run, keep)
   local why = failure.new(text, cause.code, complete and cause.kind or "permanent")
   why.chain, why.step, why.traceback = run.chain.name, failed, cause.traceback
   why.undone, why.kept, why.unknown = report.undone, report.kept, report.unknown
-  why.cause, why.not_undone = cause, {}
+  why.cause, why.not_undone, why.decided_by = cause, {}, undoing.by
   for i, entry in ipairs(report.not_undone) do
     why.not_undone[i] = entry.step
     run.ctx.log:error(("%s: step %s was not undone: %s"):format(

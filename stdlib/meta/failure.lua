@@ -25,6 +25,7 @@ local M = {}
 ---@field not_undone? string[] steps whose undo failed
 ---@field kept? string[] done steps without an undo
 ---@field unknown? string[] steps whose outcome is unknown
+---@field decided_by? string who said that it is to be undone, whatever is unknown
 ---@field done? string[] of a parked chain: steps that stand
 ---@field cause? sipeat.Failure
 ---@field failures? table<string, sipeat.Failure> of observers, by name
