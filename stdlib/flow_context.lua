@@ -76,14 +76,16 @@ local function refuse(ctx, message, code)
   return nil, message, code
 end
 
--- What a step emits is written before the step counts as done: it is not run again for it.
+-- What a step emits is written before the step counts as done: it is not run again for it. So what
+-- is not written fails the step, whether that looks at the answer or not.
 local function send_now(job, topic, key, value, headers)
   local producer = kafka.producer { outbox = job.flow.outbox }
   local ok, message, code = producer:send {
     topic = topic, key = key, value = value, headers = headers,
   }
   if not ok then
-    return nil, message, code
+    local kind = M.refused_for_good[code] and "permanent" or nil
+    error(failure.new("an output was not written: " .. message, code, kind), 0)
   end
   return true
 end
