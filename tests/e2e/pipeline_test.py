@@ -89,6 +89,9 @@ class Pipeline(harness.Case):
                 self.assertEqual(by_id[event.id], 1, event.id)
         self.assertEqual(len(embeds), len(everything))
         red = sum(e["color"] == RED for e in embeds)
+        ended_well = {e.id for e in everything if e.ends == "done"}
+        wrong = [field(e, "Event ID") for e in embeds if e["color"] == RED and field(e, "Event ID") in ended_well]
+        self.assertEqual(wrong, [], "of events that should have been done")
         self.assertEqual(red, sum(e.ends != "done" for e in everything))
         stats = world.discord.stats()
         self.assertEqual(stats.get("status_400", 0), 0)
