@@ -9,7 +9,7 @@ static int bind_cell(sqlite3_stmt *statement, int index, const struct sip_batch 
                      const struct sip_cell *cell, bool copied)
 {
   sqlite3_destructor_type life = copied ? SQLITE_TRANSIENT : SQLITE_STATIC;
-  const char *data = batch->bytes.data + cell->at;
+  const char *data = sip_batch_slice(batch, cell).data; /* NULL for numbers */
 
   switch (cell->type) {
   case SIP_CELL_INTEGER:

@@ -231,6 +231,9 @@ struct sip_slice sip_batch_slice(const struct sip_batch *batch, const struct sip
   if (cell->type != SIP_CELL_TEXT && cell->type != SIP_CELL_BLOB) {
     return (struct sip_slice){ NULL, 0 };
   }
+  if (cell->len == 0) {
+    return (struct sip_slice){ "", 0 }; /* nothing else may be in the buffer, and it NULL */
+  }
   return (struct sip_slice){ batch->bytes.data + cell->at, cell->len };
 }
 
