@@ -1,0 +1,18 @@
+/* protocols.c - which protocols this program speaks. */
+#include "serial/party.h"
+
+#include <string.h>
+
+const struct sip_protocol *const sip_protocols[] = {
+  NULL,
+};
+
+const struct sip_protocol *sip_protocol_find(const char *name)
+{
+  for (size_t i = 0; sip_protocols[i] != NULL; i++) {
+    if (name == NULL || strcmp(sip_protocols[i]->name, name) == 0) {
+      return sip_protocols[i];
+    }
+  }
+  return NULL;
+}
