@@ -94,7 +94,7 @@ int64_t sip_framer_due_us(const struct sip_framer *framer)
 
 bool sip_framer_late(struct sip_framer *framer, int64_t now_us)
 {
-  if (sip_framer_due_us(framer) >= now_us) {
+  if (sip_framer_due_us(framer) > now_us) {
     return false;
   }
   framer->stale = framer->end;
