@@ -9,25 +9,75 @@
 
 enum { WORDS_BYTES = 200 };
 
+/* What a field's name was compared with. */
+struct guess {
+  const char *given, *best;
+  size_t distance;
+  bool known;
+};
+
+static void guess_try(struct guess *guess, const char *name)
+{
+  guess->known = guess->known || strcmp(name, guess->given) == 0;
+  sip_nearest_consider(guess->given, name, &guess->best, &guess->distance);
+}
+
+static int guess_end(const struct guess *guess, const char *what, struct sip_err *err)
+{
+  if (guess->known) {
+    return 0;
+  }
+  return sip_err_set(err, SIP_ECONFIG, "%s: there is no \"%s\"%s%s%s", what, guess->given,
+                     guess->best == NULL ? "" : " (did you mean \"",
+                     guess->best == NULL ? "" : guess->best, guess->best == NULL ? "" : "\"?)");
+}
+
 int sip_fields_known(const struct sip_note *note, const char *what, const char *const *names,
                      struct sip_err *err)
 {
-  for (unsigned i = 0; i < note->count; i++) {
-    const char *given = note->fields[i].name, *best = NULL;
-    size_t distance = 0;
-    bool known = false;
+  int rc = 0;
 
-    for (const char *const *name = names; *name != NULL && !known; name++) {
-      known = strcmp(*name, given) == 0;
-      sip_nearest_consider(given, *name, &best, &distance);
+  for (unsigned i = 0; i < note->count && rc == 0; i++) {
+    struct guess guess = { .given = note->fields[i].name };
+
+    for (const char *const *name = names; *name != NULL; name++) {
+      guess_try(&guess, *name);
     }
-    if (!known) {
-      return sip_err_set(err, SIP_ECONFIG, "%s: there is no \"%s\"%s%s%s", what, given,
-                         best == NULL ? "" : " (did you mean \"", best == NULL ? "" : best,
-                         best == NULL ? "" : "\"?)");
+    rc = guess_end(&guess, what, err);
+  }
+  return rc;
+}
+
+int sip_fields_settings(const struct sip_note *note, const char *what,
+                        const struct sip_setting *settings, size_t count, struct sip_err *err)
+{
+  int rc = 0;
+
+  for (unsigned i = 0; i < note->count && rc == 0; i++) {
+    struct guess guess = { .given = note->fields[i].name };
+
+    for (size_t j = 0; j < count; j++) {
+      guess_try(&guess, settings[j].name);
+    }
+    rc = guess_end(&guess, what, err);
+  }
+  for (size_t j = 0; j < count && rc == 0; j++) {
+    const struct sip_setting *set = &settings[j];
+
+    if (set->words != NULL) {
+      int word = sip_fields_word(note, what, set->name, set->words, err);
+
+      *set->out = word;
+      rc = word < 0 ? word : 0;
+      continue;
+    }
+    rc = sip_fields_int(note, what, set->name, set->least, set->most, set->otherwise, set->out,
+                        err);
+    if (rc == 0) {
+      *set->out *= set->unit;
     }
   }
-  return 0;
+  return rc;
 }
 
 int sip_fields_need(const struct sip_note *note, const char *what, const char *name, int64_t least,

@@ -3,6 +3,19 @@
 /* fields.h - reads the fields of settings and commands, with errors that name them. Any thread. */
 #include "serial/party.h"
 
+/* One setting of a protocol. */
+struct sip_setting {
+  const char *name;
+  const char *const *words;      /* not NULL: a text, and its place among these is the number */
+  int64_t least, most, otherwise;
+  int64_t unit;                  /* what is read is multiplied by it */
+  int64_t *out;
+};
+
+/** Reads all settings; SIP_ECONFIG with the nearest name for a field that is none of them. */
+int sip_fields_settings(const struct sip_note *note, const char *what,
+                        const struct sip_setting *settings, size_t count, struct sip_err *err);
+
 /** Every field of `note` is one of `names` (ended by NULL); else SIP_ECONFIG with the nearest one.
  *  `what` begins the message: "xy", "xy dispense". */
 int sip_fields_known(const struct sip_note *note, const char *what, const char *const *names,

@@ -242,13 +242,10 @@ static void wire_arrive(struct wire *wire)
 
 static int64_t wire_next_us(const struct wire *wire)
 {
-  int64_t next_us = wire->up ? wire->up_us : SIP_NEVER_US;
+  int64_t next_us = wire->up_us;
 
-  if (wire->up && wire->up_us != SIP_NEVER_US && wire->ends[0].last_us == 0) {
-    return wire->now_us; /* they have not heard of the hang-up */
-  }
-  if (!wire->up && wire->up_us != SIP_NEVER_US) {
-    next_us = wire->up_us;
+  if (wire->up && next_us != SIP_NEVER_US) {
+    return wire->now_us; /* the parties have not heard of the hang-up */
   }
   if (!sip_list_empty(&wire->flying)) {
     int64_t due_us = SIP_CONTAINER(wire->flying.next, struct piece, node)->due_us;
