@@ -71,8 +71,8 @@ int sip_fields_settings(const struct sip_note *note, const char *what,
       rc = word < 0 ? word : 0;
       continue;
     }
-    rc = sip_fields_int(note, what, set->name, set->least, set->most, set->otherwise, set->out,
-                        err);
+    rc =
+      sip_fields_int(note, what, set->name, set->least, set->most, set->otherwise, set->out, err);
     if (rc == 0) {
       *set->out *= set->unit;
     }

@@ -6,9 +6,9 @@
 /* One setting of a protocol. */
 struct sip_setting {
   const char *name;
-  const char *const *words;      /* not NULL: a text, and its place among these is the number */
+  const char *const *words; /* not NULL: a text, and its place among these is the number */
   int64_t least, most, otherwise;
-  int64_t unit;                  /* what is read is multiplied by it */
+  int64_t unit; /* what is read is multiplied by it */
   int64_t *out;
 };
 

@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIP_FRAME_MORE  0  /* what is there may become a frame */
-#define SIP_FRAME_NOISE -1 /* no frame begins here */
+#define SIP_FRAME_MORE  0    /* what is there may become a frame */
+#define SIP_FRAME_NOISE (-1) /* no frame begins here */
 
 /** What begins at `bytes` (`size` is at least 1): the length of a whole frame whose check is right,
  *  SIP_FRAME_MORE or SIP_FRAME_NOISE. */
@@ -26,8 +26,8 @@ typedef int (*sip_frame_look_fn)(const uint8_t *bytes, size_t size, const void *
 
 struct sip_framing {
   sip_frame_look_fn look;
-  size_t most_bytes;  /* of a frame: what is longer and no frame yet, is noise */
-  int64_t pause_us;   /* the longest one between two bytes of a frame; 0: any */
+  size_t most_bytes; /* of a frame: what is longer and no frame yet, is noise */
+  int64_t pause_us;  /* the longest one between two bytes of a frame; 0: any */
 };
 
 struct sip_frame {
@@ -83,7 +83,8 @@ int64_t sip_gap_us(unsigned baud);
 /** How long `size` characters of 11 bits take. */
 int64_t sip_gap_wire_us(unsigned baud, size_t size);
 
-/** Bytes, in either direction, whose first one began at `start_us`. True: a frame began with them. */
+/** Bytes, in either direction, whose first one began at `start_us`. True: a frame began with them.
+ */
 bool sip_gap_mark(struct sip_gap *gap, int64_t start_us, size_t size);
 
 /** From when on the line has been silent for long enough. */

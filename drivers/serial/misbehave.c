@@ -7,8 +7,8 @@
 
 enum { NOISE_BYTES = 16, NOISE_US = 1000, DELAY_MS = 300, TIMES_MAX = 1000000 };
 
-static const char *const KINDS[] = { "drop",  "delay", "duplicate", "corrupt", "forever", "reset",
-                                     "jam",   "silent", "lie",      "mute",    NULL };
+static const char *const KINDS[] = { "drop", "delay",  "duplicate", "corrupt", "forever", "reset",
+                                     "jam",  "silent", "lie",       "mute",    NULL };
 
 void sip_misbehave_init(struct sip_misbehave *faults, struct sip_line *line)
 {

@@ -10,14 +10,36 @@
 
 enum { FAILURES_LOST = 3, QUIET_TIMES = 4 };
 
-static const char *const SETTINGS[] = {
-  "profile",        "address",         "baud",            "reply_ms",         "latency_ms",
-  "health_ms",      "coil_start",      "coils",           "sensor_start",     "sensor_count",
-  "sensor_bit",     "latch",           "watch_ms",        "motor_ms",         "start_register",
-  "slot_offset",    "state_register",  "idle_value",      "result_register",  "result_ok",
-  "result_failed",  "result_none",     "result_clears",   "result_sensor",    "job_ms",
-  "counter_register", "counter_function", "identify_register", "identify_value", NULL
-};
+static const char *const SETTINGS[] = { "profile",
+                                        "address",
+                                        "baud",
+                                        "reply_ms",
+                                        "latency_ms",
+                                        "health_ms",
+                                        "coil_start",
+                                        "coils",
+                                        "sensor_start",
+                                        "sensor_count",
+                                        "sensor_bit",
+                                        "latch",
+                                        "watch_ms",
+                                        "motor_ms",
+                                        "start_register",
+                                        "slot_offset",
+                                        "state_register",
+                                        "idle_value",
+                                        "result_register",
+                                        "result_ok",
+                                        "result_failed",
+                                        "result_none",
+                                        "result_clears",
+                                        "result_sensor",
+                                        "job_ms",
+                                        "counter_register",
+                                        "counter_function",
+                                        "identify_register",
+                                        "identify_value",
+                                        NULL };
 /* In the order of enum modbus_verb. */
 static const char *const COMMANDS[] = { "identify", "status", "counters", "dispense",
                                         "resolve",  "read",   "off",      NULL };
@@ -148,7 +170,7 @@ static void modbus_silent(struct modbus *modbus, int64_t now_us)
 
   modbus->phase = MODBUS_PAUSES;
   modbus->next_us = now_us + modbus->set.latency_us + sip_gap_us((unsigned)modbus->set.baud);
-  if (modbus->step != MODBUS_OFF) { /* which is the same again, and urgent */
+  if (modbus->step != MODBUS_OFF) {                  /* which is the same again, and urgent */
     modbus->next_us = now_us + modbus->set.reply_us; /* until then an answer may be late */
   }
   modbus->quiet_us = now_us + QUIET_TIMES * modbus->set.reply_us;
@@ -274,7 +296,8 @@ static int modbus_fill(const struct modbus *modbus, struct modbus_order *order,
   }
   if (rc == 0 && order->verb == MODBUS_DO_READ) {
     rc = sip_fields_need(command, "modbus read", "function", 1, 4, &order->function, err);
-    rc = rc < 0 ? rc : sip_fields_need(command, "modbus read", "start", 0, 65535, &order->start, err);
+    rc =
+      rc < 0 ? rc : sip_fields_need(command, "modbus read", "start", 0, 65535, &order->start, err);
     rc = rc < 0 ? rc
                 : sip_fields_int(command, "modbus read", "count", 1, 16, 1, &order->quantity, err);
     if (rc == 0 && !relay && set->result_clears && order->function >= SIP_MODBUS_READ_HOLDING &&

@@ -122,8 +122,8 @@ static enum sip_modbus_fault read_request(const uint8_t *bytes, size_t size,
 static enum sip_modbus_fault read_response(const uint8_t *bytes, size_t size,
                                            struct sip_modbus_frame *frame)
 {
-  bool registers = frame->function == SIP_MODBUS_READ_HOLDING ||
-                   frame->function == SIP_MODBUS_READ_REGISTERS;
+  bool registers =
+    frame->function == SIP_MODBUS_READ_HOLDING || frame->function == SIP_MODBUS_READ_REGISTERS;
 
   if (!reads(frame->function)) {
     if (size != 8) {
@@ -209,9 +209,9 @@ enum sip_modbus_fault sip_modbus_pair(const uint8_t *request, size_t request_siz
 const char *sip_modbus_fault_name(enum sip_modbus_fault fault)
 {
   static const char *const NAMES[SIP_MODBUS_FAULTS] = {
-    "ok",          "short",     "crc",        "function", "length",        "value",
-    "bytecount",   "bad_request", "broadcast", "unexpected", "timeout",    "wrong_address",
-    "exception",   "wrong_function", "echo_mismatch", "count_mismatch",
+    "ok",        "short",          "crc",           "function",       "length",  "value",
+    "bytecount", "bad_request",    "broadcast",     "unexpected",     "timeout", "wrong_address",
+    "exception", "wrong_function", "echo_mismatch", "count_mismatch",
   };
 
   return NAMES[fault];
@@ -229,8 +229,9 @@ static size_t modbus_seal(uint8_t *out, size_t size)
 static size_t modbus_head(uint8_t *out, uint8_t address, uint8_t function, uint16_t start,
                           uint16_t value)
 {
-  const uint8_t head[] = { address,        function,              (uint8_t)(start >> 8),
-                           (uint8_t)start, (uint8_t)(value >> 8), (uint8_t)value };
+  const uint8_t head[] = {
+    address, function, (uint8_t)(start >> 8), (uint8_t)start, (uint8_t)(value >> 8), (uint8_t)value
+  };
 
   memcpy(out, head, sizeof head);
   return sizeof head;
@@ -274,9 +275,10 @@ size_t sip_modbus_write_exception(uint8_t *out, uint8_t address, uint8_t functio
 
 static const char *function_name(uint8_t function)
 {
-  static const char *const NAMES[] = { "",           "read coils",  "read inputs",
-                                       "read holding registers",    "read input registers",
-                                       "write coil", "write register" };
+  static const char *const NAMES[] = {
+    "",           "read coils",    "read inputs", "read holding registers", "read input registers",
+    "write coil", "write register"
+  };
 
   return function == SIP_MODBUS_WRITE_COILS       ? "write coils"
          : function == SIP_MODBUS_WRITE_REGISTERS ? "write registers"

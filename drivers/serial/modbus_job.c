@@ -1,5 +1,5 @@
-/* modbus_job.c - what the Modbus engine asks of its device, step by step: dispensing with a relay or
- * with registers, resolving, and the small commands. The order is put on the line once. */
+/* modbus_job.c - what the Modbus engine asks of its device, step by step: dispensing with a relay
+ * or with registers, resolving, and the small commands. The order is put on the line once. */
 #include "serial/modbus_state.h"
 
 #include <stdio.h>
@@ -253,8 +253,7 @@ void modbus_job_begin(struct modbus *modbus, int64_t now_us)
     break;
   case MODBUS_DO_STATUS:
     modbus->orders[0].function = relay(modbus) ? SIP_MODBUS_READ_COILS : SIP_MODBUS_READ_HOLDING;
-    modbus->orders[0].start =
-      relay(modbus) ? modbus->set.coil_start : modbus->set.state_register;
+    modbus->orders[0].start = relay(modbus) ? modbus->set.coil_start : modbus->set.state_register;
     modbus->orders[0].quantity = relay(modbus) ? modbus->set.coils : 1;
     modbus_go(modbus, MODBUS_READ, now_us);
     break;
@@ -420,9 +419,7 @@ static void modbus_ordered(struct modbus *modbus, int64_t now_us,
   } else {
     job->taken = exception <= 3 || exception == 6 ? MODBUS_REFUSED : MODBUS_SENT;
   }
-  if (job->taken == MODBUS_ACCEPTED) {
-    modbus_go(modbus, MODBUS_WATCH, now_us + modbus->set.watch_us);
-  } else if (relay(modbus)) {
+  if (job->taken != MODBUS_ACCEPTED && relay(modbus)) {
     modbus_go(modbus, MODBUS_OFF, now_us);
   } else if (job->taken == MODBUS_REFUSED) {
     modbus_end(modbus, now_us);

@@ -2,21 +2,23 @@
  * behind registers.
  *
  * It is as strict as the standard: frames with a wrong CRC or of another address are not there, a
- * function or register that it does not have is refused with exception 01 or 02, a quantity with 03,
- * a start while it works with 06. It answers after 5 ms.
+ * function or register that it does not have is refused with exception 01 or 02, a quantity with
+ * 03, a start while it works with 06. It answers after 5 ms.
  *
  * profile = "relay": coils 0 to 7, a motor behind each; an item falls when its coil was on for
  * fall_ms (800). Input 2 sees it: for 60 ms with latch = "none", until it is read with "read".
  * profile = "dispenser": register 0 starts slot n (1 to 8), register 1 is 1 while the motor turns
- * (motor_ms = 1500), register 2 is the result: 1 delivered, 2 nothing fell, 0 none, and clears when it
- * is read (clears = 1). Both: input register 0 counts what fell, register 10 is the model (0x5150).
+ * (motor_ms = 1500), register 2 is the result: 1 delivered, 2 nothing fell, 0 none, and clears when
+ * it is read (clears = 1). Both: input register 0 counts what fell, register 10 is the model
+ * (0x5150).
  *
  * Settings: profile, address = 1, stock = 10 (in each slot), fall_ms, motor_ms, latch, clears.
  * Commands: state -> {orders, motor_runs, fallen, requests, on}, stock {slot, count} -> {count},
- * exception {code, times = 1} (the next requests are refused), fault {kind, times, ms} (misbehave.h),
- * with reset: coils off, result and counter 0; jam: nothing falls; silent: it falls, and neither sensor
- * nor counter see it; lie: the counter does not count what fell (relay), the result says delivered
- * though nothing fell (dispenser); mute: requests that are carried out and not answered. */
+ * exception {code, times = 1} (the next requests are refused), fault {kind, times, ms}
+ * (misbehave.h), with reset: coils off, result and counter 0; jam: nothing falls; silent: it falls,
+ * and neither sensor nor counter see it; lie: the counter does not count what fell (relay), the
+ * result says delivered though nothing fell (dispenser); mute: requests that are carried out and
+ * not answered. */
 #include "serial/fields.h"
 #include "serial/misbehave.h"
 #include "serial/modbus.h"
@@ -37,7 +39,7 @@ struct modbus_sim {
   int64_t falls_us[SLOTS]; /* when the item of a motor that turns falls */
   int64_t seen_us;         /* the sensor sees something until then */
   bool latched;
-  int64_t works_us;        /* dispenser: until then */
+  int64_t works_us; /* dispenser: until then */
   unsigned slot;
   uint16_t result, counter;
   int64_t stocks[SLOTS];
@@ -95,8 +97,8 @@ static void sim_coil(struct modbus_sim *sim, int64_t now_us, unsigned slot, bool
 
 static void sim_refuse(struct modbus_sim *sim, const struct sip_modbus_frame *asked, uint8_t code)
 {
-  sim->answer_size = sip_modbus_write_exception(sim->answer, (uint8_t)sim->address,
-                                                asked->function, code);
+  sim->answer_size =
+    sip_modbus_write_exception(sim->answer, (uint8_t)sim->address, asked->function, code);
 }
 
 static void sim_bits(struct modbus_sim *sim, int64_t now_us, const struct sip_modbus_frame *asked)
@@ -142,8 +144,9 @@ static void sim_registers(struct modbus_sim *sim, const struct sip_modbus_frame 
 {
   uint8_t data[250];
 
-  for (unsigned i = 0; i < asked->value; i++) {
-    int value = sim_register(sim, asked->function == SIP_MODBUS_READ_REGISTERS, asked->start + i);
+  for (size_t i = 0; i < asked->value; i++) {
+    int value =
+      sim_register(sim, asked->function == SIP_MODBUS_READ_REGISTERS, asked->start + (unsigned)i);
 
     if (value < 0) {
       sim_refuse(sim, asked, 2);
@@ -153,7 +156,7 @@ static void sim_registers(struct modbus_sim *sim, const struct sip_modbus_frame 
     data[2 * i + 1] = (uint8_t)value;
   }
   sim->answer_size = sip_modbus_write_data(sim->answer, (uint8_t)sim->address, asked->function,
-                                           data, 2u * asked->value);
+                                           data, (size_t)2 * asked->value);
 }
 
 static void sim_start(struct modbus_sim *sim, int64_t now_us, const struct sip_modbus_frame *asked)
@@ -363,8 +366,9 @@ static int sim_does(struct modbus_sim *sim, int64_t now_us, const struct sip_not
   } else if (strcmp(command->name, "exception") == 0) {
     rc = sip_fields_need(command, "exception", "code", 1, 255, &code, err);
     sim->exception = (uint8_t)code;
-    rc = rc < 0 ? rc
-                : sip_fields_int(command, "exception", "times", 0, 1000000, 1, &sim->exceptions, err);
+    rc = rc < 0
+           ? rc
+           : sip_fields_int(command, "exception", "times", 0, 1000000, 1, &sim->exceptions, err);
   } else {
     rc = sip_err_set(err, SIP_ENOTFOUND,
                      "the simulated Modbus slave has no command \"%s\" (fault, state, stock, "
@@ -412,8 +416,8 @@ static int sim_settings(struct modbus_sim *sim, const struct sip_note *settings,
     { "clears", NULL, 0, 1, 1, 1, &sim->clears },
   };
 
-  return sip_fields_settings(settings, "simulated modbus", fields,
-                             sizeof fields / sizeof fields[0], err);
+  return sip_fields_settings(settings, "simulated modbus", fields, sizeof fields / sizeof fields[0],
+                             err);
 }
 
 struct sip_party *sip_modbus_simulator(const struct sip_note *settings, struct sip_line *line,

@@ -52,7 +52,7 @@ struct modbus_order {
   enum modbus_verb verb;
   uint64_t ticket;
   uint16_t slot;
-  int64_t count, job_us;  /* count: the counter before, -1: not known */
+  int64_t count, job_us; /* count: the counter before, -1: not known */
   int64_t function, start, quantity;
 };
 
@@ -90,8 +90,8 @@ struct modbus {
   int64_t quiet_us; /* after a fault: what comes until then delays the next request, up to here */
   uint8_t request[SIP_MODBUS_FRAME];
   size_t request_size;
-  int64_t health_us; /* when the device is asked for a sign of life */
-  unsigned failures; /* of those, in a row */
+  int64_t health_us;                         /* when the device is asked for a sign of life */
+  unsigned failures;                         /* of those, in a row */
   struct modbus_order orders[MODBUS_ORDERS]; /* the first one runs, if `runs` */
   unsigned order_count;
   bool runs;

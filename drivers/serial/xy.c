@@ -8,15 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An answer has to be there 100 ms after the poll; a later one would be taken for the next one's. */
+/* An answer has to be there 100 ms after the poll; a later one would be taken for the next one's.
+ */
 enum { ANSWER_US = 80000 };
 
 static const char *const SETTINGS[] = { "drive",       "sensor",  "lift",     "job_ms", "order_ms",
                                         "drain_polls", "down_ms", "reply_ms", NULL };
-static const char *const COMMANDS[] = { "identify", "status",   "counters",  "dispense", "resolve",
-                                        "clear",    "slot",     "machine",   "lift",     "sync",
+static const char *const COMMANDS[] = { "identify", "status",    "counters", "dispense", "resolve",
+                                        "clear",    "slot",      "machine",  "lift",     "sync",
                                         "price",    "inventory", "capacity", "product",  "interval",
-                                        "accept",   "cancel",   NULL };
+                                        "accept",   "cancel",    NULL };
 
 int xy_send(struct xy *xy, uint8_t command, uint8_t number, const void *text, size_t size)
 {
@@ -101,8 +102,8 @@ static void xy_answer_poll(struct xy *xy, int64_t now_us)
 {
   bool ready = xy->polls > xy->set.drain_polls;
 
-  if (!ready || (!xy_job_order(xy, now_us) &&
-                 (xy->job.state == XY_SENT || !xy_ask_send(xy, now_us)))) {
+  if (!ready ||
+      (!xy_job_order(xy, now_us) && (xy->job.state == XY_SENT || !xy_ask_send(xy, now_us)))) {
     (void)xy_send(xy, SIP_XY_ACK, 0, NULL, 0); /* without it the board polls again */
   }
 }
@@ -269,11 +270,11 @@ static void xy_status(struct xy *xy, int64_t now_us, uint64_t ticket)
   }
   (void)sip_note_bool(&note, "ok", xy->seen);
   (void)sip_note_text(&note, "state",
-                      !xy->up                        ? "no_link"
-                      : !xy->seen                    ? "silent"
-                      : xy->job.state != XY_NO_JOB   ? "dispensing"
+                      !xy->up                            ? "no_link"
+                      : !xy->seen                        ? "silent"
+                      : xy->job.state != XY_NO_JOB       ? "dispensing"
                       : xy->polls <= xy->set.drain_polls ? "starting"
-                                                     : "idle");
+                                                         : "idle");
   (void)sip_note_int(&note, "polled_ms_ago", (now_us - xy->polled_us) / 1000);
   (void)sip_note_int(&note, "locked", locked);
   xy_tell(xy, &note);

@@ -147,8 +147,8 @@ int xy_job_dispense(struct xy *xy, int64_t now_us, const struct sip_note *comman
 
   if ((rc = sip_fields_need(command, "xy dispense", "slot", 1, XY_SLOTS - 1, &slot, err)) < 0 ||
       (rc = sip_fields_int(command, "xy dispense", "quantity", 1, 1, 1, &quantity, err)) < 0 ||
-      (rc = sip_fields_int(command, "xy dispense", "deadline_ms", 1, 3600000,
-                           xy->set.job_us / 1000, &deadline_ms, err)) < 0) {
+      (rc = sip_fields_int(command, "xy dispense", "deadline_ms", 1, 3600000, xy->set.job_us / 1000,
+                           &deadline_ms, err)) < 0) {
     return rc;
   }
   xy_doubts_expire(xy, now_us);

@@ -7,10 +7,10 @@
  *
  * Settings: slots = 60, stock = 10 (in each), poll_ms = 200, motor_ms = 1500, suppress = 0.
  * Commands: state -> {orders, motor_runs, fallen, polls, answered, late}, stock {slot, count} ->
- * {count}, coin {amount_minor, mode = 1}, select {slot}, fault {kind, times, ms} (misbehave.h), with
- * reset: forgets its order and what it had to say, and is quiet for a second; jam: status 03 and
- * nothing falls; silent: it falls, status 03; lie: status 02 and nothing falls; mute: the end of an
- * order is not reported. */
+ * {count}, coin {amount_minor, mode = 1}, select {slot}, fault {kind, times, ms} (misbehave.h),
+ * with reset: forgets its order and what it had to say, and is quiet for a second; jam: status 03
+ * and nothing falls; silent: it falls, status 03; lie: status 02 and nothing falls; mute: the end
+ * of an order is not reported. */
 #include "serial/fields.h"
 #include "serial/misbehave.h"
 #include "serial/xy.h"
@@ -75,8 +75,7 @@ static void sim_send(struct xy_sim *sim, int64_t now_us, uint8_t command, uint8_
 {
   uint8_t frame[SIP_XY_FRAME];
 
-  sip_misbehave_send(&sim->faults, now_us, frame,
-                     sip_xy_write(frame, command, number, text, size));
+  sip_misbehave_send(&sim->faults, now_us, frame, sip_xy_write(frame, command, number, text, size));
 }
 
 static void sim_reset(struct xy_sim *sim, int64_t now_us)
@@ -97,8 +96,7 @@ static void sim_order(struct xy_sim *sim, int64_t now_us, const struct sip_xy_fr
   if (frame->size < at + 2) {
     return;
   }
-  if (sim->suppress && frame->number == sim->last_number &&
-      frame->command == sim->last_command) {
+  if (sim->suppress && frame->number == sim->last_number && frame->command == sim->last_command) {
     return;
   }
   sim->last_number = frame->number;
@@ -163,7 +161,7 @@ static void sim_asked(struct xy_sim *sim, const struct sip_xy_frame *frame)
     break;
   case SIP_XY_SET_INTERVAL:
     if (frame->size >= 1 && frame->text[0] >= 1 && frame->text[0] <= 20) {
-      sim->poll_us = frame->text[0] * 100000;
+      sim->poll_us = frame->text[0] * INT64_C(100000);
     }
     break;
   case SIP_XY_MACHINE_ASK:

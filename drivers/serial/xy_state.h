@@ -5,7 +5,7 @@
 #include "serial/xy_frame.h"
 
 enum {
-  XY_ASKS = 8,  /* commands that wait */
+  XY_ASKS = 8, /* commands that wait */
   XY_DOUBTS = 32,
   XY_LATES = 32,
   XY_TEXT = 8,
@@ -65,10 +65,10 @@ struct xy {
   struct sip_party party; /* first */
   struct xy_settings set;
   struct sip_framer framer;
-  bool up, seen;      /* the link; the board, by its polls */
-  int64_t polled_us;  /* or when the link came up */
-  int64_t polls;      /* since it was seen */
-  uint8_t number;     /* of the last packet */
+  bool up, seen;              /* the link; the board, by its polls */
+  int64_t polled_us;          /* or when the link came up */
+  int64_t polls;              /* since it was seen */
+  uint8_t number;             /* of the last packet */
   uint8_t last[SIP_XY_FRAME]; /* the board's last frame with a number: it may come again */
   size_t last_size;
   enum xy_awaits awaits;

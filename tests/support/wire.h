@@ -39,10 +39,10 @@ struct wire_end {
 
 struct wire {
   /* Set by the test, at any time. */
-  unsigned faults;     /* kinds, as a set */
-  unsigned per_10000;  /* pieces that have one */
-  int64_t delay_us;    /* of WIRE_DELAY, at most */
-  int64_t latency_us;  /* of each piece */
+  unsigned faults;    /* kinds, as a set */
+  unsigned per_10000; /* pieces that have one */
+  int64_t delay_us;   /* of WIRE_DELAY, at most */
+  int64_t latency_us; /* of each piece */
   unsigned baud;
   void (*tap)(void *arg, int side, const uint8_t *bytes, size_t size); /* what `side` sends */
   void *arg;
