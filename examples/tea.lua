@@ -73,5 +73,5 @@ http.route("GET /world", function()
   if not rows then
     return http.problem(503, message)
   end
-  return { json = rows[1] }
+  return ("charged %d, poured %d"):format(rows[1].charged, rows[1].poured)
 end)

@@ -18,6 +18,7 @@ import time
 from support import kcat
 from support.dispenser import Dispenser
 from support.fake_stripe import FakeStripe
+from support.harness import PATIENCE
 
 HERE = pathlib.Path(__file__).parent
 SCRIPT = HERE / "drink.lua"
@@ -246,7 +247,7 @@ class Request:
 def wait_quiet(request, process, deadline=60, every=0.01):
     """Waits until the run is over, or the process has ended. A run that was there before goes on without the event:
     then also until that is committed."""
-    end, is_new = time.monotonic() + deadline, request.run() is None
+    end, is_new = time.monotonic() + deadline * PATIENCE, request.run() is None
 
     def is_quiet():
         return ("joining the group" in process.log  # signals are waited for by then

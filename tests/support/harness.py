@@ -24,11 +24,15 @@ SOURCE = pathlib.Path(os.environ.get("SIPEAT_SOURCE", pathlib.Path(__file__).par
 BINARY = pathlib.Path(os.environ.get("SIPEAT_BINARY", SOURCE / "build/release/sipeat"))
 PIPELINE = SOURCE / "scripts/pipeline.lua"
 KEPT = ("PATH", "HOME", "LANG", "TERM", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
+# A wait ends when what it waits for is there; only one that fails lasts longer on a machine that is patient.
+PATIENCE = float(os.environ.get("SIPEAT_TEST_PATIENCE", "3"))
 SANITIZERS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 
 
 def wait_for(condition, what, deadline=30, every=0.05):
-    """The first true value of condition(); fails with `what` (a text or a function) after `deadline` seconds."""
+    """The first true value of condition(); fails with `what` (a text or a function) after `deadline` seconds,
+    times the machine's patience."""
+    deadline *= PATIENCE
     end = time.monotonic() + deadline
     while True:
         value = condition()
@@ -110,6 +114,7 @@ class Process:
 
     def wait(self, deadline=30):
         """Its exit code, after it has ended by itself."""
+        deadline *= PATIENCE
         try:
             self.popen.wait(deadline)
         except subprocess.TimeoutExpired as error:
