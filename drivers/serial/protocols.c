@@ -1,9 +1,13 @@
 /* protocols.c - which protocols this program speaks. */
+#include "serial/modbus.h"
 #include "serial/party.h"
+#include "serial/xy.h"
 
 #include <string.h>
 
 const struct sip_protocol *const sip_protocols[] = {
+  &sip_protocol_xy,
+  &sip_protocol_modbus,
   NULL,
 };
 

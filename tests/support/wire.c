@@ -49,19 +49,15 @@ static void wire_fly(struct wire *wire, int from, const uint8_t *bytes, size_t s
   sip_list_push(before->next, &piece->node);
 }
 
-/* What becomes of a piece with a fault. */
-static void wire_spoil(struct wire *wire, int from, const uint8_t *bytes, size_t size)
+/* What becomes of a piece with a fault at a byte. */
+static void wire_spoil(struct wire *wire, int from, const uint8_t *bytes, size_t size,
+                       unsigned kind, size_t at)
 {
   uint8_t spoilt[4096], noise[NOISE_MOST];
-  unsigned kind;
-  size_t at = (size_t)wire_random(wire, size);
   size_t noise_size = 1 + (size_t)wire_random(wire, sizeof noise);
 
   CHECK(size <= sizeof spoilt);
   memcpy(spoilt, bytes, size);
-  do {
-    kind = 1u << wire_random(wire, 9);
-  } while ((kind & wire->faults) == 0);
   wire->faulty++;
   switch (kind) {
   case WIRE_DROP:
@@ -104,11 +100,33 @@ static void wire_spoil(struct wire *wire, int from, const uint8_t *bytes, size_t
   wire_fly(wire, from, spoilt, size, 0);
 }
 
+/* The fault of this piece; 0: none. */
+static unsigned wire_fault(struct wire *wire, size_t size, size_t *at)
+{
+  unsigned kind;
+
+  if (wire->aim.kind != 0 && wire->sent == wire->aim.piece) {
+    wire->aimed_bytes = size;
+    *at = wire->aim.at < size ? wire->aim.at : size - 1;
+    return wire->aim.kind;
+  }
+  if (wire->faults == 0 || wire_random(wire, 10000) >= wire->per_10000) {
+    return 0;
+  }
+  *at = (size_t)wire_random(wire, size);
+  do {
+    kind = 1u << wire_random(wire, WIRE_KINDS);
+  } while ((kind & wire->faults) == 0);
+  return kind;
+}
+
 static int wire_on_send(struct sip_line *line, const void *bytes, size_t size)
 {
   struct wire_end *end = SIP_CONTAINER(line, struct wire_end, line);
   struct wire *wire = end->wire;
   int from = (int)(end - wire->ends);
+  unsigned kind;
+  size_t at = 0;
 
   if (!wire->up || wire->up_us != SIP_NEVER_US) {
     return UV_ENODEV;
@@ -118,8 +136,10 @@ static int wire_on_send(struct sip_line *line, const void *bytes, size_t size)
   if (wire->tap != NULL) {
     wire->tap(wire->arg, from, bytes, size);
   }
-  if (wire->faults != 0 && wire_random(wire, 10000) < wire->per_10000) {
-    wire_spoil(wire, from, bytes, size);
+  kind = wire_fault(wire, size, &at);
+  wire->sent++;
+  if (kind != 0) {
+    wire_spoil(wire, from, bytes, size, kind, at);
   } else {
     wire_fly(wire, from, bytes, size, 0);
   }
@@ -407,4 +427,52 @@ void wire_forget(struct wire *wire, int side)
   while ((note = wire_take(wire, side, NULL)) != NULL) {
     free(note);
   }
+}
+
+int64_t wire_state(struct wire *wire, const char *name)
+{
+  struct sip_note state = { .name = "state", .ticket = UINT64_MAX };
+  struct sip_note *result = wire_ask(wire, WIRE_BOARD, &state, 0);
+  int64_t number = sip_note_number(result, name, -1);
+
+  CHECK(number >= 0);
+  free(result);
+  return number;
+}
+
+/* @return false when the scene has no such piece, or the piece no such byte */
+static bool wire_play(unsigned kind, uint64_t piece, size_t at, void (*scene)(struct wire *wire))
+{
+  struct wire *wire = wire_new(1 + piece * 64 + at);
+  bool aimed;
+
+  wire->aim = (struct wire_aim){ kind, piece, at };
+  scene(wire);
+  aimed = wire->aimed_bytes > at;
+  wire_free(wire);
+  return aimed;
+}
+
+unsigned wire_sweep(unsigned kinds, void (*scene)(struct wire *wire))
+{
+  const unsigned each_byte = WIRE_LOSE | WIRE_CORRUPT | WIRE_SPLIT;
+  unsigned played = 0;
+
+  for (unsigned kind = 1; kind < WIRE_FAULTS; kind <<= 1) {
+    for (uint64_t piece = 0; (kind & kinds) != 0; piece++) {
+      size_t at = 0;
+
+      while (wire_play(kind, piece, at, scene)) {
+        played++;
+        at++;
+        if ((kind & each_byte) == 0) {
+          break;
+        }
+      }
+      if (at == 0) {
+        break; /* the scene was over before */
+      }
+    }
+  }
+  return played;
 }

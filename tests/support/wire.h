@@ -22,7 +22,15 @@ enum wire_fault {
   WIRE_MERGE = 64,
   WIRE_NOISE = 128,
   WIRE_HANG_UP = 256,
+  WIRE_KINDS = 9,
   WIRE_FAULTS = 511 /* all of them */
+};
+
+/* One fault at one place. */
+struct wire_aim {
+  unsigned kind;  /* 0: none */
+  uint64_t piece; /* of all that both sides send, from 0 */
+  size_t at;      /* the byte */
 };
 
 struct wire;
@@ -39,15 +47,18 @@ struct wire_end {
 
 struct wire {
   /* Set by the test, at any time. */
-  unsigned faults;    /* kinds, as a set */
-  unsigned per_10000; /* pieces that have one */
-  int64_t delay_us;   /* of WIRE_DELAY, at most */
-  int64_t latency_us; /* of each piece */
+  unsigned faults;     /* kinds, as a set */
+  struct wire_aim aim; /* beside those */
+  unsigned per_10000;  /* pieces that have one */
+  int64_t delay_us;    /* of WIRE_DELAY, at most */
+  int64_t latency_us;  /* of each piece */
   unsigned baud;
   void (*tap)(void *arg, int side, const uint8_t *bytes, size_t size); /* what `side` sends */
   void *arg;
   /* Read by the test. */
   int64_t now_us;
+  uint64_t sent;             /* pieces of both sides */
+  size_t aimed_bytes;        /* of the piece that was aimed at; 0: it was not sent */
   uint64_t faulty, hang_ups; /* pieces that had a fault; times the link went away */
   bool up;
   struct wire_end ends[2];
@@ -93,6 +104,13 @@ struct sip_note *wire_await(struct wire *wire, int side, const char *name, int64
 
 /** Forgets all notes of `side`. */
 void wire_forget(struct wire *wire, int side);
+
+/** Adds up an integer of the `result` that the simulator gives to `state`. */
+int64_t wire_state(struct wire *wire, const char *name);
+
+/** Plays `scene` on a new wire for every kind of `kinds`, at every byte of every piece that the
+ * scene sends before its end. @return how often it was played */
+unsigned wire_sweep(unsigned kinds, void (*scene)(struct wire *wire));
 
 uint64_t wire_random(struct wire *wire, uint64_t below);
 
