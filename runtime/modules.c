@@ -15,6 +15,7 @@
 #include "memory/memory_lua.h"
 #include "outbox/outbox_lua.h"
 #include "postgres/store.h"
+#include "serial/serial_lua.h"
 #include "sqlite/sqlite_lua.h"
 #include "sqlite/store.h"
 #include "vm/vm.h"
@@ -81,6 +82,9 @@ int sip_modules_start(struct sip_vm *vm, struct sip_err *err)
   }
   if (rc == 0) {
     rc = sip_memory_lua_start(vm, err);
+  }
+  if (rc == 0) {
+    rc = sip_serial_lua_start(vm, err);
   }
   return rc < 0 ? rc : sip_outbox_lua_start(vm, err);
 }
@@ -288,6 +292,7 @@ int sip_modules_drain(struct sip_vm *vm, uint64_t limit_ms, void (*on_done)(void
 void sip_modules_stop(struct sip_vm *vm)
 {
   sip_flow_lua_stop(vm); /* before the driver whose sources it holds */
+  sip_serial_lua_stop(vm);
   sip_journal_lua_stop(vm);
   sip_outbox_lua_stop(vm);
   sip_kafka_lua_stop(vm);
