@@ -21,16 +21,52 @@ end
 -- What each part of a handler has of its own.
 local SCOPED = { sleep = wait.sleep, wait = wait.wait }
 
-local function child_of(parent, fields)
-  return setmetatable(fields, {
-    __index = function(_, name)
-      local value = parent[name]
-      if SCOPED[name] and value then
-        return SCOPED[name]
-      end
-      return type(value) == "function" and bound(parent, value) or value
-    end,
-  })
+-- Keys in a child that are no field of a script's.
+local PARENT <const>, SLOT <const>, NAME <const> = "(parent)", "(slot)", "(name)"
+
+-- What it shares with its parent.
+local function inherit(ctx, name)
+  local parent = ctx[PARENT]
+  local value = parent[name]
+  if type(value) ~= "function" then
+    return value
+  end
+  return SCOPED[name] or bound(parent, value)
+end
+
+-- What a child has of its own is made when it is first asked for: most handlers ask for none of it.
+local OWN = {}
+
+function OWN.scope(ctx)
+  local parent = ctx[PARENT]
+  return (parent.scope or parent.id or "event") .. ":" .. ctx[NAME]
+end
+
+function OWN.key(ctx)
+  return ctx.scope
+end
+
+function OWN.memory(ctx)
+  local memories, slot = ctx[PARENT].memory, ctx[SLOT]
+  local memory = memories[slot] or {}
+  memories[slot] = memory
+  return memory
+end
+
+function OWN.place(ctx)
+  return place.below(ctx[PARENT].place, ctx[SLOT])
+end
+
+local Child, Complete = {}, { __index = inherit }
+
+function Child.__index(ctx, name)
+  local make = OWN[name]
+  if not make then
+    return inherit(ctx, name)
+  end
+  local value = make(ctx)
+  rawset(ctx, name, value)
+  return value
 end
 
 --- The ctx, or one that has what every handler may expect.
@@ -39,13 +75,14 @@ function M.complete(event, ctx)
     return ctx
   end
   ctx = ctx or {}
-  return child_of(ctx, {
+  return setmetatable({
+    [PARENT] = ctx,
     id = ctx.id or event.id,
     key = ctx.key or ctx.id or event.id,
     attempt = ctx.attempt or 1,
     memory = ctx.memory or {},
     log = ctx.log or log.new "sipeat",
-  })
+  }, Complete)
 end
 
 --- Does nobody try again after this attempt?
@@ -55,18 +92,17 @@ end
 
 --- A child for the part `name` of the pattern `pattern`. `fields` are set on it.
 function M.child(ctx, pattern, name, fields)
-  local slot = pattern .. ":" .. name
-  local memory = ctx.memory[slot]
-  if not memory then
-    memory = {}
-    ctx.memory[slot] = memory
-  end
   fields = fields or {}
-  fields.scope = ("%s:%s"):format(ctx.scope or ctx.id or "event", name)
-  fields.key = fields.key or fields.scope
-  fields.memory = memory
-  fields.place = place.below(ctx.place, slot)
-  return child_of(ctx, fields)
+  fields[PARENT], fields[SLOT], fields[NAME] = ctx, pattern .. ":" .. name, name
+  return setmetatable(fields, Child)
+end
+
+--- As child, for a step of a chain; a key of nil is the scope.
+function M.step(ctx, name, key, results, transact)
+  return setmetatable({
+    [PARENT] = ctx, [SLOT] = "step:" .. name, [NAME] = name, step = name, key = key,
+    results = results, transact = transact,
+  }, Child)
 end
 
 -- Has a chain left doubt, or begun and neither come to its end nor given up? What is done has.
@@ -110,15 +146,15 @@ function M.effect(ctx, what, name, f)
   return world and world:effect(ctx, what, name, f) or f
 end
 
---- Says that memory.KEY…NAME is `value` now. With a journal it is durable when this answers true,
---- or with `later` before the next one that does not say so. nil and a failure when it cannot be:
---- then nothing may happen that counts on it.
-function M.keep(ctx, phase, keys, value, later)
+--- Says that what stands at that place of the event's memory is `value` now. With a journal it is
+--- durable when this answers true, or with `later` before the next one that does not say so. nil
+--- and a failure when it cannot be: then nothing may happen that counts on it.
+function M.keep(ctx, phase, where, value, later)
   local run = ctx.run
   if not run then
     return true
   end
-  return run:keep(phase, place.below(ctx.place, table.unpack(keys)), value, later)
+  return run:keep(phase, where, value, later)
 end
 
 return M

@@ -71,7 +71,8 @@ local lanes = {} -- group -> { count, by = { lane -> entry } }
 local taken = {} -- id -> true: in an entry
 local in_flow = {} -- id -> true: its flow has it
 local woken = {} -- id -> true: of these, somebody wanted to go on with it meanwhile
-local ready, running = {}, 0
+local ready, first_ready, last_ready = {}, 1, 0 -- entries that wait for their turn
+local running = 0
 local working = {} -- id -> true: its handler runs
 local held = {} -- entry -> true: not before its due
 
@@ -101,10 +102,17 @@ end
 
 local work_off
 
+local function get_ready(entry)
+  last_ready = last_ready + 1
+  ready[last_ready] = entry
+end
+
 local function pump()
-  while running < AT_ONCE and ready[1] do
-    running = running + 1
-    task.spawn(work_off, table.remove(ready, 1))
+  while running < AT_ONCE and first_ready <= last_ready do
+    local entry = ready[first_ready]
+    ready[first_ready] = nil
+    first_ready, running = first_ready + 1, running + 1
+    task.spawn(work_off, entry)
   end
 end
 
@@ -136,7 +144,7 @@ local function add(row)
   elseif is_held and row[COLUMN.due] > sys.now_ms() then
     entry.due, held[entry] = row[COLUMN.due], true
   else
-    ready[#ready + 1] = entry
+    get_ready(entry)
   end
 end
 
@@ -358,7 +366,7 @@ local function take_over()
     for _, row in ipairs(rows) do
       after = row[COLUMN.id]
       if row[COLUMN.epoch] ~= M.epoch() then
-        statements[#statements + 1] = { "run_take", after, row[COLUMN.epoch], M.epoch(), n = 4 }
+        statements[#statements + 1] = { "run_take", after, row[COLUMN.epoch], M.epoch() }
       end
     end
     local taken_over = statements[1] and table.pack(journal.write(table.unpack(statements))) or {}
@@ -376,7 +384,7 @@ local function wake_held(now)
   for entry in pairs(held) do
     if entry.due <= now then
       held[entry] = nil
-      ready[#ready + 1] = entry
+      get_ready(entry)
     end
   end
 end
@@ -400,7 +408,7 @@ local function watch()
         M.resume(row[1])
       end
     end
-    if sys.monotonic_ms() >= take_at then
+    if opening.is_shared and sys.monotonic_ms() >= take_at then
       take_at = sys.monotonic_ms() + TAKE_EVERY_MS
       local count = take_over()
       if count and count > 0 then

@@ -6,6 +6,7 @@
 --      "bug"        a script raised something that is no failure
 --      "cancelled"  the task was stopped from outside: no verdict on the event, never a dead letter
 local core = require "sipeat.core.task"
+local core_json = require "sipeat.core.json"
 
 local M = {}
 
@@ -137,6 +138,9 @@ function M.to_plain(value)
   end
   return M.is(value) and { [MARK] = out } or setmetatable(out, getmetatable(value))
 end
+
+--- The JSON text of to_plain(value), in one go; nil, message, code when it has none.
+M.encode = core_json.encoder(Failure, MARK)
 
 --- What to_plain was given.
 function M.from_plain(value)

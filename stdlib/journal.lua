@@ -83,11 +83,9 @@ local function adding(self, at)
 end
 
 local function record(self, at, phase, where, value)
+  local body = failure.encode(value) or plain.reduce(failure.to_plain(value))
   self.seq = self.seq + 1
-  return {
-    "record_add", self.id, self.epoch, self.seq, at, PHASES[phase], where,
-    (plain.reduce(failure.to_plain(value))), n = 8,
-  }
+  return { "record_add", self.id, self.epoch, self.seq, at, PHASES[phase], where, body }
 end
 
 --- Makes a value of the event's memory durable. true; or nil and a failure: then nothing may happen
@@ -128,24 +126,30 @@ local function with_pending(self, statement, f, ...)
   return first, second
 end
 
-local function send(self, statements)
-  local results = table.pack(M.write(table.unpack(statements)))
-  if results[1] == nil then
-    return failed(self, results[2], results[3])
-  end
-  for i = 1, results.n do
-    if results[i] == 0 then
-      return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
-    end
+local function has_zero(first, ...)
+  return first == 0 or first ~= nil and has_zero(...)
+end
+
+local function sent(self, first, ...)
+  if first == nil then
+    return failed(self, ...)
+  elseif has_zero(first, ...) then
+    return refuse(self, "the run belongs to another host now", "JOURNAL_FENCED", "cancelled")
   end
   return true
+end
+
+local function send(self, statements)
+  return sent(self, M.write(table.unpack(statements)))
 end
 
 -- Writes what waits and, behind it, one statement more. The first write is one for all tasks of the
 -- run: until it has its answer, the others wait.
 function Run:write(statement, at)
   while self.beginning do
-    local ok, message, code = self.beginning:wait()
+    local signal = self.began or core_task.signal()
+    self.began = signal
+    local ok, message, code = signal:wait()
     if not ok then
       return failed(self, message, code)
     end
@@ -192,11 +196,13 @@ end
 
 -- The first write: the event is accepted, unless it was before.
 function Run:begin(statements, at)
-  local beginning = core_task.signal()
-  self.beginning = beginning
+  self.beginning = true
   local fine, ok, why = pcall(first_write, self, statements, at)
-  self.beginning = nil
-  beginning:wake()
+  local signal = self.began -- somebody waits
+  self.beginning, self.began = nil, nil
+  if signal then
+    signal:wake()
+  end
   if not fine then
     error(ok, 0)
   elseif ok and self.on_accepted then

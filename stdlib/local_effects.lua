@@ -6,7 +6,6 @@
 local core_task = require "sipeat.core.task"
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
-local place = require "sipeat.place"
 local plain = require "sipeat.plain"
 local task = require "sipeat.task"
 
@@ -77,8 +76,8 @@ function M.method(run, step, record, phase, status)
     after.status, after.doubt = status, nil
     after.result = phase == "outcome" and text or record.result
     called = true
-    local where = place.below(run.ctx.place, "state", "steps", step.name)
-    local transaction = begin(run.ctx.run, list, phase, where, record, after)
+    local transaction =
+      begin(run.ctx.run, list, phase, run.place .. step.name, record, after)
     local ok, message, code = await(transaction)
     if not ok then
       return nil, message, code

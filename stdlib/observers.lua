@@ -7,6 +7,7 @@ local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local journal = require "sipeat.journal"
 local opts = require "sipeat.opts"
+local place = require "sipeat.place"
 local task = require "sipeat.task"
 
 local OBSERVER = opts.spec("sipeat.observer", {
@@ -82,7 +83,7 @@ local function observe(o, event, ctx, outcome)
     local ok, result = attempt.once(o.timeout, f, event, child)
     if ok then
       outcome.done, outcome.result, outcome.failure = true, result, nil
-      context.keep(ctx, "outcome", { "observers", o.name }, outcome)
+      context.keep(ctx, "outcome", place.below(ctx.place, "observers", o.name), outcome)
       return
     end
     outcome.failure = result
@@ -187,7 +188,7 @@ return function(definitions)
     local outcomes = ctx.memory.observers or {}
     ctx.memory.observers = outcomes
     local tasks, by_task = {}, {}
-    local kept, why = context.keep(ctx, "intent", { "observers" }, outcomes)
+    local kept, why = context.keep(ctx, "intent", place.below(ctx.place, "observers"), outcomes)
     if not kept then
       return nil, why
     end

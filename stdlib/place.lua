@@ -4,12 +4,16 @@ local M = {}
 local ESCAPED = { ["%"] = "%25", ["/"] = "%2F" }
 
 --- The place of a key below another place (nil: the top), and below that the next key, and so on.
-function M.below(parent, ...)
-  local parts = { parent }
-  for i = 1, select("#", ...) do
-    parts[#parts + 1] = tostring((select(i, ...))):gsub("[%%/]", ESCAPED)
+function M.below(parent, key, ...)
+  local part = tostring(key)
+  if part:find("[%%/]") then
+    part = part:gsub("[%%/]", ESCAPED)
   end
-  return table.concat(parts, "/")
+  local at = parent and parent .. "/" .. part or part
+  if ... == nil then
+    return at
+  end
+  return M.below(at, ...)
 end
 
 --- A key as it was before it became part of a place.

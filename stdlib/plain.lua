@@ -18,9 +18,9 @@ function M.pack(value)
   return text
 end
 
---- A fresh copy of what was packed.
+--- A fresh copy of what was packed, which is filled when it is touched.
 function M.unpack(text)
-  local value = json.decode(text)
+  local value = json.lazy(text)
   if value == json.null then
     return nil
   end

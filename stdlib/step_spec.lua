@@ -67,9 +67,9 @@ local function compile(kind, name, list)
     name = name,
     title = ("%s %s"):format(kind, name),
     steps = {},
+    has = {}, -- name of a step -> true
     undo_plan = attempt.plan(checked, what, 3),
   }
-  local seen = {}
   for key in pairs(list) do
     if key ~= "undo_retry" and (math.type(key) ~= "integer" or key < 1 or key > #list) then
       error(("%s: unknown option %s (known: undo_retry, and the steps)"):format(what, key), 3)
@@ -80,10 +80,10 @@ local function compile(kind, name, list)
     local label = type(definition) == "table" and type(definition[1]) == "string" and definition[1]
     if not step then
       error(("%s: step %s: %s"):format(what, label or i, reason), 3)
-    elseif seen[step.name] then
+    elseif chain.has[step.name] then
       error(("%s: step %s: two steps have that name"):format(what, step.name), 3)
     end
-    seen[step.name] = true
+    chain.has[step.name] = true
     step.plan = attempt.plan(step.retry, ("%s: step %s"):format(what, step.name), 3)
     chain.steps[i] = step
   end

@@ -23,11 +23,11 @@ end
 
 -- Each attempt is announced: a host that was frozen finds out here that it has no say any more.
 local function undo_one(run, step, record, keep)
-  local own = step.effect == "local"
-  local ctx = context.child(run.ctx, "step", step.name, {
-    key = record.key .. ":undo", results = run.results, step = step.name,
-    transact = own and local_effects.method(run, step, record, "undo_outcome", "undone") or nil,
-  })
+  local transact
+  if step.effect == "local" then
+    transact = local_effects.method(run, step, record, "undo_outcome", "undone")
+  end
+  local ctx = context.step(run.ctx, step.name, record.key .. ":undo", run.results, transact)
   local result = record.result and plain.unpack(record.result)
   return attempt.run(run.chain.undo_plan, nil, function()
     local kept, stopped = keep(run, "undo_intent", step, record)

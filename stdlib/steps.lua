@@ -11,6 +11,7 @@ local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local local_effects = require "sipeat.local_effects"
 local opts = require "sipeat.opts"
+local place = require "sipeat.place"
 local plain = require "sipeat.plain"
 local step_undo = require "sipeat.step_undo"
 local sys = require "sipeat.core.sys"
@@ -26,15 +27,19 @@ end
 
 -- The ctx of one step.
 local function step_ctx(run, step, record)
-  local own = step.effect == "local"
-  return context.child(run.ctx, "step", step.name, {
-    key = record.key, results = run.results, step = step.name,
-    transact = own and local_effects.method(run, step, record, "outcome", "done") or nil,
-  })
+  local transact
+  if step.effect == "local" then
+    transact = local_effects.method(run, step, record, "outcome", "done")
+  end
+  return context.step(run.ctx, step.name, record.key, run.results, transact)
 end
 
 -- What the script says about a step before it runs: its key (nil: the scope) and its arguments.
-local function prepare(run, step, ctx)
+local function prepare(run, step, record)
+  if not step.key and not step.args then
+    return record.key or run.ctx.scope .. ":" .. step.name, run.event.data
+  end
+  local ctx = step_ctx(run, step, record)
   local key = step.key and step.key(run.event, ctx)
   if step.key and (type(key) ~= "string" or key == "") then
     error(("key gives a text that is not empty, got %s"):format(opts.show(key)), 0)
@@ -54,12 +59,13 @@ end
 
 -- Says how a step stands now: durable before what follows, or with `later` together with it.
 local function keep(run, phase, step, record, later)
-  return context.keep(run.ctx, phase, { "state", "steps", step.name }, record, later)
+  return context.keep(run.ctx, phase, run.place .. step.name, record, later)
 end
 
 -- Says how the run as a whole stands.
 local function keep_state(run, key)
-  return context.keep(run.ctx, "state", { "state", key }, run.state[key], true)
+  local where = place.below(run.ctx.place, "state", key)
+  return context.keep(run.ctx, "state", where, run.state[key], true)
 end
 
 -- Key and arguments are computed once; later attempts and the undo get the same.
@@ -67,7 +73,7 @@ local function intend(run, step, record)
   if record.args then
     return true
   end
-  local ok, key, args = failure.catch(prepare, run, step, step_ctx(run, step, record))
+  local ok, key, args = failure.catch(prepare, run, step, record)
   if not ok then
     return nil, key
   end
@@ -155,8 +161,8 @@ local function doubt_of(step, record)
   if step.effect == "at_most_once" then
     return record.status == "intent" and failure.transient(INTERRUPTED) or nil
   end
-  local age_ms = sys.now_ms() - (record.begun_at or math.huge)
-  if record.doubt and step.lifetime and age_ms >= step.lifetime then
+  if record.doubt and step.lifetime
+    and sys.now_ms() - (record.begun_at or math.huge) >= step.lifetime then
     return failure.transient(EXPIRED)
   end
 end
@@ -327,23 +333,18 @@ end
 
 local function begin(chain, event, ctx)
   ctx = context.child(context.complete(event, ctx), chain.kind, chain.name)
+  ctx.run = ctx.run -- asked for at each record: its own
   local state = ctx.memory.state or {}
   state.steps = state.steps or {} -- what a journal had of the state may be of no step
   ctx.memory.state = state
   local run = {
     chain = chain, event = event, ctx = ctx, state = state, results = {},
-    final = context.is_final(ctx),
+    place = place.below(ctx.place, "state", "steps") .. "/", final = context.is_final(ctx),
   }
-  local known = {}
-  for _, step in ipairs(chain.steps) do
-    known[step.name] = true
-    local record = state.steps[step.name]
-    if record and record.status == "done" then
-      run.results[step.name] = plain.unpack(record.result)
-    end
-  end
   for name, record in pairs(state.steps) do
-    if not known[name] and (record.status or record.doubt) then
+    if chain.has[name] and record.status == "done" then
+      run.results[name] = plain.unpack(record.result)
+    elseif not chain.has[name] and (record.status or record.doubt) then
       local text = "%s: the step %s has run, but is no longer part of it; nothing was undone"
       return nil, failure.permanent(text:format(chain.title, name), "CHAIN_CHANGED")
     end

@@ -2,6 +2,7 @@
 local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
+local place = require "sipeat.place"
 
 local function check(what, value)
   if not opts.is_callable(value) then
@@ -42,7 +43,7 @@ return function(select, handlers)
         )
       end
       ctx.memory.strategy = name
-      local ok, why = context.keep(ctx, "state", { "strategy" }, name, true)
+      local ok, why = context.keep(ctx, "state", place.below(ctx.place, "strategy"), name, true)
       if not ok then
         return nil, why
       end

@@ -396,6 +396,7 @@ static int store_set_up(struct sip_store *store, struct sip_store_report *report
   report->epoch = store->epoch;
   report->schema = SIP_JOURNAL_SCHEMA;
   report->was_interrupted = false; /* hosts that were are found by their leases */
+  report->is_shared = true;
   return rc < 0 ? rc : sip_writer_start(&store->writer, store, store_run, SIP_BEAT_MS, err);
 }
 

@@ -58,7 +58,7 @@ const char *sip_pg_statement(int number)
            " UPDATE run SET epoch = $3 WHERE id = $1 AND epoch = $2 AND (epoch IN"
            " (SELECT epoch FROM gone) OR NOT EXISTS (SELECT 1 FROM host WHERE epoch = $2))";
   case SIP_STATEMENT_RUNS_ORPHANED:
-    return "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
+    return "SELECT id, epoch FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
            " (SELECT epoch FROM host WHERE until > " SIP_PG_NOW
            " + CAST($2 AS BIGINT) * 0) ORDER BY id LIMIT $3";
   default:

@@ -8,8 +8,8 @@
  * message, code}. A parameter is a number, boolean, text, nil, or blob(bytes); a row is {n =
  * columns, cell…} with nil for NULL. want(): the script that loads has effects to keep. open() ->
  * whether there is a journal that is open. opening() -> {place, epoch, schema, migrated,
- * was_interrupted}, once it is. failure() -> nil | message, code. status() -> {entries, statements,
- * batches, waiting}. Loop thread. */
+ * was_interrupted, is_shared}, once it is. failure() -> nil | message, code. status() -> {entries,
+ * statements, batches, waiting}. Loop thread. */
 #include "bind/journal_lua.h"
 
 #include "journal/journal.h"
@@ -47,9 +47,15 @@ static struct sip_journal *journal_of(lua_State *L)
 static const char WRITING[] = "sipeat.journal.writing";
 static const char BLOB[] = "sipeat.journal.blob";
 
+enum {
+  SPARE_LIMIT = 1024,   /* writings that are kept for the next ones: as many as wait at a time */
+  KEEP_BYTES = 64 << 10 /* of an answer, in one that is kept */
+};
+
 /* One call of write, from its statements to its results. */
 struct writing {
   struct attached *attached; /* borrowed: outlives the journal's entries */
+  int box;                   /* its place in the stack */
   struct sip_wait wait;
   struct sip_entry entry;
   struct sip_batch answer; /* its statements again, with what they gave */
@@ -212,17 +218,30 @@ static void push_group(lua_State *L, const struct sip_batch *batch, size_t first
   }
 }
 
+/* The list of spare ones is upvalue 1 of write, and has room for all of them: this cannot throw. */
+static void writing_spare(lua_State *L, const struct writing *writing)
+{
+  lua_Integer count = (lua_Integer)lua_rawlen(L, lua_upvalueindex(1));
+
+  if (count < SPARE_LIMIT) {
+    lua_pushvalue(L, writing->box);
+    lua_rawseti(L, lua_upvalueindex(1), count + 1);
+  }
+}
+
+/* Its results are pushed before another call of write can take it. */
 static int writing_finish(lua_State *L, struct sip_wait *wait)
 {
   struct writing *writing = SIP_CONTAINER(wait, struct writing, wait);
   size_t count = writing->answer.op_count;
   int results = 0;
 
+  luaL_checkstack(L, (int)count + 8, "too many statements");
+  writing_spare(L, writing);
   if (wait->status < 0) {
     return writing->err.code != 0 ? sip_push_err(L, &writing->err)
                                   : sip_push_error(L, wait->status, "journal");
   }
-  luaL_checkstack(L, (int)count + 8, "too many statements");
   for (size_t i = 0; i < count; results++) {
     const struct sip_op *op = &writing->answer.ops[i];
 
@@ -358,9 +377,33 @@ static struct writing *writing_new(lua_State *L)
     return NULL;
   }
   sip_batch_init(&writing->answer);
+  *box = writing;
+  return writing;
+}
+
+/* Pushes one that is spare, or a new one. */
+static struct writing *writing_take(lua_State *L)
+{
+  lua_Integer count = (lua_Integer)lua_rawlen(L, lua_upvalueindex(1));
+  struct writing *writing;
+
+  if (count > 0) {
+    (void)lua_rawgeti(L, lua_upvalueindex(1), count);
+    lua_pushnil(L);
+    lua_rawseti(L, lua_upvalueindex(1), count);
+    writing = *(struct writing **)lua_touserdata(L, -1);
+    if (writing->answer.bytes.cap > KEEP_BYTES) {
+      sip_batch_deinit(&writing->answer);
+    }
+    sip_batch_clear(&writing->answer);
+    writing->err.code = 0;
+  } else {
+    writing = writing_new(L);
+  }
+  writing->box = lua_gettop(L);
+  writing->attached = attached_of(L);
   sip_list_init(&writing->entry.link);
   sip_wait_init(&writing->wait, writing_cancel, writing_finish);
-  *box = writing;
   return writing;
 }
 
@@ -376,8 +419,7 @@ static int l_write(lua_State *L)
   if (journal == NULL) {
     return luaL_error(L, "journal: there is none");
   }
-  writing = writing_new(L); /* index count + 1: the suspended stack keeps it */
-  writing->attached = attached_of(L);
+  writing = writing_take(L); /* the suspended stack keeps it */
   batch = sip_journal_begin(journal, &err);
   if (batch == NULL) {
     return sip_push_err(L, &err);
@@ -434,7 +476,7 @@ static int l_opening(lua_State *L)
     return 1;
   }
   report = sip_journal_shared_report(attached->shared);
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 6);
   lua_pushstring(L, sip_journal_shared_place(attached->shared));
   lua_setfield(L, -2, "place");
   lua_pushinteger(L, report->epoch);
@@ -445,6 +487,8 @@ static int l_opening(lua_State *L)
   lua_setfield(L, -2, "migrated");
   lua_pushboolean(L, report->was_interrupted);
   lua_setfield(L, -2, "was_interrupted");
+  lua_pushboolean(L, report->is_shared);
+  lua_setfield(L, -2, "is_shared");
   return 1;
 }
 
@@ -532,11 +576,14 @@ void sip_journal_lua_stop(struct sip_vm *vm)
 
 int sip_open_journal(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "write", l_write },     { "blob", l_blob },
-                                        { "want", l_want },       { "open", l_open },
-                                        { "opening", l_opening }, { "failure", l_failure },
-                                        { "status", l_status },   { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "blob", l_blob },       { "want", l_want },     { "open", l_open }, { "opening", l_opening },
+    { "failure", l_failure }, { "status", l_status }, { NULL, NULL }
+  };
 
   luaL_newlib(L, functions);
+  lua_createtable(L, SPARE_LIMIT, 0);
+  lua_pushcclosure(L, l_write, 1);
+  lua_setfield(L, -2, "write");
   return 1;
 }

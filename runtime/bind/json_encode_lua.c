@@ -1,9 +1,10 @@
 /* json_encode_lua.c - encode(value) of sipeat.core.json: the text of a value, exactly, or why not.
  *
- * encode(value) -> text | nil, message, "BAD_DATA". The text is built in the state's buffer, so
- * nothing is lost when Lua throws for want of memory. A table is written in one pass: what its
- * first key says it is, list or object, the others are held to. A lazy table of which nothing was
- * read is written by copying its bytes. Loop thread. */
+ * encode(value) -> text | nil, message, "BAD_DATA". encoder(class, mark) gives a function that does
+ * the same, but writes what has that metatable as {mark: object}. The text is built in the state's
+ * buffer, so nothing is lost when Lua throws for want of memory. A table is written in one pass:
+ * what its first key says it is, list or object, the others are held to. A lazy table of which
+ * nothing was read is written by copying its bytes. Loop thread. */
 #include "bind/json_lua.h"
 #include "core/err.h"
 #include "core/json_text.h"
@@ -32,6 +33,8 @@ struct writer {
   lua_State *L;
   struct sip_json_state *state;
   struct sip_buf *buf;
+  const void *marked; /* the metatable of what is marked; NULL: nothing is */
+  struct sip_slice mark;
   struct sip_err err; /* set when a function answers SIP_EDATA */
 };
 
@@ -270,6 +273,31 @@ static bool is_secret(lua_State *L)
   return secret;
 }
 
+/* Stack: …, table. */
+static int add_items(struct writer *w, const struct level *level, bool is_array)
+{
+  lua_State *L = w->L;
+
+  lua_pushnil(L);
+  if (!lua_next(L, level->table)) {
+    return sip_buf_add(w->buf, is_array ? "[]" : "{}", 2);
+  } else if (lua_type(L, -2) == LUA_TSTRING && !is_array) {
+    return add_object(w, level);
+  }
+  lua_pop(L, 2);
+  return add_list(w, level);
+}
+
+static int add_marked(struct writer *w, const struct level *level)
+{
+  int rc = sip_json_add_key(w->buf, '{', w->mark.data, w->mark.len);
+
+  if (rc == 0) {
+    rc = add_items(w, level, false);
+  }
+  return rc == 0 ? sip_buf_add(w->buf, "}", 1) : rc;
+}
+
 /* The table is on the top of the stack, and stays there. */
 static int add_table(struct writer *w, const struct level *around)
 {
@@ -292,17 +320,12 @@ static int add_table(struct writer *w, const struct level *around)
   } else if (class != NULL && class != w->state->array_class && is_secret(L)) {
     return refuse(w, around, "a secret is not written into JSON");
   }
+  level.depth += class != NULL && class == w->marked; /* the object around it */
   if (level.depth > SIP_JSON_DEPTH) {
     return refuse(w, around, "nested deeper than 128, or in a circle");
   }
-  lua_pushnil(L);
-  if (!lua_next(L, level.table)) {
-    return sip_buf_add(w->buf, class == w->state->array_class ? "[]" : "{}", 2);
-  } else if (lua_type(L, -2) == LUA_TSTRING && class != w->state->array_class) {
-    return add_object(w, &level);
-  }
-  lua_pop(L, 2);
-  return add_list(w, &level);
+  return class != NULL && class == w->marked ? add_marked(w, &level)
+                                             : add_items(w, &level, class == w->state->array_class);
 }
 
 /* The value on the top of the stack into the state's buffer. The error, which is large, stays as it
@@ -324,6 +347,7 @@ bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struc
   int top = lua_gettop(L), rc;
   struct writer w;
 
+  w.marked = NULL;
   lua_pushvalue(L, index);
   rc = write_top(&w, L, state);
   lua_settop(L, top);
@@ -334,21 +358,50 @@ bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struc
   return rc == 0;
 }
 
-int sip_json_l_encode(lua_State *L)
+/* The text of the value at index 1, or why there is none. Upvalue 1 is the state. */
+static int encode(lua_State *L, struct writer *w)
 {
-  struct writer w;
   int rc;
 
   lua_settop(L, 1);
-  rc = write_top(&w, L, lua_touserdata(L, lua_upvalueindex(1)));
+  rc = write_top(w, L, lua_touserdata(L, lua_upvalueindex(1)));
   if (rc == 0) {
-    lua_pushlstring(L, w.buf->data, w.buf->len);
+    lua_pushlstring(L, w->buf->data, w->buf->len);
     return 1;
   } else if (rc != SIP_EDATA) {
     return luaL_error(L, "json encode: not enough memory");
   }
   lua_pushnil(L);
-  lua_pushfstring(L, "json encode: %s", w.err.message);
+  lua_pushfstring(L, "json encode: %s", w->err.message);
   lua_pushliteral(L, "BAD_DATA");
   return 3;
+}
+
+int sip_json_l_encode(lua_State *L)
+{
+  struct writer w;
+
+  w.marked = NULL;
+  return encode(L, &w);
+}
+
+/* Upvalues: the state, the class, the mark. */
+static int l_encode_marked(lua_State *L)
+{
+  struct writer w;
+
+  w.marked = lua_topointer(L, lua_upvalueindex(2));
+  w.mark.data = lua_tolstring(L, lua_upvalueindex(3), &w.mark.len);
+  return encode(L, &w);
+}
+
+int sip_json_l_encoder(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkstring(L, 2);
+  lua_settop(L, 2);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_pushcclosure(L, l_encode_marked, 3);
+  return 1;
 }

@@ -540,8 +540,12 @@ static void make_classes(lua_State *L, struct sip_json_state *state)
 int sip_open_json(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "decode", l_decode }, { "lazy", l_lazy }, { "encode", sip_json_l_encode },
-    { "split", l_split },   { NULL, NULL },
+    { "decode", l_decode },
+    { "lazy", l_lazy },
+    { "encode", sip_json_l_encode },
+    { "split", l_split },
+    { "encoder", sip_json_l_encoder },
+    { NULL, NULL },
   };
   struct sip_json_state *state;
 

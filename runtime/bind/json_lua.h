@@ -63,7 +63,8 @@ void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
  * Throws without memory. @return false when it cannot be written; encode then says why */
 bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struct sip_slice *out);
 
-/** encode(value): upvalue 1 is the state (json_encode_lua.c). */
+/** encode(value), encoder(class, mark): upvalue 1 is the state (json_encode_lua.c). */
 int sip_json_l_encode(lua_State *L);
+int sip_json_l_encoder(lua_State *L);
 
 #endif

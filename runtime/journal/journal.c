@@ -10,8 +10,9 @@
 #include <string.h>
 
 enum {
-  FULL_BYTES = 8 << 20,     /* that much in the batch that gathers: writers have to wait */
-  FULL_STATEMENTS = 1 << 16 /* likewise */
+  FULL_BYTES = 8 << 20,      /* that much in the batch that gathers: writers have to wait */
+  FULL_STATEMENTS = 1 << 16, /* likewise */
+  MANY_ENTRIES = 32          /* of a batch: then the next one does not wait for all of them */
 };
 
 /* A batch with those who wait for it. */
@@ -31,6 +32,7 @@ struct sip_journal {
   struct journal_batch *gathering, *at_store; /* at_store: NULL when the store has none of ours */
   struct sip_batch_mark begun;                /* where the entry that is being written begins */
   bool is_begun, closing;
+  size_t usual;           /* entries of the batch that came back last */
   struct sip_err failure; /* code 0: none */
   struct sip_journal_status status;
   void (*on_closed)(void *arg);
@@ -61,6 +63,13 @@ static void journal_submit(struct sip_journal *journal)
 static void journal_on_prepare(uv_prepare_t *prepare)
 {
   journal_submit(prepare->data);
+}
+
+/* Many are being told, and as many have written as are half of them: the store may begin while the
+ * loop runs the others. So two halves take turns, and neither the loop nor the disk waits. */
+static bool is_half(const struct sip_journal *journal)
+{
+  return journal->usual >= MANY_ENTRIES && journal->gathering->entry_count >= journal->usual / 2;
 }
 
 /* Tells everybody who waited for the batch. */
@@ -131,12 +140,15 @@ static void journal_on_wakeup(void *arg)
 
     assert(done == journal->at_store);
     journal->at_store = NULL;
+    journal->usual = done->entry_count;
     if (batch->err.code != 0) {
       journal_fail(journal, &batch->err);
     }
     batch_end(journal, done);
   }
-  journal_submit(journal);
+  if (journal->usual < MANY_ENTRIES || journal->closing || is_half(journal)) { /* else soon */
+    journal_submit(journal);
+  }
   journal_look_at_close(journal);
 }
 
@@ -220,6 +232,9 @@ void sip_journal_write(struct sip_journal *journal, struct sip_entry *entry, sip
   journal->status.entries++;
   journal->status.waiting++;
   (void)uv_prepare_start(&journal->prepare, journal_on_prepare); /* fails only without a callback */
+  if (is_half(journal)) {
+    journal_submit(journal);
+  }
 }
 
 void sip_journal_forget(struct sip_entry *entry)

@@ -24,6 +24,7 @@ struct sip_store_report {
   int64_t schema;   /* version of the tables now */
   int64_t migrated; /* version that they had before; the same when nothing was changed; 0: new */
   bool was_interrupted; /* the last process did not close it */
+  bool is_shared;       /* other hosts may write to it meanwhile, and leave runs behind */
 };
 
 struct sip_store_ops {

@@ -68,7 +68,7 @@ const char *const sip_statements[SIP_STATEMENT_COUNT] = {
     "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND state IN (1, 4) AND epoch = $1"
     " AND id > $2 ORDER BY id LIMIT $3",
   [SIP_STATEMENT_RUNS_ORPHANED] =
-    "SELECT " SIP_RUN_COLUMNS " FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
+    "SELECT id, epoch FROM run WHERE state < 10 AND id > $1 AND epoch NOT IN"
     " (SELECT epoch FROM host WHERE until > $2) ORDER BY id LIMIT $3",
   [SIP_STATEMENT_HOSTS] = "SELECT epoch, name, until FROM host ORDER BY epoch",
   [SIP_STATEMENT_RUNS_DUE] =

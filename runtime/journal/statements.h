@@ -73,7 +73,7 @@ enum sip_statement {
   SIP_STATEMENT_ENDED_BEFORE,  /* before id, limit: likewise, of those that have ended */
   SIP_STATEMENT_PAGE_END,      /* after id, limit -> the last id of that many */
   SIP_STATEMENT_RUNS_READY,    /* epoch, after id, limit: active and held ones */
-  SIP_STATEMENT_RUNS_ORPHANED, /* after id, now, limit: those of hosts that are gone */
+  SIP_STATEMENT_RUNS_ORPHANED, /* after id, now, limit -> id, epoch: of hosts that are gone */
   SIP_STATEMENT_HOSTS,         /* -> epoch, name, alive until */
   SIP_STATEMENT_RUNS_DUE,      /* epoch, due by, limit -> id: sleeping and waiting ones */
   SIP_STATEMENT_RECORDS,       /* run -> seq, at, phase, scope, body */

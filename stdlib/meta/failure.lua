@@ -69,6 +69,13 @@ function M.of(message, code) end
 ---@return any
 function M.to_plain(value) end
 
+---The JSON text of to_plain(value), made in one go.
+---@param value any
+---@return string? text nil when it has none
+---@return string? message
+---@return string? code
+function M.encode(value) end
+
 ---What to_plain was given.
 ---@param value any
 ---@return any

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """chains.py - durable chains of five steps, beside a bare C loop that writes the same records through SQLite.
 
-python3 tests/bench/chains.py [--events 20000] [--runs 3]
-Prints chains per second with many at once, and the time of one chain after the other, each beside C with the same
-number of chains in a commit.
+python3 tests/bench/chains.py [--part speed,large,start] [--events 40000] [--runs 3] [--profile FILE] [--write-docs]
+speed: chains per second, many side by side on one core and on all, and one after the other; each beside C, which gets
+the rows of a chain from sipeat's journal and writes as many side by side as sipeat.
+large: the same with a million ended and a hundred thousand sleeping chains in the journal. start: with a hundred
+thousand unfinished ones, from the start of the process until it has taken them over.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import pathlib
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,76 +22,209 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench import programs  # noqa: E402 - needs the path
+from bench import programs, tables  # noqa: E402 - needs the path
 from bench.broker import Broker  # noqa: E402
 from bench.measure import Bench  # noqa: E402
-from bench.tables import Table, median, ratio  # noqa: E402
-from support.harness import BINARY, environment  # noqa: E402
+from bench.tables import Table, goal, median, ratio  # noqa: E402
+from support.harness import BINARY, SOURCE, environment  # noqa: E402
+
+PAGE = SOURCE / "docs/performance.md"
+MANY = 256  # chains side by side
+ONE_CORE = ["taskset", "-c", "0"]
 
 
-def journal_of(path):
-    """How many chains have ended, the first's begin and the last's end in ms."""
+@dataclasses.dataclass
+class Result:
+    seconds: float  # from the first chain's begin to the last one's end
+    cpu_s: float  # of the process, start-up included
+
+
+def ask(path, text):
+    """The first row of a query, or None while the journal is being made."""
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
-            return db.execute("SELECT count(*), min(at), max(changed) FROM run WHERE state = 10").fetchone()
+            return db.execute(text).fetchone()
     except sqlite3.OperationalError:
-        return 0, 0, 0  # it is being made
+        return None
 
 
-def sipeat(bench, events, keys, concurrency):
-    """Seconds from the first chain's begin to the last one's end, and CPU seconds of the process."""
-    source = bench.fill(events, keys, 1)
+@contextlib.contextmanager
+def running(script, journal, settings, prefix=()):
+    """sipeat with that script and journal: the process and the file of its log."""
     with tempfile.TemporaryDirectory(prefix="sipeat-bench-") as directory:
-        path = pathlib.Path(directory) / "journal.db"
-        settings = {"BENCH_IN": source, "BENCH_GROUP": bench.broker.group(), "BENCH_CONCURRENCY": str(concurrency)}
-        with open(pathlib.Path(directory) / "log", "wb") as log:
+        path = pathlib.Path(directory) / "log"
+        with open(path, "wb") as log:
             process = subprocess.Popen(
-                [BINARY, "run", programs.HERE / "works/chains.lua", "-b", bench.broker.address, "--journal", path,
-                 "--http", "off", "--no-watch"], cwd=directory, stdout=log, stderr=log,
+                [*prefix, BINARY, "run", programs.HERE / "works" / script, "-b", settings["BROKERS"], "--journal",
+                 journal, "--http", "off", "--no-watch"], cwd=directory, stdout=log, stderr=log,
                 env=environment(directory, settings))
             try:
-                while journal_of(path)[0] < events:
-                    if process.poll() is not None:
-                        raise AssertionError(f"sipeat ended:\n{pathlib.Path(log.name).read_text()[-2000:]}")
-                    time.sleep(0.2)
-                ended, first, last = journal_of(path)
-                cpu = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+                yield process, path
             finally:
                 process.terminate()
-                process.wait(30)
-        assert ended == events
-        return (last - first) / 1000, (int(cpu[11]) + int(cpu[12])) / os.sysconf("SC_CLK_TCK")
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
-def plain_c(program, chains, group):
-    with tempfile.TemporaryDirectory(prefix="sipeat-bench-") as directory:
-        seconds, _ = programs.command(program, pathlib.Path(directory) / "journal.db", chains, group).split()
+def wait_until(condition, process, log, every_s, deadline_s=3600):
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if process.poll() is not None or time.monotonic() > end:
+            raise AssertionError(f"sipeat is not done, or has ended:\n{log.read_text(errors='replace')[-2000:]}")
+        time.sleep(every_s)
+
+
+def cpu_s(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Chains:
+    """The broker, and the journals that are made on it."""
+
+    def __init__(self, bench, directory, profile):
+        self.bench, self.directory, self.profile = bench, pathlib.Path(directory), profile
+        self.program = programs.build_c(programs.HERE / "c/journal.c", "-lsqlite3")
+        self.group = bench.broker.group()
+
+    def settings(self, source, **more):
+        return {"BROKERS": self.bench.broker.address, "BENCH_IN": source, "BENCH_GROUP": self.group, **more}
+
+    def run(self, journal, events, keys, concurrency, prefix=()):
+        """Lets sipeat handle that many events."""
+        source = self.bench.fill(events, keys, 1)
+        known = (ask(journal, "SELECT max(id) FROM run") or (None,))[0] or 0
+        count = f"SELECT count(*) FROM run WHERE id > {known}"
+        is_open = f"SELECT count(*) FROM run WHERE state < 10 AND id > {known}"  # read from a small index
+        with running("chains.lua", journal, self.settings(source, BENCH_CONCURRENCY=concurrency),
+                     [*self.profiler(), *prefix]) as (process, log):
+            wait_until(lambda: (ask(journal, count) or (0,))[0] >= events and ask(journal, is_open) == (0,),
+                       process, log, 0.5)
+            used = cpu_s(process)
+        first, last, ended = ask(journal, f"SELECT min(at), max(changed), sum(state = 10) FROM run WHERE id > {known}")
+        assert ended == events, f"{ended} of {events} chains have ended well"
+        return Result((last - first) / 1000, used)
+
+    def profiler(self):
+        if self.profile is None:
+            return []
+        programs.require("perf", "linux-perf")
+        return ["perf", "record", "-q", "-g", "-F", "499", "-o", self.profile]
+
+    def plain_c(self, journal, chains, side_by_side, prefix=()):
+        path = self.directory / "c.db"
+        try:
+            seconds, _ = programs.command(*prefix, self.program, path, chains, side_by_side, journal).split()
+        finally:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
         return float(seconds)
+
+    def fill(self, journal, **counts):
+        """Makes a journal large."""
+        source = self.bench.fill(1, 1, 1)
+        with running("chains_fill.lua", journal, self.settings(source, **counts)) as (process, log):
+            wait_until(lambda: "the journal is filled" in log.read_text(errors="replace"), process, log, 0.2)
+        return journal
+
+    def new(self, name):
+        path = self.directory / f"{name}.db"
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return path
+
+
+def speed(chains, options):
+    """Many at once on one core and on all, and one after the other."""
+    rows = []
+    works = [(f"{MANY} side by side, one core", options.events, options.events, MANY, ONE_CORE),
+             (f"{MANY} side by side, {os.cpu_count()} cores", options.events, options.events, MANY, []),
+             ("one after the other", options.events // 20, 1, 1, [])]
+    for title, events, keys, concurrency, prefix in works:
+        ours, theirs = [], []
+        for number in range(options.runs):
+            journal = chains.new("speed")
+            ours.append(chains.run(journal, events, keys, concurrency, prefix))
+            theirs.append(chains.plain_c(journal, events, concurrency, prefix))
+            print(f"  {number + 1}/{options.runs} {title}: sipeat {events / ours[-1].seconds:8,.0f}/s, "
+                  f"{ours[-1].cpu_s / events * 1e6:6.0f} CPU µs each, C {events / theirs[-1]:8,.0f}/s", flush=True)
+        seconds = [result.seconds for result in ours]
+        rate = events / median(seconds)
+        alone = concurrency == 1
+        rows.append([
+            title, f"{rate:,.0f}" if alone else goal(rate, at_least=2000, digits=0),
+            f"{median(result.cpu_s for result in ours) / events * 1e6:.0f}", f"{events / median(theirs):,.0f}",
+            f"{ratio(theirs, seconds):.2f}" if alone else goal(ratio(theirs, seconds), at_least=0.6),
+            goal(ratio(seconds, theirs), at_most=1.5) if alone else f"{ratio(seconds, theirs):.2f}"])
+    columns = ["chains", "a second", "CPU µs each", "C's a second", "sipeat's rate ÷ C's", "time ÷ C's"]
+    return [Table("chains-speed", columns, rows)]
+
+
+def large(chains, options):
+    """The same chains in an empty journal and in a large one."""
+    full = chains.fill(chains.new("large"), BENCH_ENDED=options.ended, BENCH_SLEEPING=options.sleeping)
+    times, cpu = {"empty": [], "full": []}, {"empty": [], "full": []}
+    for number in range(options.runs):
+        for name in times:
+            journal = full if name == "full" else chains.new("empty")
+            result = chains.run(journal, options.events, options.events, MANY)
+            times[name].append(result.seconds)
+            cpu[name].append(result.cpu_s)
+            print(f"  {number + 1}/{options.runs} {name}: {options.events / result.seconds:8,.0f}/s, "
+                  f"{result.cpu_s / options.events * 1e6:6.0f} CPU µs each", flush=True)
+    rows = []
+    for name, text in (("empty", "nothing"), ("full", f"{options.ended:,} ended and {options.sleeping:,} sleeping")):
+        rate = options.events / median(times[name])
+        beside = goal(ratio(times["full"], times["empty"]), at_most=1.2) if name == "full" else ""
+        rows.append([text, f"{rate:,.0f}", f"{median(cpu[name]) / options.events * 1e6:.0f}", beside])
+    return [Table("chains-large", ["in the journal", "chains/s", "CPU µs each", "time ÷ empty journal's"], rows)]
+
+
+def start(chains, options):
+    """How long a start takes that finds many unfinished chains."""
+    took = []
+    for _ in range(options.runs):
+        journal = chains.fill(chains.new("start"), BENCH_OPEN=options.unfinished)
+        source = chains.bench.fill(1, 1, 1)
+        began = time.monotonic()
+        with running("chains.lua", journal, chains.settings(source, BENCH_CONCURRENCY=MANY)) as (process, log):
+            wait_until(lambda: re.search(rf"has open: {options.unfinished} active", log.read_text(errors="replace")),
+                       process, log, 0.01)
+            took.append(time.monotonic() - began)
+        print(f"  {len(took)}/{options.runs} {took[-1]:.2f} s", flush=True)
+    return [Table("chains-start", ["unfinished chains", "seconds until they are taken over"],
+                  [[f"{options.unfinished:,}", goal(median(took), at_most=5)]])]
+
+
+PARTS = {"speed": speed, "large": large, "start": start}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--part", default=",".join(PARTS), metavar="NAME,…", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    program = programs.build_c(programs.HERE / "c/journal.c", "-lsqlite3")
-    rows = []
-    with Broker() as broker:
-        bench = Bench(broker)
-        sipeat(bench, 2000, 2000, 256)
-        for events, keys, concurrency in ((options.events, options.events, 256), (options.events // 20, 1, 1)):
-            ours, cpu, theirs = [], [], []
-            for number in range(options.runs):
-                seconds, used = sipeat(bench, events, keys, concurrency)
-                ours.append(seconds)
-                cpu.append(used)
-                theirs.append(plain_c(program, events, concurrency))
-                print(f"  {number + 1}/{options.runs} {concurrency:4} at once: sipeat {events / seconds:8,.0f}/s, "
-                      f"{used / events * 1e6:6.0f} CPU µs each, C {events / theirs[-1]:8,.0f}/s", flush=True)
-            rows.append([concurrency, f"{events / median(ours):,.0f}", f"{median(cpu) / events * 1e6:.0f}",
-                         f"{events / median(theirs):,.0f}", f"{ratio(theirs, ours):.2f}"])
-    columns = ["chains at once", "chains/s", "CPU µs each", "C's chains/s", "sipeat's ÷ C's"]
-    print("\n" + Table("chains", columns, rows).text())
+    parser.add_argument("--ended", type=int, default=1_000_000)
+    parser.add_argument("--sleeping", type=int, default=100_000)
+    parser.add_argument("--unfinished", type=int, default=100_000)
+    parser.add_argument("--profile", metavar="FILE", help="perf record of the last run into FILE")
+    parser.add_argument("--write-docs", action="store_true", help=f"put the tables into {PAGE.relative_to(SOURCE)}")
+    options, load = parser.parse_args(), os.getloadavg()[0]
+    made = []
+    with Broker() as broker, tempfile.TemporaryDirectory(prefix="sipeat-bench-") as directory:
+        chains = Chains(Bench(broker), directory, options.profile)
+        chains.run(chains.new("warm"), 2000, 2000, MANY)
+        for name in options.part.split(","):
+            print(f"{name}: {PARTS[name].__doc__}", flush=True)
+            done = PARTS[name](chains, options)
+            made += done
+            print("\n" + "\n\n".join(table.text() for table in done) + "\n", flush=True)
+    if options.write_docs:
+        where = f"on {os.cpu_count()} cores, load average {load:.1f} before"
+        tables.write(PAGE, made, "python3 " + " ".join(["tests/bench/chains.py", *sys.argv[1:]]), where)
     return 0
 
 

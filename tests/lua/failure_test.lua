@@ -1,5 +1,6 @@
 --- Failures: what kind a failure is of, and what catch makes of every way to fail.
 local failure = require "sipeat.failure"
+local json = require "sipeat.json"
 local t = require "sipeat.luatest"
 
 t.test("a code says which kind a failure is of", function()
@@ -101,4 +102,28 @@ t.test("only what certainly did not happen is proven absent", function()
   } do
     t.eq(failure.proves_absence(case[1]), case[2], case[1].message .. " " .. case[1].code)
   end
+end)
+
+t.test("failures in plain data survive as text", function()
+  local inner = failure.permanent("declined", "CARD_DECLINED")
+  local outer = failure.new("3 of 4", "OBSERVERS_FAILED", "transient")
+  outer.failures = { mail = inner }
+  local value = { status = "failed", list = json.array(), why = outer, n = { 1, 2.5, true } }
+  local text = failure.encode(value)
+  t.eq(json.decode(text), json.decode(json.encode(failure.to_plain(value))))
+  local back = failure.from_plain(json.decode(text))
+  t.eq({ failure.is(back), failure.is(back.why), failure.is(back.why.failures.mail) },
+    { false, true, true })
+  t.eq({ back.why.message, back.why.failures.mail.code, back.n }, {
+    "3 of 4", "CARD_DECLINED", { 1, 2.5, true },
+  })
+  t.eq(json.decode(failure.encode(inner)), failure.to_plain(inner))
+end)
+
+t.test("what is no plain data has no text, and says where it is", function()
+  local why = failure.transient "x"
+  why.cause = { f = print }
+  local text, message, code = failure.encode { why = why }
+  t.eq({ text == nil, code }, { true, "BAD_DATA" })
+  t.has(message, "why.cause.f: a function")
 end)

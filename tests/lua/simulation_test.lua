@@ -46,8 +46,8 @@ end
 
 t.test("an intent that is durable only after its effect is noticed", function()
   local keep = context.keep
-  caught("intent after effect", { keep = function(ctx, phase, keys, value, later)
-    return keep(ctx, phase, keys, value, later or phase == "intent" or phase == "undo_intent")
+  caught("intent after effect", { keep = function(ctx, phase, where, value, later)
+    return keep(ctx, phase, where, value, later or phase == "intent" or phase == "undo_intent")
   end })
 end)
 
