@@ -1,6 +1,8 @@
 /* protocols.c - which protocols this program speaks. */
+#include "serial/cctalk.h"
 #include "serial/modbus.h"
 #include "serial/party.h"
+#include "serial/vtk.h"
 #include "serial/xy.h"
 
 #include <string.h>
@@ -8,6 +10,8 @@
 const struct sip_protocol *const sip_protocols[] = {
   &sip_protocol_xy,
   &sip_protocol_modbus,
+  &sip_protocol_cctalk,
+  &sip_protocol_vtk,
   NULL,
 };
 
