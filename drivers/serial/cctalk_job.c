@@ -117,13 +117,11 @@ static void total_read(struct cctalk *bus, int64_t now_us)
     end(bus, now_us, "failed", job->refused ? "REFUSED" : "NOT_TAKEN",
         job->refused ? "the hopper refused the order; nothing moved"
                      : "the hopper did not take the order; nothing moved");
-  } else if (job->step == JOB_UNTAKEN) {
-    end(bus, now_us, "unknown", "COUNTERS", "the hopper's two counters contradict each other");
   } else if (job->step == JOB_AFTER_RESET) {
     job->paid = moved;
     end(bus, now_us, moved == job->quantity ? "done" : "unknown", "RESET",
         "the hopper was reset; its lifetime count says what came out until then");
-  } else if (moved == job->paid) {
+  } else if (job->step == JOB_VERIFY && moved == job->paid) {
     end_paid(bus, now_us);
   } else {
     end(bus, now_us, "unknown", "COUNTERS", "the hopper's two counters contradict each other");

@@ -129,7 +129,7 @@ static void send_idle(struct vtk *vtk, int64_t now_us)
   }
   rc = send_message(vtk, &message);
   vtk->idl_us = now_us + (rc < 0                       ? RETRY_US
-                          : vtk->state == VTK_INACTIVE ? KEEPALIVE_S * 1000000
+                          : vtk->state == VTK_INACTIVE ? (int64_t)KEEPALIVE_S * 1000000
                                                        : vtk->keepalive_s * 1000000);
 }
 
@@ -441,9 +441,10 @@ static int command_sale(struct vtk *vtk, int64_t now_us, const struct sip_note *
   if (vtk->sale.ticket != 0) {
     return sip_err_set(err, SIP_EBUSY, "vtk sale: one is being told");
   }
-  vtk->sale = (struct vtk_sale){
-    .ticket = command->ticket, .number = -1, .amount = amount, .deadline_us = now_us + 3 * ANSWER_US
-  };
+  vtk->sale = (struct vtk_sale){ .ticket = command->ticket,
+                                 .number = -1,
+                                 .amount = amount,
+                                 .deadline_us = now_us + (int64_t)3 * ANSWER_US };
   copy_text(vtk->sale.name, command, "name", "CSAPP");
   copy_text(vtk->sale.product, command, "product", "");
   if (vtk->state != VTK_IDLE || vtk->event < 0) {
