@@ -118,7 +118,7 @@ static void total_read(struct cctalk *bus, int64_t now_us)
         job->refused ? "the hopper refused the order; nothing moved"
                      : "the hopper did not take the order; nothing moved");
   } else if (job->step == JOB_AFTER_RESET) {
-    job->paid = moved;
+    job->paid = moved <= job->quantity ? moved : -1; /* else it lost that count too */
     end(bus, now_us, moved == job->quantity ? "done" : "unknown", "RESET",
         "the hopper was reset; its lifetime count says what came out until then");
   } else if (job->step == JOB_VERIFY && moved == job->paid) {

@@ -8,11 +8,7 @@
 #include <string.h>
 
 const struct sip_protocol *const sip_protocols[] = {
-  &sip_protocol_xy,
-  &sip_protocol_modbus,
-  &sip_protocol_cctalk,
-  &sip_protocol_vtk,
-  NULL,
+  &sip_protocol_xy, &sip_protocol_modbus, &sip_protocol_cctalk, &sip_protocol_vtk, NULL,
 };
 
 const struct sip_protocol *sip_protocol_find(const char *name)
