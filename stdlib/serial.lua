@@ -10,6 +10,7 @@ local OPEN = opts.spec("sipeat.serial.open", {
   protocol = { "string" },
   settings = { "table" },
   framing = { "string|table" },
+  echo = { "boolean", default = false },
   baud = { "integer", min = 50, max = 4000000 },
   bits = { "integer", min = 5, max = 8 },
   parity = { "string", enum = { "none", "even", "odd" } },
@@ -42,6 +43,7 @@ local FRAMING = opts.spec("sipeat.serial.framing", {
   size = { "integer" },
   gap = { "duration" },
   max = { "integer" },
+  check = { "string" },
 })
 
 local function check_protocol(name, what)
@@ -61,19 +63,20 @@ end
 local function settings_of(o, what)
   if o.protocol then
     check_protocol(o.protocol, what)
-    if o.framing then
-      error(("serial.%s: a protocol has its own framing"):format(what), 3)
+    if o.framing or o.echo then
+      error(("serial.%s: a protocol has its own framing and settings"):format(what), 3)
     end
     return o.settings
   elseif o.settings then
     error(("serial.%s: settings are a protocol's"):format(what), 3)
   elseif not o.framing then
-    return nil
+    return { echo = o.echo or nil }
   end
   local given = type(o.framing) == "string" and { kind = o.framing } or o.framing
   local framing = FRAMING(given, 3)
   framing.framing, framing.kind = framing.kind, nil
   framing.gap_ms, framing.gap = framing.gap, nil
+  framing.echo = o.echo or nil
   return framing
 end
 
@@ -142,5 +145,9 @@ function M.describe(protocol, bytes, from_host)
   local taken, text = core.describe(protocol, bytes, from_host)
   return text, taken
 end
+
+--- The check that belongs behind some bytes: "xor8", "sum8", "neg_sum8", "crc16_modbus",
+--- "crc16_arc" or "crc16_ccitt".
+M.checksum = core.checksum
 
 return M

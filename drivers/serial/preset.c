@@ -47,10 +47,10 @@ static int read_kind(struct sip_preset *preset, const struct sip_note *settings,
 {
   static const struct {
     const char *name;
-    enum sip_framing framing;
-  } kinds[] = { { "none", SIP_FRAMING_NONE },           { "line", SIP_FRAMING_DELIMITER },
-                { "delimiter", SIP_FRAMING_DELIMITER }, { "length", SIP_FRAMING_LENGTH },
-                { "fixed", SIP_FRAMING_FIXED },         { "gap", SIP_FRAMING_GAP } };
+    enum sip_preset_kind framing;
+  } kinds[] = { { "none", SIP_PRESET_NONE },           { "line", SIP_PRESET_DELIMITER },
+                { "delimiter", SIP_PRESET_DELIMITER }, { "length", SIP_PRESET_LENGTH },
+                { "fixed", SIP_PRESET_FIXED },         { "gap", SIP_PRESET_GAP } };
 
   if (sip_note_find(settings, "framing") == NULL) {
     return 0;
@@ -69,7 +69,7 @@ static int read_kind(struct sip_preset *preset, const struct sip_note *settings,
 static int read_numbers(struct sip_preset *preset, const struct sip_note *settings,
                         struct sip_err *err)
 {
-  bool fixed = preset->framing == SIP_FRAMING_FIXED, gap = preset->framing == SIP_FRAMING_GAP;
+  bool fixed = preset->framing == SIP_PRESET_FIXED, gap = preset->framing == SIP_PRESET_GAP;
   size_t gap_ms = 0;
   int rc = read_number(settings, "max", 1, SIP_PRESET_MAX, 4096, &preset->max, err);
 
@@ -78,13 +78,26 @@ static int read_numbers(struct sip_preset *preset, const struct sip_note *settin
   if (rc == 0 && fixed) {
     rc = read_number(settings, "size", 1, (int64_t)preset->max, 0, &preset->size, err);
   }
-  if (rc == 0 && preset->framing == SIP_FRAMING_LENGTH) {
+  if (rc == 0 && preset->framing == SIP_PRESET_LENGTH) {
     rc = read_number(settings, "at", 0, 255, 0, &preset->at, err);
     rc = rc < 0 ? rc : read_number(settings, "width", 1, 2, 1, &preset->width, err);
     rc = rc < 0 ? rc : read_number(settings, "extra", 0, 255, 0, &preset->extra, err);
     preset->little = sip_note_number(settings, "little", 0) != 0;
   }
   return rc;
+}
+
+static int read_check(struct sip_preset *preset, const struct sip_note *settings,
+                      struct sip_err *err)
+{
+  const struct sip_value *check = sip_note_find(settings, "check");
+
+  if (check == NULL) {
+    return 0;
+  }
+  return check->kind != SIP_VALUE_TEXT
+           ? sip_err_set(err, UV_EINVAL, "framing: check is the name of one")
+           : sip_check_find(&preset->check, check->text, err);
 }
 
 int sip_preset_init(struct sip_preset *preset, const struct sip_note *settings, struct sip_err *err)
@@ -94,17 +107,18 @@ int sip_preset_init(struct sip_preset *preset, const struct sip_note *settings, 
   memset(preset, 0, sizeof *preset);
   rc = read_kind(preset, settings, err);
   rc = rc < 0 ? rc : read_numbers(preset, settings, err);
+  rc = rc < 0 ? rc : read_check(preset, settings, err);
   rc = rc < 0 ? rc : read_mark(settings, "start", preset->start, &preset->start_size, err);
   rc =
     rc < 0 ? rc : read_mark(settings, "delimiter", preset->delimiter, &preset->delimiter_size, err);
-  if (rc < 0 || preset->framing == SIP_FRAMING_NONE) {
+  if (rc < 0 || preset->framing == SIP_PRESET_NONE) {
     return rc;
   }
   if (preset->cut_cr) {
     preset->delimiter[0] = '\n';
     preset->delimiter_size = 1;
   }
-  if (preset->framing == SIP_FRAMING_DELIMITER && preset->delimiter_size == 0) {
+  if (preset->framing == SIP_PRESET_DELIMITER && preset->delimiter_size == 0) {
     return sip_err_set(err, UV_EINVAL, "framing: delimiter is missing");
   }
   preset->room = preset->max + SIP_PRESET_MARK + SOME;
@@ -173,7 +187,7 @@ static size_t take_counted(const struct sip_preset *preset, const uint8_t *bytes
   if (!begins_well(preset, bytes, size)) {
     return 1; /* and no more: the good frame may begin behind it */
   }
-  if (preset->framing == SIP_FRAMING_LENGTH) {
+  if (preset->framing == SIP_PRESET_LENGTH) {
     if (size < preset->at + preset->width) {
       return 0;
     }
@@ -187,6 +201,9 @@ static size_t take_counted(const struct sip_preset *preset, const uint8_t *bytes
   }
   if (size < total || size < preset->start_size) {
     return 0;
+  }
+  if (!sip_check_holds(preset->check, bytes, total)) {
+    return 1;
   }
   frame->bytes = bytes;
   frame->size = total;
@@ -202,6 +219,17 @@ static size_t take_gap(struct sip_preset *preset, size_t size)
   return size;
 }
 
+/* Hands a frame on without its check; what has a wrong one, or is none, was noise. */
+static void give(struct sip_preset *preset, const struct frame *frame, size_t taken,
+                 sip_preset_fn on_frame, void *arg)
+{
+  if (frame->bytes != NULL && sip_check_holds(preset->check, frame->bytes, frame->size)) {
+    on_frame(arg, frame->bytes, frame->size - sip_check_size(preset->check));
+  } else {
+    preset->dropped += taken;
+  }
+}
+
 static void scan(struct sip_preset *preset, sip_preset_fn on_frame, void *arg)
 {
   size_t at = 0, taken;
@@ -214,19 +242,15 @@ static void scan(struct sip_preset *preset, sip_preset_fn on_frame, void *arg)
     if (size == 0) {
       break;
     }
-    if (preset->framing == SIP_FRAMING_DELIMITER) {
+    if (preset->framing == SIP_PRESET_DELIMITER) {
       taken = take_delimited(preset, bytes, size, &frame);
-    } else if (preset->framing == SIP_FRAMING_GAP) {
+    } else if (preset->framing == SIP_PRESET_GAP) {
       taken = take_gap(preset, size);
     } else {
       taken = take_counted(preset, bytes, size, &frame);
     }
     at += taken;
-    if (frame.bytes != NULL) {
-      on_frame(arg, frame.bytes, frame.size);
-    } else {
-      preset->dropped += taken;
-    }
+    give(preset, &frame, taken, on_frame, arg);
   } while (taken > 0);
   preset->used -= at;
   memmove(preset->bytes, preset->bytes + at, preset->used);
@@ -250,31 +274,29 @@ void sip_preset_feed(struct sip_preset *preset, int64_t now_us, const uint8_t *b
 
 int64_t sip_preset_due_us(const struct sip_preset *preset)
 {
-  bool waits = preset->framing == SIP_FRAMING_GAP && (preset->used > 0 || preset->skipping);
+  bool waits = preset->framing == SIP_PRESET_GAP && (preset->used > 0 || preset->skipping);
 
-  waits =
-    waits || ((preset->framing == SIP_FRAMING_LENGTH || preset->framing == SIP_FRAMING_FIXED) &&
-              preset->used > 0);
+  waits = waits || ((preset->framing == SIP_PRESET_LENGTH || preset->framing == SIP_PRESET_FIXED) &&
+                    preset->used > 0);
   return waits ? preset->last_us + (int64_t)preset->gap_ms * 1000 : SIP_NEVER_US;
 }
 
 void sip_preset_on_due(struct sip_preset *preset, int64_t now_us, sip_preset_fn on_frame, void *arg)
 {
+  struct frame whole;
+
   if (sip_preset_due_us(preset) > now_us) {
     return;
   }
-  if (preset->framing != SIP_FRAMING_GAP) {
+  if (preset->framing != SIP_PRESET_GAP) {
     /* A frame without an end: what is behind its first byte may be good ones. */
     preset->dropped++;
     memmove(preset->bytes, preset->bytes + 1, --preset->used);
     scan(preset, on_frame, arg);
     return;
   }
-  if (!preset->skipping) {
-    on_frame(arg, preset->bytes, preset->used);
-  } else {
-    preset->dropped += preset->used;
-  }
+  whole = (struct frame){ preset->skipping ? NULL : preset->bytes, preset->used };
+  give(preset, &whole, preset->used, on_frame, arg);
   preset->skipping = false;
   preset->used = 0;
 }

@@ -3,13 +3,21 @@
 #include "serial/raw.h"
 
 #include "core/nearest.h"
+#include "serial/echo.h"
 #include "serial/preset.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASKS = 16, ANSWERS = 16, ANSWER_TO = 16, ANSWER_WITH = 256, ASK_BYTES = 4096 };
+enum {
+  ASKS = 16,
+  ANSWERS = 16,
+  ANSWER_TO = 16,
+  ANSWER_WITH = 256,
+  ASK_BYTES = 4096,
+  SILENCE_US = 66000 /* ends an echo: what an adapter holds back, and some */
+};
 
 struct ask {
   uint64_t ticket;
@@ -27,6 +35,9 @@ struct raw {
   struct sip_party party;
   struct sip_preset preset;
   bool up;
+  bool echoes; /* what is sent comes back, and is not told */
+  struct sip_echo echo;
+  int64_t busy_us;       /* when something last went over the line */
   int64_t now_us;        /* of the call */
   struct ask asks[ASKS]; /* a ring; the first one's bytes were sent */
   unsigned first, count;
@@ -42,7 +53,18 @@ static struct raw *raw_of(struct sip_party *party)
 
 static int raw_send(struct raw *raw, const void *bytes, size_t size)
 {
-  return raw->up ? raw->party.line->send(raw->party.line, bytes, size) : UV_ENOTCONN;
+  int rc = raw->up ? raw->party.line->send(raw->party.line, bytes, size) : UV_ENOTCONN;
+
+  if (rc == 0 && raw->echoes) {
+    (void)sip_echo_sent(&raw->echo, bytes, size); /* of too much at once, the echo is told */
+    raw->busy_us = raw->now_us;
+  }
+  return rc;
+}
+
+static bool echo_pending(const struct raw *raw)
+{
+  return raw->echo.seen < raw->echo.size || raw->echo.differs;
 }
 
 /* --- questions --- */
@@ -136,8 +158,17 @@ static void raw_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t 
 {
   struct raw *raw = raw_of(party);
 
-  raw->now_us = now_us;
-  if (raw->preset.framing == SIP_FRAMING_NONE) {
+  raw->now_us = raw->busy_us = now_us;
+  if (raw->echoes) {
+    size_t ours = sip_echo_strip(&raw->echo, bytes, size);
+
+    bytes += ours;
+    size -= ours;
+  }
+  if (size == 0) {
+    return;
+  }
+  if (raw->preset.framing == SIP_PRESET_NONE) {
     tell_bytes(raw, "data", bytes, size);
     return;
   }
@@ -153,6 +184,7 @@ static void raw_on_link(struct sip_party *party, int64_t now_us, bool up)
   raw->up = up;
   if (!up) {
     sip_preset_reset(&raw->preset);
+    sip_echo_silence(&raw->echo);
     tell_noise(raw);
     asks_end(raw, "link");
   }
@@ -163,6 +195,9 @@ static int64_t raw_due_us(const struct sip_party *party)
   const struct raw *raw = SIP_CONTAINER(party, const struct raw, party);
   int64_t due = sip_preset_due_us(&raw->preset);
 
+  if (echo_pending(raw) && raw->busy_us + SILENCE_US < due) {
+    due = raw->busy_us + SILENCE_US;
+  }
   return raw->until_us < due ? raw->until_us : due;
 }
 
@@ -171,6 +206,9 @@ static void raw_on_due(struct sip_party *party, int64_t now_us)
   struct raw *raw = raw_of(party);
 
   raw->now_us = now_us;
+  if (echo_pending(raw) && raw->busy_us + SILENCE_US <= now_us) {
+    sip_echo_silence(&raw->echo);
+  }
   sip_preset_on_due(&raw->preset, now_us, raw_on_frame, raw);
   tell_noise(raw);
   if (raw->count > 0 && raw->until_us <= now_us) {
@@ -217,7 +255,7 @@ static int do_ask(struct raw *raw, const struct sip_note *command, struct sip_er
   if (bytes == NULL) {
     return err->code;
   }
-  if (raw->preset.framing == SIP_FRAMING_NONE) {
+  if (raw->preset.framing == SIP_PRESET_NONE) {
     return sip_err_set(err, UV_EINVAL, "ask: without framing there is no end of an answer");
   }
   if (timeout_ms < 1 || timeout_ms > 3600000) {
@@ -276,9 +314,9 @@ static int do_answer(struct raw *raw, const struct sip_note *command, struct sip
 }
 
 static const char *const commands[] = { "write", "ask", "answer", NULL };
-static const char *const setting_names[] = { "framing", "delimiter", "start", "at",
-                                             "width",   "little",    "extra", "size",
-                                             "gap_ms",  "max",       NULL };
+static const char *const setting_names[] = { "framing", "delimiter", "start", "at",  "width",
+                                             "little",  "extra",     "size",  "max", "gap_ms",
+                                             "check",   "echo",      NULL };
 
 static int refuse(const char *what, const char *name, const char *const *known, struct sip_err *err)
 {
@@ -356,6 +394,7 @@ static struct sip_party *raw_new(const struct sip_note *settings, struct sip_lin
   raw->party.ops = &raw_ops;
   raw->party.line = line;
   raw->until_us = SIP_NEVER_US;
+  raw->echoes = sip_note_number(settings, "echo", 0) != 0;
   if (sip_preset_init(&raw->preset, settings, err) < 0) {
     raw_free(&raw->party);
     return NULL;

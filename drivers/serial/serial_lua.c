@@ -6,9 +6,11 @@
  * line:next(timeout_ms) -> a note {name, ticket?, …}                   waits
  * line:state() -> table; line:close()
  * list() -> ports; protocols() -> list; describe(protocol, bytes, from_host) -> count, text
+ * checksum(name, bytes) -> bytes
  * Each failure of the world is nil, message, code. Loop thread. */
 #include "serial/serial_lua.h"
 
+#include "serial/check.h"
 #include "serial/list_lua.h"
 #include "serial/note_lua.h"
 #include "serial/raw.h"
@@ -583,15 +585,29 @@ static int l_describe(lua_State *L)
   return 2;
 }
 
+static int l_checksum(lua_State *L)
+{
+  enum sip_check_kind kind = SIP_CHECK_NONE;
+  uint8_t check[SIP_CHECK_MOST];
+  struct sip_err err = { 0 };
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 2, &size);
+
+  if (sip_check_find(&kind, luaL_checkstring(L, 1), &err) < 0) {
+    return luaL_argerror(L, 1, err.message);
+  }
+  size = sip_check_make(kind, (const uint8_t *)bytes, size, check);
+  lua_pushlstring(L, (const char *)check, size);
+  return 1;
+}
+
 /* --- module --- */
 
 static int open_serial(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "open", l_open },
-                                        { "list", sip_l_serial_list },
-                                        { "protocols", l_protocols },
-                                        { "describe", l_describe },
-                                        { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "open", l_open },           { "list", sip_l_serial_list },
+                                        { "protocols", l_protocols }, { "describe", l_describe },
+                                        { "checksum", l_checksum },   { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

@@ -9,6 +9,7 @@ local M = {}
 ---@field protocol? string a name of protocols(); without one, bytes are written and read
 ---@field settings? table<string, string|integer|boolean> of the protocol
 ---@field framing? string|sipeat.serial.FramingOptions without a protocol: bytes come as frames
+---@field echo? boolean what is sent comes back, and is taken out; default false
 ---@field baud? integer these four as the protocol has them; without one 9600 8N1
 ---@field bits? integer 5 to 8
 ---@field parity? "none"|"even"|"odd"
@@ -37,6 +38,7 @@ local M = {}
 ---@field size? integer fixed: bytes of a frame
 ---@field gap? string silence that ends a frame, or a broken one
 ---@field max? integer bytes of the largest frame; what is longer is noise
+---@field check? string as of checksum(), at the end of a frame: a wrong one is noise; it is cut off
 
 ---@class sipeat.serial.CommandOptions
 ---@field timeout? string default "30s"
@@ -180,5 +182,10 @@ function M.protocols() end
 ---@return string text
 ---@return integer count
 function M.describe(protocol, bytes, from_host) end
+
+---@param check "xor8"|"sum8"|"neg_sum8"|"crc16_modbus"|"crc16_arc"|"crc16_ccitt"
+---@param bytes string
+---@return string
+function M.checksum(check, bytes) end
 
 return M
