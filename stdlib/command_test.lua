@@ -1,6 +1,7 @@
 --- `sipeat test`: finds the tests of scripts, has each run in a world of its own, and says what
 --- came of them.
 local json = require "sipeat.json"
+local junit = require "sipeat.command_junit"
 local output = require "sipeat.command_output"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
@@ -98,46 +99,16 @@ local function tell(result, options)
   return terminal.write(line)
 end
 
--- --- JUnit ---
-
-local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-
-local function xml(text)
-  text = sys.utf8_clean(text):gsub("[%z\1-\8\11\12\14-\31]", "?")
-  return (text:gsub('[&<>"]', ESCAPES))
-end
-
-local function junit_case(result)
-  local head = ('    <testcase name="%s" classname="%s" file="%s" line="%d" time="%.3f"'):format(
-    xml(result.name), xml(result.file), xml(result.file), result.line or 0, result.real_ms / 1000)
-  if result.status == "passed" then
-    return head .. "/>"
+local function junit_of(results)
+  local cases = { name = "sipeat" }
+  for i, result in ipairs(results) do
+    cases[i] = {
+      name = result.name, class = result.file, file = result.file, line = result.line,
+      ms = result.real_ms, status = result.status, message = result.message,
+      traceback = result.traceback, output = result.output,
+    }
   end
-  local inner
-  if result.status == "skipped" then
-    inner = ('      <skipped message="%s"/>'):format(xml(result.message))
-  else
-    inner = ('      <failure message="%s">%s</failure>'):format(
-      xml(result.message:match "^[^\n]*"), xml(result.message .. "\n" .. (result.traceback or "")))
-    if result.output ~= "" then
-      inner = inner .. ("\n      <system-out>%s</system-out>"):format(xml(result.output))
-    end
-  end
-  return head .. ">\n" .. inner .. "\n    </testcase>"
-end
-
-local function junit(results, counts)
-  local lines = {
-    '<?xml version="1.0" encoding="UTF-8"?>',
-    "<testsuites>",
-    ('  <testsuite name="sipeat" tests="%d" failures="%d" skipped="%d">'):format(
-      #results, counts.failed, counts.skipped),
-  }
-  for _, result in ipairs(results) do
-    lines[#lines + 1] = junit_case(result)
-  end
-  lines[#lines + 1] = "  </testsuite>\n</testsuites>\n"
-  return table.concat(lines, "\n")
+  return junit.document { cases }
 end
 
 -- --- running ---
@@ -225,7 +196,7 @@ function M.run(options)
     task.sleep "1s" -- the signal reaches this loop, too, and ends the wait
   end
   if options.junit then
-    local ok, why = sys.write_file(options.junit, junit(self.results, self.counts))
+    local ok, why = sys.write_file(options.junit, junit_of(self.results))
     if not ok then
       terminal.note("sipeat test: " .. why)
       return FAILED

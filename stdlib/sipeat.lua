@@ -3,6 +3,7 @@ local M = {}
 
 -- name -> module, or module and the name in it
 local LAZY = {
+  bench = { "sipeat.bench" },
   breaker = { "sipeat.breaker" },
   bulkhead = { "sipeat.bulkhead" },
   capture = { "sipeat.capture" },

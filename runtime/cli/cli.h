@@ -44,6 +44,8 @@ int sip_verb_dlq(int argc, char **argv);
 int sip_verb_chains(int argc, char **argv);
 int sip_verb_replay(int argc, char **argv);
 int sip_verb_discord(int argc, char **argv);
+int sip_verb_serial(int argc, char **argv);
+int sip_verb_bench(int argc, char **argv);
 int sip_verb_test(int argc, char **argv);
 int sip_verb_version(int argc, char **argv);
 

@@ -354,6 +354,7 @@ int sip_open_terminal(lua_State *L)
     { "is_terminal", l_is_terminal },
     { "ask", l_ask },
     { "open", l_open },
+    { "create", sip_l_create_file },
     { NULL, NULL },
   };
 

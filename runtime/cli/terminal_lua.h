@@ -12,9 +12,14 @@
  *   reader:poll()      a line without its end; nil at the end; nil, message, code ("TOO_BIG",
  *                      "ECANCELED"); or true, call again: first before it waits, then after it
  *   reader:progress()  bytes handed out, and the file's size or nil
- *   reader:close() */
+ *   reader:close()
+ *   create(path, append?)  writer | nil, message, code; truncates unless `append`
+ *   writer:write(text)     -> true | nil, message, code; it is in the file then
+ *   writer:close()         -> true | nil, message, code */
 #include <lua.h>
 
 int sip_open_terminal(lua_State *L);
+
+int sip_l_create_file(lua_State *L);
 
 #endif
