@@ -124,8 +124,13 @@ local function connect(plan)
   end }
 end
 
-local function wanted(declared, pattern)
-  return not pattern or declared.name:find(pattern, 1, true) ~= nil
+-- `patterns` is "text,text": one of them is in the name.
+local function wanted(declared, patterns)
+  local found = not patterns
+  for pattern in (patterns or ""):gmatch "[^,]+" do
+    found = found or declared.name:find(pattern, 1, true) ~= nil
+  end
+  return found
 end
 
 local function run_device(device, plan, phases, options)

@@ -1,20 +1,11 @@
 --- How the verbs print: tables, JSON lines, text from outside without control bytes.
 local json = require "sipeat.json"
-local sys = require "sipeat.core.sys"
 local terminal = require "sipeat.core.terminal"
 
 local M = {}
 
---- Text that cannot move a cursor or break a line: control bytes and broken UTF-8 become \xNN.
-function M.printable(text)
-  local function escape(byte)
-    return ("\\x%02x"):format(byte:byte())
-  end
-  if not sys.valid_utf8(text) then
-    text = text:gsub("[\128-\255]", escape)
-  end
-  return (text:gsub("[%c\127]", escape))
-end
+--- As command_text has it.
+M.printable = require("sipeat.command_text").printable
 
 -- Columns that a text takes: one for each character.
 local function width(text)

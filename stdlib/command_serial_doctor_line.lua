@@ -35,34 +35,12 @@ local function hear(self, baud, time)
   return got
 end
 
---- How much of the bytes makes sense, 0 to 1: is in frames of the protocol, or is text.
-function M.sense(bytes, describe)
-  local good = 0
-  if not describe then
-    for _ in bytes:gmatch "[%g \r\n\t]" do
-      good = good + 1
-    end
-    return #bytes > 0 and good / #bytes or 0
-  end
-  local all = #bytes
-  while bytes ~= "" do
-    local used, words = describe(bytes, false)
-    if used == 0 then
-      all = all - #bytes -- the rest of the last frame did not come
-      break
-    end
-    good = good + (words ~= "noise" and used or 0)
-    bytes = bytes:sub(used + 1)
-  end
-  return all > 0 and good / all or 0
-end
-
 -- The speed at which what comes makes most sense.
 local function best_speed(self, baud, time, describe)
   local best, best_sense = nil, 0
   for _, speed in ipairs(SPEEDS) do
     local bytes = speed ~= baud and hear(self, speed, time)
-    local sense = bytes and #bytes >= ENOUGH and M.sense(bytes, describe) or 0
+    local sense = bytes and #bytes >= ENOUGH and show.sense(bytes, describe) or 0
     if sense > best_sense then
       best, best_sense = speed, sense
     end
@@ -85,7 +63,7 @@ function M.listen(self)
       .. "at power, ground, and whether TX and RX are crossed")
   end
   local what = ("%d bytes: %s"):format(#bytes, show.hex(bytes:sub(1, 12)))
-  if M.sense(bytes, describe) >= GOOD then
+  if show.sense(bytes, describe) >= GOOD then
     return self:say("ok", "listen", what)
   end
   local better = best_speed(self, baud, time, describe)

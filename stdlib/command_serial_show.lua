@@ -3,9 +3,9 @@
 --
 -- A view takes chunks (direction, time, bytes) in the order of time and returns what is to be
 -- printed. With a protocol it keeps what is not a whole frame yet; flush gives what has waited.
-local output = require "sipeat.command_output"
 local json = require "sipeat.json"
 local sys = require "sipeat.core.sys"
+local text_of = require "sipeat.command_text"
 
 local M = {}
 
@@ -111,7 +111,7 @@ local function as_json(direction, at, bytes, words)
 end
 
 local function show(self, direction, at, bytes, words)
-  words = words and output.printable(words)
+  words = words and text_of.printable(words)
   if not wanted(self, direction, bytes, words) then
     return ""
   end
@@ -137,7 +137,7 @@ local function add_text(self, direction, at, bytes)
     if wanted(self, direction, line) and (line ~= "" or ending ~= "") then
       self.frames = self.frames + 1
       out[#out + 1] = ("%s%s %s\n"):format(paint(self, "dim", stamp(self, at)),
-        paint(self, direction, MARKS[direction]), output.printable(line))
+        paint(self, direction, MARKS[direction]), text_of.printable(line))
     end
   end
   self.ended_cr = rest:sub(-1) == "\r" and direction or nil
@@ -205,7 +205,7 @@ function View:flush(before_us)
   for direction, line in pairs(self.line) do
     if line ~= "" and not before_us then
       self.line[direction] = ""
-      out[#out + 1] = ("%s %s\n"):format(MARKS[direction], output.printable(line))
+      out[#out + 1] = ("%s %s\n"):format(MARKS[direction], text_of.printable(line))
     end
   end
   return table.concat(out)
@@ -220,6 +220,28 @@ function View:note(at, text)
     return ""
   end
   return ("%s%s\n"):format(paint(self, "dim", stamp(self, at)), paint(self, "bad", "- " .. text))
+end
+
+--- How much of the bytes makes sense, 0 to 1: is in frames of the protocol, or is text.
+function M.sense(bytes, describe)
+  local good = 0
+  if not describe then
+    for _ in bytes:gmatch "[%g \r\n\t]" do
+      good = good + 1
+    end
+    return #bytes > 0 and good / #bytes or 0
+  end
+  local all = #bytes
+  while bytes ~= "" do
+    local used, words = describe(bytes, false)
+    if used == 0 then
+      all = all - #bytes -- the rest of the last frame did not come
+      break
+    end
+    good = good + (words ~= "noise" and used or 0)
+    bytes = bytes:sub(used + 1)
+  end
+  return all > 0 and good / all or 0
 end
 
 return M

@@ -94,8 +94,8 @@ static const struct sip_option options[] = {
     .call = add_with },
   { .name = "keyword",
     .letter = 'k',
-    .value = "TEXT",
-    .help = "only phases with TEXT in their name",
+    .value = "TEXT,TEXT…",
+    .help = "only phases with one of these in their name",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(pattern) },
   { .name = "operator",
@@ -132,9 +132,9 @@ static const struct sip_usage usage = {
   .synopsis = "FILE --port PORT [options]",
   .text = "Runs the hardware test that FILE declares on each device, and says what was measured.\n"
           "The exit code is 1 when a device failed. docs/bench.md says how a test is written.",
-  .examples = "  sipeat bench examples/bench/xy_self_test.lua --port sim\n"
-              "  sipeat bench examples/bench/xy_endurance.lua --port /dev/ttyUSB0 --html report.html\n"
-              "  sipeat bench examples/bench/xy_latency.lua -p /dev/ttyUSB0 -p /dev/ttyUSB1 --yes",
+  .examples = "  sipeat bench examples/bench/xy.lua --port sim\n"
+              "  sipeat bench examples/bench/xy.lua -p /dev/ttyUSB0 -k endurance --html report.html\n"
+              "  sipeat bench examples/bench/xy.lua -p /dev/ttyUSB0 -p /dev/ttyUSB1 --yes",
   .min_operands = 1,
   .max_operands = 1,
   .operand = "FILE",
