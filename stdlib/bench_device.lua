@@ -132,12 +132,13 @@ function Device:step(name, options, f)
     if attempts > 1 and not task.sleep(o.pause) then
       break
     end
-    local ok, raised = true, nil
+    local ok
     ok, value, message, seen = xpcall(try, function(e)
       return M.failure(e) and e or { text = debug.traceback(tostring(e), 2) }
     end, f, o, self)
     if not ok then
-      raised, value = value, nil
+      local raised = value
+      value = nil
       message = M.failure(raised) or raised.text or tostring(raised)
     end
   until value ~= nil or attempts > o.retries

@@ -67,7 +67,8 @@ local function attempt(device, declared)
 end
 
 local function run_phase(device, declared)
-  local began, attempts, phase = sys.monotonic_ms(), 0, nil
+  local began, attempts = sys.monotonic_ms(), 0
+  local phase
   repeat
     attempts = attempts + 1
     phase = attempt(device, declared)

@@ -132,7 +132,10 @@ local function targets_of(options)
       return nil, ("%s is named twice"):format(port)
     end
     seen[port] = true
-    targets[i] = { name = "#" .. i, port = port, serial = options.serials[i] }
+    targets[i] = {
+      name = "#" .. i, port = port == "sim" and port or common.port_name(options, port),
+      serial = options.serials[i],
+    }
   end
   return targets
 end

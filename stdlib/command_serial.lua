@@ -2,6 +2,7 @@
 local opts = require "sipeat.opts"
 local output = require "sipeat.command_output"
 local serial = require "sipeat.serial"
+local sys = require "sipeat.core.sys"
 local terminal = require "sipeat.core.terminal"
 
 local M = { OK = 0, FAILED = 1, USAGE = 2 }
@@ -103,12 +104,19 @@ function M.unescape(text)
   return table.concat(out)
 end
 
+--- The name of a port as the driver wants it: a path from the root, or with its scheme.
+function M.port_name(options, port)
+  if port:find "^/" or port:find "^%w+://" or not options.directory then
+    return port
+  end
+  return options.directory .. "/" .. port
+end
+
 --- How the line of these options is opened, with `more` on top.
 function M.line_options(options, port, more)
-  local protocol = M.protocol(options.protocol)
-  local line = protocol and protocol.line or {}
+  local line = M.protocol(options.protocol) or {}
   local out = {
-    port = port,
+    port = M.port_name(options, port),
     baud = options.baud or line.baud or 115200,
     bits = options.bits or line.bits,
     parity = options.parity or line.parity,
@@ -125,6 +133,41 @@ function M.line_options(options, port, more)
     out[name] = value
   end
   return out
+end
+
+--- What comes next on a raw line: { bytes, at_us }, or { link = what happened, down = boolean };
+--- or nil, message, code.
+function M.chunk(line, timeout)
+  local note, message, code = line:next(timeout)
+  if not note then
+    return nil, message, code
+  elseif note.name ~= "link" then
+    return { bytes = note.bytes or "", at_us = note.at_us }
+  elseif note.up then
+    return { link = ("open: %s"):format(note.path or "") }
+  end
+  local why = note.message or note.code or "the port is gone"
+  return { link = "lost: " .. why, down = true }
+end
+
+--- The bytes that come until enough(bytes) or for that many milliseconds; or nil, message, code
+--- when the port is lost.
+function M.hear(line, ms, enough)
+  local ends_ms, got = sys.monotonic_ms() + ms, ""
+  while not enough(got) do
+    local left = math.floor(ends_ms - sys.monotonic_ms())
+    if left <= 0 then
+      break
+    end
+    local chunk, message, code = M.chunk(line, left .. "ms")
+    if chunk and chunk.down then
+      return nil, chunk.link, "LOST"
+    elseif not chunk and code ~= "ETIMEDOUT" then
+      return nil, message, code
+    end
+    got = got .. (chunk and chunk.bytes or "")
+  end
+  return got
 end
 
 --- Returns the exit code.

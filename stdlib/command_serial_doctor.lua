@@ -1,5 +1,5 @@
---- `sipeat serial doctor`: why a port does not work. Checks from the file up to the board; each says
---- what to do.
+--- `sipeat serial doctor`: why a port does not work. Checks from the file up to the board; each
+--- says what to do.
 local common = require "sipeat.command_serial"
 local identify = require "sipeat.command_serial_identify"
 local lines = require "sipeat.command_serial_doctor_line"
@@ -54,7 +54,8 @@ local function check_file(self, port)
         or "no serial port is there: plug the adapter in, and look with sipeat serial list --watch")
     return nil
   elseif facts.kind == "other" then
-    self:say("bad", "port", port .. " is no serial port", "sipeat serial list names those there are")
+    self:say("bad", "port", port .. " is no serial port",
+      "sipeat serial list names those there are")
     return nil
   end
   local through = facts.path ~= port and (" (%s)"):format(facts.path) or ""

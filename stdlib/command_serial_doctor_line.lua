@@ -11,6 +11,7 @@ local M = {}
 local LISTEN = "2s"
 local SPEEDS = { 9600, 115200, 57600, 38400, 19200, 4800, 2400, 1200 }
 local GOOD = 0.9 -- of the bytes make sense
+local HEARD = 4096 -- bytes are enough
 local ENOUGH = 8 -- bytes, to say anything of a speed
 
 -- What comes within that time at that speed; or nil, message.
@@ -20,19 +21,9 @@ local function hear(self, baud, time)
   if not line then
     return nil, message
   end
-  local ends_ms, got = sys.monotonic_ms() + opts.duration_ms(time), ""
-  while #got < 4096 do
-    local left = math.floor(ends_ms - sys.monotonic_ms())
-    if left <= 0 then
-      break
-    end
-    local chunk, why, code = line:chunk(left .. "ms")
-    if not chunk and code ~= "ETIMEDOUT" then
-      return nil, why
-    end
-    got = got .. (chunk and chunk.bytes or "")
-  end
-  return got
+  return common.hear(line, opts.duration_ms(time), function(got)
+    return #got >= HEARD
+  end)
 end
 
 -- The speed at which what comes makes most sense.
@@ -88,8 +79,10 @@ function M.wiring(self)
   if not ok then
     return self:say("bad", "echo", why)
   end
-  local chunk = line:chunk "300ms"
-  if chunk and chunk.bytes == "\0" then
+  local got = common.hear(line, 300, function(bytes)
+    return bytes ~= ""
+  end)
+  if got == "\0" then
     self:say("warn", "echo", "what is sent comes back: the adapter echoes, or TX and RX touch",
       "a two-wire adapter does that: tell the protocol, as in echo=true; or look at the wires")
   else
@@ -124,15 +117,13 @@ function M.loopback(self)
   if not ok then
     return self:say("bad", "loopback", message or "it cannot be written to")
   end
-  local began, got = sys.monotonic_ms(), ""
+  local began = sys.monotonic_ms()
   local baud = common.line_options(self.options, self.options.operand).baud
-  local limit = 1000 + #sent * 12000 // baud
-  while #got < #sent and sys.monotonic_ms() - began < limit do
-    local chunk, _, code = line:chunk "200ms"
-    if not chunk and code ~= "ETIMEDOUT" then
-      break
-    end
-    got = got .. (chunk and chunk.bytes or "")
+  local got, why = common.hear(line, 1000 + #sent * 12000 // baud, function(bytes)
+    return #bytes >= #sent
+  end)
+  if not got then
+    return self:say("bad", "loopback", why)
   end
   if got == sent then
     return self:say("ok", "loopback", ("all 256 bytes came back in %.1f ms"):format(

@@ -15,7 +15,8 @@ local LOOK = "100ms"
 --- How frames of a protocol are put into words; nil without one.
 function M.describer(name)
   return name and function(bytes, from_host)
-    return serial.describe(name, bytes, from_host)
+    local words, used = serial.describe(name, bytes, from_host)
+    return used, words
   end
 end
 
@@ -135,7 +136,7 @@ end
 
 --- Returns the exit code.
 function M.run(options)
-  local opened, message, code = pump.open(options)
+  local opened, message = pump.open(options)
   if not opened then
     common.complain(options, message)
     return common.FAILED
@@ -156,7 +157,7 @@ function M.run(options)
   if options.interactive then
     opened:spawn(typing, self)
   end
-  local ok
+  local ok, code
   ok, message, code = opened:run {
     limit = options["for"],
     on_bytes = function(...)

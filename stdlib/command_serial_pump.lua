@@ -12,6 +12,17 @@ local M = {}
 local Pump = {}
 Pump.__index = Pump
 
+-- The port of the program: one that is there, or a pseudo-terminal that is made for it.
+local function open_other(options, reopen)
+  local link = options.through:match "^pty:(.+)$"
+  if link then
+    return serial.simulate { link = link }
+  end
+  return serial.open {
+    port = common.port_name(options, options.through), baud = options.baud, reopen = reopen,
+  }
+end
+
 -- Opens the port of these options, and the one to stand between. Or nil, message, code.
 function M.open(options)
   local reopen = not options.no_reopen
@@ -22,15 +33,15 @@ function M.open(options)
   end
   local program
   if options.through then
-    program, message, code = serial.open { port = options.through, baud = options.baud,
-      reopen = reopen }
+    program, message, code = open_other(options, reopen)
     if not program then
       board:close()
       return nil, message, code
     end
   end
   return setmetatable({
-    board = board, program = program, chunks = 0, finished = task.channel(1), tasks = {},
+    board = board, program = program, reopen = reopen, chunks = 0, tasks = {},
+    finished = task.channel(1),
     wall_us = sys.now_ms() * 1000, start_us = math.floor(sys.monotonic_ms() * 1000),
   }, Pump)
 end
@@ -63,9 +74,17 @@ end
 
 -- What one line says, until it is closed.
 local function follow(self, line, direction, other)
+  local opened = false -- that it is open is news only when it was lost
   while not self.stopped do
-    local chunk, message, code = line:chunk()
-    if chunk and chunk.bytes then
+    local chunk, message, code = common.chunk(line)
+    if chunk and chunk.down and not self.reopen then
+      return self:stop(nil, chunk.link, "LOST")
+    elseif chunk and chunk.link then
+      if opened or chunk.down then
+        self.on_link(self:at(), chunk.link)
+      end
+      opened = true
+    elseif chunk then
       if other then
         local ok, why = other:write(chunk.bytes)
         if not ok then
@@ -73,8 +92,6 @@ local function follow(self, line, direction, other)
         end
       end
       tell(self, direction, self:at(chunk.at_us), chunk.bytes)
-    elseif chunk then
-      self.on_link(self:at(chunk.at_us), chunk.link)
     else
       return self:stop(code == "ECANCELED" or nil, message, code)
     end

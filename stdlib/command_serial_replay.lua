@@ -39,21 +39,12 @@ local function print_session(options, header, entries)
 end
 
 -- Reads what comes in until `want` bytes are there or the time is over.
-local function await(self, want, timeout_ms)
-  local ends_ms = sys.monotonic_ms() + timeout_ms
-  while #self.got < want do
-    local left = math.max(1, math.floor(ends_ms - sys.monotonic_ms()))
-    local chunk, message, code = self.line:chunk(left .. "ms")
-    if chunk then
-      self.got = self.got .. (chunk.bytes or "")
-    elseif code ~= "ETIMEDOUT" then
-      return nil, message, code
-    end
-    if sys.monotonic_ms() >= ends_ms then
-      break
-    end
-  end
-  return true
+local function await(self, want)
+  local got, message, code = common.hear(self.line, self.late_ms, function(bytes)
+    return #self.got + #bytes >= want
+  end)
+  self.got = self.got .. (got or "")
+  return got and true, message, code
 end
 
 -- Where two texts part: the first byte that differs, or nil.
@@ -80,10 +71,10 @@ end
 
 -- An entry that is ours waits for its time, and for what had come before it.
 local function play(self, entries)
-  local began_ms, late_ms = sys.monotonic_ms(), self.late_ms
+  local began_ms = sys.monotonic_ms()
   for _, entry in ipairs(entries) do
     if entry.dir == self.ours then
-      local ok, message, code = await(self, #self.expected, late_ms)
+      local ok, message, code = await(self, #self.expected)
       if not ok then
         return nil, message, code
       end
@@ -102,13 +93,13 @@ local function play(self, entries)
       self.expected = self.expected .. entry.bytes
     end
   end
-  return await(self, #self.expected, late_ms)
+  return await(self, #self.expected)
 end
 
 local function play_to(options, header, entries)
   options.protocol = options.protocol or header.protocol
   options.baud = options.baud or header.baud
-  local line <close>, message, code = serial.open(
+  local line <close>, message = serial.open(
     common.line_options(options, options.second, { reopen = false }))
   if not line then
     common.complain(options, message)
@@ -118,7 +109,7 @@ local function play_to(options, header, entries)
     line = line, ours = options.as == "board" and "in" or "out", speed = options.speed or 1,
     late_ms = opts.duration_ms(options.answer or LATE), sent = 0, expected = "", got = "",
   }
-  local ok
+  local ok, code
   ok, message, code = play(self, entries)
   if not ok then
     common.complain(options, message)

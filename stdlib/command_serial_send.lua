@@ -81,25 +81,16 @@ end
 
 -- What comes back until `expect` is in it or the time is over.
 local function answer(line, options)
-  local ends_ms = sys.monotonic_ms() + opts.duration_ms(options.answer or WAIT)
-  local got = ""
-  while #got < MAX_ANSWER and not (options.expect and got:find(options.expect, 1, true)) do
-    local left = math.floor(ends_ms - sys.monotonic_ms())
-    if left <= 0 then
-      break
-    end
-    local chunk, message, code = line:chunk(left .. "ms")
-    if not chunk and code ~= "ETIMEDOUT" then
-      return nil, message, code
-    end
-    got = got .. (chunk and chunk.bytes or "")
-  end
-  return got
+  return common.hear(line, opts.duration_ms(options.answer or WAIT), function(got)
+    return #got >= MAX_ANSWER or options.expect and got:find(options.expect, 1, true) ~= nil
+  end)
 end
 
 local function print_answer(options, sent, got)
   if options.json then
-    return output.json { sent = show.hex(sent), received = show.hex(got), text = sys.utf8_clean(got) }
+    return output.json {
+      sent = show.hex(sent), received = show.hex(got), text = sys.utf8_clean(got),
+    }
   elseif got ~= "" then
     local now = { start = 0, wall = 0 }
     local view = show.view { time = "off", describe = monitor.describer(options.protocol) }

@@ -15,7 +15,7 @@ local function list(options)
       output.json(protocol)
     end
     rows[i] = {
-      protocol.name, protocol.title, ("%d baud"):format(protocol.line.baud), protocol.proof,
+      protocol.name, protocol.title, ("%d baud"):format(protocol.baud), protocol.proof,
       table.concat(protocol.settings, " "),
     }
   end
@@ -107,27 +107,20 @@ function M.run(options)
     return common.USAGE
   end
   local board <close>, message = serial.simulate {
-    protocol = protocol.name, settings = settings,
+    protocol = protocol.name, settings = settings, link = options.link,
   }
-  local ok = board ~= nil
-  if ok and options.link then
-    ok, message = options.make_link(board.path, options.link)
-  end
-  if not ok then
+  if not board then
     common.complain(options, message)
     return common.FAILED
   end
   if options.json then
-    output.json { protocol = protocol.name, path = board.path, link = options.link }
+    output.json { protocol = protocol.name, path = board:state().path, link = options.link }
   else
     terminal.write(("%s (%s) is at %s\n"):format(protocol.name, protocol.title,
-      options.link or board.path))
+      board.path))
   end
   terminal.flush()
   serve(options, board)
-  if options.link then
-    options.remove_link(options.link)
-  end
   return common.OK
 end
 

@@ -122,7 +122,9 @@ static const struct sip_option options[] = {
     .help = "write the outcome there as JUnit XML",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(junit) },
-  { .name = "json", .help = "the report as one JSON object", .kind = SIP_OPTION_ON,
+  { .name = "json",
+    .help = "the report as one JSON object",
+    .kind = SIP_OPTION_ON,
     .offset = AT(json) },
   { 0 },
 };
@@ -132,9 +134,10 @@ static const struct sip_usage usage = {
   .synopsis = "FILE --port PORT [options]",
   .text = "Runs the hardware test that FILE declares on each device, and says what was measured.\n"
           "The exit code is 1 when a device failed. docs/bench.md says how a test is written.",
-  .examples = "  sipeat bench examples/bench/xy.lua --port sim\n"
-              "  sipeat bench examples/bench/xy.lua -p /dev/ttyUSB0 -k endurance --html report.html\n"
-              "  sipeat bench examples/bench/xy.lua -p /dev/ttyUSB0 -p /dev/ttyUSB1 --yes",
+  .examples =
+    "  sipeat bench examples/bench/xy.lua --port sim\n"
+    "  sipeat bench examples/bench/xy.lua -p /dev/ttyUSB0 -k endurance --html report.html\n"
+    "  sipeat bench examples/bench/xy.lua -p /dev/ttyUSB0 -p /dev/ttyUSB1 --yes",
   .min_operands = 1,
   .max_operands = 1,
   .operand = "FILE",
@@ -241,6 +244,7 @@ static void push(lua_State *L, void *arg)
   const struct bench_args *args = arg;
 
   lua_newtable(L);
+  sip_push_directory(L);
   sip_push_options(L, options, args);
   sip_push_text(L, "file", args->file);
   push_texts(L, "ports", &args->ports);

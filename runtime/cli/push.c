@@ -4,6 +4,8 @@
 #include "cli/options.h"
 
 #include <lauxlib.h>
+#include <limits.h>
+#include <unistd.h>
 
 void sip_push_text(lua_State *L, const char *name, const char *value)
 {
@@ -27,6 +29,13 @@ void sip_push_duration(lua_State *L, const char *name, uint64_t ms)
 {
   lua_pushfstring(L, "%Ims", (LUAI_UACINT)ms);
   lua_setfield(L, -2, name);
+}
+
+void sip_push_directory(lua_State *L)
+{
+  char path[PATH_MAX];
+
+  sip_push_text(L, "directory", getcwd(path, sizeof path));
 }
 
 /* Pushes what was given for the option. @return false: nothing was */

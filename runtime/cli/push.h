@@ -13,6 +13,9 @@ void sip_push_number(lua_State *L, const char *name, int64_t value);
 void sip_push_flag(lua_State *L, const char *name, bool value);
 void sip_push_duration(lua_State *L, const char *name, uint64_t ms); /* as text, "200ms" */
 
+/** "directory": where the process is; not set when nobody knows. */
+void sip_push_directory(lua_State *L);
+
 /** A field for each option of the table but those of kind CALL, by its name with "_" for "-", as
  * sip_options_parse has left it in `target`. Numbers and durations of 0 were not given: not set. */
 void sip_push_options(lua_State *L, const struct sip_option *options, const void *target);

@@ -24,17 +24,25 @@ struct serial_args {
 #define AT(field) offsetof(struct serial_args, field)
 
 #define TEXT(field, letter_, value_, help_)                                                        \
-  { .name = #field, .letter = (letter_), .value = (value_), .help = (help_),                       \
-    .kind = SIP_OPTION_TEXT, .offset = AT(field) }
+  {                                                                                                \
+    .name = #field, .letter = (letter_), .value = (value_), .help = (help_),                       \
+    .kind = SIP_OPTION_TEXT, .offset = AT(field)                                                   \
+  }
 #define NUMBER(field, letter_, value_, help_, min_, max_)                                          \
-  { .name = #field, .letter = (letter_), .value = (value_), .help = (help_),                       \
-    .kind = SIP_OPTION_NUMBER, .offset = AT(field), .min = (min_), .max = (max_) }
+  {                                                                                                \
+    .name = #field, .letter = (letter_), .value = (value_), .help = (help_),                       \
+    .kind = SIP_OPTION_NUMBER, .offset = AT(field), .min = (min_), .max = (max_)                   \
+  }
 #define TIME(name_, letter_, field, help_)                                                         \
-  { .name = (name_), .letter = (letter_), .value = "TIME", .help = (help_),                        \
-    .kind = SIP_OPTION_DURATION, .offset = AT(field) }
+  {                                                                                                \
+    .name = (name_), .letter = (letter_), .value = "TIME", .help = (help_),                        \
+    .kind = SIP_OPTION_DURATION, .offset = AT(field)                                               \
+  }
 #define FLAG(name_, letter_, field, help_)                                                         \
-  { .name = (name_), .letter = (letter_), .help = (help_), .kind = SIP_OPTION_ON,                  \
-    .offset = AT(field) }
+  {                                                                                                \
+    .name = (name_), .letter = (letter_), .help = (help_), .kind = SIP_OPTION_ON,                  \
+    .offset = AT(field)                                                                            \
+  }
 
 static int add_set(void *target, const char *value, struct sip_err *err)
 {
@@ -152,6 +160,7 @@ static void push(lua_State *L, void *arg)
   const struct serial_args *args = arg;
 
   lua_newtable(L);
+  sip_push_directory(L);
   sip_push_options(L, args->options, args);
   sip_push_options(L, line_options, args);
   sip_push_text(L, "action", args->action);
@@ -165,10 +174,6 @@ static void push(lua_State *L, void *arg)
   lua_setfield(L, -2, "set");
   lua_pushcfunction(L, sip_l_port_facts);
   lua_setfield(L, -2, "facts");
-  lua_pushcfunction(L, sip_l_link);
-  lua_setfield(L, -2, "make_link");
-  lua_pushcfunction(L, sip_l_unlink);
-  lua_setfield(L, -2, "remove_link");
 }
 
 static int run(const struct sip_usage *usage, const char *action, const struct sip_option *own,
@@ -197,7 +202,7 @@ static int run(const struct sip_usage *usage, const char *action, const struct s
 }
 
 #define VERB(name, least, most, missing, synopsis_, has_line, about, examples_)                    \
-  static int name(int argc, char **argv)                                                           \
+  static int serial_##name(int argc, char **argv)                                                  \
   {                                                                                                \
     static const struct sip_usage usage = {                                                        \
       .command = "sipeat serial " #name,                                                           \
@@ -217,12 +222,13 @@ VERB(list, 0, 0, NULL, "", false,
      "one open.",
      "  sipeat serial list\n"
      "  sipeat serial list --watch")
-VERB(monitor, 1, 1, "PORT", "PORT ", true,
-     "Shows every byte on a line with its time, in hex, as text and, with --protocol, as frames in\n"
-     "words. It opens the port itself: a line that another program has open cannot be listened to.\n"
-     "To watch a program and a board talk, stand between them with --through.",
-     "  sipeat serial monitor /dev/ttyUSB0 --protocol xy --hide POLL\n"
-     "  sipeat serial monitor /dev/ttyUSB0 --through /tmp/tap --protocol modbus --log line.txt")
+VERB(
+  monitor, 1, 1, "PORT", "PORT ", true,
+  "Shows every byte on a line with its time, in hex, as text and, with --protocol, as frames in\n"
+  "words. It opens the port itself: a line that another program has open cannot be listened to.\n"
+  "To watch a program and a board talk, stand between them with --through.",
+  "  sipeat serial monitor /dev/ttyUSB0 --protocol xy --hide POLL\n"
+  "  sipeat serial monitor /dev/ttyUSB0 --through /tmp/tap --protocol modbus --log line.txt")
 VERB(send, 1, 2, "PORT", "PORT [TEXT] ", true,
      "Sends TEXT, bytes in hex, or a file. TEXT may have \\r \\n \\t \\0 \\\\ and \\xNN in it.",
      "  sipeat serial send /dev/ttyUSB0 'V\\n' --expect v,\n"
@@ -242,26 +248,28 @@ VERB(replay, 1, 2, "FILE", "FILE [PORT] ", true,
      "  sipeat serial replay poll.jsonl /tmp/board --speed 10 --yes")
 VERB(sim, 0, 1, NULL, "[BOARD] ", false,
      "Runs the simulator of a board behind a pseudo-terminal, until Ctrl-C. What is typed are its\n"
-     "commands: \"fault kind=jam slot=2\", \"status\", \"help\". Without BOARD: which boards there are.",
+     "commands: \"fault kind=jam slot=2\", \"status\", \"help\". Without BOARD: which boards there "
+     "are.",
      "  sipeat serial sim xy --link /tmp/board\n"
      "  sipeat serial sim modbus --set profile=dispenser")
-VERB(doctor, 1, 1, "PORT", "PORT ", true,
-     "Looks why a port does not work: is it there, may this user open it, who has it, does anything\n"
-     "arrive, at which speed does it make sense. Says what to do.",
-     "  sipeat serial doctor /dev/ttyUSB0 --protocol xy\n"
-     "  sipeat serial doctor /dev/ttyUSB0 --loopback")
+VERB(
+  doctor, 1, 1, "PORT", "PORT ", true,
+  "Looks why a port does not work: is it there, may this user open it, who has it, does anything\n"
+  "arrive, at which speed does it make sense. Says what to do.",
+  "  sipeat serial doctor /dev/ttyUSB0 --protocol xy\n"
+  "  sipeat serial doctor /dev/ttyUSB0 --loopback")
 
 int sip_verb_serial(int argc, char **argv)
 {
   static const struct sip_verb verbs[] = {
-    { "list", "ports, their stable names and who has them open", list },
-    { "monitor", "every byte on a line, with times and frames in words", monitor },
-    { "send", "send text, hex or a file, and show the answer", send },
-    { "identify", "ask the board on a port what it is", identify },
-    { "record", "write a session on a line to a file", record },
-    { "replay", "show a recorded session, or play it to a port", replay },
-    { "sim", "a simulated board behind a pseudo-terminal", sim },
-    { "doctor", "why a port does not work, and what to do", doctor },
+    { "list", "ports, their stable names and who has them open", serial_list },
+    { "monitor", "every byte on a line, with times and frames in words", serial_monitor },
+    { "send", "send text, hex or a file, and show the answer", serial_send },
+    { "identify", "ask the board on a port what it is", serial_identify },
+    { "record", "write a session on a line to a file", serial_record },
+    { "replay", "show a recorded session, or play it to a port", serial_replay },
+    { "sim", "a simulated board behind a pseudo-terminal", serial_sim },
+    { "doctor", "why a port does not work, and what to do", serial_doctor },
     { NULL, NULL, NULL },
   };
 

@@ -1,10 +1,8 @@
-/* serial_port.c - facts about the file of a port, and symbolic links to pseudo-terminals. Main
- * thread: these calls do not wait for a device. */
+/* serial_port.c - facts about the file of a port. Main thread: these calls do not wait for a
+ * device. */
 #include "cli/serial_port.h"
 
 #include "cli/push.h"
-#include "core/err.h"
-#include "vm/vm.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -89,47 +87,4 @@ int sip_l_port_facts(lua_State *L)
   sip_push_flag(L, "readable", access(path, R_OK) == 0);
   sip_push_flag(L, "writable", access(path, W_OK) == 0);
   return 1;
-}
-
-/** @return 0 when there is nothing or it was a link, which is gone now; or a negative code */
-static int unlink_link(const char *path, struct sip_err *err)
-{
-  struct stat about;
-
-  if (lstat(path, &about) != 0) {
-    return errno == ENOENT ? 0 : sip_err_errno(err, errno, "look at %s", path);
-  }
-  if (!S_ISLNK(about.st_mode)) {
-    return sip_err_set(err, UV_EEXIST, "%s is there and is no symbolic link: it stays", path);
-  }
-  return unlink(path) == 0 ? 0 : sip_err_errno(err, errno, "remove the link %s", path);
-}
-
-static int link_result(lua_State *L, int rc, const struct sip_err *err)
-{
-  if (rc < 0) {
-    return sip_push_err(L, err);
-  }
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-int sip_l_link(lua_State *L)
-{
-  const char *target = luaL_checkstring(L, 1), *path = luaL_checkstring(L, 2);
-  struct sip_err err = { 0 };
-  int rc = unlink_link(path, &err);
-
-  if (rc == 0 && symlink(target, path) != 0) {
-    rc = sip_err_errno(&err, errno, "link %s to %s", path, target);
-  }
-  return link_result(L, rc, &err);
-}
-
-int sip_l_unlink(lua_State *L)
-{
-  struct sip_err err = { 0 };
-  int rc = unlink_link(luaL_checkstring(L, 1), &err);
-
-  return link_result(L, rc, &err);
 }

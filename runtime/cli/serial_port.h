@@ -3,15 +3,9 @@
 /* serial_port.h - what `sipeat serial` asks of the file system about a port. Main thread. */
 #include <lua.h>
 
-/** facts(path) -> {exists, kind, path, mode, owner, group, readable, writable, user, member}; `kind`
- * is "device", "terminal" (a pseudo-terminal) or "other", `path` without symbolic links, `member`
- * whether this user is in the file's group, `error` why it cannot be looked at. */
+/** facts(path) -> {exists, kind, path, mode, owner, group, readable, writable, user, member};
+ * `kind` is "device", "terminal" (a pseudo-terminal) or "other", `path` without symbolic links,
+ * `member` whether this user is in the file's group, `error` why it cannot be looked at. */
 int sip_l_port_facts(lua_State *L);
-
-/** make_link(target, path) -> true | nil, message, code. Only a symbolic link is replaced. */
-int sip_l_link(lua_State *L);
-
-/** remove_link(path) -> true | nil, message, code. Only a symbolic link is removed. */
-int sip_l_unlink(lua_State *L);
 
 #endif

@@ -69,9 +69,9 @@ static int l_writer_close(lua_State *L)
 
 int sip_l_create_file(lua_State *L)
 {
-  static const luaL_Reg methods[] = {
-    { "write", l_writer_write }, { "close", l_writer_close }, { NULL, NULL }
-  };
+  static const luaL_Reg methods[] = { { "write", l_writer_write },
+                                      { "close", l_writer_close },
+                                      { NULL, NULL } };
   const char *path = luaL_checkstring(L, 1);
   bool append = lua_toboolean(L, 2);
   FILE **box = sip_box_class(L, WRITER, writer_gc, methods);

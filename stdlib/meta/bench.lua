@@ -51,7 +51,7 @@ local M = {}
 ---@field step fun(self, name: string, options: sipeat.bench.StepOptions?, f: function): any
 ---@field measure fun(self, name: string, value: any, options: sipeat.bench.StepOptions?): any
 ---@field series fun(self, name: string, options: sipeat.bench.SeriesOptions?): sipeat.bench.Series
----@field command fun(self, name: string, fields: table?, timeout: string?): table?, string?, string?
+---@field command fun(self, name: string, fields: table?, timeout: string?): table?, string?
 ---@field ask fun(self, text: string, options: sipeat.bench.AskOptions?): string
 ---@field confirm fun(self, text: string, default: boolean?): boolean
 ---@field fault fun(self, fields: table, request: string)

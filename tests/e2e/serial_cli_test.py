@@ -59,7 +59,7 @@ class Serial(World):
     def test_boards_are_listed(self):
         boards = [json.loads(line) for line in self.serial("sim", "--json").output.splitlines()]
         self.assertIn("xy", [board["name"] for board in boards])
-        self.assertEqual(next(b for b in boards if b["name"] == "xy")["line"]["baud"], 57600)
+        self.assertEqual(next(b for b in boards if b["name"] == "xy")["baud"], 57600)
 
     def test_the_link_ends_with_the_board(self):
         sim = self.sim()
