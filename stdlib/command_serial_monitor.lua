@@ -64,6 +64,9 @@ function Monitor:bytes(direction, at, bytes)
 end
 
 function Monitor:link(at, text)
+  if self.options.bell then
+    terminal.ring()
+  end
   print_out(self, self.view:note(at, text), self.log and self.plain:note(at, text) or "")
 end
 

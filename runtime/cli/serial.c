@@ -18,7 +18,7 @@ struct serial_args {
   const char *set[MAX_SET];
   int64_t baud, bits, stop, max, speed, set_count;
   uint64_t byte_delay_ms, line_delay_ms, for_ms, answer_ms, timeout_ms, listen_ms;
-  bool rs485, json, watch, interactive, no_reopen, hex, yes, loopback;
+  bool rs485, json, watch, interactive, bell, no_reopen, hex, yes, loopback;
 };
 
 #define AT(field) offsetof(struct serial_args, field)
@@ -83,6 +83,7 @@ static const struct sip_option monitor_options[] = {
   TEXT(hide, '\0', "TEXT", "all but those"),
   TEXT(log, 'l', "FILE", "add what is shown to FILE too, without colours"),
   TEXT(colour, 'c', "WORD", "auto (default), always or never"),
+  FLAG("bell", '\0', bell, "ring the terminal's bell when the port is lost, and when it is back"),
   FLAG("interactive", 'i', interactive, "send each line that is typed; \":hex 0A FF\" sends bytes"),
   TEXT(eol, 'e', "WORD", "what ends a line that is sent: lf (default), cr, crlf or none"),
   TIME("byte-delay", 'o', byte_delay_ms, "pause after each byte that is sent"),

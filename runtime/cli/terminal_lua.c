@@ -82,6 +82,13 @@ static int l_status(lua_State *L)
   return 0;
 }
 
+static int l_ring(lua_State *L)
+{
+  (void)L;
+  (void)fputc('\a', stderr);
+  return 0;
+}
+
 static int l_is_terminal(lua_State *L)
 {
   static const char *const names[] = { "stdin", "stdout", "stderr", NULL };
@@ -347,14 +354,9 @@ static int l_open(lua_State *L)
 int sip_open_terminal(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "write", l_write },
-    { "flush", l_flush },
-    { "note", l_note },
-    { "status", l_status },
-    { "is_terminal", l_is_terminal },
-    { "ask", l_ask },
-    { "open", l_open },
-    { "create", sip_l_create_file },
+    { "write", l_write },   { "flush", l_flush }, { "note", l_note },
+    { "status", l_status }, { "ring", l_ring },   { "is_terminal", l_is_terminal },
+    { "ask", l_ask },       { "open", l_open },   { "create", sip_l_create_file },
     { NULL, NULL },
   };
 

@@ -6,6 +6,7 @@
  *   flush()            -> true | nil, message, code ("EPIPE": the reader has gone)
  *   note(text)         a line to standard error
  *   status(text)       rewrites one line of a terminal: progress; "" removes it
+ *   ring()             the bell of the terminal behind standard error
  *   is_terminal(name)  "stdin", "stdout" or "stderr"
  *   ask(prompt)        a line from standard input, or nil at its end; blocks
  *   open(path)         reader | nil, message, code; "-" is standard input
