@@ -6,7 +6,6 @@ local report_html = require "sipeat.command_bench_html"
 local run = require "sipeat.bench_run"
 local state = require "sipeat.bench_state"
 local stats = require "sipeat.bench_stats"
-local sys = require "sipeat.core.sys"
 local terminal = require "sipeat.core.terminal"
 
 local M = {}
@@ -106,7 +105,11 @@ local function write_files(options, report)
     { options.junit, junit_of }, { options.html, report_html.page },
   } do
     if file[1] then
-      local written, message = sys.write_file(file[1], file[2](report))
+      local out <close>, message = terminal.create(file[1])
+      local written = out ~= nil
+      if written then
+        written, message = out:write(file[2](report))
+      end
       if not written then
         complain(message)
         ok = false

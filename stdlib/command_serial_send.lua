@@ -61,21 +61,15 @@ local function wanted(options)
 end
 
 -- DTR or RTS off for a while, then on: boards whose reset hangs on it start anew.
-local function pulse(options)
+local function pulse(line, options)
   local name, time = options.pulse:match "^(%l+)=(.+)$"
-  if name ~= "dtr" and name ~= "rts" or not opts.duration_ms(time) then
-    return nil, ("--pulse is dtr=TIME or rts=TIME, as in dtr=100ms; got %s"):format(
-      output.printable(options.pulse)), "EINVAL"
+  local ok, message, code = line:lines { [name] = false }
+  if ok then
+    ok, message, code = task.sleep(time)
   end
-  local line <close>, message, code = serial.open(common.line_options(options, options.operand, {
-    [name] = false, reopen = false,
-  }))
-  if not line then
-    return nil, message, code
+  if ok then
+    ok, message, code = line:lines { [name] = true }
   end
-  local ok
-  ok, message, code = task.sleep(time)
-  options[name] = "on"
   return ok, message, code
 end
 
@@ -104,7 +98,15 @@ local function exchange(options, bytes)
   if not line then
     return nil, message, code
   end
-  local ok
+  local ok = true
+  if options.pulse then
+    ok, message, code = pulse(line, options)
+  end
+  if not ok then
+    return nil, message, code
+  elseif bytes == "" then
+    return true
+  end
   ok, message, code = monitor.send_slowly(options, bytes, function(piece)
     return line:write(piece)
   end)
@@ -127,29 +129,35 @@ local function exchange(options, bytes)
   return true
 end
 
+-- What is wrong with --pulse, or nil.
+local function wrong_pulse(options)
+  local name, time = (options.pulse or "dtr=1s"):match "^(%l+)=(.+)$"
+  if name ~= "dtr" and name ~= "rts" or not opts.duration_ms(time) then
+    return ("--pulse is dtr=TIME or rts=TIME, as in dtr=100ms; got %s"):format(
+      output.printable(options.pulse))
+  end
+end
+
 --- Returns the exit code.
 function M.run(options)
-  local bytes, message = wanted(options)
-  local expect, why = options.expect, nil
-  if bytes and expect then
-    options.expect, why = common.unescape(expect)
+  local wrong = wrong_pulse(options)
+  local bytes
+  if not wrong then
+    bytes, wrong = wanted(options)
   end
-  if not bytes or why then
-    common.complain(options, message or why)
+  if bytes and options.expect then
+    options.expect, wrong = common.unescape(options.expect)
+  end
+  if wrong then
+    common.complain(options, wrong)
     return common.USAGE
   end
-  local ok, code = true, nil
-  if options.pulse then
-    ok, message, code = pulse(options)
+  local ok, message = exchange(options, bytes)
+  if not ok then
+    common.complain(options, message)
+    return common.FAILED
   end
-  if ok then
-    ok, message, code = exchange(options, bytes)
-  end
-  if ok then
-    return common.OK
-  end
-  common.complain(options, message)
-  return code == "EINVAL" and common.USAGE or common.FAILED
+  return common.OK
 end
 
 return M

@@ -21,14 +21,16 @@
   function name(plot) {
     return plot.name + (plot.unit ? ", " + plot.unit : "");
   }
-  /* A limit is a dashed line from the first value to the last. */
+  /* A limit is a dashed line from the first value to the last; one that is far away, and would
+   * flatten the values, is hidden until its name is clicked. */
   function limits(plot, from, to) {
     var lines = [];
+    var most = Math.max.apply(null, plot.points.map(function (p) { return Math.abs(p[1]); }));
     function add(kind, sign) {
       Object.keys(plot[kind] || {}).forEach(function (key) {
         var y = plot[kind][key];
         lines.push({
-          label: key + " " + sign + " " + y, data: [{ x: from, y: y }, { x: to, y: y }],
+          hidden: Math.abs(y) > 1.5 * most, label: key + " " + sign + " " + y, data: [{ x: from, y: y }, { x: to, y: y }],
           borderColor: colour("bad"), borderDash: [6, 4], borderWidth: 1.5, pointRadius: 0
         });
       });
@@ -55,10 +57,12 @@
       }
     };
   }
-  function short(x) {
-    return Number(x.toPrecision(3)).toString();
-  }
   function histogram(plot) {
+    var width = plot.histogram[0][1] - plot.histogram[0][0];
+    var digits = width > 0 ? Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(width)))) : 3;
+    function short(x) {
+      return Number(x.toFixed(digits)).toString();
+    }
     return {
       type: "bar",
       data: {

@@ -40,6 +40,7 @@ class Tutorial(harness.Case):
         self.addCleanup(self.sim.wait)
         self.addCleanup(self.sim.kill)
         self.addCleanup(self.sim.stdout.close)
+        self.addCleanup(self.sim.stdin.close)
         said = self.sim.stdout.readline().strip()
         self.assertIn(f"`{said}`", TUTORIAL)
 
