@@ -116,7 +116,7 @@ local function connect(plan)
       return line, message
     end)
     if plan.protocol then
-      device.info = device:step("identify", function()
+      device.info = device:step("identify", { retries = 9, pause = "500ms" }, function()
         local info, message = device:command("identify", {}, IDENTIFY)
         return info and info.ok ~= false and info or nil, message or info and info.reason
       end)

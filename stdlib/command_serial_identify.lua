@@ -1,12 +1,29 @@
 --- `sipeat serial identify`: what board is on a port.
 local common = require "sipeat.command_serial"
+local opts = require "sipeat.opts"
 local output = require "sipeat.command_output"
 local serial = require "sipeat.serial"
+local sys = require "sipeat.core.sys"
+local task = require "sipeat.task"
 local terminal = require "sipeat.core.terminal"
 
 local M = {}
 
 local TIMEOUT = "3s"
+local AGAIN = "200ms"
+
+-- A board that was just connected may need a moment: it is asked again until the time is over.
+local function ask_until(line, timeout)
+  local ends_ms = sys.monotonic_ms() + opts.duration_ms(timeout)
+  while true do
+    local left = math.max(1, math.floor(ends_ms - sys.monotonic_ms()))
+    local board, message, code = line:command("identify", {}, { timeout = left .. "ms" })
+    local again = board and board.ok == false and sys.monotonic_ms() < ends_ms
+    if not again or not task.sleep(AGAIN) then
+      return board, message, code
+    end
+  end
+end
 
 --- Asks with one protocol: its answer; or nil, message, code. The line is closed again.
 function M.ask(options, name, timeout)
@@ -16,7 +33,7 @@ function M.ask(options, name, timeout)
   if not line then
     return nil, message, code
   end
-  return line:command("identify", {}, { timeout = timeout })
+  return ask_until(line, timeout)
 end
 
 local function tell(options, name, board)

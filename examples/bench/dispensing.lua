@@ -39,8 +39,13 @@ function M.fill(device, slot, count)
   if not device.simulator then
     return device:confirm(("Fill slot %d with %d products."):format(slot, count))
   end
-  local ok, message = device.simulator:command("stock", { slot = slot, count = count })
-  return ok or device:fail("stock: " .. message)
+  local ok, message
+  if device.protocol == "cctalk" then
+    ok, message = device.simulator:command("refill", { slot = slot, coins = count })
+  else
+    ok, message = device.simulator:command("stock", { slot = slot, count = count })
+  end
+  return ok or device:fail("fill: " .. message)
 end
 
 --- `count` orders. Each takes a while (a series), all must be done, and no answer may be in doubt.
