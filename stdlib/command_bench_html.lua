@@ -61,8 +61,8 @@ local function steps_table(phase)
       .. '<td class="time">%s</td></tr>'):format(html(step.name), tries, more, value_cell(step),
       html(step.limits or ""), badge(step.outcome), duration(step.ms))
   end
-  return '<div class="scroll"><table class="steps"><thead><tr><th>Step</th><th>Value</th><th>Limits</th>'
-    .. '<th>Result</th><th class="time">Time</th></tr></thead><tbody>' .. table.concat(rows)
+  return '<div class="scroll"><table class="steps"><thead><tr><th>Step</th><th>Value</th>'
+    .. '<th>Limits</th><th>Result</th><th class="time">Time</th></tr></thead><tbody>' .. table.concat(rows)
     .. "</tbody></table></div>"
 end
 

@@ -84,7 +84,13 @@ struct sip_party_ops {
   void (*free)(struct sip_party *party);
 };
 
-enum sip_parity { SIP_PARITY_NONE, SIP_PARITY_EVEN, SIP_PARITY_ODD };
+enum sip_parity {
+  SIP_PARITY_NONE,
+  SIP_PARITY_EVEN,
+  SIP_PARITY_ODD,
+  SIP_PARITY_MARK,
+  SIP_PARITY_SPACE
+};
 
 /* How a port is set up. */
 struct sip_line_settings {

@@ -41,7 +41,7 @@ static int open_device(struct sip_port **out, const struct sip_port_settings *se
     return sip_err_set(err, UV_ENOTTY, "open %s: this is no serial port", settings->name);
   }
   return is_listed_tty(path) ? sip_tty_open(out, path, settings, err)
-                             : sip_pty_open(out, path, err);
+                             : sip_pty_open(out, path, settings->flow, err);
 }
 
 int sip_port_open(struct sip_port **out, const struct sip_port_settings *settings,
@@ -179,6 +179,26 @@ int sip_port_fd_raw(int fd, const char *path, struct sip_err *err)
   mode.c_cc[VTIME] = 0;
   return tcsetattr(fd, TCSANOW, &mode) < 0 ? sip_err_errno(err, errno, "open %s: raw mode", path)
                                            : 0;
+}
+
+int sip_port_fd_flow(int fd, const char *path, enum sip_flow flow, struct sip_err *err)
+{
+  struct termios mode;
+
+  if (flow == SIP_FLOW_NONE) {
+    return 0;
+  }
+  if (tcgetattr(fd, &mode) < 0) {
+    return sip_err_errno(err, errno, "open %s: its mode", path);
+  }
+  if (flow == SIP_FLOW_HARD) {
+    mode.c_cflag |= CRTSCTS;
+  } else {
+    mode.c_iflag |= IXON | IXOFF;
+  }
+  return tcsetattr(fd, TCSANOW, &mode) < 0
+           ? sip_err_errno(err, errno, "open %s: flow control", path)
+           : 0;
 }
 
 void sip_port_fd_flush(struct sip_port *port)

@@ -9,11 +9,14 @@
 
 #define SIP_PORT_NAME 256u /* bytes of a port's name, with its NUL */
 
+enum sip_flow { SIP_FLOW_NONE, SIP_FLOW_HARD, SIP_FLOW_SOFT }; /* RTS and CTS; XON and XOFF */
+
 struct sip_port_settings {
   /* "/dev/…", "tcp://host:port", "rfc2217://host:port"; of a simulator, the link that is wanted */
   char name[SIP_PORT_NAME];
   struct sip_line_settings line;
   bool rs485; /* the driver turns the direction with RTS */
+  enum sip_flow flow;
 };
 
 /* Of the modem lines; -1: not known, or left alone. */
@@ -80,13 +83,16 @@ int sip_port_refused(const char *path, int errnum, struct sip_err *err);
 /** Bytes as they are, at once, without flow control; no hang-up at close. */
 int sip_port_fd_raw(int fd, const char *path, struct sip_err *err);
 
+/** Flow control, on top of that. */
+int sip_port_fd_flow(int fd, const char *path, enum sip_flow flow, struct sip_err *err);
+
 /** Drops what came before we listened, and remembers how much it was. */
 void sip_port_fd_flush(struct sip_port *port);
 
 /* `path` is without links; `settings->name` is what was asked for. */
 int sip_tty_open(struct sip_port **out, const char *path, const struct sip_port_settings *settings,
                  struct sip_err *err);
-int sip_pty_open(struct sip_port **out, const char *path, struct sip_err *err);
+int sip_pty_open(struct sip_port **out, const char *path, enum sip_flow flow, struct sip_err *err);
 int sip_tcp_open(struct sip_port **out, const char *name, struct sip_err *err);
 int sip_rfc2217_open(struct sip_port **out, const struct sip_port_settings *settings,
                      struct sip_err *err);

@@ -56,8 +56,10 @@ static void pty_close(struct sip_port *port)
     }
   }
   if (port->fd >= 0) {
-    (void)tcflush(port->fd, TCOFLUSH); /* else close waits until somebody reads */
-    (void)close(port->fd);             /* there is nothing to do about a failure */
+    if (pty->host >= 0) { /* a host's last bytes stay for the board to read */
+      (void)tcflush(port->fd, TCOFLUSH);
+    }
+    (void)close(port->fd); /* there is nothing to do about a failure */
   }
   if (pty->host >= 0) {
     (void)close(pty->host);
@@ -69,7 +71,7 @@ static const struct sip_port_ops pty_ops = { sip_port_fd_read,    sip_port_fd_wr
                                              sip_port_fd_drained, sip_port_no_lines,
                                              sip_port_no_break,   pty_close };
 
-int sip_pty_open(struct sip_port **out, const char *path, struct sip_err *err)
+int sip_pty_open(struct sip_port **out, const char *path, enum sip_flow flow, struct sip_err *err)
 {
   struct pty *pty = pty_new(path, err);
   int rc;
@@ -85,6 +87,9 @@ int sip_pty_open(struct sip_port **out, const char *path, struct sip_err *err)
   rc = sip_lock_descriptor(pty->port.fd, path, false, err);
   if (rc == 0) {
     rc = sip_port_fd_raw(pty->port.fd, path, err);
+  }
+  if (rc == 0) {
+    rc = sip_port_fd_flow(pty->port.fd, path, flow, err);
   }
   if (rc < 0) {
     goto cleanup;

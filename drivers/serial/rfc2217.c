@@ -27,7 +27,7 @@ enum { /* of the client; the server's are higher by SERVER */
        SERVER = 100
 };
 enum {
-  NO_FLOW = 1,
+  NO_FLOW = 1, /* then XON and XOFF, RTS and CTS */
   BREAK_ON = 5,
   BREAK_OFF = 6,
   DTR_ON = 8,
@@ -374,9 +374,12 @@ static bool has_settings(const struct rfc2217 *telnet)
   return (telnet->answered & all) == all;
 }
 
-static int set_up(struct rfc2217 *telnet, const struct sip_line_settings *line, struct sip_err *err)
+static int set_up(struct rfc2217 *telnet, const struct sip_port_settings *settings,
+                  struct sip_err *err)
 {
-  static const uint8_t parities[] = { 1, 3, 2 }; /* none, even, odd */
+  static const uint8_t parities[] = { 1, 3, 2, 4, 5 }; /* none, even, odd, mark, space */
+  static const uint8_t flows[] = { NO_FLOW, NO_FLOW + 2, NO_FLOW + 1 };
+  const struct sip_line_settings *line = &settings->line;
   const uint32_t wanted[] = { 0, line->baud, line->bits, parities[line->parity], line->stop };
   static const char *const names[] = { "", "baud", "bits", "parity", "stop" };
   struct sip_port_lines lines = { line->dtr, line->rts, -1, -1, -1, -1 };
@@ -385,7 +388,7 @@ static int set_up(struct rfc2217 *telnet, const struct sip_line_settings *line, 
   for (unsigned i = SET_BAUD; i <= SET_STOP; i++) {
     ask(telnet, (uint8_t)i, wanted[i], i == SET_BAUD ? 4 : 1);
   }
-  ask(telnet, SET_CONTROL, NO_FLOW, 1);
+  ask(telnet, SET_CONTROL, flows[settings->flow], 1);
   ask(telnet, MODEM_MASK, 0xF0, 1); /* the states, not their changes */
   ask(telnet, PURGE, 3, 1);
   rc = rfc2217_lines(&telnet->port, &lines, err);
@@ -430,7 +433,7 @@ int sip_rfc2217_open(struct sip_port **out, const struct sip_port_settings *sett
                      settings->name);
   }
   if (rc == 0) {
-    rc = set_up(telnet, &settings->line, err);
+    rc = set_up(telnet, settings, err);
   }
   if (rc < 0) {
     rfc2217_close(&telnet->port);

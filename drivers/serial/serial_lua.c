@@ -1,7 +1,7 @@
 /* serial_lua.c - module sipeat.core.serial: the primitives under sipeat.serial (stdlib/serial.lua).
  *
  * open{port, protocol?, settings?, simulate?, baud?, bits?, parity?, stop?, dtr?, rts?, rs485?,
- * settle_ms?, reopen?, patient?} -> line   waits for the first attempt, unless patient
+ * flow?, settle_ms?, reopen?, patient?} -> line   waits for the first attempt, unless patient
  * line:command(name, fields, timeout_ms) -> fields of the result      waits
  * line:next(timeout_ms) -> a note {name, ticket?, …}                   waits
  * line:state() -> table; line:close()
@@ -240,10 +240,13 @@ static const struct sip_protocol *protocol_field(lua_State *L)
   return protocol;
 }
 
+/* In the order of enum sip_parity. */
+static const char *const parities[] = { "none", "even", "odd", "mark", "space", NULL };
+
 static void read_port(lua_State *L, const struct sip_protocol *protocol,
                       struct sip_port_settings *port)
 {
-  static const char *const parities[] = { "none", "even", "odd", NULL };
+  static const char *const flows[] = { "none", "hard", "soft", NULL };
   const char *name = text_field(L, "port");
   struct sip_line_settings *line = &port->line;
 
@@ -261,6 +264,9 @@ static void read_port(lua_State *L, const struct sip_protocol *protocol,
   line->dtr = flag_field(L, "dtr", line->dtr);
   line->rts = flag_field(L, "rts", line->rts);
   port->rs485 = flag_field(L, "rs485", 0) != 0;
+  (void)lua_getfield(L, 1, "flow");
+  port->flow = (enum sip_flow)luaL_checkoption(L, -1, "none", flows);
+  lua_pop(L, 1);
 }
 
 /* stack: options, box of the line, box of the operation */
@@ -541,8 +547,6 @@ static void set_names(lua_State *L, const char *name, const char *const *names)
 
 static void push_protocol(lua_State *L, const struct sip_protocol *protocol)
 {
-  static const char *const parities[] = { "none", "even", "odd" };
-
   lua_createtable(L, 0, 10);
   lua_pushstring(L, protocol->name);
   lua_setfield(L, -2, "name");

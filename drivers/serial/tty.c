@@ -92,7 +92,8 @@ static int tty_failed(enum sp_return result, const char *what, const char *path,
 
 static int fill_config(struct sp_port_config *config, const struct sip_line_settings *line)
 {
-  static const enum sp_parity parities[] = { SP_PARITY_NONE, SP_PARITY_EVEN, SP_PARITY_ODD };
+  static const enum sp_parity parities[] = { SP_PARITY_NONE, SP_PARITY_EVEN, SP_PARITY_ODD,
+                                             SP_PARITY_MARK, SP_PARITY_SPACE };
   int rc = sp_set_config_baudrate(config, (int)line->baud);
 
   rc = rc < 0 ? rc : sp_set_config_bits(config, (int)line->bits);
@@ -114,7 +115,7 @@ static int set_up(struct tty *tty, const struct sip_line_settings *line, struct 
     char what[64];
 
     (void)snprintf(what, sizeof what, "%u baud, %u%c%u", line->baud, line->bits,
-                   "NEO"[line->parity], line -> stop);
+                   "NEOMS"[line->parity], line -> stop);
     rc = tty_failed((enum sp_return)rc, what, tty->port.path, err);
   }
   sp_free_config(config);
@@ -193,6 +194,9 @@ int sip_tty_open(struct sip_port **out, const char *path, const struct sip_port_
   }
   if (rc == 0) {
     rc = set_up(tty, &settings->line, err);
+  }
+  if (rc == 0) {
+    rc = sip_port_fd_flow(tty->port.fd, path, settings->flow, err);
   }
   if (rc == 0 && settings->rs485) {
     rc = set_rs485(tty, err);

@@ -21,7 +21,7 @@ static const struct sip_verb verbs[] = {
   { "chains", "list, show and decide what chains in the journal have done", sip_verb_chains },
   { "replay", "run a recorded chain again on today's scripts, and compare", sip_verb_replay },
   { "discord", "try the Discord webhook", sip_verb_discord },
-  { "serial", "ports and boards: list, monitor, send, record, simulate, diagnose", sip_verb_serial },
+  { "serial", "ports and boards: list, monitor, send, record, simulate", sip_verb_serial },
   { "bench", "test hardware with a script, and write a report", sip_verb_bench },
   { "test", "run the tests of scripts: fakes, and time that passes at once", sip_verb_test },
   { "version", "print the version", sip_verb_version },

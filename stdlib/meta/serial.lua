@@ -12,11 +12,12 @@ local M = {}
 ---@field echo? boolean what is sent comes back, and is taken out; default false
 ---@field baud? integer these four as the protocol has them; without one 9600 8N1
 ---@field bits? integer 5 to 8
----@field parity? "none"|"even"|"odd"
+---@field parity? "none"|"even"|"odd"|"mark"|"space"
 ---@field stop? integer 1 or 2
 ---@field dtr? boolean as it is set after the opening; left alone when absent
 ---@field rts? boolean
 ---@field rs485? boolean the driver turns the direction with RTS; default false
+---@field flow? "none"|"hard"|"soft" RTS and CTS, or XON and XOFF; default "none"
 ---@field settle? string what a board says for so long after the opening is dropped; default "0ms"
 ---@field reopen? boolean a port that is lost is opened again; default true
 ---@field patient? boolean a port that is not there is waited for, not a failure; default false

@@ -1,4 +1,4 @@
-"""`sipeat bench` as a technician meets it: what passes and fails, retries, prompts, several devices, reports, exit codes."""
+"""`sipeat bench` as a technician meets it: what passes and fails, retries, prompts, several devices, reports."""
 
 import html.parser
 import json
@@ -100,7 +100,9 @@ class Bench(harness.Case):
     def test_series_are_judged_and_plotted(self):
         body = """
         bench.phase("many", function(device)
-          local times = device:series("times", { unit = "ms", at_most = { p99 = 98, max = 200 }, at_least = { min = 1 } })
+          local times = device:series("times", {
+            unit = "ms", at_most = { p99 = 98, max = 200 }, at_least = { min = 1 },
+          })
           for i = 1, 100 do times:add(i) end
         end)
         """

@@ -1,4 +1,4 @@
-"""`sipeat serial` as a person meets it: a simulated board, watched, asked, recorded, replayed, and what the doctor says."""
+"""`sipeat serial` as a person meets it: a simulated board, watched, asked, recorded, replayed, and diagnosed."""
 
 import json
 import os
@@ -154,6 +154,21 @@ class Serial(World):
         self.assertEqual(self.got(ours, 256), bytes(range(256)))
         self.serial("send", path, "a\\tb\\x00", "--eol", "cr", "--byte-delay", "1ms")
         self.assertEqual(self.got(ours, 5), b"a\tb\x00\r")
+
+    def test_flow_control_is_set(self):
+        ours, path = self.terminal()
+        for word, flag, field in (("soft", termios.IXON | termios.IXOFF, 0), ("hard", termios.CRTSCTS, 2)):
+            monitor = self.start("serial", "monitor", path, "-f", word)
+            wait_for(lambda flag=flag, field=field: termios.tcgetattr(ours)[field] & flag == flag, monitor.tail)
+            self.assertEqual(monitor.stop(), 0)
+        self.serial("send", path, "x")
+        self.assertEqual(termios.tcgetattr(ours)[2] & termios.CRTSCTS, 0)
+
+    def test_the_last_bytes_before_the_end_arrive(self):
+        ours, path = self.terminal()
+        for _ in range(5):
+            self.serial("send", path, "0123456789" * 20)
+            self.assertEqual(self.got(ours, 200), b"0123456789" * 20)
 
     def test_identify_finds_the_protocol(self):
         self.sim()

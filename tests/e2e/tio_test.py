@@ -5,12 +5,53 @@ import re
 import shlex
 import socket
 import subprocess
+import threading
 
 from support import harness
 from support.harness import SOURCE, wait_for
 
 ROWS = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         for line in (SOURCE / "docs/tio.md").read_text().splitlines() if line.startswith("| `-")]
+
+
+class PortServer:
+    """Enough of RFC 2217 for one client: agrees to everything, confirms each setting, notes what it was told."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"rfc2217://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.controls = []
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        with self.listener, self.listener.accept()[0] as client:
+            data = b""
+            while True:
+                try:
+                    more = client.recv(1000)
+                except ConnectionResetError:
+                    return
+                if not more:
+                    return
+                data = self.answer(client, data + more)
+
+    def answer(self, client, data):
+        while True:
+            found = re.search(rb"\xff[\xfb\xfd](.)|\xff\xfa\x2c(.)(.*?)\xff\xf0", data, re.S)
+            if not found:
+                return data
+            if found[1]:
+                client.sendall((b"\xff\xfd" if data[found.start() + 1] == 0xfb else b"\xff\xfb") + found[1])
+            else:
+                if found[2] == b"\x05":
+                    self.controls.append(found[3][0])
+                client.sendall(b"\xff\xfa\x2c" + bytes([found[2][0] + 100]) + found[3] + b"\xff\xf0")
+            data = data[found.end():]
+
+    def close(self):
+        self.listener.close()
+        self.thread.join(10)
 
 
 class Tio(harness.Case):
@@ -30,7 +71,7 @@ class Tio(harness.Case):
         for option, command, _ in ROWS:
             words = shlex.split(command.strip("`"))
             self.assertEqual(words[0], "sipeat")
-            if "--through" in words:
+            if "--through" in words or "--pulse" in words:
                 continue  # below
             if words[1:3] == ["serial", "monitor"] and "--help" not in words:
                 words += ["--max", "1"] if "text" not in words else ["--for", "1s"]
@@ -38,6 +79,18 @@ class Tio(harness.Case):
                 done = self.run_sipeat(*words[1:])
                 self.assertEqual(done.returncode, 0, done.tail())
         self.assertIn("fa fb 41", (self.dir / "board.log").read_text())
+
+    def test_a_pulse(self):
+        """Pseudo-terminals have no modem lines: a port server does."""
+        row = next(row for row in ROWS if "--pulse" in row[1])
+        server = PortServer()
+        self.addCleanup(server.close)
+        words = [server.url if word == "board" else word for word in shlex.split(row[1].strip("`"))]
+        done = self.run_sipeat(*words[1:])
+        self.assertEqual(done.returncode, 0, done.tail())
+        self.assertEqual([c for c in server.controls if c in (8, 9)], [9, 8])  # DTR off, DTR on
+        without = self.run_sipeat("serial", "send", "board", "--pulse", "rts=10ms")
+        self.assertEqual(without.returncode, 1, without.tail())
 
     def test_a_socket(self):
         row = next(row for row in ROWS if "--through" in row[1])
