@@ -62,8 +62,8 @@ local function steps_table(phase)
       html(step.limits or ""), badge(step.outcome), duration(step.ms))
   end
   return '<div class="scroll"><table class="steps"><thead><tr><th>Step</th><th>Value</th>'
-    .. '<th>Limits</th><th>Result</th><th class="time">Time</th></tr></thead><tbody>' .. table.concat(rows)
-    .. "</tbody></table></div>"
+    .. '<th>Limits</th><th>Result</th><th class="time">Time</th></tr></thead><tbody>'
+    .. table.concat(rows) .. "</tbody></table></div>"
 end
 
 -- One of the numbers of a series; red when it is beyond its limit.
