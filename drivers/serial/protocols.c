@@ -1,5 +1,6 @@
 /* protocols.c - which protocols this program speaks. */
 #include "serial/cctalk.h"
+#include "serial/dex.h"
 #include "serial/modbus.h"
 #include "serial/party.h"
 #include "serial/vtk.h"
@@ -8,7 +9,8 @@
 #include <string.h>
 
 const struct sip_protocol *const sip_protocols[] = {
-  &sip_protocol_xy, &sip_protocol_modbus, &sip_protocol_cctalk, &sip_protocol_vtk, NULL,
+  &sip_protocol_xy,  &sip_protocol_modbus, &sip_protocol_cctalk,
+  &sip_protocol_vtk, &sip_protocol_dex,    NULL,
 };
 
 const struct sip_protocol *sip_protocol_find(const char *name)
