@@ -158,6 +158,9 @@ static void modbus_send(struct modbus *modbus, int64_t now_us)
     modbus_job_silent(modbus, now_us, false);
     return;
   }
+  if (modbus->step == MODBUS_ORDER) {
+    modbus->job.taken = MODBUS_SENT; /* from now on, whatever happens to the link */
+  }
   (void)sip_gap_mark(&modbus->gap, now_us, modbus->request_size);
   modbus->phase = MODBUS_WAITS;
   modbus->next_us = modbus->gap.end_us + modbus->set.reply_us;

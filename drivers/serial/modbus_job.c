@@ -222,6 +222,7 @@ void modbus_job_begin(struct modbus *modbus, int64_t now_us)
                                      .taken = resolves ? MODBUS_SENT : MODBUS_NOT_SENT,
                                      .before = resolves ? order->count : -1,
                                      .after = -1,
+                                     .stale = -1,
                                      .result = -1 };
   switch (order->verb) {
   case MODBUS_DO_DISPENSE:
@@ -397,6 +398,7 @@ static void modbus_before_dispenser(struct modbus *modbus, int64_t now_us,
 
     (void)sip_note_int(&note, "result", first_register(frame));
     modbus_tell(modbus, &note);
+    modbus->job.stale = modbus->set.result_clears ? -1 : first_register(frame);
   }
   modbus_count_or(modbus, MODBUS_BEFORE_COUNT, MODBUS_ORDER, now_us);
 }
@@ -443,6 +445,7 @@ static void modbus_watched(struct modbus *modbus, int64_t now_us,
   }
   job->busy = frame == NULL || first_register(frame) != modbus->set.idle_value;
   job->off = !job->busy;
+  job->worked = job->worked || (frame != NULL && job->busy);
   if (job->busy && !late) {
     modbus_go(modbus, MODBUS_WATCH, now_us + modbus->set.watch_us);
   } else if (job->busy) {
@@ -459,6 +462,10 @@ static void modbus_resulted(struct modbus *modbus, int64_t now_us,
 
   job->result_lost = frame == NULL;
   job->result = frame == NULL ? -1 : first_register(frame);
+  if (job->result >= 0 && !job->worked && !modbus->set.result_clears &&
+      (job->resolves || job->result == job->stale)) {
+    job->result = modbus->set.result_none; /* of another order, as far as is known */
+  }
   if (job->result == modbus->set.result_none && job->taken == MODBUS_ACCEPTED &&
       now_us < job->deadline_us) {
     modbus_go(modbus, MODBUS_WATCH, now_us + modbus->set.watch_us); /* it is yet to come */

@@ -243,10 +243,9 @@ static void sim_frames(struct modbus_sim *sim, int64_t now_us)
   while (sip_framer_next(&sim->framer, &raw)) {
     enum sip_modbus_fault fault = sip_modbus_read(raw.bytes, raw.size, true, &asked);
 
-    if (asked.address != sim->address && asked.address != 0) {
-      continue;
+    if ((asked.address != sim->address && asked.address != 0) || sim->answer_size > 0) {
+      continue; /* of another slave; or it is about to answer, and does not hear */
     }
-    sim->answer_size = 0; /* one that waits is late: the master has gone on */
     if (fault == SIP_MODBUS_OK) {
       sim_request(sim, now_us, &asked);
     } else {

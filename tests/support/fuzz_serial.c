@@ -39,8 +39,8 @@ void fuzz_frames(const struct sip_framing *framing, const void *of, const uint8_
       check(&frame, of);
     }
   }
-  FUZZ_CHECK(framed + framer.dropped == size, "%zu and %zu of %zu bytes", framed,
-             (size_t)framer.dropped, size);
+  FUZZ_CHECK(framed + framer.dropped + (framer.end - framer.begin) == size,
+             "%zu and %zu of %zu bytes", framed, (size_t)framer.dropped, size);
   sip_framer_deinit(&framer);
 }
 
@@ -97,4 +97,20 @@ void fuzz_parties(const struct sip_protocol *protocol, const struct sip_note *se
   party = protocol->simulator(settings, &ears.line, NULL);
   FUZZ_CHECK(party != NULL, "no memory");
   live(party, NULL, data, size);
+}
+
+void fuzz_describe(const struct sip_protocol *protocol, const uint8_t *data, size_t size,
+                   bool from_host)
+{
+  char text[80];
+  size_t taken;
+
+  for (size_t at = 0; at < size; at += taken) {
+    taken = protocol->describe(data + at, size - at, from_host, text, sizeof text);
+    FUZZ_CHECK(taken <= size - at, "%zu of %zu bytes", taken, size - at);
+    if (taken == 0) {
+      return;
+    }
+    FUZZ_CHECK(memchr(text, '\0', sizeof text) != NULL, "no end");
+  }
 }

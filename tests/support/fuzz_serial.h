@@ -17,4 +17,8 @@ void fuzz_frames(const struct sip_framing *framing, const void *of, const uint8_
 void fuzz_parties(const struct sip_protocol *protocol, const struct sip_note *settings,
                   const struct sip_note *command, const uint8_t *data, size_t size);
 
+/** Describes the bytes until they are too few. */
+void fuzz_describe(const struct sip_protocol *protocol, const uint8_t *data, size_t size,
+                   bool from_host);
+
 #endif

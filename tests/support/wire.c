@@ -440,6 +440,17 @@ int64_t wire_state(struct wire *wire, const char *name)
   return number;
 }
 
+/* What was aimed at when a test failed. */
+static struct wire_aim last_aim;
+
+static void wire_print_aim(void)
+{
+  if (last_aim.kind != 0) {
+    (void)fprintf(stderr, "with fault %u at byte %zu of piece %llu\n", last_aim.kind, last_aim.at,
+                  (unsigned long long)last_aim.piece);
+  }
+}
+
 /* @return false when the scene has no such piece, or the piece no such byte */
 static bool wire_play(unsigned kind, uint64_t piece, size_t at, void (*scene)(struct wire *wire))
 {
@@ -447,6 +458,7 @@ static bool wire_play(unsigned kind, uint64_t piece, size_t at, void (*scene)(st
   bool aimed;
 
   wire->aim = (struct wire_aim){ kind, piece, at };
+  last_aim = wire->aim;
   scene(wire);
   aimed = wire->aimed_bytes > at;
   wire_free(wire);
@@ -458,6 +470,7 @@ unsigned wire_sweep(unsigned kinds, void (*scene)(struct wire *wire))
   const unsigned each_byte = WIRE_LOSE | WIRE_CORRUPT | WIRE_SPLIT;
   unsigned played = 0;
 
+  CHECK_INT(atexit(wire_print_aim), 0);
   for (unsigned kind = 1; kind < WIRE_FAULTS; kind <<= 1) {
     for (uint64_t piece = 0; (kind & kinds) != 0; piece++) {
       size_t at = 0;
@@ -474,5 +487,6 @@ unsigned wire_sweep(unsigned kinds, void (*scene)(struct wire *wire))
       }
     }
   }
+  last_aim.kind = 0;
   return played;
 }
