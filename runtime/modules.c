@@ -125,6 +125,11 @@ static int open_fake_smtp(lua_State *L)
   return open_fake(L, sip_open_smtp, "sipeat.testing_smtp");
 }
 
+static int open_fake_serial(lua_State *L)
+{
+  return open_fake(L, sip_open_serial, "sipeat.testing_serial");
+}
+
 static int open_fake_kafka(lua_State *L)
 {
   return open_fake(L, NULL, "sipeat.testing_kafka");
@@ -155,7 +160,7 @@ int sip_modules_start_fakes(struct sip_vm *vm, struct sip_memory_log *log, struc
     { "sipeat.core.flow", open_fake_flow },     { "sipeat.core.http", open_fake_http },
     { "sipeat.core.smtp", open_fake_smtp },     { "sipeat.core.kafka", open_fake_kafka },
     { "sipeat.core.outbox", open_fake_outbox }, { "sipeat.core.sys", open_fake_sys },
-    { "sipeat.core.httpd", open_fake_httpd },
+    { "sipeat.core.httpd", open_fake_httpd },   { "sipeat.core.serial", open_fake_serial },
   };
   struct sip_engine *engine = NULL;
   int rc = sip_modules_start(vm, err);
@@ -201,6 +206,11 @@ int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, b
     sip_kafka_lua_set_outbox(vm, &way_in);
   }
   return rc;
+}
+
+int sip_modules_configure_serial(struct sip_vm *vm, struct sip_serial *serial, struct sip_err *err)
+{
+  return sip_serial_lua_attach(vm, serial, err);
 }
 
 int sip_modules_set_deaths(struct sip_vm *vm, struct sip_deaths *deaths, struct sip_err *err)

@@ -12,6 +12,7 @@ struct sip_journal_shared;
 struct sip_kafka_settings;
 struct sip_memory_log;
 struct sip_outbox;
+struct sip_serial;
 struct sip_vm;
 
 /** Provides every module to the state. @return 0 or a negative code */
@@ -29,6 +30,10 @@ int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settin
  *  @return 0 or a negative code */
 int sip_modules_configure_outbox(struct sip_vm *vm, struct sip_outbox *outbox, bool path_is_fixed,
                                  struct sip_err *err);
+
+/** Gives the state the process's serial thread, which is counted. Without it, a thread of its own
+ *  starts when a line is opened. @return 0 or a negative code */
+int sip_modules_configure_serial(struct sip_vm *vm, struct sip_serial *serial, struct sip_err *err);
 
 /** The journal of a process, not open yet: a file, or a PostgreSQL server's connection string.
  *  @return NULL for want of memory */

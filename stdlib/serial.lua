@@ -5,6 +5,8 @@ local opts = require "sipeat.opts"
 
 local M = {}
 
+local kept = {} -- port -> { line, spelled }: those that outlive the version of the script
+
 local OPEN = opts.spec("sipeat.serial.open", {
   port = { "string", required = true },
   protocol = { "string" },
@@ -22,6 +24,7 @@ local OPEN = opts.spec("sipeat.serial.open", {
   settle = { "duration", default = "0ms" },
   reopen = { "boolean", default = true },
   patient = { "boolean", default = false },
+  keep = { "boolean", default = false },
 })
 
 local SIMULATE = opts.spec("sipeat.serial.simulate", {
@@ -81,6 +84,18 @@ local function settings_of(o, what)
   return framing
 end
 
+-- Everything in a table, as text: the same for the same content.
+local function spelled(value)
+  if type(value) ~= "table" then
+    return opts.show(value)
+  end
+  local names, parts = opts.names(value), {}
+  for i, name in ipairs(names) do
+    parts[i] = name .. "=" .. spelled(value[name])
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
 local function open(request, o)
   local handle, message, code = core.open(request)
   if not handle then
@@ -94,7 +109,14 @@ end
 function M.open(options)
   local o = OPEN(options)
   local settings = settings_of(o, "open")
-  return open({
+  local found = o.keep and kept[o.port]
+  if found and not found.line:state().closed then
+    if found.spelled == spelled(o) then
+      return found.line
+    end
+    found.line:close()
+  end
+  local self, message, code = open({
     port = o.port,
     protocol = o.protocol,
     settings = settings,
@@ -110,6 +132,10 @@ function M.open(options)
     reopen = o.reopen,
     patient = o.patient,
   }, o)
+  if self and o.keep then
+    kept[o.port] = { line = self, spelled = spelled(o) }
+  end
+  return self, message, code
 end
 
 --- A pseudo-terminal with the protocol's simulator behind it, or a script: the board's end.

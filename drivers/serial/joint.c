@@ -254,7 +254,7 @@ void sip_joint_put_off(struct sip_joint *joint, int64_t now_us, const struct sip
   sip_joint_on_opened(joint, now_us, NULL, err);
 }
 
-void sip_joint_on_opened(struct sip_joint *joint, int64_t now_us, struct sip_port *port,
+void sip_joint_on_opened(struct sip_joint *joint, int64_t now_us, struct sip_serial_port *port,
                          const struct sip_err *err)
 {
   struct sip_serial_state state;

@@ -33,7 +33,7 @@ struct sip_opening {
   struct sip_joint *joint;   /* borrowed, the serial thread's: NULL when nobody waits any more */
   struct sip_port_settings settings;
   bool simulate;
-  struct sip_port *port; /* what it found, or NULL and `err` */
+  struct sip_serial_port *port; /* what it found, or NULL and `err` */
   struct sip_err err;
 };
 
@@ -43,7 +43,7 @@ struct sip_joint {
   struct sip_line line;           /* what the party has around it */
   struct sip_serial_line *shared; /* counted */
   struct sip_party *party;        /* NULL once closed, while bytes still leave */
-  struct sip_port *port;          /* NULL: none now */
+  struct sip_serial_port *port;   /* NULL: none now */
   struct sip_opening *opening;    /* owned by its thread until done; NULL: none */
   struct sip_port_settings settings;
   bool simulate, reopen, patient, raw;
@@ -88,7 +88,7 @@ struct sip_joint *sip_joint_new(struct sip_serial_line *line,
 void sip_joint_free(struct sip_joint *joint);
 
 /** An opening has ended; takes over its port. */
-void sip_joint_on_opened(struct sip_joint *joint, int64_t now_us, struct sip_port *port,
+void sip_joint_on_opened(struct sip_joint *joint, int64_t now_us, struct sip_serial_port *port,
                          const struct sip_err *err);
 
 /** Does a command, or has the party do it. */

@@ -27,7 +27,7 @@ static bool is_listed_tty(const char *path)
   return !begins(path, "/dev/pts/") && access(node, F_OK) == 0;
 }
 
-static int open_device(struct sip_port **out, const struct sip_port_settings *settings,
+static int open_device(struct sip_serial_port **out, const struct sip_port_settings *settings,
                        struct sip_err *err)
 {
   char path[PATH_MAX];
@@ -44,10 +44,10 @@ static int open_device(struct sip_port **out, const struct sip_port_settings *se
                              : sip_pty_open(out, path, settings->flow, err);
 }
 
-int sip_port_open(struct sip_port **out, const struct sip_port_settings *settings,
+int sip_port_open(struct sip_serial_port **out, const struct sip_port_settings *settings,
                   struct sip_err *err)
 {
-  struct sip_port *port = NULL;
+  struct sip_serial_port *port = NULL;
   int rc;
 
   if (begins(settings->name, "tcp://")) {
@@ -72,7 +72,7 @@ int sip_port_open(struct sip_port **out, const struct sip_port_settings *setting
   return 0;
 }
 
-void sip_port_close(struct sip_port *port)
+void sip_port_close(struct sip_serial_port *port)
 {
   if (port != NULL) {
     port->ops->close(port);
@@ -115,7 +115,7 @@ int sip_port_refused(const char *path, int errnum, struct sip_err *err)
   }
 }
 
-long sip_port_fd_read(struct sip_port *port, void *bytes, size_t size, struct sip_err *err)
+long sip_port_fd_read(struct sip_serial_port *port, void *bytes, size_t size, struct sip_err *err)
 {
   ssize_t got;
 
@@ -131,7 +131,8 @@ long sip_port_fd_read(struct sip_port *port, void *bytes, size_t size, struct si
   return errno == EAGAIN ? 0 : sip_err_errno(err, errno, "%s: gone while reading", port->path);
 }
 
-long sip_port_fd_write(struct sip_port *port, const void *bytes, size_t size, struct sip_err *err)
+long sip_port_fd_write(struct sip_serial_port *port, const void *bytes, size_t size,
+                       struct sip_err *err)
 {
   ssize_t put;
 
@@ -144,20 +145,21 @@ long sip_port_fd_write(struct sip_port *port, const void *bytes, size_t size, st
   return errno == EAGAIN ? 0 : sip_err_errno(err, errno, "%s: gone while writing", port->path);
 }
 
-bool sip_port_fd_drained(struct sip_port *port)
+bool sip_port_fd_drained(struct sip_serial_port *port)
 {
   int left = 0;
 
   return ioctl(port->fd, TIOCOUTQ, &left) < 0 || left == 0;
 }
 
-int sip_port_no_lines(struct sip_port *port, struct sip_port_lines *lines, struct sip_err *err)
+int sip_port_no_lines(struct sip_serial_port *port, struct sip_port_lines *lines,
+                      struct sip_err *err)
 {
   (void)lines;
   return sip_err_set(err, UV_ENOTSUP, "%s has no DTR and RTS", port->path);
 }
 
-int sip_port_no_break(struct sip_port *port, bool on, struct sip_err *err)
+int sip_port_no_break(struct sip_serial_port *port, bool on, struct sip_err *err)
 {
   (void)on;
   return sip_err_set(err, UV_ENOTSUP, "%s knows no break", port->path);
@@ -201,7 +203,7 @@ int sip_port_fd_flow(int fd, const char *path, enum sip_flow flow, struct sip_er
            : 0;
 }
 
-void sip_port_fd_flush(struct sip_port *port)
+void sip_port_fd_flush(struct sip_serial_port *port)
 {
   int waiting = 0;
 

@@ -15,14 +15,14 @@
 #include <unistd.h>
 
 struct pty {
-  struct sip_port port;
+  struct sip_serial_port port;
   int host;                 /* of a simulator: the host's end, so that nobody's leaving hangs up */
   char link[SIP_PORT_NAME]; /* to it; "": none */
 };
 
 static const struct sip_port_ops pty_ops;
 
-static struct pty *pty_of(struct sip_port *port)
+static struct pty *pty_of(struct sip_serial_port *port)
 {
   return SIP_CONTAINER(port, struct pty, port);
 }
@@ -42,7 +42,7 @@ static struct pty *pty_new(const char *path, struct sip_err *err)
   return pty;
 }
 
-static void pty_close(struct sip_port *port)
+static void pty_close(struct sip_serial_port *port)
 {
   struct pty *pty = pty_of(port);
   char target[SIP_PORT_NAME];
@@ -71,7 +71,8 @@ static const struct sip_port_ops pty_ops = { sip_port_fd_read,    sip_port_fd_wr
                                              sip_port_fd_drained, sip_port_no_lines,
                                              sip_port_no_break,   pty_close };
 
-int sip_pty_open(struct sip_port **out, const char *path, enum sip_flow flow, struct sip_err *err)
+int sip_pty_open(struct sip_serial_port **out, const char *path, enum sip_flow flow,
+                 struct sip_err *err)
 {
   struct pty *pty = pty_new(path, err);
   int rc;
@@ -126,7 +127,7 @@ static int make_link(struct pty *pty, const char *name, struct sip_err *err)
   return 0;
 }
 
-int sip_port_simulate(struct sip_port **out, const struct sip_port_settings *settings,
+int sip_port_simulate(struct sip_serial_port **out, const struct sip_port_settings *settings,
                       struct sip_err *err)
 {
   struct pty *pty = pty_new("", err);

@@ -41,7 +41,7 @@ enum { ANSWER_MS = 3000, CHUNK = 512 };
 enum state { DATA, COMMAND, OPTION, SUB, SUB_COMMAND };
 
 struct rfc2217 {
-  struct sip_port port;
+  struct sip_serial_port port;
   enum state state;
   uint8_t verb;         /* before an option */
   uint8_t sub[16];      /* of a subnegotiation: what fits */
@@ -57,7 +57,7 @@ struct rfc2217 {
   int dtr, rts;         /* as we set them, or -1 */
 };
 
-static struct rfc2217 *rfc2217_of(struct sip_port *port)
+static struct rfc2217 *rfc2217_of(struct sip_serial_port *port)
 {
   return SIP_CONTAINER(port, struct rfc2217, port);
 }
@@ -218,7 +218,8 @@ static bool take(struct rfc2217 *telnet, uint8_t byte)
 
 /* --- the port --- */
 
-static long rfc2217_read(struct sip_port *port, void *bytes, size_t size, struct sip_err *err)
+static long rfc2217_read(struct sip_serial_port *port, void *bytes, size_t size,
+                         struct sip_err *err)
 {
   struct rfc2217 *telnet = rfc2217_of(port);
   uint8_t *data = bytes;
@@ -239,7 +240,7 @@ static long rfc2217_read(struct sip_port *port, void *bytes, size_t size, struct
   return rc < 0 ? rc : kept;
 }
 
-static long rfc2217_write(struct sip_port *port, const void *bytes, size_t size,
+static long rfc2217_write(struct sip_serial_port *port, const void *bytes, size_t size,
                           struct sip_err *err)
 {
   struct rfc2217 *telnet = rfc2217_of(port);
@@ -274,12 +275,13 @@ static long rfc2217_write(struct sip_port *port, const void *bytes, size_t size,
   return taken;
 }
 
-static bool rfc2217_drained(struct sip_port *port)
+static bool rfc2217_drained(struct sip_serial_port *port)
 {
   return rfc2217_of(port)->control_size == 0 && sip_port_fd_drained(port);
 }
 
-static int rfc2217_lines(struct sip_port *port, struct sip_port_lines *lines, struct sip_err *err)
+static int rfc2217_lines(struct sip_serial_port *port, struct sip_port_lines *lines,
+                         struct sip_err *err)
 {
   struct rfc2217 *telnet = rfc2217_of(port);
   int rc;
@@ -303,7 +305,7 @@ static int rfc2217_lines(struct sip_port *port, struct sip_port_lines *lines, st
   return rc < 0 ? rc : 0;
 }
 
-static int rfc2217_break(struct sip_port *port, bool on, struct sip_err *err)
+static int rfc2217_break(struct sip_serial_port *port, bool on, struct sip_err *err)
 {
   struct rfc2217 *telnet = rfc2217_of(port);
   int rc;
@@ -313,7 +315,7 @@ static int rfc2217_break(struct sip_port *port, bool on, struct sip_err *err)
   return rc < 0 ? rc : 0;
 }
 
-static void rfc2217_close(struct sip_port *port)
+static void rfc2217_close(struct sip_serial_port *port)
 {
   (void)close(port->fd); /* there is nothing to do about a failure */
   free(rfc2217_of(port));
@@ -404,7 +406,7 @@ static int set_up(struct rfc2217 *telnet, const struct sip_port_settings *settin
   return rc;
 }
 
-int sip_rfc2217_open(struct sip_port **out, const struct sip_port_settings *settings,
+int sip_rfc2217_open(struct sip_serial_port **out, const struct sip_port_settings *settings,
                      struct sip_err *err)
 {
   int fd = sip_tcp_connect(settings->name, err), rc;

@@ -23,14 +23,15 @@ enum {
 struct sip_serial;
 struct sip_serial_line;
 
-/** Starts the thread. It takes real-time priority where it may. Counted: one reference. */
+/** The thread starts with its first line, with real-time priority where that is allowed. Counted:
+ *  one reference, and one of each line. */
 int sip_serial_new(struct sip_serial **out, struct sip_err *err);
 struct sip_serial *sip_serial_ref(struct sip_serial *serial);
 
 /** The last one ends the thread, after all lines were closed: waits for it. NULL is fine. */
 void sip_serial_unref(struct sip_serial *serial);
 
-bool sip_serial_is_realtime(const struct sip_serial *serial);
+bool sip_serial_is_realtime(struct sip_serial *serial);
 
 struct sip_serial_options {
   const struct sip_protocol *protocol; /* static */

@@ -607,7 +607,7 @@ static int l_checksum(lua_State *L)
 
 /* --- module --- */
 
-static int open_serial(lua_State *L)
+int sip_open_serial(lua_State *L)
 {
   static const luaL_Reg functions[] = { { "open", l_open },           { "list", sip_l_serial_list },
                                         { "protocols", l_protocols }, { "describe", l_describe },
@@ -619,7 +619,7 @@ static int open_serial(lua_State *L)
 
 int sip_serial_lua_start(struct sip_vm *vm, struct sip_err *err)
 {
-  return sip_vm_provide(vm, "sipeat.core.serial", open_serial, err);
+  return sip_vm_provide(vm, "sipeat.core.serial", sip_open_serial, err);
 }
 
 int sip_serial_lua_attach(struct sip_vm *vm, struct sip_serial *serial, struct sip_err *err)

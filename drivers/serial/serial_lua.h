@@ -3,8 +3,13 @@
 /* serial_lua.h - module sipeat.core.serial. Loop thread. */
 #include "core/err.h"
 
+#include <lua.h>
+
 struct sip_serial;
 struct sip_vm;
+
+/** luaopen of the module, for tests of scripts, which have no ports. */
+int sip_open_serial(lua_State *L);
 
 int sip_serial_lua_start(struct sip_vm *vm, struct sip_err *err);
 

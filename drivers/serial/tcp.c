@@ -113,7 +113,8 @@ int sip_tcp_connect(const char *name, struct sip_err *err)
   return rc < 0 ? sip_err_errno(err, -rc, "open %s", name) : rc;
 }
 
-long sip_tcp_write(struct sip_port *port, const void *bytes, size_t size, struct sip_err *err)
+long sip_tcp_write(struct sip_serial_port *port, const void *bytes, size_t size,
+                   struct sip_err *err)
 {
   ssize_t put;
 
@@ -126,7 +127,7 @@ long sip_tcp_write(struct sip_port *port, const void *bytes, size_t size, struct
   return errno == EAGAIN ? 0 : sip_err_errno(err, errno, "%s: gone while writing", port->path);
 }
 
-static void tcp_close(struct sip_port *port)
+static void tcp_close(struct sip_serial_port *port)
 {
   (void)close(port->fd); /* there is nothing to do about a failure */
   free(port);
@@ -136,10 +137,10 @@ static const struct sip_port_ops tcp_ops = { sip_port_fd_read,    sip_tcp_write,
                                              sip_port_fd_drained, sip_port_no_lines,
                                              sip_port_no_break,   tcp_close };
 
-int sip_tcp_open(struct sip_port **out, const char *name, struct sip_err *err)
+int sip_tcp_open(struct sip_serial_port **out, const char *name, struct sip_err *err)
 {
   int fd = sip_tcp_connect(name, err);
-  struct sip_port *port;
+  struct sip_serial_port *port;
 
   if (fd < 0) {
     return fd;

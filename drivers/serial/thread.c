@@ -28,10 +28,10 @@ struct order {
 };
 
 struct sip_serial {
-  pthread_t thread;
-  bool is_realtime;
   int wake_fd;
-  pthread_mutex_t mu;                             /* guards what follows, down to `refs` */
+  pthread_mutex_t mu; /* guards what follows, down to `refs` */
+  pthread_t thread;
+  bool started, is_realtime;
   struct sip_list joins, orders, parts, openings; /* the inbox */
   bool ending;
   size_t lines; /* those that are not freed */
@@ -296,10 +296,20 @@ static void *serial_run(void *arg)
 
 /* --- from the loops --- */
 
-static int start_serial_thread(struct sip_serial *serial)
+/* With the first line; under `mu`. @return 0 or an errno */
+static int start_once(struct sip_serial *serial)
 {
-  serial->is_realtime = start_thread(&serial->thread, SCHED_FIFO, serial_run, serial) == 0;
-  return serial->is_realtime ? 0 : start_thread(&serial->thread, SCHED_OTHER, serial_run, serial);
+  int failed = 0;
+
+  if (!serial->started) {
+    failed = start_thread(&serial->thread, SCHED_FIFO, serial_run, serial);
+    serial->is_realtime = failed == 0;
+    if (failed != 0) {
+      failed = start_thread(&serial->thread, SCHED_OTHER, serial_run, serial);
+    }
+    serial->started = failed == 0;
+  }
+  return failed;
 }
 
 int sip_serial_new(struct sip_serial **out, struct sip_err *err)
@@ -323,16 +333,10 @@ int sip_serial_new(struct sip_serial **out, struct sip_err *err)
     return sip_err_errno(err, failed, "serial: eventfd");
   }
   failed = pthread_mutex_init(&serial->mu, NULL);
-  if (failed == 0) {
-    failed = start_serial_thread(serial);
-    if (failed != 0) {
-      (void)pthread_mutex_destroy(&serial->mu); /* nobody has it */
-    }
-  }
   if (failed != 0) {
     (void)close(serial->wake_fd); /* nothing was written */
     free(serial);
-    return sip_err_errno(err, failed, "serial: the thread");
+    return sip_err_errno(err, failed, "serial: a mutex");
   }
   *out = serial;
   return 0;
@@ -348,7 +352,7 @@ struct sip_serial *sip_serial_ref(struct sip_serial *serial)
 
 void sip_serial_unref(struct sip_serial *serial)
 {
-  bool last;
+  bool last, started;
 
   if (serial == NULL) {
     return;
@@ -356,36 +360,50 @@ void sip_serial_unref(struct sip_serial *serial)
   pthread_mutex_lock(&serial->mu);
   last = --serial->refs == 0;
   serial->ending = last;
+  started = serial->started;
   pthread_mutex_unlock(&serial->mu);
   if (last) {
-    wake(serial);
-    (void)pthread_join(serial->thread, NULL); /* joined once */
+    if (started) {
+      wake(serial);
+      (void)pthread_join(serial->thread, NULL); /* joined once */
+    }
     (void)pthread_mutex_destroy(&serial->mu);
     (void)close(serial->wake_fd); /* nothing is lost */
     free(serial);
   }
 }
 
-bool sip_serial_is_realtime(const struct sip_serial *serial)
+bool sip_serial_is_realtime(struct sip_serial *serial)
 {
-  return serial->is_realtime;
+  bool is_realtime;
+
+  pthread_mutex_lock(&serial->mu);
+  is_realtime = serial->is_realtime;
+  pthread_mutex_unlock(&serial->mu);
+  return is_realtime;
 }
 
 int sip_thread_join(struct sip_serial *serial, struct sip_joint *joint, struct sip_err *err)
 {
   bool full;
+  int failed = 0;
 
   pthread_mutex_lock(&serial->mu);
   full = serial->lines >= SIP_SERIAL_LINES;
   if (!full) {
+    failed = start_once(serial);
+  }
+  if (!full && failed == 0) {
     serial->lines++;
     sip_list_push(&serial->joins, &joint->link);
     wake(serial);
   }
   pthread_mutex_unlock(&serial->mu);
-  return full ? sip_err_set(err, SIP_EQUEUEFULL, "serial: %d lines are open: close one",
-                            SIP_SERIAL_LINES)
-              : 0;
+  if (full) {
+    return sip_err_set(err, SIP_EQUEUEFULL, "serial: %d lines are open: close one",
+                       SIP_SERIAL_LINES);
+  }
+  return failed != 0 ? sip_err_errno(err, failed, "serial: the thread") : 0;
 }
 
 int sip_thread_command(struct sip_serial *serial, struct sip_joint *joint,

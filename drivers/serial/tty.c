@@ -15,17 +15,17 @@
 #include <unistd.h>
 
 struct tty {
-  struct sip_port port;
+  struct sip_serial_port port;
   struct sp_port *sp; /* NULL until found */
   struct sip_lock lock;
 };
 
-static struct tty *tty_of(struct sip_port *port)
+static struct tty *tty_of(struct sip_serial_port *port)
 {
   return SIP_CONTAINER(port, struct tty, port);
 }
 
-static void tty_close(struct sip_port *port)
+static void tty_close(struct sip_serial_port *port)
 {
   struct tty *tty = tty_of(port);
 
@@ -39,7 +39,8 @@ static void tty_close(struct sip_port *port)
   free(tty);
 }
 
-static int tty_lines(struct sip_port *port, struct sip_port_lines *lines, struct sip_err *err)
+static int tty_lines(struct sip_serial_port *port, struct sip_port_lines *lines,
+                     struct sip_err *err)
 {
   int on = (lines->dtr == 1 ? TIOCM_DTR : 0) | (lines->rts == 1 ? TIOCM_RTS : 0);
   int off = (lines->dtr == 0 ? TIOCM_DTR : 0) | (lines->rts == 0 ? TIOCM_RTS : 0), now;
@@ -59,7 +60,7 @@ static int tty_lines(struct sip_port *port, struct sip_port_lines *lines, struct
   return 0;
 }
 
-static int tty_break(struct sip_port *port, bool on, struct sip_err *err)
+static int tty_break(struct sip_serial_port *port, bool on, struct sip_err *err)
 {
   if (ioctl(port->fd, on ? TIOCSBRK : TIOCCBRK) < 0) {
     return sip_err_errno(err, errno, "%s: break", port->path);
@@ -170,8 +171,8 @@ static int tty_found(struct tty *tty, struct sip_err *err)
   return sip_port_refused(tty->port.path, failed > 0 ? failed : EIO, err);
 }
 
-int sip_tty_open(struct sip_port **out, const char *path, const struct sip_port_settings *settings,
-                 struct sip_err *err)
+int sip_tty_open(struct sip_serial_port **out, const char *path,
+                 const struct sip_port_settings *settings, struct sip_err *err)
 {
   struct tty *tty = calloc(1, sizeof *tty);
   int rc;

@@ -16,6 +16,7 @@
 #include "journal/shared.h"
 #include "kafka/settings.h"
 #include "modules.h"
+#include "serial/serial.h"
 #include "vm/task.h"
 
 #include <assert.h>
@@ -204,6 +205,12 @@ static int host_open_vm(struct sip_host *host, struct sip_err *err)
     rc = sip_modules_start(host->vm, err);
   }
   if (rc == 0) {
+    rc = sip_serial_new(&host->serial, err);
+  }
+  if (rc == 0) {
+    rc = sip_modules_configure_serial(host->vm, host->serial, err);
+  }
+  if (rc == 0) {
     rc = sip_vm_provide(host->vm, "sipeat.core.terminal", sip_open_terminal, err);
   }
   return rc < 0 ? rc : sip_host_provide(host, err);
@@ -284,8 +291,10 @@ int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_d
 {
   bool chosen = sip_settings_text(host->options->outbox, "SIPEAT_OUTBOX", NULL) != NULL;
 
+  int rc = sip_modules_configure_serial(vm, host->serial, err);
+
   host_open_deaths(host, vm, deaths);
-  return sip_modules_configure_outbox(vm, host->outbox, chosen, err);
+  return rc < 0 ? rc : sip_modules_configure_outbox(vm, host->outbox, chosen, err);
 }
 
 /** Another worker has answered. One that ended by an error takes the others with it. */
@@ -388,6 +397,8 @@ static void host_close(struct sip_host *host)
   rc = uv_loop_close(&host->loop);
   assert(rc == 0); /* STYLE.md section 6: no handle is left open */
   (void)rc;
+  sip_serial_unref(host->serial); /* after the lines of all workers */
+  host->serial = NULL;
   sip_deaths_close(host->deaths);
   host->deaths = NULL;
   sip_journal_shared_free(host->journal); /* after those that wrote to it */

@@ -16,6 +16,7 @@ struct sip_embedded_broker;
 struct sip_journal_shared;
 struct sip_kafka_settings;
 struct sip_outbox;
+struct sip_serial;
 struct sip_watch;
 struct sip_workers;
 
@@ -49,6 +50,7 @@ struct sip_host {
   uv_timer_t drain_timer;
   struct sip_vm *vm;
   struct sip_kafka_settings *kafka;
+  struct sip_serial *serial;          /* of the process */
   struct sip_outbox *outbox;          /* of the process; opened when a script wants it */
   struct sip_journal_shared *journal; /* of the process; likewise. NULL: there is none */
   struct sip_embedded_broker *embedded;
@@ -94,7 +96,7 @@ int sip_host_journal_open(struct sip_host *host, struct sip_err *err);
  *  script wants one, and takes up what was left in it. @return 0 or a negative code */
 int sip_host_journal_recover(struct sip_host *host, struct sip_err *err);
 
-/** host.c: gives the state of another worker what all of them have: outbox, journal and deaths.
+/** host.c: gives the state of another worker what all of them have: outbox, serial thread, deaths.
  *  @return 0 or a negative code */
 int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_deaths **deaths,
                     struct sip_err *err);

@@ -20,6 +20,7 @@ local M = {}
 ---@field flow? "none"|"hard"|"soft" RTS and CTS, or XON and XOFF; default "none"
 ---@field settle? string what a board says for so long after the opening is dropped; default "0ms"
 ---@field reopen? boolean a port that is lost is opened again; default true
+---@field keep? boolean opened again with the same options, it is the same line; default false
 ---@field patient? boolean a port that is not there is waited for, not a failure; default false
 
 ---@class sipeat.serial.SimulateOptions

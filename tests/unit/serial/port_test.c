@@ -11,7 +11,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-static int try_open(const char *name, struct sip_port **port, struct sip_err *err)
+static int try_open(const char *name, struct sip_serial_port **port, struct sip_err *err)
 {
   struct sip_port_settings settings = { .line = sip_protocol_raw.line };
 
@@ -19,10 +19,10 @@ static int try_open(const char *name, struct sip_port **port, struct sip_err *er
   return sip_port_open(port, &settings, err);
 }
 
-static struct sip_port *simulate(const char *link)
+static struct sip_serial_port *simulate(const char *link)
 {
   struct sip_port_settings settings = { .name = "" };
-  struct sip_port *port = NULL;
+  struct sip_serial_port *port = NULL;
   struct sip_err err = { 0 };
 
   (void)snprintf(settings.name, sizeof settings.name, "%s", link);
@@ -35,7 +35,7 @@ static struct sip_port *simulate(const char *link)
 /* Root may open anything: another user tries. */
 static int open_as_nobody(const char *path)
 {
-  struct sip_port *port = NULL;
+  struct sip_serial_port *port = NULL;
   struct sip_err err = { 0 };
   int status;
   pid_t child = fork();
@@ -56,7 +56,7 @@ static int open_as_nobody(const char *path)
 
 static void permission_denied_names_the_group(void)
 {
-  struct sip_port *board = simulate("");
+  struct sip_serial_port *board = simulate("");
 
   CHECK(chmod(board->path, 0) == 0);
   CHECK_INT(open_as_nobody(board->path), 0);
@@ -65,7 +65,7 @@ static void permission_denied_names_the_group(void)
 
 static void what_is_no_port_says_so(void)
 {
-  struct sip_port *port;
+  struct sip_serial_port *port;
   struct sip_err err = { 0 };
 
   CHECK_INT(try_open("/dev/null", &port, &err), UV_ENOTTY);
@@ -78,7 +78,7 @@ static void what_is_no_port_says_so(void)
 /* Whatever mode it was in, bytes come as they are. */
 static void a_port_is_raw_and_stale_bytes_are_dropped(void)
 {
-  struct sip_port *board = simulate(""), *port;
+  struct sip_serial_port *board = simulate(""), *port;
   struct sip_err err = { 0 };
   struct termios mode;
   char bytes[16];
@@ -112,7 +112,7 @@ static void a_link_takes_the_place_of_links_only(void)
 {
   struct sip_port_settings settings = { .name = "" };
   char folder[] = "/tmp/sipeat-port-XXXXXX", link[64], target[64] = "";
-  struct sip_port *first, *second, *none = NULL;
+  struct sip_serial_port *first, *second, *none = NULL;
   struct sip_err err = { 0 };
   int fd;
 

@@ -50,7 +50,7 @@ static void a_connection_is_a_port(void)
   CHECK(close(listener) == 0);
 }
 
-static int try_open(const char *name, struct sip_port **port, struct sip_err *err)
+static int try_open(const char *name, struct sip_serial_port **port, struct sip_err *err)
 {
   struct sip_port_settings settings = { .line = { 115200, 8, 2, SIP_PARITY_EVEN, 1, 0 } };
 
@@ -60,7 +60,7 @@ static int try_open(const char *name, struct sip_port **port, struct sip_err *er
 
 static void addresses_that_are_wrong_say_so(void)
 {
-  struct sip_port *port;
+  struct sip_serial_port *port;
   struct sip_err err = { 0 };
   char name[64];
   uint16_t number;
@@ -238,7 +238,7 @@ static void server_end(struct server *server, pthread_t thread)
 }
 
 /* Reads exactly so many bytes. */
-static void port_read(struct sip_port *port, uint8_t *bytes, size_t size)
+static void port_read(struct sip_serial_port *port, uint8_t *bytes, size_t size)
 {
   struct sip_err err = { 0 };
 
@@ -253,7 +253,7 @@ static void port_read(struct sip_port *port, uint8_t *bytes, size_t size)
   }
 }
 
-static void port_write(struct sip_port *port, const uint8_t *bytes, size_t size)
+static void port_write(struct sip_serial_port *port, const uint8_t *bytes, size_t size)
 {
   struct sip_err err = { 0 };
 
@@ -268,9 +268,9 @@ static void port_write(struct sip_port *port, const uint8_t *bytes, size_t size)
   }
 }
 
-static struct sip_port *open_through(const char *name)
+static struct sip_serial_port *open_through(const char *name)
 {
-  struct sip_port *port = NULL;
+  struct sip_serial_port *port = NULL;
   struct sip_err err = { 0 };
 
   if (try_open(name, &port, &err) < 0) {
@@ -284,7 +284,7 @@ static void settings_reach_the_server(void)
   struct server server = { .chatty = true };
   struct sip_port_lines lines = { 0, 1, -1, -1, -1, -1 };
   struct sip_err err = { 0 };
-  struct sip_port *port;
+  struct sip_serial_port *port;
   uint8_t byte;
   char name[64];
   pthread_t thread = server_start(&server, name, sizeof name);
@@ -311,7 +311,7 @@ static void settings_reach_the_server(void)
 static void every_byte_crosses(void)
 {
   struct server server = { 0 };
-  struct sip_port *port;
+  struct sip_serial_port *port;
   uint8_t all[3 * 256], back[sizeof all];
   char name[64];
   pthread_t thread = server_start(&server, name, sizeof name);
@@ -331,7 +331,7 @@ static void every_byte_crosses(void)
 static void a_server_may_ask_for_a_pause(void)
 {
   struct server server = { 0 };
-  struct sip_port *port;
+  struct sip_serial_port *port;
   uint8_t byte;
   char name[64];
   pthread_t thread = server_start(&server, name, sizeof name);
@@ -352,7 +352,7 @@ static void a_server_may_ask_for_a_pause(void)
 static void a_server_that_does_otherwise_is_refused(void)
 {
   struct server server = { .refuses = true };
-  struct sip_port *port;
+  struct sip_serial_port *port;
   struct sip_err err = { 0 };
   char name[64];
   pthread_t thread = server_start(&server, name, sizeof name);
