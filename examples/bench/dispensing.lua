@@ -48,8 +48,19 @@ function M.fill(device, slot, count)
   return ok or device:fail("fill: " .. message)
 end
 
+-- What a simulated board says has fallen; nil at a real one.
+local function fallen(device, slot)
+  if not device.simulator then
+    return nil
+  end
+  local fields = device.protocol == "cctalk" and { slot = slot } or {}
+  local books, message = device.simulator:command("state", fields)
+  return books and (books.fallen or books.fell) or device:fail("state: " .. tostring(message))
+end
+
 --- `count` orders. Each takes a while (a series), all must be done, and no answer may be in doubt.
 function M.endurance(device, slot, count, full)
+  local before = fallen(device, slot)
   local times = device:series("time of a dispense", { unit = "ms" })
   local outcomes = { done = 0, failed = 0, unknown = 0 }
   for n = 1, count do
@@ -66,6 +77,9 @@ function M.endurance(device, slot, count, full)
   device:measure("dispensed", outcomes.done, { equals = count, go_on = true })
   device:measure("failed", outcomes.failed, { max = 0, go_on = true })
   device:measure("in doubt", outcomes.unknown, { max = 0 })
+  if before then
+    device:measure("fallen, says the board", fallen(device, slot) - before, { equals = count })
+  end
 end
 
 --- A jam is seen, said, and gone after it was cleared. `clear(device)` tells the board so.

@@ -1,7 +1,10 @@
-"""`sipeat bench` as a technician meets it: what passes and fails, retries, prompts, several devices, reports."""
+"""`sipeat bench` as a technician meets it: what passes and fails, retries, prompts, several devices, reports.
+
+SIPEAT_SOAK=1 dispenses a thousand times from each simulated board."""
 
 import html.parser
 import json
+import os
 import signal
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -10,6 +13,7 @@ from support import harness
 from support.harness import BINARY, SOURCE, environment, wait_for
 
 OK, FAILED, USAGE, SCRIPT = range(4)
+DISPENSES = 1000 if os.environ.get("SIPEAT_SOAK") == "1" else 3
 PLAN = """
 local bench = require "sipeat.bench"
 bench.plan { name = "Demo", protocol = "xy", simulator = { poll_ms = 110 }%s }
@@ -202,8 +206,8 @@ class Bench(harness.Case):
         for path in sorted((SOURCE / "examples/bench").glob("*.lua")):
             if "bench.plan" in path.read_text():
                 with self.subTest(path=path.name):
-                    done = self.run_sipeat("bench", path, "--port", "sim", "--yes", "--with", "dispenses=3", "--with",
-                                           "samples=5", deadline=120)
+                    done = self.run_sipeat("bench", path, "--port", "sim", "--yes", "--with", f"dispenses={DISPENSES}",
+                                           "--with", f"samples={max(5, DISPENSES // 5)}", deadline=100 + DISPENSES)
                     self.assertEqual(done.returncode, 0, done.tail())
                     self.assertIn("jam recovery" if "jam" in path.read_text() else "recovery", done.output)
 

@@ -112,6 +112,34 @@ class Serial(World):
         wait_for(lambda: "< fa" in monitor.output, monitor.tail)
         self.assertEqual(monitor.stop(signal.SIGINT), 0, monitor.tail())
 
+    def test_monitor_waits_for_a_port_that_is_gone(self):
+        sim = self.sim()
+        monitor = self.start("serial", "monitor", "board", "--protocol", "xy")
+        once = self.start("serial", "monitor", "other", "--no-reopen")
+        self.assertEqual(once.wait(), 1, once.tail())
+        self.assertIn("no such port", once.log)
+        wait_for(lambda: "POLL" in monitor.output, monitor.tail)
+        sim.stop()
+        wait_for(lambda: "- lost: " in monitor.output, monitor.tail)
+        self.sim()
+        wait_for(lambda: "- open: " in monitor.output and monitor.output.endswith("POLL"), monitor.tail)
+        self.assertEqual(monitor.stop(), 0, monitor.tail())
+
+    def test_monitor_ends_with_its_port(self):
+        sim = self.sim()
+        monitor = self.start("serial", "monitor", "board", "-n")
+        wait_for(lambda: monitor.output, monitor.tail)
+        sim.stop()
+        self.assertEqual(monitor.wait(), 1, monitor.tail())
+        self.assertIn("lost: ", monitor.log)
+
+    def test_list_goes_on_until_it_is_stopped(self):
+        ports = [json.loads(line) for line in self.serial("list", "--json").output.splitlines()]
+        self.assertTrue(all(port["path"].startswith("/dev/") for port in ports), ports)
+        watch = self.start("serial", "list", "--watch", "--json")
+        wait_for(lambda: [json.loads(line) for line in watch.out] == ports, watch.tail)
+        self.assertEqual(watch.stop(signal.SIGINT), 0, watch.tail())
+
     def test_monitor_says_who_has_the_port(self):
         self.sim()
         first = self.start("serial", "monitor", "board")
@@ -262,6 +290,31 @@ class Doctor(World):
         found = self.checks(path, "--protocol", "xy", "--listen", "200ms", code=1)
         self.assertEqual((found["board"]["state"], found["listen"]["state"], found["echo"]["state"]),
                          ("bad", "warn", "note"))
+
+    def talks(self, what):
+        """A terminal that says something again and again."""
+        ours, path = self.terminal()
+        over = threading.Event()
+
+        def say():
+            while not over.wait(0.02):
+                os.write(ours, what)
+        thread = threading.Thread(target=say, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(over.set)
+        return path
+
+    def test_what_makes_no_sense(self):
+        path = self.talks(b"\x83\xf1\x00\x9c\xe6")
+        found = self.checks(path, "--protocol", "xy", "--listen", "100ms", code=1)
+        self.assertEqual((found["board"]["state"], found["speed"]["state"]), ("bad", "bad"))
+        self.assertIn("makes no sense at 57600 baud", found["speed"]["text"])
+        self.assertIn("--parity", found["speed"]["advice"])
+
+    def test_what_makes_sense(self):
+        found = self.checks(self.talks(b"ready\r\n"), "--listen", "100ms", code=0)
+        self.assertEqual(found["listen"]["state"], "ok")
 
     def loop(self, change=lambda data: data):
         ours, path = self.terminal()
