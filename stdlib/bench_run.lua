@@ -19,7 +19,10 @@ local function traced(raised)
   if devices.failure(raised) then
     return raised
   end
-  return { text = debug.traceback(tostring(raised), 2) }
+  local text = debug.traceback(tostring(raised), 2)
+  local cut = text:find("\n%s*%[C%]: in function 'xpcall'\n%s*stdlib/bench_run", 1)
+  text = text:sub(1, cut and cut - 1 or -1) -- what is below the phase is ours
+  return { text = (text:gsub("\n%s*%[C%]: in %?", "", 1)) }
 end
 
 local function judge_series(phase)

@@ -43,6 +43,11 @@ function Series:summary()
   }
 end
 
+-- As much of a number as a plot shows.
+local function short(value)
+  return math.type(value) == "float" and tonumber(("%.6g"):format(value)) or value
+end
+
 --- The values in the order of measuring, at most a thousand: { { n, value }, … }. Of more, each
 --- stretch gives its least and its most.
 function Series:points()
@@ -54,9 +59,9 @@ function Series:points()
       low = self.values[i] < self.values[low] and i or low
       high = self.values[i] > self.values[high] and i or high
     end
-    points[#points + 1] = { math.min(low, high), self.values[math.min(low, high)] }
+    points[#points + 1] = { math.min(low, high), short(self.values[math.min(low, high)]) }
     if low ~= high then
-      points[#points + 1] = { math.max(low, high), self.values[math.max(low, high)] }
+      points[#points + 1] = { math.max(low, high), short(self.values[math.max(low, high)]) }
     end
   end
   return points
@@ -71,7 +76,7 @@ function Series:histogram()
   local width = (self.most - self.least) / BINS
   local number = width > 0 and BINS or 1
   for i = 1, number do
-    bins[i] = { self.least + (i - 1) * width, self.least + i * width, 0 }
+    bins[i] = { short(self.least + (i - 1) * width), short(self.least + i * width), 0 }
   end
   for _, value in ipairs(self.values) do
     local i = width > 0 and math.min(number, math.floor((value - self.least) / width) + 1) or 1

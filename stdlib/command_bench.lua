@@ -59,6 +59,9 @@ local function print_device(device)
     output.table({ "PHASE", "STEP", "VALUE", "LIMITS", "RESULT", "TIME" }, rows)
   end
   for _, phase in ipairs(device.phases) do
+    if phase.message then
+      terminal.write(("  %s: %s\n"):format(phase.name, first_line(phase.message)))
+    end
     for _, note in ipairs(phase.notes) do
       terminal.write(("  %s: %s\n"):format(phase.name, first_line(note)))
     end

@@ -105,6 +105,18 @@ local function series_part(series, plots)
     :format(html(series.name), unit, badge(series.outcome), why, table.concat(tiles), plot)
 end
 
+-- Whether a step or a series says already why the phase failed, or nothing is to be said.
+local function is_told(phase)
+  for _, list in ipairs { phase.steps, phase.series } do
+    for _, one in ipairs(list) do
+      if one.message and phase.message == ("%s: %s"):format(one.name, one.message) then
+        return true
+      end
+    end
+  end
+  return not phase.message
+end
+
 local function phase_part(phase, plots)
   local parts = {}
   for i, series in ipairs(phase.series) do
@@ -119,7 +131,7 @@ local function phase_part(phase, plots)
   local time = phase.outcome ~= "skipped" and duration(phase.ms) or ""
   return ('<article class="phase"><header><h3>%s</h3>%s<span class="dim">%s%s%s</span></header>'
     .. "%s%s%s%s</article>"):format(html(phase.name), badge(phase.outcome), time, tries, optional,
-    phase.message and ('<pre class="why">%s</pre>'):format(html(phase.message)) or "",
+    is_told(phase) and "" or ('<pre class="why">%s</pre>'):format(html(phase.message)),
     steps_table(phase), #notes > 0 and "<ul>" .. table.concat(notes) .. "</ul>" or "",
     table.concat(parts))
 end
@@ -158,8 +170,8 @@ local function overview(report)
       html(device.serial or device.name), html(device.port), badge(device.outcome),
       html((device.message or ""):match "^[^\n]*"), duration(device.ms))
   end
-  return '<section class="device"><h2>Devices</h2><div class="scroll"><table><thead><tr>'
-    .. "<th>Serial number</th><th>Port</th><th>Result</th><th>Why</th>"
+  return '<section class="device"><h2>Devices</h2><div class="scroll"><table class="all">'
+    .. "<thead><tr><th>Serial number</th><th>Port</th><th>Result</th><th>Why</th>"
     .. '<th class="time">Time</th></tr></thead><tbody>' .. table.concat(rows)
     .. "</tbody></table></div></section>"
 end
