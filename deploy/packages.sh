@@ -7,7 +7,8 @@ build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev lib
   librdkafka-dev libcurl4-openssl-dev libmicrohttpd-dev libsqlite3-dev libsodium-dev
   libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js'
 test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 openssl git procps
-  maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio'
+  maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
+  qemu-system-x86 busybox-static cpio udev'
 
 case ${1:-} in
   build) wanted=$build ;;
