@@ -18,7 +18,7 @@ local sipeat = require "sipeat"
 
 sipeat.flow {
   topic = "in", group = "in", key = "data.key", concurrency = 32, %s
-  retry = { attempts = 4, backoff = { "400ms", "900ms" } },
+  retry = { attempts = 4, backoff = { %s } },
   on = { ["test.event"] = function(event, ctx)
     %s
   end },
@@ -41,8 +41,8 @@ class Events(harness.Case):
         kcat.write(self.kafka.address, "in", [(key(n), json.dumps(
             {"id": f"e{n}", "type": "test.event", "data": {"n": n, "key": key(n)}})) for n in range(count)])
 
-    def begin(self, body, *arguments, options=""):
-        path = self.script(FLOW % (options and options + ",", body))
+    def begin(self, body, *arguments, options="", backoff='"400ms", "900ms"'):
+        path = self.script(FLOW % (options and options + ",", backoff, body))
         return self.start("run", path, *arguments, env={"KAFKA_BROKERS": self.kafka.address})
 
     def read(self, topic="out"):
@@ -54,8 +54,8 @@ class Events(harness.Case):
     def test_one_poison_event_among_many_on_one_partition(self):
         self.write(MANY, lambda n: f"k{n % 997}")
         process = self.begin("""if event.data.n == 10 then error("poison") end
-            ctx:emit("out", event.key, event.id)""")
-        process.until(lambda: self.kafka.wire.count("in-dlt") == 1, "the dead letter", 60, every=0.02)
+            ctx:emit("out", event.key, event.id)""", backoff='"20s", "30s"' if SOAK else '"400ms", "900ms"')
+        process.until(lambda: self.kafka.wire.count("in-dlt") == 1, "the dead letter", 120, every=0.02)
         # All but the followers of its key are done while it is still tried: they did not wait for it.
         self.assertGreaterEqual(self.kafka.wire.count("out"), MANY - 1 - MANY // 997 - 1)
         self.finish(process)
