@@ -1,6 +1,7 @@
 """The works of the benchmark: what each one runs, and what its table says."""
 
 from bench import programs
+from bench.hardware import serial
 from bench.tables import Table, goal, median, ratio
 from support.harness import BINARY, wait_for
 
@@ -176,4 +177,5 @@ def workers(bench, peers, options):
     return [Table("workers", ["workers", "CPU µs per event", "events/s", "throughput ÷ one worker's"], rows)]
 
 
-WORKS = {"1m": one_m, "slow": slow, "latency": latency, "scale": scale, "workers": workers}
+WORKS = {"1m": one_m, "slow": slow, "latency": latency, "scale": scale, "workers": workers,
+         "serial": serial}

@@ -40,6 +40,7 @@ class Run:
     warm: int = 0  # of the events: they are checked, but their time does not count
     rounds: int = 0  # of a loop that keeps each handler busy
     members: int = 1  # of the group
+    port: str = ""  # of a board
     deadline_s: float = 600
 
 
