@@ -1,0 +1,123 @@
+"""A real USB serial adapter, as far as the kernel is concerned: Debian's kernel with ftdi_sio, udev and libserialport in a
+virtual machine, unplugged in the middle of an order and plugged in again. See support/vm.py."""
+
+import json
+import subprocess
+
+from support import harness
+from support.harness import BINARY, SOURCE, wait_for
+from support.vm import Machine
+
+SIMULATED = ("--set", "profile=dispenser", "--set", "motor_ms=4000", "--set", "clears=0")
+
+
+class Board:
+    """`sipeat serial sim` on the host."""
+
+    def __init__(self, case, protocol, *arguments):
+        self.link = case.dir / f"{protocol}-{len(case.boards)}"
+        self.process = subprocess.Popen(
+            [BINARY, "serial", "sim", protocol, "--link", self.link, "--json", *arguments], cwd=case.dir, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=harness.environment(case.dir))
+        case.boards.append(self)
+        self.path = json.loads(self.process.stdout.readline())["path"]
+
+    def state(self):
+        self.process.stdin.write("state\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(10)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Usb(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = cls.enterClassContext(harness.tempfile.TemporaryDirectory(prefix="sipeat-vm-"))
+        scripts = {f"/{path.name}": path for path in (SOURCE / "tests/e2e/guest").glob("*.lua")}
+        cls.vm = Machine(cls.folder, scripts)
+        cls.addClassCleanup(cls.vm.close)
+
+    def setUp(self):
+        super().setUp()
+        self.boards, self.plugged = [], []
+        self.addCleanup(self.tidy)
+
+    def tidy(self):
+        for name in self.plugged:
+            self.vm.unplug(name)
+        for board in self.boards:
+            board.close()
+        self.vm.run("rm -rf /tmp/out; killall -q sipeat")
+
+    def plug(self, name, board, port, serial="A1"):
+        self.vm.plug(name, board.path, port, serial)
+        self.plugged.append(name)
+
+    def unplug(self, name):
+        self.plugged.remove(name)
+        self.vm.unplug(name)
+
+    def wait_port(self):
+        wait_for(lambda: self.vm.run("test -e /dev/ttyUSB0 && ls /dev/serial/by-path/*")[0] == 0, "the port in the guest")
+
+    def begin(self, script):
+        """Runs the bench file in the guest, in the background; its report goes to /tmp/out."""
+        self.vm.run(f"cd /tmp; sipeat bench /{script} --port /dev/ttyUSB0 --yes --serial T1 --keep-going --json "
+                    "> /tmp/report 2> /tmp/log && mv /tmp/report /tmp/out || mv /tmp/report /tmp/out &")
+
+    def report(self):
+        """{name: value} of all steps, when it is done."""
+        wait_for(lambda: self.vm.run("test -e /tmp/out")[0] == 0, lambda: self.vm.run("cat /tmp/log")[1], 90, 0.5)
+        text = self.vm.run("cat /tmp/out")[1]
+        phases = json.loads(text)["devices"][0]["phases"]
+        steps = {f"{phase['name']}: {step['name']}": step.get("value") for phase in phases
+                 for step in phase["steps"] if "value" in step}
+        return steps, text + self.vm.run("cat /tmp/log")[1]
+
+    def test_the_port_is_listed_as_what_it_is(self):
+        self.plug("listed", Board(self, "modbus", *SIMULATED), 1)
+        self.wait_port()
+        code, text = self.vm.run("sipeat serial list --json")
+        self.assertEqual(code, 0, text)
+        ports = {port["path"]: port for port in map(json.loads, text.splitlines())}
+        port = ports["/dev/ttyUSB0"]
+        self.assertEqual((port["vid"], port["pid"], port["serial"], port["driver"]), (0x0403, 0x6001, "A1", "ftdi_sio"))
+        self.assertIn("/dev/serial/by-path/", port["by_path"])
+
+    def test_unplugged_in_the_middle_of_an_order_and_plugged_in_elsewhere(self):
+        board = Board(self, "modbus", *SIMULATED)
+        self.plug("first", board, 1)
+        self.wait_port()
+        self.begin("unplugged.lua")
+        wait_for(lambda: board.state()["orders"] == 1, lambda: self.vm.run("cat /tmp/log")[1], 60)
+        self.unplug("first")
+        wait_for(lambda: board.state()["fallen"] == 1, "what was ordered falls without us")
+        self.plug("second", board, 3)
+        steps, text = self.report()
+        self.assertEqual(steps, {"order: outcome": "unknown", "order: link after": "down", "order: resolved": "done",
+                                 "next order: outcome": "done"}, text)
+        state = board.state()
+        self.assertEqual((state["orders"], state["motor_runs"], state["fallen"]), (2, 2, 2))
+
+    def test_another_board_behind_the_same_adapter_is_not_commanded(self):
+        board, other = Board(self, "modbus", *SIMULATED), Board(self, "xy")
+        self.plug("first", board, 2)
+        self.wait_port()
+        self.begin("swapped.lua")
+        wait_for(lambda: self.vm.run("grep -q 'first order is over' /tmp/log")[0] == 0,
+                 lambda: self.vm.run("cat /tmp/log")[1], 60)
+        self.unplug("first")
+        self.plug("second", other, 2)
+        steps, text = self.report()
+        self.assertEqual(steps["orders: first"], "done", text)
+        self.assertNotIn(steps["orders: with another board"], ("done", "unknown"), text)
+        self.assertEqual(other.state()["motor_runs"], 0)
+
+
+if __name__ == "__main__":
+    harness.main()
