@@ -13,7 +13,8 @@ def measure(poll_us, work):
     """Calls work(path of the board's pseudo-terminal) while the board polls; how late the answers were, of whoever
     opened that path ("sipeat") and of a bare thread beside it ("bare")."""
     program = programs.build_c(programs.HERE / "c/board.c", "-lpthread")
-    with subprocess.Popen([program, str(poll_us)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as board:
+    with subprocess.Popen([program, str(poll_us)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          text=True) as board:
         try:
             work(board.stdout.readline().strip())
         finally:
@@ -43,8 +44,8 @@ def serial(bench, peers, options):
         figures = [median(late[name][field] for late in rounds) / 1000 for field in ("p50_us", "p99_us", "p999_us")]
         most = max(late[name]["max_us"] for late in rounds) / 1000
         third = goal(figures[2], at_most=5) if name == "sipeat" else f"{figures[2]:.2f}"
-        rows.append([title, sum(late[name]["count"] for late in rounds), f"{figures[0]:.2f}", f"{figures[1]:.2f}", third,
-                     f"{most:.1f}"])
+        polls = sum(late[name]["count"] for late in rounds)
+        rows.append([title, polls, f"{figures[0]:.2f}", f"{figures[1]:.2f}", third, f"{most:.1f}"])
     beyond = max(late["sipeat"]["max_us"] - late["bare"]["max_us"] for late in rounds) / 1000
     rows.append(["the latest answer, beyond the bare thread's", "", "", "", "", goal(beyond, at_most=50, digits=1)])
     return [Table("serial", ["who answers", "polls", "p50 ms", "p99 ms", "p99.9 ms", "latest ms"], rows),

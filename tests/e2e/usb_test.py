@@ -1,5 +1,5 @@
-"""A real USB serial adapter, as far as the kernel is concerned: Debian's kernel with ftdi_sio, udev and libserialport in a
-virtual machine, unplugged in the middle of an order and plugged in again. See support/vm.py."""
+"""A real USB serial adapter, as far as the kernel is concerned: Debian's kernel with ftdi_sio, udev and libserialport in
+a virtual machine, unplugged in the middle of an order and plugged in again. See support/vm.py."""
 
 import json
 import subprocess
@@ -63,7 +63,8 @@ class Usb(harness.Case):
         self.vm.unplug(name)
 
     def wait_port(self):
-        wait_for(lambda: self.vm.run("test -e /dev/ttyUSB0 && ls /dev/serial/by-path/*")[0] == 0, "the port in the guest")
+        wait_for(lambda: self.vm.run("test -e /dev/ttyUSB0 && ls /dev/serial/by-path/*")[0] == 0,
+                 "the port in the guest")
 
     def begin(self, script):
         """Runs the bench file in the guest, in the background; its report goes to /tmp/out."""

@@ -44,7 +44,8 @@ def release():
     for refresh in (False, True):
         if refresh:
             subprocess.run(["apt-get", "-q", "update"], check=True, stdout=subprocess.DEVNULL)
-        shown = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=False)
+        shown = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True,
+                               check=False)
         package = re.search(r"Depends: (linux-image-(\S+))", shown.stdout)
         if package:
             return package[1], package[2]

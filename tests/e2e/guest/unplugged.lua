@@ -1,4 +1,5 @@
--- unplugged.lua - one order, during which somebody pulls the cable, and what can be said of it once the board is back.
+-- unplugged.lua - one order, during which somebody pulls the cable, and what can be said of it
+-- once the board is back.
 local bench = require "sipeat.bench"
 local task = require "sipeat.task"
 
@@ -34,6 +35,7 @@ bench.phase("order", function(device)
 end)
 
 bench.phase("next order", function(device)
-  local result, message = device:command("dispense", { slot = 2, quantity = 1, key = "order-2" }, "1m")
+  local order = { slot = 2, quantity = 1, key = "order-2" }
+  local result, message = device:command("dispense", order, "1m")
   device:measure("outcome", result and result.outcome or message)
 end)
