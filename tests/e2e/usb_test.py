@@ -1,5 +1,5 @@
-"""A real USB serial adapter, as far as the kernel is concerned: Debian's kernel with ftdi_sio, udev and libserialport in
-a virtual machine, unplugged in the middle of an order and plugged in again. See support/vm.py."""
+"""A real USB serial adapter, as far as the kernel is concerned: Debian's kernel with ftdi_sio, udev and libserialport
+in a virtual machine, unplugged in the middle of an order and plugged in again. See support/vm.py."""
 
 import json
 import subprocess
