@@ -209,6 +209,16 @@ t.test("a caller's mistakes throw", function()
   t.eq({ result, code }, { nil, "EINVAL" }, message)
 end)
 
+t.test("the engine of each protocol finds its simulator", function()
+  for _, protocol in ipairs(serial.protocols()) do
+    local board <close> = t.ok(serial.simulate { protocol = protocol.name })
+    local host <close> = t.ok(serial.open { port = board.path, protocol = protocol.name })
+    local result, message = host:command("identify", nil, { timeout = "20s" })
+    t.ok(result, protocol.name .. ": " .. tostring(message))
+    t.eq(result.ok, true, protocol.name)
+  end
+end)
+
 t.test("the machine's ports are listed", function()
   for _, port in ipairs(t.ok(serial.list())) do
     t.has(port.path, "/dev/")
