@@ -362,6 +362,56 @@ static void a_swapped_acceptor_pays_nothing_for_its_past(void)
   wire_free(bench.wire);
 }
 
+/* It drives the line without a pause, during a payout and before one. */
+static void a_board_that_never_stops_is_survived(void)
+{
+  struct sip_note note = command("dispense");
+  struct bench bench;
+  struct sip_note *result;
+
+  bench_open(&bench, 1, "sum", "no");
+  CHECK(sip_note_int(&note, "quantity", 20));
+  wire_command(bench.wire, WIRE_HOST, &note);
+  wire_run(bench.wire, SECOND);
+  fault(&bench, "forever", 200000);
+  result = wire_result(bench.wire, WIRE_HOST, note.ticket, 2 * (int64_t)MINUTE);
+  CHECK(!sip_note_is(result, "outcome", "failed"));
+  free(result);
+  wire_run(bench.wire, 10 * (int64_t)SECOND);
+  CHECK_INT(bench.orders, 1);
+  result = ask_with(&bench, WIRE_HOST, "dispense", "quantity", 1);
+  CHECK(!sip_note_is(result, "outcome", "done") || state(&bench, "fell") == 21);
+  free(result);
+  CHECK(bench.orders <= 2);
+  fault(&bench, "forever", 0);
+  wire_run(bench.wire, 20 * (int64_t)SECOND);
+  check_dispense(&bench, 1, "done", "(nothing)", 1);
+  wire_free(bench.wire);
+}
+
+/* A hopper at another address answers for the one that was asked: that is no answer. */
+static void an_answer_from_another_address_counts_nothing(void)
+{
+  struct sip_note host = settings_of("sum", "no"), note = command("identify");
+  struct bench bench = { .wire = wire_new(1) };
+  struct sip_note *result;
+
+  wire_join(bench.wire, make(&host, bench.wire, WIRE_HOST), NULL);
+  wire_link(bench.wire, true);
+  for (int i = 0; i < 200; i++) { /* an ACK of device 7 to whatever is asked */
+    wire_run(bench.wire, 50000);
+    wire_put(bench.wire, WIRE_BOARD, "\x01\x00\x07\x00\xF8", 5);
+  }
+  result = wire_ask(bench.wire, WIRE_HOST, &note, SECOND);
+  CHECK_INT(sip_note_number(result, "ok", -1), 0);
+  free(result);
+  note = command("dispense");
+  result = wire_ask(bench.wire, WIRE_HOST, &note, SECOND);
+  check_text(result, "code", "NOT_READY");
+  free(result);
+  wire_free(bench.wire);
+}
+
 static void wrong_settings_and_commands_are_refused(void)
 {
   struct sip_note settings = settings_of("parity", "no"), far = settings_of("sum", "no");
@@ -534,6 +584,8 @@ int main(void)
   coins_are_credited_once();
   a_stored_counter_pays_what_came_meanwhile();
   a_swapped_acceptor_pays_nothing_for_its_past();
+  a_board_that_never_stops_is_survived();
+  an_answer_from_another_address_counts_nothing();
   wrong_settings_and_commands_are_refused();
   (void)printf("ok\n");
   return 0;

@@ -252,6 +252,24 @@ static void faults_are_overcome(enum kind kind)
   }
 }
 
+static void a_machine_that_never_stops_is_survived(enum kind kind)
+{
+  struct wire *wire = open_wire(1, kind, 200);
+  struct sip_note *result;
+
+  fault(wire, "forever", 3000);
+  result = ask(wire, WIRE_HOST, command("audit"));
+  CHECK(sip_note_is(result, "code", "TIMEOUT") || sip_note_is(result, "code", "TOO_BIG") ||
+        sip_note_is(result, "code", "REFUSED") || sip_note_is(result, "verdict", "ok"));
+  free(result);
+  fault(wire, "forever", 0);
+  wire_run(wire, 30 * SECOND);
+  result = ask(wire, WIRE_HOST, command("audit"));
+  check_text(result, "verdict", "ok");
+  free(result);
+  wire_free(wire);
+}
+
 /* Each byte of an audit, in either direction, is another one. */
 static void each_byte_may_be_wrong(enum kind kind, int side)
 {
@@ -339,6 +357,9 @@ int main(void)
   faults_are_overcome(DEX);
   faults_are_overcome(OLD);
   faults_are_overcome(DDCMP);
+  a_machine_that_never_stops_is_survived(DEX);
+  a_machine_that_never_stops_is_survived(OLD);
+  a_machine_that_never_stops_is_survived(DDCMP);
   each_byte_may_be_wrong(DEX, WIRE_HOST);
   each_byte_may_be_wrong(DEX, WIRE_BOARD);
   each_byte_may_be_wrong(DDCMP, WIRE_HOST);

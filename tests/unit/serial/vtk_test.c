@@ -304,6 +304,21 @@ static void silence_is_noticed(void)
   wire_free(wire);
 }
 
+static void a_reader_that_never_stops_is_survived(void)
+{
+  struct wire *wire = open_wire(1, "serial");
+  struct sip_note charge = with("charge", "amount_minor", 500), *result;
+
+  fault(wire, "forever", 300000);
+  result = ask(wire, WIRE_HOST, charge);
+  CHECK(sip_note_is(result, "outcome", "unknown") || books(wire, "charges") == 1);
+  free(result);
+  fault(wire, "forever", 0);
+  wire_run(wire, MINUTE);
+  CHECK(books(wire, "charges") <= 1);
+  wire_free(wire);
+}
+
 /* Each byte of a charge and its end, in either direction, is another one. */
 static void each_byte_may_be_wrong(int side)
 {
@@ -433,6 +448,7 @@ int main(void)
   what_was_settled_stays();
   an_operation_is_settled_after_a_restart();
   silence_is_noticed();
+  a_reader_that_never_stops_is_survived();
   each_byte_may_be_wrong(WIRE_HOST);
   each_byte_may_be_wrong(WIRE_BOARD);
   a_long_conversation("serial", WIRE_FAULTS, 1);
