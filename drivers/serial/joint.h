@@ -19,6 +19,7 @@ struct sip_serial_line {
   pthread_mutex_t mu;      /* guards what follows */
   struct sip_list results; /* notes, in struct sip_kept */
   struct sip_list events;
+  struct sip_list spares; /* for each open command one, if there is no memory for a result */
   size_t event_count, event_bytes;
   unsigned open_commands;
   unsigned refs;

@@ -25,6 +25,7 @@ struct sip_serial_line *sip_line_new(struct sip_serial *serial, struct sip_err *
   line->serial = sip_serial_ref(serial);
   sip_list_init(&line->results);
   sip_list_init(&line->events);
+  sip_list_init(&line->spares);
   line->refs = 1;
   return line;
 }
@@ -58,6 +59,7 @@ void sip_line_unref(struct sip_serial_line *line)
   if (last) {
     notes_free(&line->results);
     notes_free(&line->events);
+    notes_free(&line->spares);
     (void)pthread_mutex_destroy(&line->mu); /* nobody has it */
     free(line);
   }
@@ -113,6 +115,40 @@ static bool is_result(const struct sip_note *note)
          (strcmp(note->name, "result") == 0 || strcmp(note->name, "refused") == 0);
 }
 
+/* A result that waits for the case that there is no memory for a real one. */
+static struct kept *spare_new(void)
+{
+  struct sip_note note = { .name = "result" };
+
+  (void)sip_note_bool(&note, "ok", false);
+  (void)sip_note_text(&note, "outcome", "unknown");
+  (void)sip_note_text(&note, "code", "ENOMEM");
+  (void)sip_note_text(&note, "reason", "there was no memory for the result");
+  return kept_new(&note);
+}
+
+/* Puts a result, or the spare one in its place, with the others. Under `mu`. */
+static void results_push(struct sip_serial_line *line, struct kept *kept, uint64_t ticket,
+                         struct sip_list *gone)
+{
+  struct sip_list *spare = sip_list_shift(&line->spares);
+
+  if (spare == NULL) { /* nobody asked: more results than commands */
+    if (kept != NULL) {
+      sip_list_push(gone, &kept->link);
+    }
+    return;
+  }
+  line->open_commands--;
+  if (kept != NULL) {
+    sip_list_push(gone, spare);
+  } else {
+    kept = SIP_CONTAINER(spare, struct kept, link);
+    kept->note->ticket = ticket;
+  }
+  sip_list_push(&line->results, &kept->link);
+}
+
 void sip_line_tell(struct sip_serial_line *line, const struct sip_note *note)
 {
   struct kept *kept = kept_new(note);
@@ -120,13 +156,14 @@ void sip_line_tell(struct sip_serial_line *line, const struct sip_note *note)
 
   sip_list_init(&gone);
   pthread_mutex_lock(&line->mu);
-  if (kept == NULL) {
+  if (line->wakeup == NULL) { /* closed: nobody listens */
+    if (kept != NULL) {
+      sip_list_push(&gone, &kept->link);
+    }
+  } else if (is_result(note)) {
+    results_push(line, kept, note->ticket, &gone);
+  } else if (kept == NULL) {
     line->state.dropped++;
-  } else if (line->wakeup == NULL) { /* closed: nobody listens */
-    sip_list_push(&gone, &kept->link);
-  } else if (is_result(note)) { /* bounded by the commands under way */
-    line->open_commands -= line->open_commands > 0;
-    sip_list_push(&line->results, &kept->link);
   } else {
     events_push(line, kept, &gone);
   }
@@ -230,22 +267,36 @@ failed:
 int sip_serial_command(struct sip_serial_line *line, const struct sip_note *command,
                        struct sip_err *err)
 {
+  struct kept *spare = spare_new();
   bool full;
   int rc;
 
+  if (spare == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "%s: out of memory", command->name);
+  }
   pthread_mutex_lock(&line->mu);
   full = line->open_commands >= SIP_SERIAL_COMMANDS;
-  line->open_commands += !full;
+  if (!full) {
+    line->open_commands++;
+    sip_list_push(&line->spares, &spare->link);
+  }
   pthread_mutex_unlock(&line->mu);
   if (full) {
+    free(spare->note);
+    free(spare);
     return sip_err_set(err, SIP_EQUEUEFULL, "%s: %d commands have no result yet: wait for one",
                        command->name, SIP_SERIAL_COMMANDS);
   }
   rc = sip_thread_command(line->serial, line->joint, command, err);
   if (rc < 0) {
+    struct sip_list gone;
+
+    sip_list_init(&gone);
     pthread_mutex_lock(&line->mu);
     line->open_commands--;
+    sip_list_push(&gone, sip_list_shift(&line->spares)); /* any: they are the same */
     pthread_mutex_unlock(&line->mu);
+    notes_free(&gone);
   }
   return rc;
 }
