@@ -302,18 +302,12 @@ static void take(struct cctalk *bus, int64_t now_us, const struct sip_frame *byt
 
 static void take_all(struct cctalk *bus, int64_t now_us)
 {
-  struct sip_note note = { .name = "noise" };
   struct sip_frame frame;
-  uint64_t dropped;
 
   while (sip_framer_next(&bus->in, &frame)) {
     take(bus, now_us, &frame);
   }
-  dropped = sip_framer_noise(&bus->in);
-  if (dropped > 0) {
-    (void)sip_note_int(&note, "dropped", (int64_t)dropped);
-    sip_cctalk_tell(bus, &note);
-  }
+  sip_noise_tell(&bus->noise, now_us, &bus->in, bus->party.line);
 }
 
 static void cctalk_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t *bytes,

@@ -513,22 +513,17 @@ int sip_cctalk_job(struct cctalk *bus, int64_t now_us, const struct sip_note *co
   bool to_acceptor = strcmp(name, "enable") == 0 || strcmp(name, "disable") == 0 ||
                      strcmp(name, "mask") == 0 ||
                      (strcmp(name, "reset") == 0 && sip_note_number(command, "slot", 0) == 0);
-  int64_t slot = sip_note_number(command, "slot", 1);
-  int64_t quantity = sip_note_number(command, "quantity", 1);
-  int64_t ms = sip_note_number(command, "deadline_ms", DEADLINE_MS);
+  int64_t slot, quantity, ms;
 
+  if (sip_fields_int(command, "cctalk", "slot", 0, CCTALK_HOPPERS, 1, &slot, err) < 0 ||
+      sip_fields_int(command, "cctalk", "quantity", 1, 255, 1, &quantity, err) < 0 ||
+      sip_fields_int(command, "cctalk", "deadline_ms", 1, 3600000, DEADLINE_MS, &ms, err) < 0) {
+    return UV_EINVAL;
+  }
   if (to_acceptor ? !bus->acceptor : sip_cctalk_hopper(bus, slot) == NULL) {
     return sip_err_set(err, UV_EINVAL, "cctalk %s: there is no %s %lld in the settings", name,
                        to_acceptor ? "acceptor" : "hopper at slot",
                        (long long)(to_acceptor ? 0 : slot));
-  }
-  if (quantity < 1 || quantity > 255) {
-    return sip_err_set(err, UV_EINVAL, "cctalk %s: quantity %lld is not between 1 and 255", name,
-                       (long long)quantity);
-  }
-  if (ms < 1 || ms > 3600000) {
-    return sip_err_set(err, UV_EINVAL, "cctalk %s: deadline_ms %lld is not between 1 and 3600000",
-                       name, (long long)ms);
   }
   if (bus->job.step != JOB_NONE) {
     return sip_err_set(err, SIP_EBUSY, "cctalk %s: the bus is busy with a %s", name, bus->job.name);

@@ -5,6 +5,7 @@
 #include "serial/cctalk.h"
 #include "serial/cctalk_frame.h"
 #include "serial/echo.h"
+#include "serial/noise.h"
 #include "serial/party.h"
 
 enum {
@@ -95,6 +96,7 @@ struct cctalk {
   enum cctalk_echo echoes;
   struct sip_echo echo;
   struct sip_framer in;
+  struct sip_noise noise;
   uint8_t heard[64]; /* while the echo is learnt */
   size_t heard_size;
   struct cctalk_request request;

@@ -12,6 +12,7 @@
 #include "serial/dex_link.h"
 #include "serial/evadts.h"
 #include "serial/fields.h"
+#include "serial/noise.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,6 +51,7 @@ struct dex {
   int64_t deadline_ms;
   struct sip_dex_link link;
   struct sip_ddcmp_link dd;
+  struct sip_noise noise;
   enum phase phase;
   char header[32];
   struct job job;
@@ -399,20 +401,13 @@ static const struct sip_ddcmp_user DDCMP_USER = { .identified = on_dd_identified
 static void dex_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct dex *dex = dex_of(party);
-  struct sip_note note = { .name = "noise" };
-  struct sip_framer *in = dex->ddcmp ? &dex->dd.in : &dex->link.in;
-  uint64_t dropped;
 
   if (dex->ddcmp) {
     sip_ddcmp_link_bytes(&dex->dd, now_us, bytes, size);
   } else {
     sip_dex_link_bytes(&dex->link, now_us, bytes, size);
   }
-  dropped = sip_framer_noise(in);
-  if (dropped > 0) {
-    (void)sip_note_int(&note, "dropped", (int64_t)dropped);
-    tell(dex, &note);
-  }
+  sip_noise_tell(&dex->noise, now_us, dex->ddcmp ? &dex->dd.in : &dex->link.in, party->line);
 }
 
 static void dex_on_link(struct sip_party *party, int64_t now_us, bool up)
@@ -487,14 +482,15 @@ static int read_job(struct dex *dex, int64_t now_us, const struct sip_note *comm
     if (strcmp(names[i], command->name) == 0) {
       *job = (struct job){ .name = names[i],
                            .ticket = command->ticket,
-                           .slot = sip_note_number(command, "slot", 0),
-                           .quantity = sip_note_number(command, "quantity", 1),
                            .deadline_us = now_us + ms * 1000 };
     }
   }
   if (rc == 0 && job->name == NULL) {
     rc = sip_err_set(err, UV_EINVAL, "dex: there is no command \"%s\"", command->name);
   }
+  rc = rc < 0 ? rc : sip_fields_int(command, "dex", "slot", 0, INT32_MAX, 0, &job->slot, err);
+  rc =
+    rc < 0 ? rc : sip_fields_int(command, "dex", "quantity", 1, INT32_MAX, 1, &job->quantity, err);
   if (rc == 0 && strcmp(job->name, "resolve") == 0) {
     rc = sip_fields_need(command, "dex resolve", "slot_vends", 0, INT32_MAX, &job->slot_vends, err);
   }

@@ -276,18 +276,12 @@ static void take(struct vtk *vtk, int64_t now_us, const struct sip_frame *frame)
 
 static void take_all(struct vtk *vtk, int64_t now_us)
 {
-  struct sip_note note = { .name = "noise" };
   struct sip_frame frame;
-  uint64_t dropped;
 
   while (sip_framer_next(&vtk->in, &frame)) {
     take(vtk, now_us, &frame);
   }
-  dropped = sip_framer_noise(&vtk->in);
-  if (dropped > 0) {
-    (void)sip_note_int(&note, "dropped", (int64_t)dropped);
-    tell(vtk, &note);
-  }
+  sip_noise_tell(&vtk->noise, now_us, &vtk->in, vtk->party.line);
 }
 
 static void vtk_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t *bytes, size_t size)

@@ -4,12 +4,13 @@
  * answers as before; a new number is a new charge. So what was sent is sent again with its number
  * only, and only to a reader whose memory holds it: its last number is ours or the one before, and
  * it is the same reader. Else the outcome is unknown. What FIN says is decided once. */
+#include "serial/fields.h"
 #include "serial/vtk_state.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { DEADLINE_MS = 180000 };
+enum { DEADLINE_MS = 180000, AMOUNT_MAX = 999999999 };
 
 static const char LOST[] = "the reader's operation number is not the one before or of this "
                            "operation: it was swapped or lost its memory, so nothing is repeated";
@@ -209,12 +210,10 @@ int64_t sip_vtk_operation_due_us(const struct vtk *vtk)
   return op->ticket != 0 && op->deadline_us < due ? op->deadline_us : due;
 }
 
-static void begin(struct vtk *vtk, int64_t now_us, const struct sip_note *command)
+static void begin(struct vtk *vtk, int64_t now_us, const struct sip_note *command, int64_t ms)
 {
-  int64_t ms = sip_note_number(command, "deadline_ms", DEADLINE_MS);
-
   vtk->op.ticket = command->ticket;
-  vtk->op.deadline_us = now_us + (ms > 0 ? ms : 1) * 1000;
+  vtk->op.deadline_us = now_us + ms * 1000;
   vtk->op.waiting = false;
 }
 
@@ -222,13 +221,14 @@ int sip_vtk_request(struct vtk *vtk, int64_t now_us, const struct sip_note *comm
                     struct sip_err *err)
 {
   struct vtk_operation *op = &vtk->op;
-  int64_t amount = sip_note_number(command, "amount_minor", 0);
-  int64_t number = sip_note_number(command, "operation", -1);
+  int64_t amount, number, ms;
   bool again = sip_note_number(command, "again", 0) != 0;
   const struct sip_value *product = sip_note_find(command, "product");
 
-  if (amount <= 0) {
-    return sip_err_set(err, UV_EINVAL, "%s: amount_minor must be above 0", command->name);
+  if (sip_fields_need(command, "vtk", "amount_minor", 1, AMOUNT_MAX, &amount, err) < 0 ||
+      sip_fields_int(command, "vtk", "operation", 1, VTK_NUMBER_MAX, -1, &number, err) < 0 ||
+      sip_fields_int(command, "vtk", "deadline_ms", 1, 3600000, DEADLINE_MS, &ms, err) < 0) {
+    return UV_EINVAL;
   }
   if (again && number < 1) {
     return sip_err_set(err, UV_EINVAL, "%s: again needs the operation's number", command->name);
@@ -249,7 +249,7 @@ int sip_vtk_request(struct vtk *vtk, int64_t now_us, const struct sip_note *comm
   if (product != NULL && product->kind == SIP_VALUE_TEXT) {
     (void)snprintf(op->product, sizeof op->product, "%.*s", (int)product->size, product->text);
   }
-  begin(vtk, now_us, command);
+  begin(vtk, now_us, command, ms);
   if (vtk->state == VTK_DOWN && !op->sent) {
     end(vtk, "failed", "NO_LINK", "the line is down: nothing was sent");
   }
@@ -261,10 +261,15 @@ int sip_vtk_settle(struct vtk *vtk, int64_t now_us, const struct sip_note *comma
                    struct sip_err *err)
 {
   struct vtk_operation *op = &vtk->op;
-  int64_t number = sip_note_number(command, "operation", op->number);
   bool ok = sip_note_number(command, "ok", 0) != 0 && strcmp(command->name, "settle") == 0;
-  int64_t amount = sip_note_number(command, "amount_minor", ok ? op->approved : 0);
+  int64_t number, amount, ms, approved = ok ? op->approved : 0;
 
+  if (sip_fields_int(command, "vtk", "operation", 1, VTK_NUMBER_MAX, op->number, &number, err) <
+        0 ||
+      sip_fields_int(command, "vtk", "amount_minor", 0, AMOUNT_MAX, approved, &amount, err) < 0 ||
+      sip_fields_int(command, "vtk", "deadline_ms", 1, 3600000, DEADLINE_MS, &ms, err) < 0) {
+    return UV_EINVAL;
+  }
   amount = strcmp(command->name, "refund") == 0 ? 0 : amount;
   if (op->phase == VTK_NONE && sip_note_find(command, "operation") != NULL && number > 0) {
     memset(op, 0, sizeof *op); /* after a restart: the caller knows what it stored */
@@ -277,7 +282,7 @@ int sip_vtk_settle(struct vtk *vtk, int64_t now_us, const struct sip_note *comma
   if (op->ticket != 0) {
     return sip_err_set(err, SIP_EBUSY, "%s: it is being settled", command->name);
   }
-  if (amount < 0 || (ok && amount == 0)) {
+  if (ok && amount == 0) {
     return sip_err_set(err, UV_EINVAL, "%s: amount_minor is needed here", command->name);
   }
   if (op->decided && op->delivered != amount) {
@@ -288,11 +293,11 @@ int sip_vtk_settle(struct vtk *vtk, int64_t now_us, const struct sip_note *comma
   op->delivered = amount;
   if (op->phase != VTK_FINISH) {
     op->phase = VTK_FINISH;
-    begin(vtk, now_us, command);
+    begin(vtk, now_us, command, ms);
   } else { /* it is on its way already */
     bool waiting = op->waiting;
 
-    begin(vtk, now_us, command);
+    begin(vtk, now_us, command, ms);
     op->waiting = waiting;
   }
   sip_vtk_advance(vtk, now_us);

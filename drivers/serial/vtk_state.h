@@ -3,6 +3,7 @@
 /* vtk_state.h - what vtk.c (the link to a reader) and vtk_operation.c (one operation on it) share.
  */
 #include "serial/frame.h"
+#include "serial/noise.h"
 #include "serial/party.h"
 #include "serial/vtk_frame.h"
 
@@ -44,6 +45,7 @@ struct vtk {
   bool tcp, enabled;
   enum vtk_state state;
   struct sip_framer in;
+  struct sip_noise noise;
   int64_t heard_us, idl_us;
   int64_t keepalive_s, timeout_s;
   int64_t last;  /* the reader's last operation number */
