@@ -155,7 +155,8 @@ local function check_board(self)
   local name = self.options.protocol
   local board, message = identify.ask(self.options, name, self.options.timeout or "3s")
   if board and board.ok ~= false then
-    self:say("ok", "board", ("it answers as %s %s"):format(name, tostring(board.id or "")))
+    local id = tostring(board.id or "")
+    self:say("ok", "board", ("it answers as %s%s"):format(name, id ~= "" and " " .. id or ""))
     return true
   end
   self:say("bad", "board", ("it does not answer in %s: %s"):format(

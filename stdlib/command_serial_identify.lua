@@ -50,7 +50,7 @@ local function tell(options, name, board)
   end
   table.sort(names)
   for _, key in ipairs(names) do
-    if key ~= "ok" then
+    if key ~= "ok" and board[key] ~= "" then -- what the board does not say of itself
       rest[#rest + 1] = ("%s %s"):format(key, output.printable(tostring(board[key])))
     end
   end
