@@ -92,7 +92,7 @@ end
 
 --- A child for the part `name` of the pattern `pattern`. `fields` are set on it.
 function M.child(ctx, pattern, name, fields)
-  fields = fields or {}
+  fields = fields or { scope = nil, key = nil, memory = nil, place = nil, run = nil } -- room
   fields[PARENT], fields[SLOT], fields[NAME] = ctx, pattern .. ":" .. name, name
   return setmetatable(fields, Child)
 end
@@ -126,8 +126,11 @@ end
 --- is none. After the last attempt nobody goes on with it, whatever its handler made of that.
 function M.unfinished(memory, below, is_done)
   for slot, child in pairs(memory) do
-    local pattern, name = tostring(slot):match "^(%l+):(.+)$"
-    if pattern and type(child) == "table" then
+    local pattern, name
+    if type(child) == "table" and slot ~= "state" then
+      pattern, name = tostring(slot):match "^(%l+):(.+)$"
+    end
+    if pattern then
       local observed = pattern == "observer" and (memory.observers or {})[name]
       local ended = is_done or observed and observed.done
       local at = place.below(below, slot)

@@ -82,26 +82,12 @@ local function adding(self, at)
   }
 end
 
-local function record(self, at, phase, where, value)
-  local body = failure.encode(value) or plain.reduce(failure.to_plain(value))
-  self.seq = self.seq + 1
-  return { "record_add", self.id, self.epoch, self.seq, at, PHASES[phase], where, body }
+local function body_of(value)
+  return failure.encode(value) or (plain.reduce(failure.to_plain(value)))
 end
 
---- Makes a value of the event's memory durable. true; or nil and a failure: then nothing may happen
---- that counts on it. `later`: it need not be durable before what follows, only before what follows
---- that is.
-function Run:keep(phase, where, value, later)
-  if self.refused then
-    return nil, self.refused
-  end
-  local at = sys.now_ms()
-  local statement = record(self, at, phase, where, value)
-  if later then
-    self.pending[#self.pending + 1] = statement
-    return true
-  end
-  return self:write(statement, at)
+local function record(self, at, phase, where, body)
+  return { "record_add", self.id, self.epoch, self.seq, at, PHASES[phase], where, body }
 end
 
 -- Nothing that this run says is taken from now on.
@@ -181,9 +167,12 @@ local function accept(self, found, added, at)
   return true
 end
 
+local kept -- sipeat.versions_kept, which needs this module
+
 local function first_write(self, statements, at)
-  local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms, n = 4 }
-  local ok, message, code = require "sipeat.versions_kept".keep(self.script)
+  kept = kept or require "sipeat.versions_kept"
+  local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms }
+  local ok, message, code = kept.keep(self.script)
   if not ok then
     return failed(self, message, code)
   end
@@ -259,10 +248,36 @@ function Run:transact(list, phase, where, value)
   for i, statement in ipairs(list) do
     group[i] = of_script(statement)
   end
-  local kept = record(self, sys.now_ms(), phase, where, value)
-  kept.expect = 1
-  group[#group + 1] = kept
+  self.seq = self.seq + 1
+  local last = record(self, sys.now_ms(), phase, where, body_of(value))
+  last.expect = 1
+  group[#group + 1] = last
   return with_pending(self, { group = group }, send_group)
+end
+
+--- Makes a value of the event's memory durable. true; or nil and a failure: then nothing may happen
+--- that counts on it. `later`: it need not be durable before what follows, only before what follows
+--- that is.
+function Run:keep(phase, where, value, later)
+  if self.refused then
+    return nil, self.refused
+  end
+  local at, body = sys.now_ms(), body_of(value)
+  self.seq = self.seq + 1
+  if self.added and not self.beginning and not self.pending[1] and M.write == core.write then
+    local id, epoch, seq, number = self.id, self.epoch, self.seq, PHASES[phase]
+    if not later then
+      return sent(self, core.keep(id, epoch, seq, at, number, where, body))
+    elseif core.note(id, epoch, seq, at, number, where, body) then
+      return true
+    end
+  end
+  local statement = record(self, at, phase, where, body)
+  if later then
+    self.pending[#self.pending + 1] = statement
+    return true
+  end
+  return self:write(statement, at)
 end
 
 --- The run is in that state from now on, with a text and, for what waits, when it is due. Makes
@@ -305,6 +320,10 @@ end
 
 -- A record as bytes: what a flow needs to handle it again.
 function M.pack_record(r)
+  if r.value and not r.headers[1] then
+    return (">I1i8i8s4I1s4I4"):pack(1, r.timestamp or -1, r.offset, r.timestamp_type or "", 1,
+      r.value, 0)
+  end
   local parts = { (">I1i8i8s4"):pack(1, r.timestamp or -1, r.offset, r.timestamp_type or "") }
   local function add(bytes)
     parts[#parts + 1] = bytes and (">I1s4"):pack(1, bytes) or "\0"

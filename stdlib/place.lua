@@ -3,12 +3,25 @@ local M = {}
 
 local ESCAPED = { ["%"] = "%25", ["/"] = "%2F" }
 
+local MANY <const> = 1000
+
+local escaped, count = {}, 0 -- keys as they were asked for: those of a script are few
+
+local function escape(key)
+  local part = escaped[key]
+  if not part then
+    part = tostring(key):gsub("[%%/]", ESCAPED)
+    if count == MANY then
+      escaped, count = {}, 0
+    end
+    escaped[key], count = part, count + 1
+  end
+  return part
+end
+
 --- The place of a key below another place (nil: the top), and below that the next key, and so on.
 function M.below(parent, key, ...)
-  local part = tostring(key)
-  if part:find("[%%/]") then
-    part = part:gsub("[%%/]", ESCAPED)
-  end
+  local part = escape(key)
   local at = parent and parent .. "/" .. part or part
   if ... == nil then
     return at

@@ -202,7 +202,7 @@ local function advance(run, step, record)
     if not ok then
       return "cancelled", why
     end
-    local f = context.effect(run.ctx, "run", step.name, step.run)
+    local f = run.world and context.effect(run.ctx, "run", step.name, step.run) or step.run
     local done, result = attempt.once(step.timeout, f, args, ctx)
     local settled, stopped = local_effects.settled(record, "done")
     if settled then
@@ -340,6 +340,7 @@ local function begin(chain, event, ctx)
   local run = {
     chain = chain, event = event, ctx = ctx, state = state, results = {},
     place = place.below(ctx.place, "state", "steps") .. "/", final = context.is_final(ctx),
+    world = ctx.world,
   }
   for name, record in pairs(state.steps) do
     if chain.has[name] and record.status == "done" then
@@ -366,7 +367,8 @@ function M.run(chain, event, ctx)
     return step_undo.all(run, keep)
   end
   for _, step in ipairs(chain.steps) do
-    local record = run.state.steps[step.name] or {}
+    local record = run.state.steps[step.name]
+      or { key = nil, args = nil, status = nil, result = nil } -- room for what it will have
     run.state.steps[step.name] = record
     if run.state.handled then
       break

@@ -11,18 +11,23 @@
 
 enum { STATEMENT_BYTES = 1000 };
 
+/* As RECORD_ADD, of a run that needs no look. */
+static const char next_record[] =
+  "INSERT INTO record (run, seq, at, phase, scope, body) VALUES ($1, $3, $4, $5, $6, $7)";
+
 /* --- running a batch: writer thread --- */
 
 /* $1 to ?1: SQLite numbers what begins with $ by its first place in the text. */
 int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, struct sip_err *err)
 {
+  const char *known = number == SIP_STORE_NEXT_RECORD ? next_record : sip_statements[number];
   char text[STATEMENT_BYTES];
-  size_t len = strlen(sip_statements[number]);
+  size_t len = strlen(known);
 
   if (store->statements[number] == NULL) {
     assert(len < sizeof text);
     for (size_t i = 0; i <= len; i++) {
-      text[i] = sip_statements[number][i] == '$' ? '?' : sip_statements[number][i];
+      text[i] = known[i] == '$' ? '?' : known[i];
     }
     if (sqlite3_prepare_v3(store->db, text, -1, SQLITE_PREPARE_PERSISTENT,
                            &store->statements[number], NULL) != SQLITE_OK) {
@@ -33,13 +38,35 @@ int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, s
   return 0;
 }
 
+/* Its first two parameters are those of the last run that was found to be its owner's. */
+static bool is_of_last_run(const struct sip_store *store, const struct sip_batch *batch,
+                           const struct sip_op *op)
+{
+  const struct sip_cell *cells = &batch->cells[op->first];
+
+  return store->has_last_run && cells[0].integer == store->last_run &&
+         cells[1].integer == store->last_epoch;
+}
+
+/* A record follows another one of its run, or the run itself: that the run is still its owner's was
+ * seen a moment ago, in this transaction. */
 static int store_run_op(struct sip_store *store, struct sip_batch *batch, struct sip_op *op,
                         struct sip_err *err)
 {
+  bool is_record = op->statement == SIP_STATEMENT_RECORD_ADD;
+  bool follows = is_record && is_of_last_run(store, batch, op);
   sqlite3_stmt *statement = NULL;
-  int rc = sip_store_prepare(store, op->statement, &statement, err);
+  int rc =
+    sip_store_prepare(store, follows ? SIP_STORE_NEXT_RECORD : op->statement, &statement, err);
 
-  return rc < 0 ? rc : sip_store_step(store, statement, batch, op, err);
+  rc = rc < 0 ? rc : sip_store_step(store, statement, batch, op, err);
+  store->has_last_run =
+    rc == 0 && op->changes == 1 && (is_record || op->statement == SIP_STATEMENT_RUN_ADD);
+  if (store->has_last_run) {
+    store->last_run = batch->cells[op->first].integer;
+    store->last_epoch = batch->cells[op->first + 1].integer;
+  }
+  return rc;
 }
 
 /* @return 0, a negative code, or SIP_STORE_AGAIN */
@@ -50,6 +77,7 @@ static int store_run(struct sip_store *store, struct sip_batch *batch, struct si
 
   for (size_t i = 0; rc == 0 && i < batch->op_count; i += count) {
     count = batch->ops[i].group > 0 ? batch->ops[i].group : 1;
+    store->has_last_run = store->has_last_run && batch->ops[i].group == 0;
     rc = batch->ops[i].group > 0 ? sip_store_run_group(store, batch, i, err)
                                  : store_run_op(store, batch, &batch->ops[i], err);
   }
@@ -84,6 +112,7 @@ static int store_transact(struct sip_store *store, struct sip_list *batches, str
 {
   int rc = store_exec(store, "BEGIN IMMEDIATE", err);
 
+  store->has_last_run = false;
   for (struct sip_list *node = batches->next; rc == 0 && node != batches; node = node->next) {
     rc = store_run(store, SIP_CONTAINER(node, struct sip_batch, link), err);
   }
@@ -132,7 +161,7 @@ static struct sip_batch *store_collect(struct sip_store *store, struct sip_store
 
 static void store_free(struct sip_store *store)
 {
-  for (size_t i = 0; i < SIP_STATEMENT_COUNT; i++) {
+  for (size_t i = 0; i < SIP_STORE_STATEMENTS; i++) {
     (void)sqlite3_finalize(store->statements[i]); /* repeats an error that was told */
   }
   (void)sqlite3_close_v2(store->db); /* always SQLITE_OK; NULL is fine */

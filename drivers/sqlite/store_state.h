@@ -10,13 +10,17 @@
 
 enum {
   SIP_STORE_WAL_PAGES = 4000, /* of 4 KiB: then the log is carried over into the file */
-  SIP_STORE_AGAIN = 1         /* SQLite has ended the transaction: begin it anew */
+  SIP_STORE_AGAIN = 1,        /* SQLite has ended the transaction: begin it anew */
+  SIP_STORE_NEXT_RECORD = SIP_STATEMENT_COUNT, /* a statement of the store's own */
+  SIP_STORE_STATEMENTS
 };
 
 struct sip_store {
-  sqlite3 *db;                                   /* the writer's once it runs */
-  sqlite3_stmt *statements[SIP_STATEMENT_COUNT]; /* the writer's; prepared at first use */
-  char *place;                                   /* owned */
+  sqlite3 *db;                                    /* the writer's once it runs */
+  sqlite3_stmt *statements[SIP_STORE_STATEMENTS]; /* the writer's; prepared at first use */
+  bool has_last_run; /* the statement before was a record or a run, and was taken */
+  int64_t last_run, last_epoch;
+  char *place; /* owned */
   int lock_fd;
   off_t note_at;             /* where in the lock's file a note for other processes goes */
   bool was_journal;          /* the lock says that there was a journal, or there is now */

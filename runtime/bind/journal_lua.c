@@ -6,7 +6,9 @@
  * also be {sql = text, parameter…}, whose rows have the names of their columns, and `expect` says
  * how many rows one must change or give; its result is a list of theirs, or {failed = index,
  * message, code}. A parameter is a number, boolean, text, nil, or blob(bytes); a row is {n =
- * columns, cell…} with nil for NULL. want(): the script that loads has effects to keep. open() ->
+ * columns, cell…} with nil for NULL. keep(run, epoch, seq, at, phase, scope, body) is write of that
+ * record; note(…) says it without waiting, ahead of what is written next: true, or nothing when it
+ * was not taken. want(): the script that loads has effects to keep. open() ->
  * whether there is a journal that is open. opening() -> {place, epoch, schema, migrated,
  * was_interrupted, is_shared}, once it is. failure() -> nil | message, code. status() -> {entries,
  * statements, batches, waiting}. Loop thread. */
@@ -118,21 +120,25 @@ static int copy_op(struct sip_batch *to, const struct sip_batch *from, const str
   return rc;
 }
 
+static void look_at_failure(struct attached *attached, int status, const struct sip_err *err)
+{
+  if (status < 0 && !attached->failed) {
+    attached->failed = true;
+    attached->on_failed(attached->arg, err);
+  }
+}
+
 /* The batch is used for others as soon as this returns: its results are copied. */
 static void writing_on_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
                             const struct sip_err *err)
 {
   struct writing *writing = SIP_CONTAINER(entry, struct writing, entry);
-  struct attached *attached = writing->attached;
   int rc = status;
 
   if (status < 0) {
     writing->err = *err;
   }
-  if (status < 0 && !attached->failed) {
-    attached->failed = true;
-    attached->on_failed(attached->arg, err);
-  }
+  look_at_failure(writing->attached, status, err);
   for (size_t i = 0; rc == 0 && i < entry->count; i++) {
     rc = copy_op(&writing->answer, batch, &batch->ops[entry->first + i]);
   }
@@ -437,6 +443,99 @@ static int l_write(lua_State *L)
   return sip_await(L, &writing->wait, SIP_FOREVER);
 }
 
+/* --- records: most of what is written --- */
+
+enum { RECORD_NUMBERS = 5, RECORD_WHERE, RECORD_BODY }; /* run, epoch, seq, at, phase; the rest */
+
+/* A record that nobody waits for. */
+struct note {
+  struct sip_entry entry;
+  struct attached *attached; /* borrowed, as a writing's */
+};
+
+static void note_on_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
+                         const struct sip_err *err)
+{
+  struct note *note = SIP_CONTAINER(entry, struct note, entry);
+
+  (void)batch;
+  look_at_failure(note->attached, status, err);
+  free(note);
+}
+
+/* Begins an entry with the record of the arguments. @return 0, or a negative code with `err` */
+static int begin_record(lua_State *L, struct sip_journal *journal, struct sip_err *err)
+{
+  int64_t numbers[RECORD_NUMBERS];
+  struct sip_slice where, body;
+  struct sip_batch *batch;
+  int rc;
+
+  for (int i = 0; i < RECORD_NUMBERS; i++) {
+    numbers[i] = luaL_checkinteger(L, i + 1);
+  }
+  where.data = luaL_checklstring(L, RECORD_WHERE, &where.len);
+  body.data = luaL_checklstring(L, RECORD_BODY, &body.len);
+  batch = sip_journal_begin(journal, err);
+  if (batch == NULL) {
+    return err->code;
+  }
+  rc = sip_batch_op(batch, SIP_STATEMENT_RECORD_ADD);
+  for (int i = 0; rc == 0 && i < RECORD_NUMBERS; i++) {
+    rc = sip_batch_integer(batch, numbers[i]);
+  }
+  if (rc == 0) {
+    rc = sip_batch_text(batch, where);
+  }
+  if (rc == 0) {
+    rc = sip_batch_text(batch, body);
+  }
+  if (rc < 0) {
+    sip_journal_rewind(journal);
+    return sip_err_set(err, rc, "journal: not enough memory");
+  }
+  return 0;
+}
+
+static int l_keep(lua_State *L)
+{
+  struct sip_journal *journal = journal_of(L);
+  struct writing *writing;
+  struct sip_err err;
+
+  if (journal == NULL) {
+    return luaL_error(L, "journal: there is none");
+  }
+  lua_settop(L, RECORD_BODY);
+  writing = writing_take(L);
+  if (begin_record(L, journal, &err) < 0) {
+    return err.code == UV_ENOMEM ? luaL_error(L, "%s", err.message) : sip_push_err(L, &err);
+  }
+  sip_journal_write(journal, &writing->entry, writing_on_done);
+  return sip_await(L, &writing->wait, SIP_FOREVER);
+}
+
+static int l_note(lua_State *L)
+{
+  struct sip_journal *journal = journal_of(L);
+  struct note *note;
+  struct sip_err err;
+
+  lua_settop(L, RECORD_BODY);
+  if (journal == NULL || begin_record(L, journal, &err) < 0) {
+    return 0;
+  }
+  note = malloc(sizeof *note);
+  if (note == NULL) {
+    sip_journal_rewind(journal);
+    return 0;
+  }
+  note->attached = attached_of(L);
+  sip_journal_write(journal, &note->entry, note_on_done);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static int l_blob(lua_State *L)
 {
   luaL_checkstring(L, 1);
@@ -576,14 +675,14 @@ void sip_journal_lua_stop(struct sip_vm *vm)
 
 int sip_open_journal(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "blob", l_blob },       { "want", l_want },     { "open", l_open }, { "opening", l_opening },
-    { "failure", l_failure }, { "status", l_status }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "note", l_note },       { "blob", l_blob },
+                                        { "want", l_want },       { "open", l_open },
+                                        { "opening", l_opening }, { "failure", l_failure },
+                                        { "status", l_status },   { NULL, NULL } };
+  static const luaL_Reg writers[] = { { "write", l_write }, { "keep", l_keep }, { NULL, NULL } };
 
   luaL_newlib(L, functions);
   lua_createtable(L, SPARE_LIMIT, 0);
-  lua_pushcclosure(L, l_write, 1);
-  lua_setfield(L, -2, "write");
+  luaL_setfuncs(L, writers, 1);
   return 1;
 }

@@ -63,6 +63,31 @@ static inline __m128i sip_json_pair(uint64_t low, uint64_t high)
 }
 #endif
 
+enum { SIP_JSON_RUN_ROOM = 16 };
+
+/** Copies the plain bytes from `p` on, at most up to `end`. There is room for SIP_JSON_RUN_ROOM
+ * bytes more. @return how many there are */
+static inline size_t sip_json_copy_run(char *out, const unsigned char *p, const unsigned char *end)
+{
+  const unsigned char *from = p;
+
+#ifdef __SSE2__
+  for (; end - p >= 16; p += 16) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    unsigned stops = sip_json_stops(bytes);
+
+    _mm_storeu_si128((__m128i *)(void *)(out + (p - from)), bytes);
+    if (stops != 0) {
+      return (size_t)(p - from) + (size_t)__builtin_ctz(stops);
+    }
+  }
+#endif
+  for (; p < end && *p >= ' ' && *p < 0x80 && *p != '"' && *p != '\\'; p++) {
+    out[p - from] = (char)*p;
+  }
+  return (size_t)(p - from);
+}
+
 /** Copies a text of which every byte is plain. @return false when one is not; what is in `out` is
  * of no use then */
 static inline bool sip_json_copy_plain(char *out, const char *text, size_t len)

@@ -15,6 +15,8 @@
 
 /* --- strings --- */
 
+enum { ESCAPE_BYTES = 6 }; /* of the longest one */
+
 static unsigned hex4(const char *p)
 {
   unsigned value = 0;
@@ -107,43 +109,72 @@ bool sip_json_equal(const char *text, const struct sip_json_token *token, const 
   return key == key_end;
 }
 
-static int add_escape(struct sip_buf *buf, unsigned char c)
+static size_t put_escape(char *out, unsigned char c)
 {
-  static const char names[] = "\"\\bfnrt", values[] = "\"\\\b\f\n\r\t";
-  const char *known = c == '\0' ? NULL : strchr(values, c);
-  char text[8] = { '\\', known == NULL ? 'u' : names[known - values] };
+  static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
+  const char *known;
 
-  if (known != NULL) {
-    return sip_buf_add(buf, text, 2);
+  out[0] = '\\';
+  if (c == '"' || c == '\\') {
+    out[1] = (char)c;
+    return 2;
   }
-  (void)snprintf(text + 2, sizeof text - 2, "%04x", c);
-  return sip_buf_add(buf, text, 6);
+  known = c == '\0' ? NULL : strchr(values, c);
+  if (known != NULL) {
+    out[1] = names[known - values];
+    return 2;
+  }
+  return (size_t)snprintf(out, ESCAPE_BYTES + 1, "\\u%04x", c);
 }
 
-/* From the first byte on that is not plain, at `p`. */
-static int add_escaped(struct sip_buf *buf, const unsigned char *from, const unsigned char *p,
-                       const unsigned char *end)
+/* Writes what is between `*from` and `stop`, and the rest of a character that begins before it.
+ * @return behind it, or NULL when it is not UTF-8 */
+static char *put_escaped(char *out, const unsigned char **from, const unsigned char *stop,
+                         const unsigned char *end)
 {
-  int rc = sip_buf_add(buf, "\"", 1);
+  const unsigned char *p = *from;
 
-  for (; rc == 0 && p < end; p = sip_json_plain(p, end)) {
-    if (*p >= 0x80) {
-      size_t size = sip_utf8_length((const char *)p, (size_t)(end - p));
+  while (p < stop) {
+    size_t size = sip_json_copy_run(out, p, stop);
 
-      if (size == 0) {
-        return SIP_EDATA;
-      }
-      p += size;
+    out += size;
+    p += size;
+    if (p == stop) {
+      break;
+    }
+    if (*p < 0x80) {
+      out += put_escape(out, *p++);
       continue;
     }
-    rc = sip_buf_add(buf, from, (size_t)(p - from));
-    if (rc == 0) {
-      rc = add_escape(buf, *p);
+    size = sip_utf8_length((const char *)p, (size_t)(end - p));
+    if (size == 0) {
+      return NULL;
     }
-    from = ++p;
+    memcpy(out, p, size);
+    out += size;
+    p += size;
   }
-  if (rc == 0) {
-    rc = sip_buf_add(buf, from, (size_t)(end - from));
+  *from = p;
+  return out;
+}
+
+static int add_escaped(struct sip_buf *buf, const unsigned char *p, const unsigned char *end)
+{
+  enum { PART = 512, ROOM = PART * ESCAPE_BYTES + SIP_JSON_RUN_ROOM };
+  int rc = sip_buf_add(buf, "\"", 1);
+
+  while (rc == 0 && p < end) {
+    const unsigned char *stop = end - p > PART ? p + PART : end;
+    char *out;
+
+    rc = sip_buf_reserve(buf, ROOM);
+    if (rc == 0) {
+      out = put_escaped(buf->data + buf->len, &p, stop, end);
+      if (out == NULL) {
+        return SIP_EDATA;
+      }
+      buf->len = (size_t)(out - buf->data);
+    }
   }
   return rc == 0 ? sip_buf_add(buf, "\"", 1) : rc;
 }
@@ -159,7 +190,7 @@ int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
   }
   out = buf->data + buf->len;
   if (!sip_json_copy_plain(out + 1, data, len)) {
-    return add_escaped(buf, from, sip_json_plain(from, end), end);
+    return add_escaped(buf, from, end);
   }
   out[0] = '"';
   out[len + 1] = '"';

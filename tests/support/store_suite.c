@@ -260,6 +260,27 @@ static void bytes_come_back_as_they_were(void)
   world_close(&w);
 }
 
+/* That records follow each other makes none of them pass the fence. */
+static void a_run_that_is_taken_among_its_records_takes_no_more(void)
+{
+  struct world w;
+
+  world_open(&w, kind->ops, kind->new_place());
+  world_say_run(&w, 7, 1, 42, "event-1");
+  world_say_record(&w, 7, 1, 1);
+  world_say_record(&w, 7, 1, 2);
+  world_say_record(&w, 7, 2, 3); /* not its owner */
+  world_say_record(&w, 7, 1, 3);
+  world_say_record(&w, 8, 1, 1); /* there is no such run */
+  world_say(&w, SIP_STATEMENT_RUN_SEIZE, "iii", 7LL, 1LL, 1LL);
+  world_say_record(&w, 7, 1, 4);
+  world_say_record(&w, 7, 0, 4);
+  world_say_record(&w, 7, 0, 5);
+  world_say_record(&w, 7, 1, 6);
+  CHECK_CHANGES(&w, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 0);
+  world_close(&w);
+}
+
 static size_t told; /* the statement that is told next: in the order of writing */
 
 static void count_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
@@ -468,6 +489,7 @@ void store_suite(const struct store_kind *of)
   every_statement_says_the_same();
   what_is_written_is_there_after_a_reopening();
   bytes_come_back_as_they_were();
+  a_run_that_is_taken_among_its_records_takes_no_more();
   what_is_written_in_one_turn_shares_a_commit();
   a_statement_that_breaks_a_rule_stops_the_journal();
   statements_of_scripts_ride_along();
