@@ -40,8 +40,11 @@ WITHOUT = {
     "an intent before the effect": (lambda text: """
         local context = require "sipeat.context"
         local keep = context.keep
-        context.keep = function(ctx, phase, where, value)
-          return keep(ctx, phase, where, value, not where:find "/inventory$") -- a transaction insists on its own
+        context.keep = function(ctx, phase, where, value, later)
+          if phase == "intent" and not where:find "/inventory$" then -- a transaction insists on its own
+            return true
+          end
+          return keep(ctx, phase, where, value, later)
         end
     """ + text, "commanded without an intent"),
     "reconciling": (lambda text: text.replace("reconcile = not is_blind and machine.reconcile or nil",
