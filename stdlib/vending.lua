@@ -1,23 +1,36 @@
 --- Vending machines behind one interface, in the shape of a chain's step: dispense, reconcile.
 --
 -- A machine is attached with the driver that speaks to its board. For each approval (ctx.key) the
--- motor is commanded at most once: asking again gives the recorded outcome. A command whose outcome
--- is not known keeps its slot closed until the machine's counter says what happened.
+-- motor is commanded at most once: asking again gives the recorded outcome. What is ordered stands in
+-- a ledger before it leaves, with what the board's counters said; with a ledger in a file another
+-- process can tell after a crash what became of it.
 -- Codes: UNKNOWN_MACHINE, UNKNOWN_SLOT, SOLD_OUT, JAMMED (permanent: nothing fell);
 -- NOT_SENT (the motor did not move: try again); OUTCOME_UNKNOWN (reconcile says more).
+local events = require "sipeat.vending_events"
 local failure = require "sipeat.failure"
+local ledger = require "sipeat.vending_ledger"
 local opts = require "sipeat.opts"
+local orders = require "sipeat.vending_order"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 
 local M = {}
 
-local REMEMBERED = 10000 -- settled approvals kept for each machine
+local PART = opts.spec("sipeat.vending.part", {
+  driver = { "string", required = true },
+  settings = { "table", default = {} },
+})
 
 local ATTACH = opts.spec("sipeat.vending.attach", {
   machine = { "string", required = true },
   driver = { "string", default = "simulated" },
   settings = { "table", default = {} },
+  payment = { "table", spec = PART },
+  audit = { "table", spec = PART },
+})
+
+local EVENTS = opts.spec("sipeat.vending.events", {
+  topic = { "string" },
 })
 
 -- This module is compiled in: machines and their approvals survive a reload of the script.
@@ -26,7 +39,13 @@ local drivers = {
     return require "sipeat.vending_sim"
   end,
 }
-local machines = {} -- id -> { device, approvals, settled (a queue of ids), doubts, turn }
+for _, protocol in ipairs { "xy", "modbus", "cctalk", "qibixx", "vtk", "dex" } do
+  drivers[protocol] = function()
+    return require("sipeat.vending_board").driver(protocol)
+  end
+end
+local machines = {} -- id -> { device, payment?, audit?, turn, running, quiet_at }
+local book, book_path = ledger.memory(), nil
 
 local function known(id)
   local machine = machines[id]
@@ -41,6 +60,27 @@ local function known(id)
   )
 end
 
+--- Keeps the ledger in the SQLite file at that path from now on; nil: in memory.
+function M.ledger(path)
+  if path ~= nil and (type(path) ~= "string" or path == "") then
+    error("vending.ledger: the path is text", 2)
+  elseif path ~= book_path or path == nil then
+    book, book_path = path and ledger.file(path) or ledger.memory(), path
+  end
+end
+
+--- The name of this ledger, for `ledger` of dispense's args: then reconcile knows an order that was
+--- never made. nil and a failure when it is in memory.
+function M.here()
+  return book:here()
+end
+
+--- Machines tell of themselves in that topic: machine.status, machine.fault, machine.sale,
+--- machine.audit. Without a topic, nowhere.
+function M.events(options)
+  events.start(EVENTS(options).topic, book)
+end
+
 --- Adds a driver: a table with open(machine_id, settings, before) -> device. A device has
 --- dispense(slot, approval), counters(), status() and a field: proof = "sensor", "counter", "none".
 function M.driver(name, implementation)
@@ -52,41 +92,97 @@ function M.driver(name, implementation)
   end
 end
 
+--- The names of the drivers, sorted.
+function M.drivers()
+  return opts.names(drivers)
+end
+
+--- Looks whether a driver would take these settings: true, or nil and a failure. Nothing is opened.
+function M.check(driver, settings)
+  local make = drivers[driver]
+  if not make then
+    local text = "vending: unknown driver %s (known: %s)"
+    local names = table.concat(opts.names(drivers), ", ")
+    return nil, failure.permanent(text:format(tostring(driver), names), "UNKNOWN_DRIVER")
+  end
+  local implementation = make()
+  if not implementation.check then
+    return true
+  end
+  local ok, message, code = implementation.check(settings)
+  if not ok then
+    return nil, failure.permanent("vending: " .. message, code or "INVALID_SETTINGS")
+  end
+  return ok
+end
+
+local function open(id, role, part, before)
+  local ok, problem = M.check(part.driver, part.settings)
+  if not ok then
+    problem.message = problem.message:gsub("^vending: ", ("vending: machine %s: "):format(id))
+    return nil, problem
+  end
+  local device, message, code = drivers[part.driver]().open(id, part.settings, before, role)
+  if not device then
+    return nil, failure.of(message, code)
+  end
+  return device
+end
+
+local function close(device)
+  if device and device.close then
+    device:close()
+  end
+end
+
+-- Opens what a machine has in that role, in the place of what it had.
+local function replace(machine, role, part)
+  local before = machine[role]
+  local device, problem
+  if part then
+    device, problem = open(machine.id, role, part, before)
+    if not device then
+      return nil, problem
+    end
+  end
+  if before ~= device then
+    close(before)
+  end
+  machine[role] = device
+  return true
+end
+
 --- Attaches a machine, or gives an attached one new settings; its approvals are kept.
 function M.attach(options)
   local o = ATTACH(options)
-  local driver = drivers[o.driver]
-  if not driver then
-    local text = "vending: machine %s: unknown driver %s (known: %s)"
-    local names = table.concat(opts.names(drivers), ", ")
-    return nil, failure.permanent(text:format(o.machine, o.driver, names), "UNKNOWN_DRIVER")
+  local machine = machines[o.machine] or {
+    id = o.machine, running = {}, turn = task.semaphore(1), quiet_at = 0,
+  }
+  local ok, problem = replace(machine, "device", { driver = o.driver, settings = o.settings })
+  if not ok then
+    return nil, problem
   end
-  local machine = machines[o.machine]
-  local device, message, code = driver().open(o.machine, o.settings, machine and machine.device)
-  if not device then
-    return nil, message, code
-  end
-  if machine then
-    machine.device, machine.driver = device, o.driver
-  else
-    machines[o.machine] = {
-      id = o.machine,
-      device = device,
-      driver = o.driver,
-      approvals = {},
-      settled = {},
-      doubts = {},
-      turn = task.semaphore(1),
-    }
+  machine.driver = o.driver
+  local settled_at = sys.monotonic_ms() + (machine.device.settle_ms or 0)
+  machine.quiet_at = math.max(machine.quiet_at, settled_at)
+  machines[o.machine] = machine
+  for _, role in ipairs { "payment", "audit" } do
+    ok, problem = replace(machine, role, o[role])
+    if not ok then
+      return nil, problem
+    end
   end
   return true
 end
 
 --- Forgets a machine. true, or false when it was not attached.
 function M.detach(id)
-  local was = machines[id] ~= nil
+  local machine = machines[id]
   machines[id] = nil
-  return was
+  for _, role in ipairs { "device", "payment", "audit" } do
+    close(machine and machine[role])
+  end
+  return machine ~= nil
 end
 
 function M.is_attached(id)
@@ -98,191 +194,92 @@ function M.machines()
   return opts.names(machines)
 end
 
---- { driver, proof_of_dispense = "sensor" | "counter" | "none" }
+--- What a machine can do: its driver, what proves a dispense, and what else it has.
 function M.capabilities(id)
   local machine, problem = known(id)
   if not machine then
     return nil, problem
   end
-  return { driver = machine.driver, proof_of_dispense = machine.device.proof }
+  local device = machine.device
+  local pays = machine.payment or device
+  local audits = machine.audit or device
+  return {
+    driver = machine.driver,
+    dispense = not device.cannot_dispense,
+    proof_of_dispense = device.proof,
+    counters = device.counters ~= nil and device.proof ~= "none" and not device.has_no_counters,
+    credit = pays.credit ~= nil,
+    payment = pays.charge ~= nil and not pays.cannot_pay,
+    audit = audits.audit ~= nil and not audits.cannot_audit,
+  }
+end
+
+-- Calls a method of what the machine has for it.
+local function ask(id, role, method, ...)
+  local machine, problem = known(id)
+  if not machine then
+    return nil, problem
+  end
+  local device = machine[role] or machine.device
+  if not device[method] then
+    local text = "vending: machine %s (%s) has no %s"
+    return nil, failure.permanent(text:format(id, machine.driver, method), "ENOTSUP")
+  end
+  return device[method](device, ...)
 end
 
 --- What the machine says of itself: { online, state, slots = { [n] = { stock } } }.
 function M.status(id)
-  local machine, problem = known(id)
-  if not machine then
-    return nil, problem
-  end
-  return machine.device:status()
+  return ask(id, "device", "status")
 end
 
---- Drinks that fell since the machine was built: { total, slots = { [n] = count } }.
-function M.counters(id)
-  local machine, problem = known(id)
-  if not machine then
-    return nil, problem
-  end
-  return machine.device:counters()
+--- What the board has counted: { total, slots = { [n] = count } }, as far as it counts. `slot`: of
+--- that one, for boards that ask one at a time.
+function M.counters(id, slot)
+  return ask(id, "device", "counters", slot)
 end
 
-local function counter_of(machine, slot)
-  if machine.device.proof == "none" then
-    return nil
-  end
-  local counters = machine.device:counters()
-  return counters and counters.slots[slot]
+--- Money that was put in since the machine was attached: { amount_minor, count }.
+function M.credit(id)
+  return ask(id, "payment", "credit")
 end
 
-local function settle(machine, approval, state, result)
-  approval.state, approval.result = state, result
-  if machine.doubts[approval.slot] == approval then
-    machine.doubts[approval.slot] = nil
+--- Reads the machine's books: { text, … }; told as machine.audit.
+function M.audit(id)
+  local result, problem, code = ask(id, "audit", "audit")
+  if result then
+    events.audit(id, { text = result.text, ok = result.checked })
   end
-  local settled = machine.settled
-  settled[#settled + 1] = approval.id
-  if #settled > 2 * REMEMBERED then -- at once for many, so that it costs little for each
-    for i = 1, REMEMBERED do
-      machine.approvals[settled[i]] = nil
-    end
-    machine.settled = table.move(settled, REMEMBERED + 1, #settled, 1, {})
-  end
+  return result, problem, code
 end
 
-local function result_of(machine, approval, proof)
-  return {
-    machine = machine.id,
-    slot = approval.slot,
-    approval = approval.id,
-    proof = proof,
-    dispensed_at = sys.iso_time(),
-  }
-end
-
--- Settles an approval whose outcome is not known, if the counter can tell.
-local function resolve(machine, approval)
-  local now = counter_of(machine, approval.slot)
-  if not now or not approval.before then
-    return
-  elseif now == approval.before then
-    settle(machine, approval, "refused")
-    approval.problem = failure.permanent(
-      ("vending: machine %s, slot %s: the counter shows that nothing fell"):format(
-        machine.id, approval.slot
-      ),
-      "NOT_DISPENSED"
-    )
-  elseif now == approval.before + 1 then
-    settle(machine, approval, "done", result_of(machine, approval, "counter"))
-  end
-end
-
--- What an approval that was seen before gives.
-local function recorded(machine, approval)
-  if approval.state == "unknown" then
-    resolve(machine, approval)
-  end
-  if approval.state == "done" then
-    return approval.result
-  elseif approval.state == "refused" then
-    return nil, approval.problem
-  end
-  local text = "vending: machine %s: the outcome of approval %s is not known"
-  return nil, failure.new(text:format(machine.id, approval.id), "OUTCOME_UNKNOWN", "timeout")
-end
-
--- The slot is free of doubt, or why the motor must not move.
-local function slot_is_clear(machine, slot)
-  local doubt = machine.doubts[slot]
-  if doubt then
-    resolve(machine, doubt)
-  end
-  if not machine.doubts[slot] then
-    return true
-  end
-  local text = "vending: machine %s, slot %s: closed until it is known how approval %s ended"
-  return nil, failure.transient(text:format(machine.id, slot, doubt.id), "NOT_SENT")
-end
-
-local function command(machine, approval)
-  approval.before = counter_of(machine, approval.slot)
-  approval.state = "running"
-  machine.approvals[approval.id] = approval
-  machine.doubts[approval.slot] = approval -- until it is settled: a killed task leaves it in doubt
-  local ok, proof, problem = xpcall(machine.device.dispense, debug.traceback, machine.device,
-    approval.slot, approval.id)
-  if ok and proof then
-    settle(machine, approval, "done", result_of(machine, approval, proof))
-    return approval.result
-  end
-  problem = ok and failure.of(problem) or failure.new(proof, "DRIVER_ERROR", "timeout")
-  if problem.kind == "permanent" then
-    settle(machine, approval, "refused")
-    approval.problem = problem
-  elseif failure.proves_absence(problem) then
-    machine.approvals[approval.id], machine.doubts[approval.slot] = nil, nil
-  else
-    approval.state = "unknown"
-  end
-  return nil, problem
-end
-
---- Turns the motor of args.slot of args.machine, at most once for ctx.key.
-function M.dispense(args, ctx)
+local function key_of(ctx, what)
   if type(ctx) ~= "table" or type(ctx.key) ~= "string" then
-    error("vending.dispense: a ctx with a key is needed: it is the approval", 2)
+    error(("vending.%s: a ctx with a key is needed: it is the approval"):format(what), 3)
   end
+  return ctx.key
+end
+
+--- Turns the motor of args.slot of args.machine, at most once for ctx.key. `claim()` is called when
+--- all is ready, right before the order leaves: nil and a failure keep it back.
+function M.dispense(args, ctx, claim)
+  local key = key_of(ctx, "dispense")
   local machine, problem = known(args.machine)
   if not machine then
     return nil, problem
   end
-  local approval = machine.approvals[ctx.key]
-  if approval and approval.state ~= "running" then
-    return recorded(machine, approval)
-  end
-  local waited, message = machine.turn:acquire()
-  if not waited then
-    return nil, failure.new("vending: " .. message, "ECANCELED")
-  end
-  local turn <close> = setmetatable({}, { __close = function()
-    machine.turn:release()
-  end })
-  approval = turn and machine.approvals[ctx.key]
-  if approval then
-    if approval.state == "running" then -- its task has ended without a word
-      approval.state = "unknown"
-    end
-    return recorded(machine, approval)
-  end
-  local clear
-  clear, problem = slot_is_clear(machine, args.slot)
-  if not clear then
-    return nil, problem
-  end
-  return command(machine, { id = ctx.key, slot = args.slot })
+  return orders.dispense(book, machine, args, key, claim)
 end
 
 --- How ctx.key ended: "done" and its result, "not_done", or "unknown"; nil and a failure while that
 --- cannot be found out, but may be later.
 function M.reconcile(args, ctx)
-  local machine = machines[args.machine]
-  local approval = machine and machine.approvals[ctx.key]
-  if not approval then
-    return "unknown" -- this process never commanded it; another one may have
+  local key = key_of(ctx, "reconcile")
+  local machine, problem = known(args.machine)
+  if not machine then
+    return nil, failure.transient(problem.message, problem.code)
   end
-  if approval.state == "unknown" then
-    resolve(machine, approval)
-  end
-  if approval.state == "done" then
-    return "done", approval.result
-  elseif approval.state == "refused" then
-    return "not_done"
-  elseif approval.state == "running" then
-    return nil, failure.transient("vending: the motor is turning", "OUTCOME_UNKNOWN")
-  elseif approval.before and not counter_of(machine, approval.slot) then
-    local text = "vending: machine %s does not answer: its counter cannot be read"
-    return nil, failure.transient(text:format(machine.id), "OUTCOME_UNKNOWN")
-  end
-  return "unknown"
+  return orders.reconcile(book, machine, args, key)
 end
 
 return M

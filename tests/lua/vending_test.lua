@@ -36,7 +36,10 @@ t.test("a drink falls, and the result says what proves it", function()
     local result = t.ok(dispense(id, "a"))
     t.eq({ result.machine, result.slot, result.approval, result.proof }, { id, 1, "a", proof })
     t.eq(vending.status(id).slots[1].stock, 1)
-    t.eq(vending.capabilities(id), { driver = "simulated", proof_of_dispense = proof })
+    t.eq(vending.capabilities(id), {
+      driver = "simulated", proof_of_dispense = proof, dispense = true,
+      counters = proof ~= "none", credit = false, payment = false, audit = false,
+    })
   end
 end)
 
