@@ -8,6 +8,8 @@ local confirmation = require "flows.request.confirmation"
 local contact = require "flows.contact"
 local demo = require "flows.demo"
 local events = require "flows.events"
+local fleet = require "flows.fleet"
+local health = require "flows.health"
 local machine = require "flows.machine"
 local notification = require "flows.notification"
 local request = require "flows.request"
@@ -37,6 +39,7 @@ local function flow(name, definition, handler, options)
 end
 
 topics.create()
+fleet.start()
 demo.seed()
 confirmation.routes()
 
@@ -52,5 +55,13 @@ flow("machine", events.MachineCreated, machine.handler, {
   key = "data.machineId",
   concurrency = 16,
 })
+
+sipeat.flow {
+  topics = settings.topics.health,
+  group = settings.groups.health,
+  key = "data.machineId",
+  on_dead = discord.on_dead,
+  on = health.handlers,
+}
 
 flow("notification", events.Notification, notification.handler, { order = "none" })

@@ -81,6 +81,11 @@ function M.events(options)
   events.start(EVENTS(options).topic, book)
 end
 
+--- The definitions of these events: { status, fault, sale, audit }.
+function M.event_types()
+  return events.definitions
+end
+
 --- Adds a driver: a table with open(machine_id, settings, before) -> device. A device has
 --- dispense(slot, approval), counters(), status() and a field: proof = "sensor", "counter", "none".
 function M.driver(name, implementation)
@@ -97,7 +102,8 @@ function M.drivers()
   return opts.names(drivers)
 end
 
---- Looks whether a driver would take these settings: true, or nil and a failure. Nothing is opened.
+--- Looks whether a driver would take these settings: true and, when it is known, what would prove a
+--- dispense; or nil and a failure. Nothing is opened.
 function M.check(driver, settings)
   local make = drivers[driver]
   if not make then
@@ -109,18 +115,18 @@ function M.check(driver, settings)
   if not implementation.check then
     return true
   end
-  local ok, message, code = implementation.check(settings)
+  local ok, proof = implementation.check(settings)
   if not ok then
-    return nil, failure.permanent("vending: " .. message, code or "INVALID_SETTINGS")
+    return nil, failure.permanent("vending: " .. proof, "INVALID_SETTINGS")
   end
-  return ok
+  return true, proof
 end
 
 local function open(id, role, part, before)
   local ok, problem = M.check(part.driver, part.settings)
   if not ok then
-    problem.message = problem.message:gsub("^vending: ", ("vending: machine %s: "):format(id))
-    return nil, problem
+    local text = problem.message:gsub("^vending: ", "")
+    return nil, failure.permanent(("vending: machine %s: %s"):format(id, text), problem.code)
   end
   local device, message, code = drivers[part.driver]().open(id, part.settings, before, role)
   if not device then
@@ -269,6 +275,16 @@ function M.dispense(args, ctx, claim)
     return nil, problem
   end
   return orders.dispense(book, machine, args, key, claim)
+end
+
+--- Forgets an order whose claim is known not to have been given: it never left.
+function M.withdraw(args, ctx)
+  local key = key_of(ctx, "withdraw")
+  local machine, problem = known(args.machine)
+  if not machine then
+    return nil, problem
+  end
+  return orders.withdraw(book, machine, key)
 end
 
 --- How ctx.key ended: "done" and its result, "not_done", or "unknown"; nil and a failure while that

@@ -442,7 +442,10 @@ function M.driver(name)
   return {
     check = function(settings)
       local o, message = checked(name, settings)
-      return o and true, message
+      if not o then
+        return nil, message
+      end
+      return true, profiles.of(name, o.settings).proof
     end,
     open = function(machine, settings, before, role)
       return open(name, machine, settings, before, role)

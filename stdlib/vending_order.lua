@@ -274,6 +274,24 @@ function M.dispense(book, machine, args, key, claim)
   return nil, failure.new("vending: " .. tostring(message), code)
 end
 
+--- Forgets an open order of which it is known that it never left.
+function M.withdraw(book, machine, key)
+  if machine.running[key] then
+    return nil, failure.transient("vending: the motor is turning", "EBUSY")
+  end
+  local order, why = book:get(machine.id, key)
+  if order == nil then
+    return nil, why
+  elseif order and order.state == "ordered" then
+    local ok
+    ok, why = book:forget(order)
+    if not ok then
+      return nil, why
+    end
+  end
+  return true
+end
+
 --- How that key ended: "done" and the result, "not_done", "unknown"; or nil and a failure.
 function M.reconcile(book, machine, args, key)
   local work = machine.running[key]

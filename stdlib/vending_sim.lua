@@ -91,10 +91,13 @@ local function device_of(machine, file, before)
   return setmetatable(device, Device)
 end
 
---- Are these settings of a machine? true, or nil, message.
+--- Are these settings of a machine? true and its proof, or nil, message.
 function M.check(settings)
   local o, message = SETTINGS(settings, false)
-  return o and true, message
+  if not o then
+    return nil, message
+  end
+  return true, o.proof
 end
 
 --- The device of a machine; `before` is its earlier one, whose stock and counters go on.

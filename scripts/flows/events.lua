@@ -47,9 +47,12 @@ M.MachineCreated = event.define("machine.created", {
   },
   network = "object?", -- { mode = "dhcp" | "static", address?, gateway?, mask? }
   maintenance = "object?", -- { everyDays?, technician?, firstAt? }
-  driver = "object?", -- { name?, proof?, dispenseTime? } of sipeat.vending
+  driver = "object?", -- { name?, proof?, port?, id?, settings?, … }: flows.machine.driver
   currency = "string?",
 }, { topic = "sipeat.machine.events", key = "machineId" })
+
+--- What machines tell of themselves: machine.status, machine.fault, machine.sale, machine.audit.
+M.machine = require("sipeat.vending").event_types()
 
 --- Something to be told to somebody; any flow may publish one.
 M.Notification = event.define("notification", {

@@ -8,6 +8,7 @@ M.topics = {
   contact = { "sipeat.contact.events", "contact-created" },
   request = { "sipeat.request.events", "request-created" },
   machine = { "sipeat.machine.events", "machine-created" },
+  health = { "sipeat.machine.health" },
   notification = { "notification" },
 }
 
@@ -15,6 +16,7 @@ M.groups = {
   contact = "sipeat-contact",
   request = "sipeat-request",
   machine = "sipeat-machine",
+  health = "sipeat-health",
   notification = "sipeat-notification",
 }
 
@@ -29,6 +31,11 @@ end
 
 function M.support_email()
   return env.get("SUPPORT_EMAIL", M.sales_email())
+end
+
+--- The SQLite file of the store when there is no Supabase, and of the ledger of motor commands.
+function M.database()
+  return env.get("SIPEAT_DB", "./sipeat.db")
 end
 
 --- Where SipEat itself is reached from outside, for links in mails.

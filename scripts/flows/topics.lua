@@ -12,7 +12,7 @@ local PAUSE_MS = 2000
 
 local function names()
   local list = {}
-  for _, flow in ipairs { "contact", "request", "machine", "notification" } do
+  for _, flow in ipairs { "contact", "request", "machine", "health", "notification" } do
     table.move(settings.topics[flow], 1, #settings.topics[flow], #list + 1, list)
   end
   return list

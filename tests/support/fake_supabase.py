@@ -43,6 +43,13 @@ TABLES = {
         ("city", "country", "latitude", "longitude"),
         checks=(lambda r: r["status"] in ("setting_up", "active"),
                 lambda r: r["proof"] in ("sensor", "counter", "none"))),
+    "machine_drivers": table(("machine_id",), {
+        "machine_id": TEXT, "settings": TEXT, "payment": TEXT, "audit": TEXT, "event_id": TEXT, "updated_at": TEXT},
+        ("payment", "audit")),
+    "machine_health": table(("machine_id",), {
+        "machine_id": TEXT, "state": TEXT, "reason": TEXT, "board": TEXT, "last_fault": TEXT, "last_fault_at": TEXT,
+        "last_sale_at": TEXT, "audited_at": TEXT, "updated_at": TEXT},
+        ("reason", "board", "last_fault", "last_fault_at", "last_sale_at", "audited_at")),
     "inventory": table(("machine_id", "slot"), {
         "machine_id": TEXT, "slot": INT, "drink": TEXT, "stock": INT, "capacity": INT, "price_minor": INT,
         "currency": TEXT, "event_id": TEXT, "updated_at": TEXT},

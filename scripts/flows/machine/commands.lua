@@ -3,6 +3,7 @@
 local failure = require "sipeat.failure"
 local money = require "sipeat.money"
 local sys = require "sipeat.core.sys"
+local driver = require "flows.machine.driver"
 local fleet = require "flows.fleet"
 local network = require "flows.machine.network"
 local place = require "flows.machine.place"
@@ -12,7 +13,6 @@ local store = require "flows.store"
 local M = {}
 
 local DAY_MS = 24 * 60 * 60 * 1000
-local PROOFS = { sensor = true, counter = true, none = true }
 
 --- Reads what is there before anything changes.
 M.survey = {
@@ -30,26 +30,44 @@ function M.location(kind)
     name = "location",
     table = "machines",
     args = function(event)
-      local data, driver = event.data, event.data.driver or {}
       return {
-        name = data.machineName, location = data.location,
-        driver = driver.name or "simulated", proof = driver.proof or "sensor",
+        name = event.data.machineName, location = event.data.location,
+        driver = event.data.driver or {},
       }
     end,
     make = function(data)
       local where, message = place.check(data.location)
       if not where then
         return nil, message, "INVALID_LOCATION"
-      elseif not PROOFS[data.proof] then
-        return nil, "driver.proof is sensor, counter or none", "INVALID_DRIVER"
+      end
+      local name, proof = driver.proof(data.driver)
+      if not name then
+        return nil, proof, "INVALID_DRIVER"
       end
       where.name, where.type, where.status = data.name, kind, "setting_up"
-      where.driver, where.proof = data.driver, data.proof
+      where.driver, where.proof = name, proof
       return { where }
     end,
     after = fleet.refresh,
   }
 end
+
+--- The driver's settings: of the board that turns the motors, of the reader of cards, of the books.
+M.driver = rows.command {
+  name = "driver",
+  table = "machine_drivers",
+  args = function(event)
+    return event.data.driver or {}
+  end,
+  make = function(data)
+    local row, message = driver.check(data)
+    if not row then
+      return nil, message, "INVALID_DRIVER"
+    end
+    return { row }
+  end,
+  after = fleet.refresh,
+}
 
 -- What is wrong with a slot of the event, or nil.
 local function slot_problem(slot, seen)

@@ -2,8 +2,8 @@
 --
 -- | type     | commands, after the survey and before the activation                  |
 -- |----------|-----------------------------------------------------------------------|
--- | standard | location, inventory, network, maintenance every 30 days               |
--- | offline  | location, inventory, maintenance every 14 days: it cannot call for it |
+-- | standard | location, driver, inventory, network, maintenance every 30 days       |
+-- | offline  | location, driver, inventory, maintenance every 14 days                |
 -- | coffee   | as standard, and cleaning every 7 days                                |
 local opts = require "sipeat.opts"
 local failure = require "sipeat.failure"
@@ -15,16 +15,19 @@ local M = {}
 local SETS = {
   standard = function()
     return {
-      commands.location "standard", commands.inventory, commands.network, commands.maintenance(30),
+      commands.location "standard", commands.driver, commands.inventory, commands.network,
+      commands.maintenance(30),
     }
   end,
   offline = function()
-    return { commands.location "offline", commands.inventory, commands.maintenance(14) }
+    return {
+      commands.location "offline", commands.driver, commands.inventory, commands.maintenance(14),
+    }
   end,
   coffee = function()
     return {
-      commands.location "coffee", commands.inventory, commands.network, commands.maintenance(30),
-      commands.cleaning(7),
+      commands.location "coffee", commands.driver, commands.inventory, commands.network,
+      commands.maintenance(30), commands.cleaning(7),
     }
   end,
 }

@@ -6,7 +6,7 @@ local store = require "flows.store"
 
 local M = {}
 
-M.tables = { "machines", "inventory", "machine_network", "maintenance" }
+M.tables = { "machines", "machine_drivers", "inventory", "machine_network", "maintenance" }
 
 local function show(command, what, machine_id, rows)
   capture.record("machine", {

@@ -1,7 +1,8 @@
 --- The step that turns the motor: at most once for an event, also across restarts of this process.
 --
--- The reservation's row is the claim: only who moves it from `held` to `dispensing` may command the
--- machine. Whoever finds it in `dispensing` asks what became of the earlier command instead.
+-- The order stands in the ledger first, with the board's counters; then the reservation's row is
+-- claimed: only who moves it from `held` to `dispensing` may command the machine. Whoever finds it in
+-- `dispensing` asks what became of the earlier command instead.
 local capture = require "sipeat.capture"
 local failure = require "sipeat.failure"
 local vending = require "sipeat.vending"
@@ -25,20 +26,26 @@ local function show(args, what, problem)
   })
 end
 
--- "mine", or the state of a reservation that somebody has moved on before; nil and a failure.
-local function claim(args)
-  local moved, problem = move(args, "held", "dispensing")
-  if not moved then
-    return nil, problem
-  elseif moved == 1 then
-    return "mine"
-  end
-  local reservation
-  reservation, problem = store.first("reservations", { event_id = args.event_id })
+-- The reservation's state: "held", "dispensing", "dispensed" or "released"; nil and a failure.
+local function state_of(args)
+  local reservation, problem = store.first("reservations", { event_id = args.event_id })
   if reservation == nil then
     return nil, problem
   end
   return reservation and reservation.state or "released"
+end
+
+-- Called when the order stands in the ledger and before it leaves: only who moves the row may order.
+local function claim(args)
+  return function()
+    local moved, problem = move(args, "held", "dispensing")
+    if not moved then
+      return nil, problem
+    elseif moved == 0 then
+      return nil, failure.transient("the reservation has moved on", "NOT_SENT")
+    end
+    return true
+  end
 end
 
 -- The motor did not move: the next attempt may claim again.
@@ -48,7 +55,7 @@ local function give_back(args)
 end
 
 local function command(args, ctx)
-  local result, why = vending.dispense({ machine = args.machine, slot = args.slot }, ctx)
+  local result, why = vending.dispense(args, ctx, claim(args))
   if result then
     show(args, "dispensed")
     return result
@@ -61,17 +68,18 @@ local function command(args, ctx)
   return nil, why
 end
 
---- Dispenses args = { machine, slot, drink, event_id, row }; `row` is the machine's in the store.
+--- Dispenses args = { machine, slot, drink, event_id, row, ledger }; `row` is the machine's in the
+--- store, `ledger` the one in which the order will stand.
 function M.run(args, ctx)
   local ok, problem = fleet.attach(args.row)
   if not ok then
     return nil, failure.new(failure.of(problem).message, "NOT_SENT")
   end
   local state
-  state, problem = claim(args)
+  state, problem = state_of(args)
   if not state then
     return nil, failure.new(problem.message, "NOT_SENT") -- not claimed: nothing has moved
-  elseif state == "mine" then
+  elseif state == "held" then
     return command(args, ctx)
   elseif state == "dispensed" then
     return { machine = args.machine, slot = args.slot, approval = ctx.key, proof = "record" }
@@ -82,9 +90,24 @@ end
 
 --- What became of an interrupted command: the machine's counter says it.
 function M.reconcile(args, ctx)
-  local verdict, result = vending.reconcile({ machine = args.machine, slot = args.slot }, ctx)
+  local ok, problem = fleet.attach(args.row)
+  if not ok then
+    return nil, problem
+  end
+  local state
+  state, problem = state_of(args)
+  if not state then
+    return nil, problem
+  elseif state == "held" then -- nobody has claimed it: the motor was not commanded
+    ok, problem = vending.withdraw(args, ctx)
+    if not ok then
+      return nil, problem
+    end
+    return "not_done"
+  end
+  local verdict, result = vending.reconcile(args, ctx)
   if verdict == "not_done" then
-    local ok, problem = give_back(args)
+    ok, problem = give_back(args)
     if not ok then
       return nil, problem
     end

@@ -11,6 +11,7 @@
 -- | customer     | when there is an address; not required |                     |
 local sipeat = require "sipeat"
 local stripe = require "sipeat.stripe"
+local vending = require "sipeat.vending"
 local confirmation = require "flows.request.confirmation"
 local dispense = require "flows.request.dispense"
 local inventory = require "flows.request.inventory"
@@ -62,6 +63,7 @@ local function motor(plan)
         slot = plan.slot,
         drink = plan.drink,
         row = plan.machine,
+        ledger = vending.here(),
       }
     end,
     run = dispense.run,

@@ -12,6 +12,7 @@
 -- All answer nil and a failure when they fail.
 local env = require "sipeat.env"
 local failure = require "sipeat.failure"
+local settings = require "flows.settings"
 local task = require "sipeat.task"
 
 local M = {}
@@ -27,7 +28,7 @@ local function open()
   if env.get "NEXT_PUBLIC_SUPABASE_URL" then
     store, problem = require("flows.store.supabase").open()
   else
-    store, problem = require("flows.store.sqlite").open(env.get("SIPEAT_DB", "./sipeat.db"))
+    store, problem = require("flows.store.sqlite").open(settings.database())
   end
   opened = store
   return store, problem

@@ -27,6 +27,25 @@ CREATE TABLE IF NOT EXISTS machines (
   event_id TEXT NOT NULL,
   updated_at TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS machine_drivers (
+  machine_id TEXT PRIMARY KEY,
+  settings TEXT NOT NULL,          -- of the driver, JSON
+  payment TEXT,                    -- driver and settings of its reader, JSON
+  audit TEXT,                      -- and of what reads its books
+  event_id TEXT NOT NULL,
+  updated_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS machine_health (
+  machine_id TEXT PRIMARY KEY,
+  state TEXT NOT NULL,             -- as the machine said last: ready, offline, silent, wrong_board
+  reason TEXT,
+  board TEXT,
+  last_fault TEXT,
+  last_fault_at TEXT,
+  last_sale_at TEXT,
+  audited_at TEXT,
+  updated_at TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS inventory (
   machine_id TEXT NOT NULL,
   slot INTEGER NOT NULL,
@@ -58,7 +77,7 @@ CREATE TABLE IF NOT EXISTS machine_network (
 );
 CREATE TABLE IF NOT EXISTS maintenance (
   machine_id TEXT NOT NULL,
-  kind TEXT NOT NULL,              -- inspection, cleaning
+  kind TEXT NOT NULL,              -- inspection, cleaning, repair, refill
   every_days INTEGER NOT NULL CHECK (every_days > 0),
   next_at TEXT NOT NULL,
   technician TEXT,

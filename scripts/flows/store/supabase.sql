@@ -13,6 +13,14 @@ create table if not exists machines (
   driver text not null, proof text not null check (proof in ('sensor', 'counter', 'none')),
   event_id text not null, updated_at timestamptz not null
 );
+create table if not exists machine_drivers (
+  machine_id text primary key, settings text not null, payment text, audit text, event_id text not null,
+  updated_at timestamptz not null
+);
+create table if not exists machine_health (
+  machine_id text primary key, state text not null, reason text, board text, last_fault text,
+  last_fault_at timestamptz, last_sale_at timestamptz, audited_at timestamptz, updated_at timestamptz not null
+);
 create table if not exists inventory (
   machine_id text not null, slot integer not null, drink text not null,
   stock integer not null check (stock >= 0), capacity integer not null check (capacity >= stock),

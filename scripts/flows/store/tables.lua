@@ -4,6 +4,11 @@ return {
   machines = {
     key = { "machine_id" }, optional = { "city", "country", "latitude", "longitude" },
   },
+  machine_drivers = { key = { "machine_id" }, optional = { "payment", "audit" } },
+  machine_health = {
+    key = { "machine_id" },
+    optional = { "reason", "board", "last_fault", "last_fault_at", "last_sale_at", "audited_at" },
+  },
   inventory = { key = { "machine_id", "slot" }, optional = {} },
   reservations = { key = { "event_id" }, optional = {} },
   machine_network = { key = { "machine_id" }, optional = { "address", "gateway", "mask" } },
