@@ -130,7 +130,8 @@ end
 
 -- command -> the write of the next one that fails, and the table that the command has changed
 local UNDONE = {
-  { "location", "replace", "inventory", 1, changed = "machines" },
+  { "location", "replace", "machine_drivers", 1, changed = "machines" },
+  { "driver", "replace", "inventory", 1, changed = "machine_drivers" },
   { "inventory", "replace", "machine_network", 1, changed = "inventory" },
   { "network", "replace", "maintenance", 1, changed = "machine_network" },
   { "maintenance", "replace", "maintenance", 2, changed = "maintenance" },
@@ -180,7 +181,7 @@ t.test("an address that another machine has undoes what was done before, in reve
   t.ok(run(event("n1", { machineId = "M2" })))
   local _, why = run(event "n2")
   t.eq({ why.code, why.kind, why.step }, { "ADDRESS_IN_USE", "permanent", "network" })
-  t.eq(why.undone, { "inventory", "location" })
+  t.eq(why.undone, { "inventory", "driver", "location" })
   t.has(why.message, "10.0.0.7")
   for _, one in ipairs(rows.tables) do
     t.eq(snapshot()[one], {}, one)
