@@ -1,11 +1,11 @@
 --- Vending machines behind one interface, in the shape of a chain's step: dispense, reconcile.
 --
 -- A machine is attached with the driver that speaks to its board. For each approval (ctx.key) the
--- motor is commanded at most once: asking again gives the recorded outcome. What is ordered stands in
--- a ledger before it leaves, with what the board's counters said; with a ledger in a file another
--- process can tell after a crash what became of it.
--- Codes: UNKNOWN_MACHINE, UNKNOWN_SLOT, SOLD_OUT, JAMMED (permanent: nothing fell);
--- NOT_SENT (the motor did not move: try again); OUTCOME_UNKNOWN (reconcile says more).
+-- motor is commanded at most once: asking again gives the recorded outcome. What is ordered stands
+-- in a ledger before it leaves, with what the board's counters said; with a ledger in a file
+-- another process can tell after a crash what became of it. Codes: UNKNOWN_MACHINE, UNKNOWN_SLOT,
+-- SOLD_OUT, JAMMED (permanent: nothing fell); NOT_SENT (the motor did not move: try again);
+-- OUTCOME_UNKNOWN (reconcile says more).
 local events = require "sipeat.vending_events"
 local failure = require "sipeat.failure"
 local ledger = require "sipeat.vending_ledger"

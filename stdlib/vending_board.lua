@@ -1,9 +1,10 @@
---- Real boards behind sipeat.vending: the drivers "xy", "modbus", "cctalk", "qibixx", "vtk" and "dex",
---- each an engine of sipeat.serial.
+--- Real boards behind sipeat.vending: the drivers "xy", "modbus", "cctalk", "qibixx", "vtk" and
+--- "dex", each an engine of sipeat.serial.
 --
 -- A port that is not there is waited for. After each opening, and when the board was silent, it is
--- asked who it is before anything is ordered, and nothing is when it is another one than `id` says. An
--- order leaves once; what the engine does not know of its end is asked for by reading alone.
+-- asked who it is before anything is ordered, and nothing is when it is another one than `id`
+-- says. An order leaves once; what the engine does not know of its end is asked for by reading
+-- alone.
 local events = require "sipeat.vending_events"
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"

@@ -1,8 +1,9 @@
 --- What machines say of themselves, as events: machine.status, machine.fault, machine.sale and
 --- machine.audit, written to one topic in the order in which they happened.
 --
--- They wait in a queue until a broker has them. A sale is marked in the ledger once it is written, and
--- those that are not marked are written at the next start: an id that comes twice is the same sale.
+-- They wait in a queue until a broker has them. A sale is marked in the ledger once it is written,
+-- and those that are not marked are written at the next start: an id that comes twice is the same
+-- sale.
 local background = require "sipeat.background"
 local event = require "sipeat.event"
 local log = require("sipeat.log").new "sipeat.vending"

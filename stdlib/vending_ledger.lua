@@ -2,9 +2,9 @@
 --- counters said before, and what came of it.
 --
 -- In a file a row is durable before the order leaves, so that a process that comes after a crash
--- finds it, and compares the counters. In memory (without a path) it is as short-lived as they are.
--- An order: { approval, machine, slot, board, before, state, outcome?, at_ms }; states: ordered, done,
--- refused, unknown. Failures are nil and a failure.
+-- finds it, and compares the counters. In memory (without a path) it is as short-lived as they
+-- are. An order: { approval, machine, slot, board, before, state, outcome?, at_ms }; states:
+-- ordered, done, refused, unknown. Failures are nil and a failure.
 local failure = require "sipeat.failure"
 local plain = require "sipeat.plain"
 local sql = require "sipeat.sql"

@@ -1,9 +1,9 @@
 --- Orders of sipeat.vending: at most one for an approval, and what became of it.
 --
--- The row of the ledger is there before the order leaves, with what the board's counters said; so an
--- order whose end nobody heard is compared with what they say later, by whichever process. While that
--- cannot be done, nothing else is ordered that would move the same counter. A verdict that nothing
--- fell counts only once no motor can be turning any more.
+-- The row of the ledger is there before the order leaves, with what the board's counters said; so
+-- an order whose end nobody heard is compared with what they say later, by whichever process.
+-- While that cannot be done, nothing else is ordered that would move the same counter. A verdict
+-- that nothing fell counts only once no motor can be turning any more.
 local events = require "sipeat.vending_events"
 local failure = require "sipeat.failure"
 local log = require("sipeat.log").new "sipeat.vending"
@@ -95,8 +95,8 @@ local function look(device, order)
   return compare(device, order)
 end
 
---- What became of an order that is open: "done", "not_done" or "unknown" (which is settled then), or
---- nil and a failure. The machine's turn is ours.
+--- What became of an order that is open: "done", "not_done" or "unknown" (which is settled then),
+--- or nil and a failure. The machine's turn is ours.
 local function resolve(book, machine, order)
   local device = machine.device
   local ends = sys.monotonic_ms() + (device.patience_ms or 0)

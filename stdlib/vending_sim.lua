@@ -1,8 +1,8 @@
 --- A simulated vending machine behind sipeat.vending: stock per slot, takes its time, and can jam,
 --- run empty, be offline or die in the middle of a command, when told to (fault).
 --
--- With a file it is as a real one for whoever comes after a crash: the motor goes on, the drink falls
--- when its time has come, and the counters say so. One process at a time has such a file.
+-- With a file it is as a real one for whoever comes after a crash: the motor goes on, the drink
+-- falls when its time has come, and the counters say so. One process at a time has such a file.
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
@@ -178,7 +178,8 @@ function Device:advance(is_over)
   self:save() -- when that fails it is worked out again from what was written before
 end
 
--- The motor begins to turn; nil, message, code when the world could not be written: then it does not.
+-- The motor begins to turn; nil, message, code when the world could not be written: then it does
+-- not.
 function Device:turn(slot, approval, falls, ms_left)
   self.turning = { slot = slot, falls = falls, until_ms = sys.now_ms() + ms_left }
   self.orders[#self.orders + 1] = approval
@@ -226,11 +227,11 @@ function Device:dispense(slot, approval)
   local dies = fault == "die_before" or fault == "die_after"
   local takes_ms = dies and self.dispense_ms // 2 or self.dispense_ms
   local falls = fault ~= "jam" and fault ~= "die_before"
-  local ok, message, code = self:turn(slot, approval, falls, takes_ms)
-  if not ok then
-    return nil, failure.transient(self:text(slot, message), "NOT_SENT")
+  local turns, why = self:turn(slot, approval, falls, takes_ms)
+  if not turns then
+    return nil, failure.transient(self:text(slot, why), "NOT_SENT")
   end
-  ok, message, code = task.sleep(ms(takes_ms))
+  local ok, message, code = task.sleep(ms(takes_ms))
   self:advance(ok)
   if dies then
     self:go_down()

@@ -164,7 +164,9 @@ local OVERLAYS = {
   ["sipeat.outbox"] = { configure = nothing, call = nothing }, -- call: of the module itself
   ["sipeat.publish"] = { publish = refuse, send = refuse },
   ["sipeat.stripe"] = { configure = nothing },
-  ["sipeat.vending"] = { attach = yes, detach = yes, driver = nothing },
+  ["sipeat.vending"] = {
+    attach = yes, detach = yes, driver = nothing, ledger = nothing, events = nothing,
+  },
 }
 
 -- Modules that hand out the others: each version has its own.

@@ -10,26 +10,97 @@ local M = {}
 ---@field machine string its id
 ---@field driver? string default "simulated"
 ---@field settings? table of the driver; default {}
+---@field payment? sipeat.vending.PartOptions a reader of cards beside it
+---@field audit? sipeat.vending.PartOptions what reads its books
+
+---@class sipeat.vending.PartOptions
+---@field driver string
+---@field settings? table default {}
+
+---@class sipeat.vending.EventsOptions
+---@field topic? string
+
+---@class sipeat.vending.BoardOptions settings of the drivers xy, modbus, cctalk, qibixx, vtk, dex
+---@field port string as of sipeat.serial
+---@field id? string who the board has to say it is
+---@field settings? table<string, string|integer|boolean> of the protocol; default {}
+---@field slot_offset? integer from the machine's slots to the board's; default 0
+---@field dispense_time? string the longest; default: the protocol's
+---@field settle_time? string after it nothing moves or is counted any more; default: the driver's
+---@field ready_time? string how long a question waits for the board; default "10s"
+---@field baud? integer
+---@field dtr? boolean
+---@field rts? boolean
+---@field rs485? boolean
 
 ---@class sipeat.vending.Args
 ---@field machine string
 ---@field slot integer|string
+---@field ledger? string as of here(), when the intent was made
+---@field quantity? integer of coins, for a hopper
+---@field amount_minor? integer
 
 ---@class sipeat.vending.Dispensed
 ---@field machine string
 ---@field slot integer|string
 ---@field approval string
 ---@field proof sipeat.vending.Proof
+---@field quantity? integer
 ---@field dispensed_at string
 
 ---@class sipeat.vending.Device
 ---@field proof sipeat.vending.Proof
----@field dispense fun(self, slot, approval: string): sipeat.vending.Proof?, sipeat.Failure?
----@field counters fun(self): { total: integer, slots: table }?, string?, string?
+---@field board? string who it says it is; an order of another board is not settled by its counters
+---@field settle_ms? integer how long after an order a counter may still change
+---@field patience_ms? integer how long a question waits for it
+---@field shared_counter? boolean one counter for all slots
+---@field dispense function (self, slot, approval, args) -> proof, or nil and a failure
+---@field counters fun(self, slot?): { total: integer, slots: table }?, string?, string?
+---@field before? fun(self, slot): table?, sipeat.Failure? what is kept with the order, plain data
+---@field resolve? fun(self, slot, before: table): string?, sipeat.Failure|sipeat.vending.Proof?
+---@field ready? fun(self): true?, sipeat.Failure? it is there, and the right one
 ---@field status fun(self): table
+---@field close? fun(self)
 
 ---@class sipeat.vending.Driver
 ---@field open function (machine, settings, device before?) -> device, or nil and a failure
+---@field check? function (settings) -> true and the proof of a dispense, or nil and what is wrong
+
+---@class sipeat.vending.Capabilities
+---@field driver string
+---@field dispense boolean
+---@field proof_of_dispense sipeat.vending.Proof
+---@field counters boolean
+---@field credit boolean
+---@field payment boolean
+---@field audit boolean
+
+--- Keeps the ledger of orders in the SQLite file at that path; nil: in memory.
+---@param path string?
+function M.ledger(path) end
+
+--- The name of this ledger, for `ledger` of dispense's args.
+---@return string? name
+---@return sipeat.Failure? failure in memory it has none
+function M.here() end
+
+--- Machines tell of themselves in that topic from now on; without one, nowhere.
+---@param options sipeat.vending.EventsOptions?
+function M.events(options) end
+
+--- The definitions of those events.
+---@return { status: table, fault: table, sale: table, audit: table }
+function M.event_types() end
+
+---@return string[] names
+function M.drivers() end
+
+--- Would a driver take these settings? Nothing is opened.
+---@param driver string
+---@param settings table
+---@return true? ok
+---@return sipeat.vending.Proof|sipeat.Failure? proof or the failure
+function M.check(driver, settings) end
 
 --- Adds a driver for attach's option of that name.
 ---@param name string
@@ -54,7 +125,7 @@ function M.is_attached(id) end
 function M.machines() end
 
 ---@param id string
----@return { driver: string, proof_of_dispense: sipeat.vending.Proof }?
+---@return sipeat.vending.Capabilities?
 ---@return sipeat.Failure? failure
 function M.capabilities(id) end
 
@@ -64,16 +135,38 @@ function M.capabilities(id) end
 function M.status(id) end
 
 ---@param id string
+---@param slot (integer|string)? for boards that are asked one slot at a time
 ---@return { total: integer, slots: table }?
 ---@return any failure
-function M.counters(id) end
+---@return string? code
+function M.counters(id, slot) end
+
+--- Money that was put in since the machine was attached.
+---@param id string
+---@return { amount_minor: integer, count: integer }?
+---@return sipeat.Failure? failure
+function M.credit(id) end
+
+--- Reads the machine's books; told as machine.audit.
+---@param id string
+---@return { text: string }?
+---@return sipeat.Failure? failure
+function M.audit(id) end
+
+--- Forgets an order whose claim is known not to have been given: it never left.
+---@param args sipeat.vending.Args
+---@param ctx { key: string }
+---@return true? ok
+---@return sipeat.Failure? failure
+function M.withdraw(args, ctx) end
 
 --- Turns the motor, at most once for ctx.key.
 ---@param args sipeat.vending.Args
 ---@param ctx { key: string }
+---@param claim? function called right before the order leaves; nil and a failure keep it back
 ---@return sipeat.vending.Dispensed? result
 ---@return sipeat.Failure? failure
-function M.dispense(args, ctx) end
+function M.dispense(args, ctx, claim) end
 
 --- How ctx.key ended; nil and a failure while that cannot be found out, but may be later.
 ---@param args sipeat.vending.Args

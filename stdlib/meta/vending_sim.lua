@@ -9,11 +9,18 @@ local M = {}
 ---@field slots table<integer, integer> stock by slot
 ---@field dispense_time? string default "300ms"
 ---@field recovery_time? string default "2s": how long it stays silent after going down
+---@field file? string where its world is kept, for whoever comes after a crash
 
 ---@class sipeat.vending_sim.FaultOptions
 ---@field kind "jam"|"empty"|"offline"|"die_before"|"die_after"
 ---@field slot? integer|string default: whichever is commanded next
 ---@field times? integer default 1
+
+--- Are these settings of a machine?
+---@param settings sipeat.vending_sim.Settings
+---@return true? ok
+---@return string proof or what is wrong
+function M.check(settings) end
 
 ---@param machine string
 ---@param settings sipeat.vending_sim.Settings

@@ -1,5 +1,5 @@
---- sipeat.vending over real engines, with their simulators behind pseudo-terminals: one order for each
---- approval, the counters before it, who the board is, and what is told of it.
+--- sipeat.vending over real engines, with their simulators behind pseudo-terminals: one order for
+--- each approval, the counters before it, who the board is, and what is told of it.
 local failure = require "sipeat.failure"
 local ledger = require "sipeat.vending_ledger"
 local orders = require "sipeat.vending_order"

@@ -1,8 +1,9 @@
 --- How a machine is commanded, as machine.created says it: { name, proof?, … }.
 --
 -- Without a name it is simulated. A real board has { name = "xy", port, id?, settings? (of the
--- protocol), slotOffset?, dispenseTime?, settleTime?, readyTime?, baud?, dtr?, rts?, rs485? }, and beside
--- it, each with a name and settings of its own, `payment` (a reader of cards) and `audit` (its books).
+-- protocol), slotOffset?, dispenseTime?, settleTime?, readyTime?, baud?, dtr?, rts?, rs485? }, and
+-- beside it, each with a name and settings of its own, `payment` (a reader of cards) and `audit`
+-- (its books).
 local json = require "sipeat.json"
 local vending = require "sipeat.vending"
 
@@ -71,14 +72,14 @@ end
 
 --- The row of machine_drivers, or nil and what is wrong.
 function M.check(data)
-  local settings, message = {}, nil
+  local settings, message
   if not is_simulated(data) then
     settings, message = board(data, "driver")
     if not settings then
       return nil, message
     end
   end
-  local row = { settings = json.encode(settings) }
+  local row = { settings = json.encode(settings or {}) }
   for _, part in ipairs(PARTS) do
     if data[part] ~= nil then
       settings, message = board(data[part], "driver." .. part)

@@ -1,8 +1,8 @@
 --- The step that turns the motor: at most once for an event, also across restarts of this process.
 --
 -- The order stands in the ledger first, with the board's counters; then the reservation's row is
--- claimed: only who moves it from `held` to `dispensing` may command the machine. Whoever finds it in
--- `dispensing` asks what became of the earlier command instead.
+-- claimed: only who moves it from `held` to `dispensing` may command the machine. Whoever finds it
+-- in `dispensing` asks what became of the earlier command instead.
 local capture = require "sipeat.capture"
 local failure = require "sipeat.failure"
 local vending = require "sipeat.vending"
@@ -35,7 +35,8 @@ local function state_of(args)
   return reservation and reservation.state or "released"
 end
 
--- Called when the order stands in the ledger and before it leaves: only who moves the row may order.
+-- Called when the order stands in the ledger and before it leaves: only who moves the row may
+-- order.
 local function claim(args)
   return function()
     local moved, problem = move(args, "held", "dispensing")
