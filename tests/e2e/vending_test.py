@@ -1,0 +1,205 @@
+"""A drink request over real drivers: sipeat killed, and the board unplugged, at each record of a dispense.
+
+The boards are simulators in processes of their own (and the simulated machine's world is a file), so they go on
+whatever happens to sipeat. Whatever was done to it: one order for an approval at most, never two drinks, and what was
+paid, what fell and what the journal says fit together, or it is parked.
+
+ctest takes some of the points; the soak (SIPEAT_SOAK) all of them.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import signal
+import tempfile
+import time
+
+from support import harness, syscalls
+from support.drink_world import DEAD_LETTERS, DONE, STATES, wait_quiet
+from support.harness import wait_for
+from support.kafka import Kafka
+from support.vend_world import SCRIPT, BoardMachine, FileMachine, VendRequest, VendWorld
+
+SOAK = bool(os.environ.get("SIPEAT_SOAK"))
+KILLS = {"modbus": 10, "xy": 6, "simulated": 6}
+FREEZES = 3  # of each way to replug
+SIDE_BY_SIDE = 3
+# What makes a record durable, and what leaves to a board: a point before each of them.
+RECORDS = ("fdatasync", "write")
+
+
+def make(kind, directory):
+    return FileMachine(directory) if kind == "simulated" else BoardMachine(kind, directory)
+
+
+def is_stopped(process):
+    with contextlib.suppress(FileNotFoundError):
+        return pathlib.Path(f"/proc/{process.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "Tt"
+    return False
+
+
+def holds(process, path):
+    """Has the process this terminal open?"""
+    for entry in pathlib.Path(f"/proc/{process.popen.pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(entry) == path:
+                return True
+    return False
+
+
+class Lane:
+    """One request: killed, frozen, and at last left alone until all is quiet."""
+
+    def __init__(self, kafka, name, directory, world, machines):
+        self.request = VendRequest(world, kafka, name, directory, machines)
+        self.directory, self.count = directory, 0
+        self.request.write()
+
+    def begin(self, *prefix):
+        words = [*prefix, str(harness.BINARY), "run", str(SCRIPT), "-X", "group.instance.id=vend",
+                 "-X", "session.timeout.ms=10000", "--no-watch"]
+        return harness.Process(words[1:], self.request.directory, self.request.env, binary=words[0])
+
+    def attempt(self, *prefix, frozen=None):
+        """One start: whether it was killed, and its log."""
+        process = self.begin(*prefix)
+        try:
+            if frozen:
+                wait_for(lambda: is_stopped(process) or self.request.is_settled() or process.popen.poll() is not None,
+                         process.tail, 60, every=0.01)
+                if is_stopped(process):
+                    frozen(process)
+            wait_quiet(self.request, process)
+            code = process.stop(signal.SIGTERM)
+            log = process.log
+        finally:
+            process.close()
+        if code not in (0, -signal.SIGKILL):
+            raise AssertionError(f"{self.request.id}: ended with {code}\n{log}")
+        if code:
+            self.request.world.settle()
+        return code != 0, log
+
+    def strace(self, point=None, sig="SIGKILL"):
+        self.count += 1
+        words = syscalls.with_strace(f"{self.directory}/calls{self.count}", point)
+        return [word.replace("signal=SIGKILL", f"signal={sig}") for word in words]
+
+    def check(self, problems, story, log):
+        if problems:
+            raise AssertionError(f"{self.request.id}, {story}: " + "; ".join(problems) + f"\n{log}")
+
+    def finish(self, story):
+        """Left alone, it comes to an end: its state."""
+        killed, log = self.attempt()
+        problems = self.request.unfinished()
+        if killed:
+            problems.append("killed by somebody else")
+        self.check(problems, story, log)
+        return self.request.run().state
+
+
+@contextlib.contextmanager
+def lane(kafka, name, kind, machines=None):
+    with VendWorld() as world, tempfile.TemporaryDirectory(prefix="sipeat-vend-") as directory:
+        with contextlib.ExitStack() as stack:
+            made = {name: stack.enter_context(machine)
+                    for name, machine in (machines or (lambda d: {"M1": make(kind, d)}))(directory).items()}
+            yield Lane(kafka, name, directory, world, made)
+
+
+class Vending(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        syscalls.check()
+        cls.kafka = cls.enterClassContext(Kafka())
+        cls.kafka.wire.create_topic(DEAD_LETTERS)
+
+    def points(self, kind):
+        """Where a run that nobody disturbs makes a record, or says something."""
+        with lane(self.kafka, f"{kind}-clean", kind) as one:
+            killed, log = one.attempt(*one.strace())
+            one.check([*one.request.unfinished(), *["killed"] * killed], "undisturbed", log)
+            self.assertEqual(one.request.run().state, DONE, log)
+            counts = syscalls.counted(f"{one.directory}/calls1")
+        return syscalls.points({call: n for call, n in counts.items() if call in RECORDS})
+
+    def side_by_side(self, jobs):
+        ends = collections.Counter()
+        with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            for what, state, hit in pool.map(lambda job: job[0](*job[1:]), jobs):
+                ends[what, STATES[state]] += 1
+                ends["hits"] += hit
+        return ends
+
+    def killed(self, kind, number, point):
+        with lane(self.kafka, f"{kind}-{number}", kind) as one:
+            killed, log = one.attempt(*one.strace(point))
+            story = f"killed at {point}" if killed else f"not killed at {point}"
+            one.check(one.request.broken(), story, log)
+            return kind, one.finish(story), killed
+
+    def test_killed_at_each_record(self):
+        began, jobs = time.monotonic(), []
+        for kind, count in KILLS.items():
+            points = self.points(kind)
+            chosen = points if SOAK else syscalls.spread(points, count)
+            jobs += [(self.killed, kind, number, point) for number, point in enumerate(chosen)]
+        ends = self.side_by_side(jobs)
+        print(f"{ends['hits']} kills of {len(jobs)} requests, {time.monotonic() - began:.1f} s: {dict(ends)}",
+              flush=True)
+        self.assertGreater(ends["hits"], len(jobs) // 2)
+        # A board that counts, and whose counter can be read, leaves no doubt; one that does not, may.
+        for kind in ("modbus", "simulated"):
+            self.assertEqual(ends[kind, "parked"], 0)
+
+    # --- unplugged ---
+
+    def frozen(self, way, number, point):
+        """Stopped at the point, the board unplugged there, and plugged in again in some way."""
+        def boards(directory):
+            if way != "swapped" and way != "other":
+                return {"M1": BoardMachine("modbus", directory)}
+            port = pathlib.Path(directory) / "socket"
+            port.symlink_to(pathlib.Path(directory) / "one")
+            one = BoardMachine("cctalk", directory, "one", port, serial=111)
+            one.config["settings"]["settings"] = {"acceptor": 0}
+            return {"M1": one, "M2": BoardMachine("cctalk", directory, "two", serial=222)}
+
+        with lane(self.kafka, f"{way}-{number}", "modbus", boards) as one:
+            done = []
+
+            def freeze(process):
+                done.append(True)
+                self.unplugged(way, one, process)
+
+            _, log = one.attempt(*one.strace(point, "SIGSTOP"), frozen=freeze)
+            story = f"{way}, frozen at {point}" if done else f"not frozen at {point}"
+            one.check(one.request.unfinished(), story, log)
+            return way, one.request.run().state, bool(done)
+
+    @staticmethod
+    def unplugged(way, one, process):
+        machine = one.request.machines["M1"]
+        path = os.path.realpath(machine.link)
+        machine.unplug()
+        process.popen.send_signal(signal.SIGCONT)
+        wait_for(lambda: not holds(process, path) or process.popen.poll() is not None, "closed", 20, every=0.01)
+        machine.replug()
+
+    def test_unplugged_at_each_record(self):
+        began, points = time.monotonic(), self.points("modbus")
+        ways = ("same",)
+        jobs = [(self.frozen, way, number, point) for way in ways
+                for number, point in enumerate(points if SOAK else syscalls.spread(points, 4 * FREEZES))]
+        ends = self.side_by_side(jobs)
+        print(f"{ends['hits']} times unplugged of {len(jobs)}, {time.monotonic() - began:.1f} s: {dict(ends)}",
+              flush=True)
+        self.assertGreater(ends["hits"], len(jobs) // 2)
+        self.assertEqual(ends["same", "parked"], 0)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,134 @@
+"""What a request of vend.lua touches: payments, and machines that live outside of sipeat's process.
+
+A VendRequest is one event with a topic, a group, a journal and a ledger of its own; it says whether what the
+machine did, what was paid and what the journal says fit together.
+"""
+
+import contextlib
+import json
+import pathlib
+
+from support.board import Board
+from support.drink_world import DEAD, DEAD_LETTERS, DONE, INTENT, LATE, PARKED, Request
+from support.fake_stripe import FakeStripe
+
+SCRIPT = pathlib.Path(__file__).parent / "vend.lua"
+
+# Simulated boards that are quick, and what the driver is told of them.
+SIMULATED = {
+    "modbus": {"profile": "dispenser", "motor_ms": 150},
+    "xy": {"motor_ms": 150, "poll_ms": 110},
+    "cctalk": {},
+}
+ENGINE = {
+    "modbus": {"profile": "dispenser", "counter_register": 0, "reply_ms": 100, "job_ms": 2000, "health_ms": 300},
+    "xy": {"drain_polls": 1, "job_ms": 2000},
+    "cctalk": {"acceptor": 0},
+}
+
+
+class VendWorld(contextlib.ExitStack):
+    """Payments, and the environment of what is shared."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.payments = self.enter_context(FakeStripe(late=LATE))
+        self.env = {"STRIPE_API_URL": self.payments.url, "STRIPE_SECRET_KEY": "sk_test_vend",
+                    "DEAD_LETTERS": DEAD_LETTERS}
+        return self
+
+    def settle(self):
+        self.payments.settle()
+
+
+def settings(protocol, port, **more):
+    return {"driver": protocol, "settings": {"port": str(port), "settings": ENGINE[protocol], "settle_time": "400ms",
+                                             "ready_time": "3s", **more}}
+
+
+class FileMachine:
+    """The simulated driver with its world in a file."""
+
+    def __init__(self, directory):
+        self.file = pathlib.Path(directory) / "world.json"
+        self.config = {"driver": "simulated", "settings": {
+            "proof": "counter", "slots": [5], "dispense_time": "150ms", "recovery_time": "100ms",
+            "file": str(self.file)}}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def state(self):
+        """(orders, drinks that fell once the motor stands still)"""
+        if not self.file.exists():
+            return 0, 0
+        world = json.loads(self.file.read_text())
+        return len(world["orders"]), world["total"] + bool(world.get("turning", {}).get("falls"))
+
+
+class BoardMachine(Board):
+    """A board of one of the protocols behind a name."""
+
+    def __init__(self, protocol, directory, name="board", port=None, **options):
+        link = pathlib.Path(directory) / name
+        more = {key: options.pop(key) for key in ("id",) if key in options}
+        self.protocol = protocol
+        self.config = settings(protocol, port or link, **more)
+        super().__init__(protocol, link, **{**SIMULATED[protocol], **options})
+
+    def state(self):
+        if self.protocol == "cctalk":
+            said = self.command("state", slot=1)
+            return said["orders"], said["fell"]
+        said = self.command("state")
+        return said["motor_runs"], said["fallen"]
+
+
+class VendRequest(Request):
+    """One request.created for the machine M1."""
+
+    def __init__(self, world, kafka, name, directory, machines):
+        super().__init__(world, kafka, name, directory, topic=f"vend-{name}")
+        self.machines, self.machine = machines, "M1"
+        self.data = {"machineId": "M1"}
+
+    @property
+    def env(self):
+        return {**super().env, "LEDGER": self.directory / "ledger.db",
+                "MACHINES": json.dumps({name: machine.config for name, machine in self.machines.items()})}
+
+    def vends(self):
+        return tuple(map(sum, zip(*(machine.state() for machine in self.machines.values()))))
+
+    def taken(self):
+        return 0
+
+    def broken(self):
+        found, run = [], self.run()
+        intents = run.keys(INTENT) if run else set()
+        orders, fallen = self.vends()
+        if orders > 1 or fallen > 1:
+            found.append(f"{orders} orders, {fallen} drinks fell")
+        if orders and not any(key.endswith(":dispense") for key in intents):
+            found.append("ordered without an intent")
+        if self.captured() not in (0, 1):
+            found.append(f"captures less refunds are {self.captured()}")
+        return found
+
+    def unfinished(self):
+        found, run = self.broken(), self.run()
+        if run is None:
+            return [*found, "the event was forgotten"]
+        _, fallen = self.vends()
+        if run.state == PARKED:
+            if self.captured() != 1 or not run.why:
+                found.append(f"parked, and captures less refunds are {self.captured()} ({run})")
+            return found
+        if run.state not in (DONE, DEAD):
+            found.append(str(run))
+        if (run.state == DONE) != (fallen == 1) or self.captured() != fallen:
+            found.append(f"{run}, {fallen} drinks fell, captures less refunds are {self.captured()}")
+        return found
