@@ -26,8 +26,12 @@ SOAK = bool(os.environ.get("SIPEAT_SOAK"))
 KILLS = {"modbus": 10, "xy": 6, "simulated": 6}
 FREEZES = 3  # of each way to replug
 SIDE_BY_SIDE = 3
-# What makes a record durable, and what leaves to a board: a point before each of them.
-RECORDS = ("fdatasync", "write")
+# What makes a record durable, in the journal and in the ledger; what is said to a board, and what it says: a point
+# before each of them.
+CALLS = {"journal.db-wal": ("fdatasync",), "ledger.db-wal": ("pwrite64", "fdatasync"), "board": ("write", "read"),
+         "world.json": ("rename",)}
+
+Point = collections.namedtuple("Point", "file call number")
 
 
 def make(kind, directory):
@@ -54,7 +58,7 @@ class Lane:
 
     def __init__(self, kafka, name, directory, world, machines):
         self.request = VendRequest(world, kafka, name, directory, machines)
-        self.directory, self.count = directory, 0
+        self.directory = directory
         self.request.write()
 
     def begin(self, *prefix):
@@ -82,10 +86,21 @@ class Lane:
             self.request.world.settle()
         return code != 0, log
 
-    def strace(self, point=None, sig="SIGKILL"):
-        self.count += 1
-        words = syscalls.with_strace(f"{self.directory}/calls{self.count}", point)
-        return [word.replace("signal=SIGKILL", f"signal={sig}") for word in words]
+    def path(self, name):
+        return os.path.realpath(pathlib.Path(self.directory) / name)
+
+    def strace(self, point, sig="SIGKILL"):
+        """The words before a command that does that before it makes this call of any thread."""
+        return ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-P", self.path(point.file),
+                "-e", f"trace={point.call}", "-e", f"inject={point.call}:signal={sig}:when={point.number}"]
+
+    def counts(self, name):
+        """Runs it undisturbed: how often each call is made on that file."""
+        log = f"{self.directory}/calls"
+        killed, text = self.attempt("strace", "-D", "-f", "-qq", "-o", log, "-e", "signal=none", "-P", self.path(name),
+                                    "-e", "trace=" + ",".join(CALLS[name]))
+        self.check([*self.request.unfinished(), *["killed"] * killed], "undisturbed", text)
+        return syscalls.counted(log)
 
     def check(self, problems, story, log):
         if problems:
@@ -118,13 +133,17 @@ class Vending(harness.Case):
         cls.kafka.wire.create_topic(DEAD_LETTERS)
 
     def points(self, kind):
-        """Where a run that nobody disturbs makes a record, or says something."""
-        with lane(self.kafka, f"{kind}-clean", kind) as one:
-            killed, log = one.attempt(*one.strace())
-            one.check([*one.request.unfinished(), *["killed"] * killed], "undisturbed", log)
-            self.assertEqual(one.request.run().state, DONE, log)
-            counts = syscalls.counted(f"{one.directory}/calls1")
-        return syscalls.points({call: n for call, n in counts.items() if call in RECORDS})
+        """Where a run that nobody disturbs makes a record, or talks to its board."""
+        found = []
+        for name in CALLS:
+            if (name == "world.json") == (kind != "simulated") and name in ("world.json", "board"):
+                continue
+            with lane(self.kafka, f"{kind}-clean-{name.split('.')[0]}", kind) as one:
+                counts = one.counts(name)
+                self.assertEqual(one.request.run().state, DONE)
+            found += [Point(name, call, number) for call, most in sorted(counts.items())
+                      for number in range(1, most + 1)]
+        return found
 
     def side_by_side(self, jobs):
         ends = collections.Counter()
