@@ -38,12 +38,6 @@ def make(kind, directory):
     return FileMachine(directory) if kind == "simulated" else BoardMachine(kind, directory)
 
 
-def is_stopped(process):
-    with contextlib.suppress(FileNotFoundError):
-        return pathlib.Path(f"/proc/{process.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "Tt"
-    return False
-
-
 def holds(process, path):
     """Has the process this terminal open?"""
     for entry in pathlib.Path(f"/proc/{process.popen.pid}/fd").glob("*"):
@@ -71,9 +65,9 @@ class Lane:
         process = self.begin(*prefix)
         try:
             if frozen:
-                wait_for(lambda: is_stopped(process) or self.request.is_settled() or process.popen.poll() is not None,
-                         process.tail, 60, every=0.01)
-                if is_stopped(process):
+                wait_for(lambda: self.is_stopped() or self.request.is_settled() or process.popen.poll() is not None,
+                         process.tail, 30, every=0.01)
+                if self.is_stopped():
                     frozen(process)
             wait_quiet(self.request, process)
             code = process.stop(signal.SIGTERM)
@@ -91,8 +85,14 @@ class Lane:
 
     def strace(self, point, sig="SIGKILL"):
         """The words before a command that does that before it makes this call of any thread."""
-        return ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-P", self.path(point.file),
+        return ["strace", "-D", "-f", "-qq", "-o", f"{self.directory}/stops", "-e", "signal=SIGSTOP",
+                "-P", self.path(point.file),
                 "-e", f"trace={point.call}", "-e", f"inject={point.call}:signal={sig}:when={point.number}"]
+
+    def is_stopped(self):
+        with contextlib.suppress(FileNotFoundError):
+            return "stopped by SIGSTOP" in pathlib.Path(f"{self.directory}/stops").read_text()
+        return False
 
     def counts(self, name):
         """Runs it undisturbed: how often each call is made on that file."""
