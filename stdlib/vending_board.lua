@@ -155,6 +155,11 @@ function Board:identify()
   if not result then
     return nil, why
   end
+  if self.profile.devices and result.devices ~= self.profile.devices then
+    local text = self:text(("%d of %d devices answer"):format(result.devices or 0,
+      self.profile.devices))
+    return nil, failure.transient("vending: " .. text, "NOT_READY")
+  end
   local id = result.id or ""
   if self.profile.weak_id or id == "" then -- many say so: the port says which one it is
     id = ("%s%s at %s"):format(self.protocol, id == "" and "" or " " .. id, self.o.port)

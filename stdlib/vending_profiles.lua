@@ -46,9 +46,11 @@ local MAKE = {
       counters = counts, shared_counter = true, weak_id = true, settle_ms = 6000,
     }
   end,
-  cctalk = function()
+  cctalk = function(settings)
+    local acceptor = settings.acceptor == 0 and 0 or 1
     return {
-      dispenses = true, proof = "counter", counters = true, pays = false, settle_ms = 2000,
+      dispenses = true, proof = "counter", counters = true, settle_ms = 2000,
+      devices = acceptor + (settings.hoppers or 1),
     }
   end,
   qibixx = function()
@@ -63,7 +65,7 @@ local MAKE = {
 }
 
 --- { dispenses, pays, audits, proof, counters, shared_counter (of the whole board), weak_id (many
---- boards say the same), settle_ms }
+--- boards say the same), devices (that make up its name), settle_ms }
 function M.of(protocol, settings)
   return MAKE[protocol](settings)
 end

@@ -14,6 +14,7 @@ import os
 import pathlib
 import signal
 import tempfile
+import threading
 import time
 
 from support import harness, syscalls
@@ -23,7 +24,7 @@ from support.kafka import Kafka
 from support.vend_world import SCRIPT, BoardMachine, FileMachine, VendRequest, VendWorld
 
 SOAK = bool(os.environ.get("SIPEAT_SOAK"))
-KILLS = {"modbus": 10, "xy": 6, "simulated": 6}
+KILLS = {"modbus": 8, "cctalk": 6, "xy": 5, "simulated": 5}
 FREEZES = 3  # of each way to replug
 SIDE_BY_SIDE = 3
 # What makes a record durable, in the journal and in the ledger; what is said to a board, and what it says: a point
@@ -62,17 +63,24 @@ class Lane:
 
     def attempt(self, *prefix, frozen=None):
         """One start: whether it was killed, and its log."""
-        process = self.begin(*prefix)
+        process, over = self.begin(*prefix), threading.Event()
+
+        def wake():  # strace counts for each thread: the others stop it at their own K-th call
+            while process.popen.poll() is None and not over.wait(0.02):
+                process.popen.send_signal(signal.SIGCONT)
+
+        waker = threading.Thread(target=wake, daemon=True)
         try:
             if frozen:
                 wait_for(lambda: self.is_stopped() or self.request.is_settled() or process.popen.poll() is not None,
                          process.tail, 30, every=0.01)
                 if self.is_stopped():
-                    frozen(process)
+                    frozen(process, waker.start)
             wait_quiet(self.request, process)
             code = process.stop(signal.SIGTERM)
             log = process.log
         finally:
+            over.set()
             process.close()
         if code not in (0, -signal.SIGKILL):
             raise AssertionError(f"{self.request.id}: ended with {code}\n{log}")
@@ -81,7 +89,8 @@ class Lane:
         return code != 0, log
 
     def path(self, name):
-        return os.path.realpath(pathlib.Path(self.directory) / name)
+        board = name == "board" and self.request.machines["M1"].link
+        return os.path.realpath(board or pathlib.Path(self.directory) / name)
 
     def strace(self, point, sig="SIGKILL"):
         """The words before a command that does that before it makes this call of any thread."""
@@ -126,6 +135,8 @@ def lane(kafka, name, kind, machines=None):
 
 
 class Vending(harness.Case):
+    known = {}  # kind -> its points
+
     @classmethod
     def setUpClass(cls):
         syscalls.check()
@@ -134,7 +145,9 @@ class Vending(harness.Case):
 
     def points(self, kind):
         """Where a run that nobody disturbs makes a record, or talks to its board."""
-        found = []
+        if kind in self.known:
+            return self.known[kind]
+        self.known[kind] = found = []
         for name in CALLS:
             if (name == "world.json") == (kind != "simulated") and name in ("world.json", "board"):
                 continue
@@ -171,7 +184,7 @@ class Vending(harness.Case):
               flush=True)
         self.assertGreater(ends["hits"], len(jobs) // 2)
         # A board that counts, and whose counter can be read, leaves no doubt; one that does not, may.
-        for kind in ("modbus", "simulated"):
+        for kind in ("modbus", "cctalk", "simulated"):
             self.assertEqual(ends[kind, "parked"], 0)
 
     # --- unplugged ---
@@ -179,45 +192,62 @@ class Vending(harness.Case):
     def frozen(self, way, number, point):
         """Stopped at the point, the board unplugged there, and plugged in again in some way."""
         def boards(directory):
-            if way != "swapped" and way != "other":
-                return {"M1": BoardMachine("modbus", directory)}
-            port = pathlib.Path(directory) / "socket"
-            port.symlink_to(pathlib.Path(directory) / "one")
-            one = BoardMachine("cctalk", directory, "one", port, serial=111)
-            one.config["settings"]["settings"] = {"acceptor": 0}
-            return {"M1": one, "M2": BoardMachine("cctalk", directory, "two", serial=222)}
+            made = {}
+            for name, board, serial in (("M1", "one", 111), ("M2", "two", 222)):
+                port = pathlib.Path(directory) / f"socket-{name}"
+                port.symlink_to(pathlib.Path(directory) / board)
+                made[name] = BoardMachine("cctalk", directory, board, port, serial=serial, acceptor=0,
+                                          id=f"3:{serial + 1}")  # the hopper's address and serial number
+            return made
 
-        with lane(self.kafka, f"{way}-{number}", "modbus", boards) as one:
+        with lane(self.kafka, f"{way}-{number}", "cctalk", boards) as one:
             done = []
 
-            def freeze(process):
+            def freeze(process, woken):
                 done.append(True)
-                self.unplugged(way, one, process)
+                self.unplugged(way, one, process, woken)
 
             _, log = one.attempt(*one.strace(point, "SIGSTOP"), frozen=freeze)
             story = f"{way}, frozen at {point}" if done else f"not frozen at {point}"
             one.check(one.request.unfinished(), story, log)
+            self.assertEqual(one.request.machines["M2"].state(), (0, 0), f"{story}: the other board moved")
             return way, one.request.run().state, bool(done)
 
     @staticmethod
-    def unplugged(way, one, process):
-        machine = one.request.machines["M1"]
-        path = os.path.realpath(machine.link)
-        machine.unplug()
-        process.popen.send_signal(signal.SIGCONT)
+    def unplugged(way, one, process, woken):
+        mine, other = one.request.machines["M1"], one.request.machines["M2"]
+        directory, path = pathlib.Path(one.directory), os.path.realpath(one.request.machines["M1"].link)
+        mine.unplug()
+        if way == "swapped":
+            other.unplug()
+        woken()
         wait_for(lambda: not holds(process, path) or process.popen.poll() is not None, "closed", 20, every=0.01)
-        machine.replug()
+        if way in ("other", "swapped"):
+            (directory / "socket-M1").unlink()
+            (directory / "socket-M1").symlink_to(other.link)
+        if way == "swapped":
+            (directory / "socket-M2").unlink()
+            (directory / "socket-M2").symlink_to(mine.link)
+            other.replug()
+        if way == "elsewhere":  # the same board under the same name, which leads to another terminal
+            (directory / "socket-M1").unlink()
+            mine.command("replug")
+            (directory / "moved").symlink_to(os.path.realpath(mine.link))
+            (directory / "socket-M1").symlink_to(directory / "moved")
+        elif way != "other":
+            mine.replug()
 
     def test_unplugged_at_each_record(self):
-        began, points = time.monotonic(), self.points("modbus")
-        ways = ("same",)
+        began, points = time.monotonic(), self.points("cctalk")
+        ways = ("same", "elsewhere", "other", "swapped")
         jobs = [(self.frozen, way, number, point) for way in ways
-                for number, point in enumerate(points if SOAK else syscalls.spread(points, 4 * FREEZES))]
+                for number, point in enumerate(points if SOAK else syscalls.spread(points, FREEZES))]
         ends = self.side_by_side(jobs)
         print(f"{ends['hits']} times unplugged of {len(jobs)}, {time.monotonic() - began:.1f} s: {dict(ends)}",
               flush=True)
         self.assertGreater(ends["hits"], len(jobs) // 2)
-        self.assertEqual(ends["same", "parked"], 0)
+        for way in ("same", "elsewhere"):
+            self.assertEqual(ends[way, "parked"], 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
         board.replug()                                               and back, under the same name
 """
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -46,7 +47,8 @@ class Board:
         self.popen.kill()
         self.popen.wait(10)
         for pipe in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # it ended first: said by `line`
+                pipe.close()
 
     def command(self, name, **fields):
         with self.turn:

@@ -18,7 +18,7 @@ SCRIPT = pathlib.Path(__file__).parent / "vend.lua"
 SIMULATED = {
     "modbus": {"profile": "dispenser", "motor_ms": 150},
     "xy": {"motor_ms": 150, "poll_ms": 110},
-    "cctalk": {},
+    "cctalk": {"acceptor": 0},
 }
 ENGINE = {
     "modbus": {"profile": "dispenser", "counter_register": 0, "reply_ms": 100, "job_ms": 2000, "health_ms": 300},
