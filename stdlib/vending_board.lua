@@ -306,11 +306,16 @@ end
 
 --- What it counts: { total?, slots = { [slot] = count }, … } with all that it says.
 function Board:counters(slot)
-  local before, why = self:before(slot or 1)
+  if self.has_no_counters then
+    return nil, self:text "it has no counters", "ENOTSUP"
+  end
+  local before
+  local ok, why = self:ready()
+  if ok then
+    before, why = self:before(slot or 1)
+  end
   if not before then
     return nil, why.message, why.code
-  elseif self.has_no_counters then
-    return nil, self:text "it has no counters", "ENOTSUP"
   end
   before.total = before.count or before.hopper_total
   before.slots = { [slot or 1] = before.total }

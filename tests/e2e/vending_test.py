@@ -197,6 +197,7 @@ class Vending(harness.Case):
                 port = pathlib.Path(directory) / f"socket-{name}"
                 port.symlink_to(pathlib.Path(directory) / board)
                 made[name] = BoardMachine("cctalk", directory, board, port, serial=serial, acceptor=0,
+                                          ready_time="2s" if way in ("same", "elsewhere") else "300ms",
                                           id=f"3:{serial + 1}")  # the hopper's address and serial number
             return made
 

@@ -195,6 +195,13 @@ for _, case in ipairs {
     { location = { address = "Here 1", latitude = 91, longitude = 0 } } },
   { "location", "INVALID_LOCATION", { location = { address = "Here 1", latitude = 1 } } },
   { "location", "INVALID_DRIVER", { driver = { proof = "hope" } } },
+  { "location", "INVALID_DRIVER", { driver = { name = "modbus" } } },
+  { "location", "INVALID_DRIVER", { driver = { name = "jukebox", port = "/dev/ttyUSB0" } } },
+  { "location", "INVALID_DRIVER", { driver = { name = "modbus", port = "/x", speed = 1 } } },
+  { "location", "INVALID_DRIVER",
+    { driver = { name = "modbus", port = "/x", settings = { adress = 1 } } } },
+  { "location", "INVALID_DRIVER", { driver = { name = "cctalk", port = "/x", proof = "sensor" } } },
+  { "driver", "INVALID_DRIVER", { driver = { payment = { name = "vtk" } } } },
   { "inventory", "INVALID_SLOTS", { slots = {} } },
   { "inventory", "INVALID_SLOTS", { slots = { { slot = 0, drink = "x", stock = 1 } } } },
   { "inventory", "INVALID_SLOTS", { slots = { { slot = 1, drink = " ", stock = 1 } } } },
@@ -223,6 +230,25 @@ for _, case in ipairs {
     t.eq(snapshot().machines, {})
   end)
 end
+
+t.test("a real driver is kept with its settings, and attached with them", function()
+  clear()
+  t.ok(run(event("d1", { driver = {
+    name = "modbus", port = "/nowhere/board", readyTime = "1ms", settings = { address = 7 },
+    payment = { name = "vtk", port = "/nowhere/reader" },
+  } })))
+  local row = snapshot().machines[1]
+  t.eq({ row.driver, row.proof }, { "modbus", "sensor" })
+  local driver = snapshot().machine_drivers[1]
+  t.eq(json.decode(driver.settings),
+    { port = "/nowhere/board", ready_time = "1ms", settings = { address = 7 } })
+  t.eq(json.decode(driver.payment), { driver = "vtk", settings = { port = "/nowhere/reader" } })
+  t.ok(require("flows.fleet").attach(t.ok(store.first("machines", { machine_id = "M1" }))))
+  t.eq(t.ok(vending.capabilities "M1").driver, "modbus")
+  local _, why = vending.dispense({ machine = "M1", slot = 1 }, { key = "nowhere" })
+  t.eq(why.code, "NOT_SENT")
+  vending.detach "M1"
+end)
 
 t.test("the same event again changes nothing, and its undo leaves nothing", function()
   clear()

@@ -74,7 +74,7 @@ class BoardMachine(Board):
 
     def __init__(self, protocol, directory, name="board", port=None, **options):
         link = pathlib.Path(directory) / name
-        more = {key: options.pop(key) for key in ("id",) if key in options}
+        more = {key: options.pop(key) for key in ("id", "ready_time") if key in options}
         self.protocol = protocol
         self.config = settings(protocol, port or link, **more)
         super().__init__(protocol, link, **{**SIMULATED[protocol], **options})
