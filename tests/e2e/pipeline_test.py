@@ -137,7 +137,7 @@ class Pipeline(harness.Case):
         done = {e.data["machineId"] for e in events if e.ends == "done"}
         failed = {e.data["machineId"] for e in events if e.why == "network"}
         self.assertGreater(len(failed), 10)
-        for table in ("machines", "inventory", "machine_network", "maintenance"):
+        for table in ("machines", "machine_drivers", "inventory", "machine_network", "maintenance"):
             self.assertEqual({row["machine_id"] for row in world.supabase.rows(table)}, done, table)
         self.assertEqual({row["status"] for row in world.supabase.rows("machines")}, {"active"})
         self.assertEqual(len(world.supabase.rows("inventory")), 4 * len(done))
@@ -148,8 +148,8 @@ class Pipeline(harness.Case):
         for machine in failed:
             deleted = [table for method, table in writes[machine] if method == "DELETE"]
             self.assertEqual([w for w in writes[machine] if w[0] == "POST"],
-                             [("POST", "machines")] + [("POST", "inventory")] * 4)
-            self.assertEqual(deleted[-2:], ["inventory", "machines"], "undone in reverse")
+                             [("POST", "machines"), ("POST", "machine_drivers")] + [("POST", "inventory")] * 4)
+            self.assertEqual(deleted[-3:], ["inventory", "machine_drivers", "machines"], "undone in reverse")
 
     def mail(self, world, events):
         """Each customer has the mail that was asked for, each team its notice; every Message-ID once."""
