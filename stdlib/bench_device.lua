@@ -99,20 +99,19 @@ local function record(self, name, o, fields)
   return step
 end
 
--- One try: value, or nil and what is wrong.
+-- One try: value, or nil and what is wrong, and the value that was out of limits.
 local function try(f, o, self)
-  local value, message
+  local results
   if o.timeout then
-    value, message = task.with_timeout(o.timeout, f, self)
+    results = table.pack(task.with_timeout(o.timeout, f, self))
   else
-    value, message = f(self)
+    results = table.pack(f(self))
   end
-  if value == nil and message == nil then
-    value = true -- a step that returns nothing has found nothing wrong
-  elseif value == false then
-    return nil, message or "it answered false"
-  elseif value == nil then
-    return nil, tostring(message)
+  local value, message = results[1], results[2]
+  if results.n == 0 then
+    value = true -- a step that returns nothing at all has found nothing wrong
+  elseif value == nil or value == false then
+    return nil, tostring(message or "it gave " .. tostring(value))
   end
   local wrong = beyond(value, o)
   return not wrong and value or nil, wrong, value

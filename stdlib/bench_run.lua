@@ -121,7 +121,10 @@ local function connect(plan)
     if plan.protocol then
       device.info = device:step("identify", { retries = 9, pause = "500ms" }, function()
         local info, message = device:command("identify", {}, IDENTIFY)
-        return info and info.ok ~= false and info or nil, message or info and info.reason
+        if info and info.ok ~= false then
+          return info
+        end
+        return nil, message or info.reason or info.code
       end)
     end
     device.serial = serial_number(device, plan)

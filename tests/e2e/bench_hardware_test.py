@@ -92,14 +92,24 @@ class Bench(harness.Case):
           runs = runs + 1
           device:step("second run", function() return runs == 2, "once more" end)
         end)
+        bench.phase("nothing", function(device)
+          device:step("no return", function() end)
+          local value, message = device:step("a nil", { go_on = true }, function() return nil end)
+          device:measure("message", message, { equals = "it gave nil" })
+        end)
         bench.phase("optional", { optional = true }, function() error "no matter" end)
         bench.phase("slow", { timeout = "50ms", optional = true }, function() bench.sleep "1h" end)
-        """)
+        """, "--keep-going", code=FAILED)
         phases = {p["name"]: p for p in report["devices"][0]["phases"]}
+        self.assertEqual([s["outcome"] for s in phases["nothing"]["steps"]], ["passed", "failed", "passed"])
         self.assertEqual((phases["steps"]["steps"][0]["attempts"], phases["steps"]["steps"][0]["value"]), (3, 3))
         self.assertEqual((phases["phases"]["attempts"], phases["phases"]["outcome"]), (2, "passed"))
-        self.assertEqual((phases["optional"]["outcome"], report["outcome"]), ("failed", "passed"))
+        self.assertEqual(phases["optional"]["outcome"], "failed")
         self.assertIn("did not finish within 50ms", phases["slow"]["message"])
+
+    def test_an_optional_phase_may_fail(self):
+        device = self.report('bench.phase("no matter", { optional = true }, function() error "it" end)')["devices"][0]
+        self.assertEqual([p["outcome"] for p in device["phases"]], ["passed", "failed"])
 
     def test_series_are_judged_and_plotted(self):
         body = """
