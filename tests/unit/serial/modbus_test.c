@@ -400,12 +400,19 @@ static void an_order_without_an_answer_is_looked_after(void)
   }
 }
 
-/* The register that was read last. */
+/* The register that was read last, and how often the result was. */
+struct reads {
+  int at, results;
+};
+
 static void note_register(void *arg, int side, const uint8_t *bytes, size_t size)
 {
+  struct reads *reads = arg;
+
   CHECK(size >= 5);
   if (side == WIRE_HOST) {
-    *(int *)arg = bytes[1] == SIP_MODBUS_READ_HOLDING ? bytes[2] << 8 | bytes[3] : -1;
+    reads->at = bytes[1] == SIP_MODBUS_READ_HOLDING ? bytes[2] << 8 | bytes[3] : -1;
+    reads->results += reads->at == 2;
   }
 }
 
@@ -416,19 +423,20 @@ static void a_lost_result_is_unknown(void)
     struct shape shape = { "dispenser", "none", false, clears != 0 };
     struct wire *wire = wire_new(1);
     struct sip_note order = command("dispense", 1, 3);
-    int at = -1;
+    struct reads reads = { .at = -1 };
 
     join(wire, &shape);
     wire->tap = note_register;
-    wire->arg = &at;
+    wire->arg = &reads;
     wire_command(wire, WIRE_HOST, &order);
-    while (wire_state(wire, "fallen") == 0 || at != 2) {
+    while (wire_state(wire, "fallen") == 0 || reads.at != 2) {
       wire_run(wire, 100);
     }
     misbehave(wire, "drop", 1);
     check_outcome(wire_result(wire, WIRE_HOST, 1, 20 * (int64_t)SECOND),
                   clears ? "unknown" : "done", clears ? "NOT_SEEN" : "DELIVERED",
                   clears ? "none" : "sensor");
+    CHECK_INT(reads.results, clears ? 2 : 3); /* before the order, and once after it; or again */
     wire_free(wire);
   }
 }

@@ -306,6 +306,65 @@ static void the_end_of_a_long_line_is_no_line(void)
   wire_free(wire);
 }
 
+static void put(struct wire *wire, const char *line)
+{
+  wire_put(wire, WIRE_BOARD, line, strlen(line));
+  wire_run(wire, SECOND / 10);
+}
+
+static void a_request_that_comes_again_is_one(void)
+{
+  struct wire *wire = wire_new(1);
+  struct sip_note approve = with_amount("dispense", 1, 5, 100);
+  struct counts counts = { 0 };
+
+  wire->tap = count_lines;
+  wire->arg = &counts;
+  wire_join(wire, engine(wire, 0), NULL);
+  wire_link(wire, true);
+  put(wire, "c,STATUS,VEND,1.00,5\n");
+  wire_command(wire, WIRE_HOST, &approve);
+  free(wire_take(wire, WIRE_HOST, "request"));
+  put(wire, "c,STATUS,VEND,1.00,5\n");
+  CHECK(wire_take(wire, WIRE_HOST, "request") == NULL);
+  approve.ticket = 2;
+  check_outcome(wire_ask(wire, WIRE_HOST, &approve, 0), "failed", "BUSY");
+  put(wire, "c,VEND,SUCCESS\n");
+  check_outcome(wire_result(wire, WIRE_HOST, 1, 0), "done", "DELIVERED");
+  CHECK_INT(counts.approvals, 1);
+  wire_free(wire);
+}
+
+/* An answer that comes after the state was asked for may be to either. */
+static void a_late_end_is_unknown(void)
+{
+  struct wire *wire = wire_new(1);
+  struct sip_note charge = with_amount("charge", 1, 5, 100), settle = command("settle", 2);
+  struct counts counts = { 0 };
+
+  wire->tap = count_lines;
+  wire->arg = &counts;
+  wire_join(wire, engine(wire, 2), NULL);
+  wire_link(wire, true);
+  put(wire, "v,4.0.2.0,0123456789ab\n");
+  put(wire, "d,STATUS,IDLE\n");
+  wire_command(wire, WIRE_HOST, &charge);
+  put(wire, "d,STATUS,VEND\n");
+  put(wire, "d,STATUS,RESULT,1\n"); /* cut: no amount, no approval */
+  CHECK(wire_take(wire, WIRE_HOST, "result") == NULL);
+  put(wire, "d,STATUS,RESULT,1,1.00\n");
+  check_outcome(wire_result(wire, WIRE_HOST, 1, 0), "done", "APPROVED");
+  (void)sip_note_int(&settle, "ok", 1);
+  wire_command(wire, WIRE_HOST, &settle);
+  wire_run(wire, 3 * (int64_t)SECOND / 2);
+  put(wire, "d,STATUS,IDLE\n");
+  CHECK(wire_take(wire, WIRE_HOST, "result") == NULL);
+  put(wire, "d,STATUS,IDLE,#,2,1978,1,2,60,0,2\n");
+  check_outcome(wire_result(wire, WIRE_HOST, 2, 0), "unknown", "COMMIT");
+  CHECK_INT(counts.ends, 1);
+  wire_free(wire);
+}
+
 static struct sip_note *charged(struct wire *wire, uint64_t ticket, int64_t amount)
 {
   struct sip_note charge = with_amount("charge", ticket, 5, amount);
@@ -530,6 +589,8 @@ int main(void)
   a_machine_sells();
   what_was_not_asked_for_is_not_approved();
   the_end_of_a_long_line_is_no_line();
+  a_request_that_comes_again_is_one();
+  a_late_end_is_unknown();
   a_reader_pays();
   an_unplug_leaves_a_charge_in_doubt();
   roles_and_commands_are_checked();

@@ -387,6 +387,61 @@ static void other_commands_are_answered(void)
   wire_free(wire);
 }
 
+/* The numbers of the host's last frames that have one. */
+static void note_number(void *arg, int side, const uint8_t *bytes, size_t size)
+{
+  uint8_t *numbers = arg;
+
+  CHECK(size >= 5);
+  if (side == WIRE_HOST && bytes[3] > 0) {
+    memmove(numbers + 1, numbers, 5);
+    numbers[0] = bytes[4];
+  }
+}
+
+static void a_repeat_keeps_its_number(void)
+{
+  struct wire *wire = wire_new(1);
+  struct sip_note ask = { .name = "machine", .ticket = 1 }, *note;
+  static const uint8_t POLL[] = { 0xFA, 0xFB, 0x41, 0x00, 0x40 };
+  uint8_t numbers[6] = { 0 };
+
+  wire->tap = note_number;
+  wire->arg = numbers;
+  wire_join(wire, engine(wire, 0, 60000), NULL);
+  wire_link(wire, true);
+  wire_command(wire, WIRE_HOST, &ask);
+  ask.ticket = 2;
+  wire_command(wire, WIRE_HOST, &ask);
+  for (int i = 0; i < 6; i++) { /* it is never acknowledged: five times, then the next one */
+    wire_put(wire, WIRE_BOARD, POLL, sizeof POLL);
+    wire_run(wire, SECOND / 5);
+  }
+  CHECK(memcmp(numbers, (const uint8_t[]){ 2, 1, 1, 1, 1, 1 }, 6) == 0);
+  note = wire_result(wire, WIRE_HOST, 1, 0);
+  CHECK(sip_note_is(note, "code", "NO_ACK"));
+  free(note);
+  wire_free(wire);
+}
+
+/* A poll that was behind a damaged frame is answered, unless the thread came too late for it. */
+static void a_late_answer_is_none(void)
+{
+  static const uint8_t BYTES[] = { 0xFA, 0xFB, 0x04, 0xFF, 0xFA, 0xFB, 0x41, 0x00, 0x40 };
+  struct wire *wire = wire_new(1);
+  struct sip_party *party = engine(wire, 0, 60000);
+
+  wire_join(wire, party, NULL);
+  wire_link(wire, true);
+  party->ops->on_bytes(party, wire->now_us, BYTES, sizeof BYTES);
+  party->ops->on_due(party, wire->now_us + 66000);
+  CHECK_INT(wire->sent, 1);
+  party->ops->on_bytes(party, wire->now_us + 200000, BYTES, sizeof BYTES);
+  party->ops->on_due(party, wire->now_us + 350000);
+  CHECK_INT(wire->sent, 1);
+  wire_free(wire);
+}
+
 /* The board says it until it is acknowledged: that is one coin. */
 static void a_coin_is_told_once(void)
 {
@@ -521,6 +576,8 @@ int main(void)
   a_silent_board_gets_no_order();
   wrong_commands_are_refused();
   other_commands_are_answered();
+  a_repeat_keeps_its_number();
+  a_late_answer_is_none();
   a_coin_is_told_once();
   a_board_that_never_stops_is_survived();
   (void)printf("%u faults at single places\n", wire_sweep(WIRE_FAULTS, dispense_with_a_fault));
