@@ -207,9 +207,7 @@ static void qibixx_line(struct qibixx *qibixx, int64_t now_us, const struct sip_
     qibixx_slave_line(qibixx, now_us, &line);
   } else if (sip_qibixx_is(&line, 0, "d") && qibixx->set.master) {
     qibixx_master_line(qibixx, now_us, &line);
-  } else if (sip_qibixx_is(&line, 0, "r") && sip_qibixx_is(&line, 1, "ACK")) {
-    qibixx->slave.acked = true; /* of anything; but an approval without one can still be refused */
-  }                             /* the sniffer's lines may stand anywhere */
+  } /* r,ACK and the sniffer's lines may stand anywhere */
 }
 
 static void qibixx_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t *bytes,

@@ -105,6 +105,10 @@ static void slave_error(struct qibixx *qibixx, const struct sip_qibixx_line *lin
   int vend = qibixx_error(line, "VEND"), start = qibixx_error(line, "START");
   bool waits = slave->state == QIBIXX_APPROVED;
 
+  /* Its quoted codes are negative. One that is not has lost its sign, and there is no check. */
+  if (vend > 0 && line->fields[2].data[0] == '"') {
+    vend = 0;
+  }
   if (slave->state == QIBIXX_SLAVE_OFF && sip_qibixx_is(line, 2, "\"cashless is on\"")) {
     slave->state = QIBIXX_INACTIVE; /* as somebody before us left it; the next line says more */
   } else if (start != INT_MIN) {
@@ -117,11 +121,13 @@ static void slave_error(struct qibixx *qibixx, const struct sip_qibixx_line *lin
     slave_end(qibixx, "failed", "VEND_FAILED", "the machine says that nothing came out");
   } else if (vend == 1) {
     slave_end(qibixx, "failed", "CANCELLED", "the machine cancelled the sale");
-  } else if ((vend == -2 || vend == -3) && !slave->acked) {
+  } else if (vend == -2) {
     slave_end(qibixx, "failed", "REFUSED", "the interface refused the approval");
   } else if (vend == 5) {
     slave_end(qibixx, "unknown", "RESET",
               "the machine was reset after the approval: it counts as sold, and nobody saw it");
+  } else if (vend == -3) { /* whether it then had a first copy of ours, nobody says */
+    slave_end(qibixx, "unknown", "STATE", "the interface was in another state");
   } else if (vend != INT_MIN) {
     slave_end(qibixx, "unknown", "ERROR", "the interface gives an error that is not known");
   }
@@ -174,7 +180,6 @@ static int slave_dispense(struct qibixx *qibixx, int64_t now_us, const struct si
   } else {
     slave->state = QIBIXX_APPROVED;
     slave->ticket = command->ticket;
-    slave->acked = false;
     slave->until_us = now_us + deadline_ms * 1000;
   }
   return 0;

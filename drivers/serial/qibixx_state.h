@@ -26,7 +26,6 @@ struct qibixx_slave {
   char price[QIBIXX_TEXT];    /* as the machine wrote it */
   int64_t until_us;           /* of the request, or of the approval */
   uint64_t ticket;            /* of the dispense */
-  bool acked;                 /* the bus took something after the approval */
   uint64_t session_ticket;    /* of `session`; 0: none waits */
   int64_t session_us;
   char session[QIBIXX_TEXT]; /* its line */

@@ -7,20 +7,13 @@
  * once, in answer to one poll. After the link came up the first polls (`drain_polls`, 5) are only
  * acknowledged: results of orders from before come then.
  *
- * Settings: drive = 1 (order with 06; 0: with 03), sensor = 1, lift = 0 (what 06 asks for),
- * job_ms (60000; 120000 with lift: not verified on hardware), order_ms = 5000, drain_polls = 5,
- * down_ms = 2000, reply_ms = 2000.
- *
- * Commands beside the common ones: slot {slot} (its status), machine, lift, sync, price {slot,
- * amount_minor}, inventory, capacity {slot, count}, product {slot, product}, interval {ms},
- * accept {mode, mask}, cancel, clear {slot}. Notes: credit {mode, amount_minor}, selected {slot},
- * slot {...}, button, late {slot, status}.
- *
  * A dispense ends done with status 02 or 24; the proof is the drop sensor when 06 asked for it.
  * 03 (nothing fell) and 06 (no motor) are failed; a slot that failed with 03 or 04 is locked until
  * `clear`, since an item may hang in it. All else is unknown, and while the board may still say how
  * it ended (twice job_ms), another order for that slot is refused before anything is sent. The
- * board has no counter: `resolve` knows only what the board said late. */
+ * board has no counter: `resolve` knows only what the board said late.
+ *
+ * Settings and commands: docs/serial-dispensers.md. */
 #include "serial/party.h"
 
 extern const struct sip_protocol sip_protocol_xy;

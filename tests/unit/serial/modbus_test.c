@@ -647,9 +647,9 @@ static void converse(struct wire *wire, struct tally *tally, uint64_t ticket)
   wire_forget(wire, WIRE_HOST);
 }
 
-static void conversation_of_100000_frames(int shape)
+static void conversation_of_100000_frames(int shape, uint64_t seed)
 {
-  struct wire *wire = wire_new((uint64_t)shape + 1);
+  struct wire *wire = wire_new(seed);
   struct tally tally = { 0 };
   uint64_t ticket = 1;
 
@@ -660,10 +660,11 @@ static void conversation_of_100000_frames(int shape)
   while (wire->sent < 100000) {
     converse(wire, &tally, ticket++);
   }
-  (void)printf("%s, %s%s: %d frames, %d faults, %d hang-ups: %d done, %d failed, %d unknown\n",
-               SHAPES[shape].profile, SHAPES[shape].latch, SHAPES[shape].counter ? ", counter" : "",
-               (int)wire->sent, (int)wire->faulty, (int)wire->hang_ups, tally.done, tally.failed,
-               tally.unknown);
+  (void)printf(
+    "seed %d, %s, %s%s: %d frames, %d faults, %d hang-ups: %d done, %d failed, %d unknown\n",
+    (int)seed, SHAPES[shape].profile, SHAPES[shape].latch, SHAPES[shape].counter ? ", counter" : "",
+    (int)wire->sent, (int)wire->faulty, (int)wire->hang_ups, tally.done, tally.failed,
+    tally.unknown);
   CHECK(tally.done > 500 && tally.unknown > 5 && wire->faulty > 500);
   wire_free(wire);
 }
@@ -686,8 +687,10 @@ int main(void)
   (void)printf("%u faults at single places of a relay\n",
                wire_sweep(WIRE_FAULTS, relay_with_a_fault));
   (void)printf("%u of a dispenser\n", wire_sweep(WIRE_FAULTS, dispenser_with_a_fault));
-  for (int i = 0; i < 6; i++) {
-    conversation_of_100000_frames(i);
+  for (uint64_t seed = 1; seed <= (getenv("SIPEAT_SOAK") == NULL ? 1 : 200); seed++) {
+    for (int i = 0; i < 6; i++) {
+      conversation_of_100000_frames(i, seed);
+    }
   }
   return 0;
 }

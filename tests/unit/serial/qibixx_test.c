@@ -554,10 +554,10 @@ static void pay_with_a_fault(struct wire *wire)
   pay(wire, &tally, 1);
 }
 
-static void conversation_of_100000_lines(int64_t master)
+static void conversation_of_100000_lines(int64_t master, uint64_t seed)
 {
   static const char *const FAULTS[] = { "jam", "mute", "drop", "duplicate", "corrupt", "delay" };
-  struct wire *wire = world(5, master);
+  struct wire *wire = world(seed, master);
   struct tally tally = { 0 };
 
   wire->faults = WIRE_FAULTS;
@@ -574,9 +574,9 @@ static void conversation_of_100000_lines(int64_t master)
     }
     wire_forget(wire, WIRE_HOST);
   }
-  (void)printf("%s: %d lines, %d faults, %d hang-ups: %d done, %d failed, %d unknown\n",
-               master ? "master" : "slave", (int)wire->sent, (int)wire->faulty, (int)wire->hang_ups,
-               tally.done, tally.failed, tally.unknown);
+  (void)printf("seed %d, %s: %d lines, %d faults, %d hang-ups: %d done, %d failed, %d unknown\n",
+               (int)seed, master ? "master" : "slave", (int)wire->sent, (int)wire->faulty,
+               (int)wire->hang_ups, tally.done, tally.failed, tally.unknown);
   CHECK(tally.done > 1000 && tally.unknown > 10 && wire->faulty > 500);
   wire_free(wire);
 }
@@ -597,7 +597,9 @@ int main(void)
   (void)printf("%u faults at single places of a sale\n",
                wire_sweep(WIRE_FAULTS, sell_with_a_fault));
   (void)printf("%u of a payment\n", wire_sweep(WIRE_FAULTS, pay_with_a_fault));
-  conversation_of_100000_lines(0);
-  conversation_of_100000_lines(2);
+  for (uint64_t seed = 1; seed <= (getenv("SIPEAT_SOAK") == NULL ? 1 : 500); seed++) {
+    conversation_of_100000_lines(0, seed);
+    conversation_of_100000_lines(2, seed);
+  }
   return 0;
 }

@@ -581,7 +581,8 @@ int main(void)
   a_coin_is_told_once();
   a_board_that_never_stops_is_survived();
   (void)printf("%u faults at single places\n", wire_sweep(WIRE_FAULTS, dispense_with_a_fault));
-  conversation_of_100000_frames(1);
-  conversation_of_100000_frames(2);
+  for (uint64_t seed = 1; seed <= (getenv("SIPEAT_SOAK") == NULL ? 2 : 1000); seed++) {
+    conversation_of_100000_frames(seed);
+  }
   return 0;
 }
