@@ -142,13 +142,16 @@ static int set_rs485(const struct tty *tty, struct sip_err *err)
 {
   struct serial_rs485 mode = { .flags = SER_RS485_ENABLED | SER_RS485_RTS_ON_SEND };
 
-  if (ioctl(tty->port.fd, TIOCSRS485, &mode) < 0) {
-    return sip_err_errno(err, errno,
-                         "open %s: rs485: its driver does not turn the direction (an adapter with "
-                         "automatic direction needs no rs485)",
-                         tty->port.path);
+  if (ioctl(tty->port.fd, TIOCSRS485, &mode) == 0) {
+    return 0;
   }
-  return 0;
+  if (errno == ENOTTY || errno == EINVAL) {
+    return sip_err_set(err, UV_ENOTSUP,
+                       "open %s: rs485: its driver does not turn the direction (an adapter with "
+                       "automatic direction needs no rs485)",
+                       tty->port.path);
+  }
+  return sip_err_errno(err, errno, "open %s: rs485", tty->port.path);
 }
 
 static int tty_found(struct tty *tty, struct sip_err *err)

@@ -2,7 +2,10 @@
 in a virtual machine, unplugged in the middle of an order and plugged in again. See support/vm.py."""
 
 import json
+import os
 import subprocess
+import threading
+import tty
 
 from support import harness
 from support.harness import BINARY, SOURCE, wait_for
@@ -32,6 +35,14 @@ class Board:
         self.process.wait(10)
         self.process.stdin.close()
         self.process.stdout.close()
+
+
+def answer(far):
+    """The board at the other end: what it says when it is greeted."""
+    heard = b""
+    while b"hello" not in heard:
+        heard += os.read(far, 100)
+    os.write(far, b"world")
 
 
 class Usb(harness.Case):
@@ -89,6 +100,29 @@ class Usb(harness.Case):
         port = ports["/dev/ttyUSB0"]
         self.assertEqual((port["vid"], port["pid"], port["serial"], port["driver"]), (0x0403, 0x6001, "A1", "ftdi_sio"))
         self.assertIn("/dev/serial/by-path/", port["by_path"])
+
+    def test_a_port_is_set_up_and_has_one_master(self):
+        far, near = os.openpty()
+        self.addCleanup(os.close, near)
+        self.addCleanup(os.close, far)
+        tty.setraw(near)
+        self.vm.plug("raw", os.ttyname(near), 4, "A1")
+        self.plugged.append("raw")
+        self.wait_port()
+        threading.Thread(target=answer, args=(far,), daemon=True).start()
+        self.vm.run("mkdir -p /run/lock")
+        self.begin("port.lua")
+        steps, text = self.report()
+        self.assertEqual(steps, {
+            "port: lines": "dtr false, rts true", "port: other lines": "dtr true, rts false", "port: break": True,
+            "port: locked": "EBUSY, this process has it, says /run/lock/LCK..ttyUSB0",
+            "port: holder": "this process", "port: answer": "world", "port: direction": "ENOTSUP",
+            "port: mark": True, "port: odd speed": True, "port: by path": "/dev/ttyUSB0"}, text)
+        mode = self.vm.run("stty -F /dev/ttyUSB0 -a")[1]
+        for word in ("-hupcl", "min = 1;", "-icrnl", "-ixon", "-echo ", "clocal"):
+            self.assertIn(word, mode)
+        self.assertEqual(self.vm.run("cat /sys/bus/usb-serial/devices/ttyUSB0/latency_timer")[1].strip(), "1")
+        self.assertEqual(self.vm.run("ls /run/lock")[1].strip(), "")
 
     def test_unplugged_in_the_middle_of_an_order_and_plugged_in_elsewhere(self):
         board = Board(self, "modbus", *SIMULATED)
