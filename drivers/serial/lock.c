@@ -15,7 +15,10 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { GRACE_S = 5 }; /* from the lock file to the open port */
 
 /* --- who --- */
 
@@ -62,26 +65,28 @@ static long flock_holder(const struct stat *info)
   return found;
 }
 
-/* Whether one of the process's descriptors is the port. */
-static bool has_open(const char *process, const char *path)
+enum open_state { OPEN_NO, OPEN_YES, OPEN_UNSEEN };
+
+/* Whether one of the process's descriptors is the port; unseen: it is another user's, or gone. */
+static enum open_state has_open(const char *process, const char *path)
 {
   char folder[64], name[sizeof folder + 256], target[PATH_MAX];
+  enum open_state found = OPEN_NO;
   struct dirent *entry;
-  bool found = false;
   DIR *dir;
 
   (void)snprintf(folder, sizeof folder, "/proc/%.20s/fd", process);
   dir = opendir(folder);
-  if (dir == NULL) { /* gone, or another user's */
-    return false;
+  if (dir == NULL) {
+    return OPEN_UNSEEN;
   }
-  while (!found && (entry = readdir(dir)) != NULL) {
+  while (found == OPEN_NO && (entry = readdir(dir)) != NULL) {
     ssize_t size;
 
     (void)snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
     size = readlink(name, target, sizeof target - 1);
     target[size < 0 ? 0 : size] = '\0';
-    found = strcmp(target, path) == 0;
+    found = strcmp(target, path) == 0 ? OPEN_YES : OPEN_NO;
   }
   (void)closedir(dir); /* read only */
   return found;
@@ -97,7 +102,7 @@ static long open_holder(const char *path)
     return 0;
   }
   while (found == 0 && (entry = readdir(dir)) != NULL) {
-    if (isdigit((unsigned char)entry->d_name[0]) && has_open(entry->d_name, path)) {
+    if (isdigit((unsigned char)entry->d_name[0]) && has_open(entry->d_name, path) == OPEN_YES) {
       found = strtol(entry->d_name, NULL, 10);
     }
   }
@@ -132,8 +137,20 @@ int sip_lock_busy(const char *path, struct sip_err *err)
 
 /* --- the lock file --- */
 
-/* Who made the file; 0: nobody who lives. */
-static long file_holder(const char *path)
+/* A process that lives and has the number, but has not opened the port seconds later, is another
+ * one: in a container the next run often has the number of the last. */
+static bool is_another(long pid, const char *path, const char *port)
+{
+  char process[24];
+  struct stat info;
+
+  (void)snprintf(process, sizeof process, "%ld", pid);
+  return stat(path, &info) == 0 && info.st_mtime + GRACE_S < time(NULL) &&
+         has_open(process, port) == OPEN_NO;
+}
+
+/* Who made the lock file of the port; 0: nobody who lives. */
+static long file_holder(const char *path, const char *port)
 {
   FILE *file = fopen(path, "re");
   long pid = 0;
@@ -145,7 +162,10 @@ static long file_holder(const char *path)
     pid = 0;
   }
   (void)fclose(file); /* read only */
-  return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM) ? pid : 0;
+  if (pid == 0 || (kill((pid_t)pid, 0) < 0 && errno != EPERM)) {
+    return 0;
+  }
+  return is_another(pid, path, port) ? 0 : pid;
 }
 
 /* Makes the file with our number in it, all at once. @return 0 or an errno */
@@ -187,7 +207,7 @@ int sip_lock_take(struct sip_lock *lock, const char *directory, const char *path
     if (failed != EEXIST) {
       break;
     }
-    pid = file_holder(lock->path);
+    pid = file_holder(lock->path, path);
     if (pid != 0) {
       name_process(pid, holder, sizeof holder);
       failed = sip_err_set(err, SIP_EBUSY, "open %s: %s has it, says %s", path, holder, lock->path);

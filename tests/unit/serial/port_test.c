@@ -162,6 +162,12 @@ static void lock_files_are_those_of_other_programs(void)
   CHECK(file != NULL && fputs("   9999999\n", file) >= 0 && fclose(file) == 0);
   CHECK_INT(sip_lock_take(&lock, folder, "/dev/ttyUSB0", &err), 0);
   sip_lock_release(&lock);
+  file = fopen(path, "w"); /* our own number, of a run before this one */
+  CHECK(file != NULL && fprintf(file, "%10ld\n", (long)getpid()) > 0 && fclose(file) == 0);
+  CHECK_INT(sip_lock_take(&lock, folder, "/dev/ttyUSB0", &err), SIP_EBUSY); /* just now? */
+  CHECK_INT(utimensat(AT_FDCWD, path, (struct timespec[2]){ { 0 }, { 0 } }, 0), 0);
+  CHECK_INT(sip_lock_take(&lock, folder, "/dev/ttyUSB0", &err), 0);
+  sip_lock_release(&lock);
   CHECK(rmdir(folder) == 0);
   CHECK_INT(sip_lock_take(&lock, folder, "/dev/ttyUSB0", &err), 0); /* nowhere to put it */
   CHECK_STR(lock.path, "");
