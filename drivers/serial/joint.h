@@ -6,6 +6,7 @@
 #include "serial/serial.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* What both sides of a line share. Counted: by the loop, and by the joint. */
 struct sip_serial_line {
@@ -28,7 +29,9 @@ struct sip_serial_line {
 
 /* An opening: a thread that may block. */
 struct sip_opening {
-  struct sip_list link; /* in the inbox once done */
+  struct sip_list link;    /* in the inbox once done */
+  struct sip_list running; /* in the serial thread's list */
+  atomic_int whose;        /* 0: it works; then whoever changes that first: see thread.c */
   pthread_t thread;
   struct sip_serial *serial; /* borrowed: it waits for the opening */
   struct sip_joint *joint;   /* borrowed, the serial thread's: NULL when nobody waits any more */

@@ -17,8 +17,12 @@
 
 enum {
   PRIORITY = 10, /* of the real-time thread, where that is allowed */
-  LONGEST_MS = 60000
+  LONGEST_MS = 60000,
+  PATIENCE_MS = 1000 /* at the end, for openings */
 };
+
+/* Of an opening: its thread is done and hands it over, or nobody waits for it any more. */
+enum { WORKING, DONE, ABANDONED };
 
 /* A command on its way to a joint. */
 struct order {
@@ -38,7 +42,8 @@ struct sip_serial {
   unsigned refs;
   /* the thread's own */
   struct sip_list joints;
-  size_t opening_count;
+  struct sip_list running; /* openings */
+  int64_t ending_us;       /* since when it only waits for those; SIP_NEVER_US: it does not yet */
   struct pollfd polls[1 + SIP_SERIAL_LINES];
 };
 
@@ -62,13 +67,18 @@ static void *opening_run(void *arg)
 {
   struct sip_opening *opening = arg;
   struct sip_serial *serial = opening->serial;
-  int rc;
+  int rc, working = WORKING;
 
   (void)pthread_setname_np(pthread_self(), "sip-port-open"); /* for people only */
   rc = opening->simulate ? sip_port_simulate(&opening->port, &opening->settings, &opening->err)
                          : sip_port_open(&opening->port, &opening->settings, &opening->err);
   if (rc < 0) {
     opening->port = NULL;
+  }
+  if (!atomic_compare_exchange_strong(&opening->whose, &working, DONE)) {
+    sip_port_close(opening->port); /* nobody waits: `serial` may be gone */
+    free(opening);
+    return NULL;
   }
   pthread_mutex_lock(&serial->mu);
   sip_list_push(&serial->openings, &opening->link);
@@ -131,25 +141,26 @@ static void begin_opening(struct sip_serial *serial, struct sip_joint *joint, in
     return;
   }
   sip_list_init(&opening->link);
+  sip_list_push(&serial->running, &opening->running);
   opening->serial = serial;
   opening->joint = joint;
   opening->settings = joint->settings;
   opening->simulate = joint->simulate;
   failed = start_thread(&opening->thread, SCHED_OTHER, opening_run, opening);
   if (failed != 0) {
+    sip_list_remove(&opening->running);
     free(opening);
     (void)sip_err_errno(&err, failed, "open %s: no thread for it", joint->settings.name);
     sip_joint_put_off(joint, now_us, &err);
     return;
   }
   joint->opening = opening;
-  serial->opening_count++;
 }
 
-static void end_opening(struct sip_serial *serial, struct sip_opening *opening)
+static void end_opening(struct sip_opening *opening)
 {
   (void)pthread_join(opening->thread, NULL); /* it is at its end; joined once */
-  serial->opening_count--;
+  sip_list_remove(&opening->running);
   if (opening->joint == NULL) {
     sip_port_close(opening->port);
   } else {
@@ -159,7 +170,42 @@ static void end_opening(struct sip_serial *serial, struct sip_opening *opening)
   free(opening);
 }
 
+/* At the end: a name server or a connection that does not answer holds nobody up. */
+static void abandon_openings(struct sip_serial *serial)
+{
+  struct sip_list *after;
+
+  for (struct sip_list *n = serial->running.next; n != &serial->running; n = after) {
+    struct sip_opening *opening = SIP_CONTAINER(n, struct sip_opening, running);
+    pthread_t thread = opening->thread;
+    int working = WORKING;
+
+    after = n->next;
+    sip_list_remove(n);
+    if (atomic_compare_exchange_strong(&opening->whose, &working, ABANDONED)) {
+      (void)pthread_detach(thread); /* it frees the opening */
+    } else {
+      sip_list_unshift(&serial->running, n); /* it is about to be handed over */
+    }
+  }
+}
+
 /* --- the thread --- */
+
+/* Whether nothing is left to wait for, after it was asked to end. */
+static bool is_over(struct sip_serial *serial)
+{
+  if (!sip_list_empty(&serial->joints)) {
+    return false;
+  }
+  if (serial->ending_us == SIP_NEVER_US) {
+    serial->ending_us = sip_serial_now_us();
+  }
+  if (serial->ending_us + (int64_t)PATIENCE_MS * 1000 <= sip_serial_now_us()) {
+    abandon_openings(serial);
+  }
+  return sip_list_empty(&serial->running);
+}
 
 static void release(struct sip_serial *serial, struct sip_joint *joint)
 {
@@ -188,7 +234,7 @@ static bool take_inbox(struct sip_serial *serial)
   ending = serial->ending;
   pthread_mutex_unlock(&serial->mu);
   while ((node = sip_list_shift(&openings)) != NULL) {
-    end_opening(serial, SIP_CONTAINER(node, struct sip_opening, link));
+    end_opening(SIP_CONTAINER(node, struct sip_opening, link));
   }
   while ((node = sip_list_shift(&orders)) != NULL) {
     struct order *order = SIP_CONTAINER(node, struct order, link);
@@ -275,8 +321,11 @@ static void *serial_run(void *arg)
   for (;;) {
     int64_t next_us = prepare(serial, &count);
 
-    if (ending && sip_list_empty(&serial->joints) && serial->opening_count == 0) {
+    if (ending && is_over(serial)) {
       return NULL;
+    }
+    if (serial->ending_us != SIP_NEVER_US) {
+      next_us = serial->ending_us + (int64_t)PATIENCE_MS * 1000;
     }
     wait_for_something(serial, count, next_us);
     for (struct sip_list *n = serial->joints.next; n != &serial->joints; n = n->next) {
@@ -325,6 +374,8 @@ int sip_serial_new(struct sip_serial **out, struct sip_err *err)
   sip_list_init(&serial->parts);
   sip_list_init(&serial->openings);
   sip_list_init(&serial->joints);
+  sip_list_init(&serial->running);
+  serial->ending_us = SIP_NEVER_US;
   serial->refs = 1;
   serial->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (serial->wake_fd < 0) {

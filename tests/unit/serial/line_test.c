@@ -448,6 +448,51 @@ static void bytes_that_nobody_hears_are_gone(void)
   free(bytes);
 }
 
+/* --- several loops --- */
+
+static void *talk_on_a_loop(void *arg)
+{
+  struct lines lines = { .serial = sip_serial_ref(arg) };
+  struct probe board, host;
+
+  CHECK_INT(uv_loop_init(&lines.loop), 0);
+  CHECK_INT(uv_timer_init(&lines.loop, &lines.limit), 0);
+  CHECK_INT(uv_timer_start(&lines.limit, lines_on_limit, 60000, 0), 0);
+  for (int round = 0; round < 5; round++) {
+    probe_open(&lines, &board, &sip_protocol_raw, "", NULL, true);
+    probe_open(&lines, &host, &sip_protocol_raw, probe_path(&board), NULL, false);
+    for (int i = 0; i < 20; i++) {
+      probe_write(&host, "there", 5);
+      probe_expect(&board, "there", 5);
+      probe_write(&board, "and back", 8);
+      probe_expect(&host, "and back", 8);
+    }
+    probe_close(&host);
+    probe_close(&board);
+  }
+  uv_close((uv_handle_t *)&lines.limit, NULL);
+  sip_serial_unref(lines.serial);
+  (void)uv_run(&lines.loop, UV_RUN_DEFAULT);
+  CHECK_INT(uv_loop_close(&lines.loop), 0);
+  return NULL;
+}
+
+static void workers_share_the_thread(void)
+{
+  struct sip_serial *serial = NULL;
+  struct sip_err err = { 0 };
+  pthread_t threads[3];
+
+  CHECK_INT(sip_serial_new(&serial, &err), 0);
+  for (int i = 0; i < 3; i++) {
+    CHECK_INT(pthread_create(&threads[i], NULL, talk_on_a_loop, serial), 0);
+  }
+  for (int i = 0; i < 3; i++) {
+    CHECK_INT(pthread_join(threads[i], NULL), 0);
+  }
+  sip_serial_unref(serial);
+}
+
 static void more_lines_than_there_is_room_for_are_refused(void)
 {
   static const struct sip_note none = { .name = "settings" };
@@ -483,6 +528,7 @@ int main(void)
   a_flood_of_lines_comes_whole_and_in_order();
   a_board_that_never_stops_talking_starves_nobody();
   bytes_that_nobody_hears_are_gone();
+  workers_share_the_thread();
   more_lines_than_there_is_room_for_are_refused();
   return 0;
 }

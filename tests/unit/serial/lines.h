@@ -16,6 +16,7 @@ struct probe {
   struct sip_serial_line *line;
   struct sip_note *result; /* the last one */
   unsigned results;
+  struct sip_serial_state state; /* as of probe_path */
 };
 
 static inline void lines_on_limit(uv_timer_t *timer)
@@ -127,10 +128,8 @@ static inline void probe_close(struct probe *probe)
 
 static inline const char *probe_path(struct probe *probe)
 {
-  static struct sip_serial_state state;
-
-  sip_serial_state(probe->line, &state);
-  return state.path;
+  sip_serial_state(probe->line, &probe->state);
+  return probe->state.path;
 }
 
 static inline void probe_send(struct probe *probe, const struct sip_note *command)

@@ -50,6 +50,46 @@ static void a_connection_is_a_port(void)
   CHECK(close(listener) == 0);
 }
 
+/* A server that does not answer: no room for further connections. Its port's opening takes five
+ * seconds to fail; whoever ends the program does not wait for it. */
+static void an_opening_that_hangs_holds_nobody_up(void)
+{
+  static const struct sip_note none = { .name = "settings" };
+  struct sip_port_settings place = { .line = sip_protocol_raw.line };
+  struct sip_serial_options options = { .protocol = &sip_protocol_raw,
+                                        .settings = &none,
+                                        .port = &place };
+  struct sockaddr_in address = { .sin_family = AF_INET };
+  socklen_t size = sizeof address;
+  struct lines lines;
+  struct probe host, board;
+  struct sip_err err = { 0 };
+  uint64_t begun_ms;
+  uint16_t port;
+  int listener = listen_somewhere(&port), others[8];
+
+  CHECK_INT(listen(listener, 0), 0);
+  CHECK_INT(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+  for (int i = 0; i < 8; i++) {
+    others[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    CHECK(others[i] >= 0);
+    (void)connect(others[i], (struct sockaddr *)&address, size); /* some of them hang already */
+  }
+  lines_begin(&lines);
+  (void)snprintf(place.name, sizeof place.name, "tcp://127.0.0.1:%u", port);
+  CHECK_INT(probe_try(&lines, &host, &options, &err), 0);
+  probe_open(&lines, &board, &sip_protocol_raw, "", NULL, true); /* the other has begun by then */
+  begun_ms = uv_hrtime() / 1000000;
+  probe_close(&host);
+  probe_close(&board);
+  lines_end(&lines);
+  CHECK(uv_hrtime() / 1000000 - begun_ms < 4000);
+  for (int i = 0; i < 8; i++) {
+    CHECK(close(others[i]) == 0);
+  }
+  CHECK(close(listener) == 0);
+}
+
 static int try_open(const char *name, struct sip_serial_port **port, struct sip_err *err)
 {
   struct sip_port_settings settings = { .line = { 115200, 8, 2, SIP_PARITY_EVEN, 1, 0 } };
@@ -370,6 +410,7 @@ static void a_server_that_does_otherwise_is_refused(void)
 int main(void)
 {
   a_connection_is_a_port();
+  an_opening_that_hangs_holds_nobody_up();
   addresses_that_are_wrong_say_so();
   settings_reach_the_server();
   every_byte_crosses();
