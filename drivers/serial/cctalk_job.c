@@ -385,12 +385,18 @@ void sip_cctalk_job_next(struct cctalk *bus, int64_t now_us)
   if (job->sent && late(bus, now_us)) {
     return;
   }
+  if (!job->sent && now_us >= job->deadline_us) {
+    end(bus, now_us, "failed", "TIMEOUT", "the deadline passed before anything was ordered");
+    return;
+  }
   request = request_of(bus);
   if (sip_cctalk_ask(bus, now_us, &request) == 0) {
     job->sent = job->sent || job->step == JOB_ORDER;
     job->due_us = now_us + PACE_US;
   } else if (job->step == JOB_ORDER) {
     end(bus, now_us, "failed", "NO_LINK", "the line takes nothing: nothing was ordered");
+  } else if (job->step == JOB_DISABLE) {
+    finish(bus); /* it stays on; the next order needs an order of its own anyway */
   } else {
     job->due_us = now_us + PACE_US;
   }

@@ -265,6 +265,7 @@ static void hear_hopper(struct cctalk_sim *sim, int64_t now_us, struct sim_hoppe
 
 static void take(struct cctalk_sim *sim, int64_t now_us, const struct sip_frame *bytes)
 {
+  struct sim_hopper *hopper = NULL;
   struct sip_cctalk_frame frame;
 
   if (now_us < sim->deaf_until_us ||
@@ -280,18 +281,19 @@ static void take(struct cctalk_sim *sim, int64_t now_us, const struct sip_frame 
     sim->deaf_until_us = now_us + BOOT_US;
     return;
   }
+  for (unsigned i = 0; i < sim->hopper_count; i++) {
+    hopper = frame.dest == sim->hoppers[i].address ? &sim->hoppers[i] : hopper;
+  }
+  if (hopper == NULL && (sim->acceptor.address == 0 || frame.dest != sim->acceptor.address)) {
+    return;
+  }
   if (sim->busies > 0) {
     sim->busies--;
     answer(sim, now_us, frame.dest, SIP_CCTALK_BUSY, NULL, 0);
-    return;
-  }
-  if (sim->acceptor.address != 0 && frame.dest == sim->acceptor.address) {
+  } else if (hopper != NULL) {
+    hear_hopper(sim, now_us, hopper, &frame);
+  } else {
     hear_acceptor(sim, now_us, &frame);
-  }
-  for (unsigned i = 0; i < sim->hopper_count; i++) {
-    if (frame.dest == sim->hoppers[i].address) {
-      hear_hopper(sim, now_us, &sim->hoppers[i], &frame);
-    }
   }
 }
 

@@ -3,13 +3,12 @@
 #include "serial/cctalk.h"
 
 #include "core/err.h"
+#include "support/notes.h"
 #include "support/spoil.h"
 #include "support/test.h"
 #include "support/wire.h"
 
 enum { SECOND = 1000000, MINUTE = 60 * SECOND };
-
-static uint64_t tickets = 1;
 
 struct bench {
   struct wire *wire;
@@ -64,14 +63,9 @@ static void bench_open(struct bench *bench, uint64_t seed, const char *check, co
   wire_run(bench->wire, 5 * SECOND);
 }
 
-static struct sip_note command(const char *name)
-{
-  return (struct sip_note){ .name = name, .ticket = tickets++ };
-}
-
 static struct sip_note *ask(struct bench *bench, int side, const char *name)
 {
-  struct sip_note note = command(name);
+  struct sip_note note = note_of(name);
 
   return wire_ask(bench->wire, side, &note, MINUTE);
 }
@@ -79,7 +73,7 @@ static struct sip_note *ask(struct bench *bench, int side, const char *name)
 static struct sip_note *ask_with(struct bench *bench, int side, const char *name, const char *field,
                                  int64_t value)
 {
-  struct sip_note note = command(name);
+  struct sip_note note = note_of(name);
 
   CHECK(sip_note_int(&note, field, value));
   return wire_ask(bench->wire, side, &note, 2 * (int64_t)MINUTE);
@@ -92,7 +86,7 @@ static void order(struct bench *bench, int side, const char *name, const char *f
 
 static void fault(struct bench *bench, const char *kind, int64_t times)
 {
-  struct sip_note note = command("fault");
+  struct sip_note note = note_of("fault");
 
   CHECK(sip_note_text(&note, "kind", kind));
   CHECK(sip_note_int(&note, "times", times));
@@ -108,25 +102,14 @@ static int64_t state(struct bench *bench, const char *field)
   return value;
 }
 
-static void check_text(const struct sip_note *note, const char *field, const char *expected)
-{
-  const struct sip_value *value = sip_note_find(note, field);
-  char text[200] = "(nothing)";
-
-  if (value != NULL) {
-    (void)snprintf(text, sizeof text, "%.*s", (int)value->size, value->text);
-  }
-  CHECK_STR(text, expected);
-}
-
 static void check_dispense(struct bench *bench, int64_t coins, const char *outcome,
                            const char *code, int64_t quantity)
 {
   unsigned before = bench->orders;
   struct sip_note *result = ask_with(bench, WIRE_HOST, "dispense", "quantity", coins);
 
-  check_text(result, "outcome", outcome);
-  check_text(result, "code", code);
+  note_says(result, "outcome", outcome);
+  note_says(result, "code", code);
   CHECK_INT(sip_note_number(result, "quantity", -1), quantity);
   CHECK(bench->orders - before <= 1);
   free(result);
@@ -143,12 +126,12 @@ static void devices_are_found_with_and_without_echo(void)
 
     bench_open(&bench, 1, checks[i / 2], echoes[i % 2]);
     note = ask(&bench, WIRE_HOST, "identify");
-    check_text(note, "id", "2:12345678 3:12345679");
-    check_text(note, "kind", "Coin Acceptor");
+    note_says(note, "id", "2:12345678 3:12345679");
+    note_says(note, "kind", "Coin Acceptor");
     free(note);
     note = ask(&bench, WIRE_HOST, "status");
-    check_text(note, "state", "ready");
-    check_text(note, "echo", echoes[i % 2]);
+    note_says(note, "state", "ready");
+    note_says(note, "echo", echoes[i % 2]);
     free(note);
     check_dispense(&bench, 3, "done", "(nothing)", 3);
     CHECK_INT(state(&bench, "fell"), 3);
@@ -159,7 +142,9 @@ static void devices_are_found_with_and_without_echo(void)
 
 static void payouts_that_fail_say_why(void)
 {
+  struct sip_note hasty = note_of("dispense"), *result;
   struct bench bench;
+  unsigned orders;
 
   bench_open(&bench, 1, "sum", "no");
   order(&bench, WIRE_BOARD, "nak", "times", 1);
@@ -172,13 +157,22 @@ static void payouts_that_fail_say_why(void)
   check_dispense(&bench, 1, "failed", "EMPTY", 0);
   check_dispense(&bench, 1, "done", "(nothing)", 1);
   CHECK_INT(state(&bench, "fell"), 3);
+  orders = bench.orders;
+  CHECK(sip_note_int(&hasty, "deadline_ms", 1)); /* too late before it begins */
+  result = wire_ask(bench.wire, WIRE_HOST, &hasty, SECOND);
+  note_says(result, "code", "TIMEOUT");
+  note_says(result, "outcome", "failed");
+  CHECK_INT(bench.orders, orders);
+  free(result);
+  order(&bench, WIRE_BOARD, "busy", "times", 2); /* asked again */
+  check_dispense(&bench, 1, "done", "(nothing)", 1);
   wire_free(bench.wire);
 }
 
 static void what_contradicts_itself_is_unknown(void)
 {
   struct bench bench;
-  struct sip_note note = command("dispense");
+  struct sip_note note = note_of("dispense");
   struct sip_note *result;
 
   bench_open(&bench, 1, "sum", "no");
@@ -190,8 +184,8 @@ static void what_contradicts_itself_is_unknown(void)
   wire_run(bench.wire, SECOND);
   fault(&bench, "reset", 1);
   result = wire_result(bench.wire, WIRE_HOST, note.ticket, MINUTE);
-  check_text(result, "outcome", "unknown");
-  check_text(result, "code", "RESET");
+  note_says(result, "outcome", "unknown");
+  note_says(result, "code", "RESET");
   CHECK_INT(sip_note_number(result, "quantity", -1), state(&bench, "fell") - 2);
   free(result);
   wire_free(bench.wire);
@@ -205,7 +199,7 @@ static void a_lost_answer_is_read_from_the_counters(void)
   bench_open(&bench, 1, "sum", "no");
   fault(&bench, "drop", 0);
   for (int i = 0; i < 12; i++) { /* each answer of a payout in turn */
-    struct sip_note note = command("dispense");
+    struct sip_note note = note_of("dispense");
     struct sip_note *result;
     int64_t before = state(&bench, "fell");
     unsigned orders = bench.orders;
@@ -215,7 +209,7 @@ static void a_lost_answer_is_read_from_the_counters(void)
     wire_run(bench.wire, i * 40000);
     fault(&bench, "drop", 1);
     result = wire_result(bench.wire, WIRE_HOST, note.ticket, MINUTE);
-    check_text(result, "outcome", "done");
+    note_says(result, "outcome", "done");
     CHECK_INT(state(&bench, "fell") - before, 2);
     CHECK_INT(bench.orders - orders, 1);
     free(result);
@@ -227,7 +221,7 @@ static void a_lost_answer_is_read_from_the_counters(void)
 static void an_unplugged_payout_is_unknown_and_resolved_by_reading(void)
 {
   struct bench bench;
-  struct sip_note note = command("dispense"), resolve = command("resolve");
+  struct sip_note note = note_of("dispense"), resolve = note_of("resolve");
   struct sip_note *counters, *result;
 
   bench_open(&bench, 1, "sum", "yes");
@@ -237,8 +231,8 @@ static void an_unplugged_payout_is_unknown_and_resolved_by_reading(void)
   wire_run(bench.wire, SECOND);
   wire_hang_up(bench.wire, 2 * SECOND);
   result = wire_result(bench.wire, WIRE_HOST, note.ticket, MINUTE);
-  check_text(result, "outcome", "unknown");
-  check_text(result, "code", "LINK");
+  note_says(result, "outcome", "unknown");
+  note_says(result, "code", "LINK");
   free(result);
   wire_run(bench.wire, 10 * SECOND);
   CHECK(sip_note_int(&resolve, "quantity", 5));
@@ -248,7 +242,7 @@ static void an_unplugged_payout_is_unknown_and_resolved_by_reading(void)
     }
   }
   result = wire_ask(bench.wire, WIRE_HOST, &resolve, MINUTE);
-  check_text(result, "outcome", "done");
+  note_says(result, "outcome", "done");
   CHECK_INT(sip_note_number(result, "quantity", -1), 5);
   CHECK_INT(bench.orders, 1);
   free(result);
@@ -256,10 +250,10 @@ static void an_unplugged_payout_is_unknown_and_resolved_by_reading(void)
   wire_link(bench.wire, false);
   wire_link(bench.wire, true);
   wire_run(bench.wire, 10 * SECOND);
-  resolve.ticket = tickets++;
+  note_again(&resolve);
   result = wire_ask(bench.wire, WIRE_HOST, &resolve, MINUTE);
-  check_text(result, "outcome", "unknown");
-  check_text(result, "code", "OTHER_DEVICE");
+  note_says(result, "outcome", "unknown");
+  note_says(result, "code", "OTHER_DEVICE");
   free(result);
   free(counters);
   wire_free(bench.wire);
@@ -297,7 +291,7 @@ static void coins_are_credited_once(void)
   CHECK_INT(credit_until_now(&bench), 25);
   fault(&bench, "reset", 1);
   note = wire_await(bench.wire, WIRE_HOST, "lost", 5 * (int64_t)SECOND);
-  check_text(note, "code", "RESET");
+  note_says(note, "code", "RESET");
   free(note);
   wire_run(bench.wire, 5 * SECOND); /* it is configured anew */
   order(&bench, WIRE_BOARD, "coin", "position", 3);
@@ -305,7 +299,7 @@ static void coins_are_credited_once(void)
   CHECK_INT(credit_until_now(&bench), 20);
   order(&bench, WIRE_BOARD, "error", "error", 14);
   note = wire_await(bench.wire, WIRE_HOST, "fault", SECOND);
-  check_text(note, "code", "COIN_ERROR");
+  note_says(note, "code", "COIN_ERROR");
   CHECK_INT(sip_note_number(note, "error", -1), 14);
   free(note);
   wire_free(bench.wire);
@@ -321,7 +315,7 @@ static void a_stored_counter_pays_what_came_meanwhile(void)
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct bench bench = { .wire = wire_new(1) };
     struct sip_note host = settings_of("sum", "no"), board = settings_of("sum", "no");
-    struct sip_note coin = command("coin"), *note;
+    struct sip_note coin = note_of("coin"), *note;
 
     CHECK(sip_note_text(&host, "coins", "5"));
     CHECK(sip_note_int(&host, "counter", cases[i].stored));
@@ -355,7 +349,7 @@ static void a_swapped_acceptor_pays_nothing_for_its_past(void)
   order(&bench, WIRE_BOARD, "swap", "slot", 0);
   wire_link(bench.wire, true);
   note = wire_await(bench.wire, WIRE_HOST, "fault", 5 * (int64_t)SECOND);
-  check_text(note, "code", "SWAPPED");
+  note_says(note, "code", "SWAPPED");
   free(note);
   wire_run(bench.wire, 5 * SECOND);
   CHECK_INT(credit_until_now(&bench), 0);
@@ -365,7 +359,7 @@ static void a_swapped_acceptor_pays_nothing_for_its_past(void)
 /* It drives the line without a pause, during a payout and before one. */
 static void a_board_that_never_stops_is_survived(void)
 {
-  struct sip_note note = command("dispense");
+  struct sip_note note = note_of("dispense");
   struct bench bench;
   struct sip_note *result;
 
@@ -392,7 +386,7 @@ static void a_board_that_never_stops_is_survived(void)
 /* A hopper at another address answers for the one that was asked: that is no answer. */
 static void an_answer_from_another_address_counts_nothing(void)
 {
-  struct sip_note host = settings_of("sum", "no"), note = command("identify");
+  struct sip_note host = settings_of("sum", "no"), note = note_of("identify");
   struct bench bench = { .wire = wire_new(1) };
   struct sip_note *result;
 
@@ -405,17 +399,59 @@ static void an_answer_from_another_address_counts_nothing(void)
   result = wire_ask(bench.wire, WIRE_HOST, &note, SECOND);
   CHECK_INT(sip_note_number(result, "ok", -1), 0);
   free(result);
-  note = command("dispense");
+  note = note_of("dispense");
   result = wire_ask(bench.wire, WIRE_HOST, &note, SECOND);
-  check_text(result, "code", "NOT_READY");
+  note_says(result, "code", "NOT_READY");
   free(result);
+  wire_free(bench.wire);
+}
+
+static void check_ok(struct bench *bench, struct sip_note note, int64_t ok)
+{
+  struct sip_note *result = wire_ask(bench->wire, WIRE_HOST, &note, MINUTE);
+
+  CHECK_INT(sip_note_number(result, "ok", -1), ok);
+  free(result);
+}
+
+/* What a technician does: stop, switch off, choose coins, look at the hopper, reset. */
+static void other_commands_are_obeyed(void)
+{
+  struct sip_note note = note_with("dispense", "quantity", 20);
+  struct sip_note *result;
+  struct bench bench;
+
+  bench_open(&bench, 1, "sum", "no");
+  wire_command(bench.wire, WIRE_HOST, &note);
+  wire_run(bench.wire, SECOND);
+  check_ok(&bench, note_of("stop"), 1);
+  result = wire_result(bench.wire, WIRE_HOST, note.ticket, MINUTE);
+  note_says(result, "outcome", "done");
+  note_says(result, "code", "PARTIAL");
+  CHECK_INT(sip_note_number(result, "quantity", -1), state(&bench, "fell"));
+  free(result);
+  check_ok(&bench, note_of("stop"), 0);
+  check_ok(&bench, note_of("disable"), 1);
+  order(&bench, WIRE_BOARD, "coin", "position", 1);
+  check_ok(&bench, note_of("enable"), 1);
+  check_ok(&bench, note_with("mask", "mask", 2), 1);
+  order(&bench, WIRE_BOARD, "coin", "position", 1);
+  order(&bench, WIRE_BOARD, "coin", "position", 2);
+  wire_run(bench.wire, 2 * SECOND);
+  CHECK_INT(credit_until_now(&bench), 10); /* the others fell through */
+  check_ok(&bench, note_with("reset", "slot", 1), 1);
+  result = ask_with(&bench, WIRE_HOST, "test", "slot", 1);
+  CHECK_INT(sip_note_number(result, "flags", -1), 64); /* it was switched on */
+  free(result);
+  CHECK_INT(state(&bench, "event"), 0);
+  check_dispense(&bench, 2, "done", "(nothing)", 2);
   wire_free(bench.wire);
 }
 
 static void wrong_settings_and_commands_are_refused(void)
 {
   struct sip_note settings = settings_of("parity", "no"), far = settings_of("sum", "no");
-  struct sip_note odd = command("dance"), slot = command("dispense"), many = command("dispense");
+  struct sip_note odd = note_of("dance"), slot = note_of("dispense"), many = note_of("dispense");
   struct sip_err err = { 0 };
   struct bench bench;
 
@@ -448,7 +484,7 @@ static void check_payout(struct bench *bench, const struct sip_note *result, int
   } else if (sip_note_is(result, "outcome", "failed")) {
     CHECK_INT(fell, 0);
   } else {
-    check_text(result, "outcome", "unknown");
+    note_says(result, "outcome", "unknown");
   }
   (void)bench;
 }
@@ -488,7 +524,7 @@ static bool settle_doubt(struct bench *bench, const struct sip_note *counters, i
                          int64_t fell_before)
 {
   for (int i = 0; i < 20; i++) {
-    struct sip_note resolve = command("resolve");
+    struct sip_note resolve = note_of("resolve");
     struct sip_note *result;
     bool known;
 
@@ -533,7 +569,7 @@ static void a_long_conversation(const char *check, const char *echo, uint64_t se
   bench.wire->faults = WIRE_FAULTS;
   bench.wire->per_10000 = 100;
   while (bench.wire->ends[0].pieces + bench.wire->ends[1].pieces < 100000) {
-    struct sip_note note = command("dispense"), *counters, *result;
+    struct sip_note note = note_of("dispense"), *counters, *result;
     int64_t ordered = 1 + rounds % 4, fell = state(&bench, "fell");
     unsigned orders = bench.orders;
 
@@ -586,6 +622,7 @@ int main(void)
   a_swapped_acceptor_pays_nothing_for_its_past();
   a_board_that_never_stops_is_survived();
   an_answer_from_another_address_counts_nothing();
+  other_commands_are_obeyed();
   wrong_settings_and_commands_are_refused();
   (void)printf("ok\n");
   return 0;

@@ -2,13 +2,13 @@
 #include "serial/dex.h"
 
 #include "core/err.h"
+#include "support/notes.h"
 #include "support/spoil.h"
 #include "support/test.h"
 #include "support/wire.h"
 
 enum { SECOND = 1000000, MINUTE = 60 * SECOND };
 
-static uint64_t tickets = 1;
 static struct spoil spoils[2];
 
 enum kind { DEX, OLD, DDCMP }; /* an old machine bids for master itself */
@@ -41,19 +41,6 @@ static struct wire *open_wire(uint64_t seed, enum kind kind, int64_t block)
   return wire;
 }
 
-static struct sip_note command(const char *name)
-{
-  return (struct sip_note){ .name = name, .ticket = tickets++ };
-}
-
-static struct sip_note with(const char *name, const char *field, int64_t value)
-{
-  struct sip_note note = command(name);
-
-  CHECK(sip_note_int(&note, field, value));
-  return note;
-}
-
 static struct sip_note *ask(struct wire *wire, int side, struct sip_note note)
 {
   return wire_ask(wire, side, &note, 20 * (int64_t)MINUTE);
@@ -61,26 +48,15 @@ static struct sip_note *ask(struct wire *wire, int side, struct sip_note note)
 
 static void order(struct wire *wire, const char *name, const char *field, int64_t value)
 {
-  free(ask(wire, WIRE_BOARD, with(name, field, value)));
+  free(ask(wire, WIRE_BOARD, note_with(name, field, value)));
 }
 
 static void fault(struct wire *wire, const char *kind, int64_t times)
 {
-  struct sip_note note = with("fault", "times", times);
+  struct sip_note note = note_with("fault", "times", times);
 
   CHECK(sip_note_text(&note, "kind", kind));
   free(ask(wire, WIRE_BOARD, note));
-}
-
-static void check_text(const struct sip_note *note, const char *field, const char *expected)
-{
-  const struct sip_value *value = sip_note_find(note, field);
-  char text[200] = "(nothing)";
-
-  if (value != NULL) {
-    (void)snprintf(text, sizeof text, "%.*s", (int)value->size, value->text);
-  }
-  CHECK_STR(text, expected);
 }
 
 static bool same_text(const struct sip_note *a, const struct sip_note *b)
@@ -96,19 +72,19 @@ static void an_audit_is_read(enum kind kind)
   struct wire *wire = open_wire(1, kind, 100);
   struct sip_note *state, *result;
 
-  result = ask(wire, WIRE_HOST, command("identify"));
+  result = ask(wire, WIRE_HOST, note_of("identify"));
   CHECK_INT(sip_note_number(result, "ok", -1), 1);
-  check_text(result, "id", kind == DDCMP ? "53494D3030303031" : "MACHINE001");
+  note_says(result, "id", kind == DDCMP ? "53494D3030303031" : "MACHINE001");
   free(result);
   free(wire_take(wire, WIRE_HOST, "identified"));
   wire_run(wire, 30 * SECOND); /* the machine gives that session up */
   order(wire, "vend", "slot", 3);
-  state = ask(wire, WIRE_BOARD, command("state"));
+  state = ask(wire, WIRE_BOARD, note_of("state"));
   CHECK_INT(sip_note_number(state, "reads", -1), 0);
-  result = ask(wire, WIRE_HOST, command("audit"));
+  result = ask(wire, WIRE_HOST, note_of("audit"));
   CHECK_INT(sip_note_number(result, "ok", -1), 1);
   CHECK(same_text(state, result));
-  check_text(result, "verdict", "ok");
+  note_says(result, "verdict", "ok");
   CHECK_INT(sip_note_number(result, "sessions", -1), 1);
   CHECK(sip_note_number(result, "blocks", -1) > 5);
   CHECK(memmem(sip_note_find(result, "events")->text, sip_note_find(result, "events")->size,
@@ -121,7 +97,7 @@ static void an_audit_is_read(enum kind kind)
   CHECK(result != NULL && sip_note_number(result, "bytes", 0) > 0);
   free(result);
   wire_run(wire, 5 * SECOND);
-  state = ask(wire, WIRE_BOARD, command("state"));
+  state = ask(wire, WIRE_BOARD, note_of("state"));
   CHECK_INT(sip_note_number(state, "reads", -1), 1);
   free(state);
   wire_free(wire);
@@ -136,12 +112,12 @@ static void what_a_machine_gets_wrong_is_said(void)
                  { "g85_wrong", "g85", false },
                  { "se_wrong", "se_count", true } };
   struct wire *wire = open_wire(1, DEX, 200);
-  struct sip_note *result, text = command("text");
+  struct sip_note *result, text = note_of("text");
 
   for (size_t i = 0; i < 3; i++) {
     order(wire, wrongs[i].name, "times", 1);
-    result = ask(wire, WIRE_HOST, command("audit"));
-    check_text(result, "verdict", wrongs[i].verdict);
+    result = ask(wire, WIRE_HOST, note_of("audit"));
+    note_says(result, "verdict", wrongs[i].verdict);
     CHECK_INT(sip_note_number(result, "trusted", -1), wrongs[i].trusted);
     CHECK(sip_note_find(result, "text")->size > 500); /* it is kept all the same */
     free(result);
@@ -149,11 +125,11 @@ static void what_a_machine_gets_wrong_is_said(void)
   }
   CHECK(sip_note_text(&text, "text", "DXS*9*VA\r\nST*1*1\r\n"));
   free(ask(wire, WIRE_BOARD, text));
-  result = ask(wire, WIRE_HOST, command("audit"));
-  check_text(result, "verdict", "missing:G85");
+  result = ask(wire, WIRE_HOST, note_of("audit"));
+  note_says(result, "verdict", "missing:G85");
   free(result);
-  result = ask(wire, WIRE_HOST, command("counters"));
-  check_text(result, "code", "UNTRUSTED");
+  result = ask(wire, WIRE_HOST, note_of("counters"));
+  note_says(result, "code", "UNTRUSTED");
   free(result);
   wire_free(wire);
 }
@@ -164,7 +140,7 @@ static void counts_resolve_a_vend(void)
   struct sip_note *before, resolve, *result;
 
   order(wire, "vend", "slot", 7);
-  before = ask(wire, WIRE_HOST, with("counters", "slot", 7));
+  before = ask(wire, WIRE_HOST, note_with("counters", "slot", 7));
   CHECK_INT(sip_note_number(before, "vends", -1), 1);
   CHECK_INT(sip_note_number(before, "slot_vends", -1), 1);
   CHECK_INT(sip_note_number(before, "slot_value_minor", -1), 160);
@@ -172,18 +148,18 @@ static void counts_resolve_a_vend(void)
     static const char *const outcomes[] = { "failed", "done", "unknown" };
 
     wire_run(wire, 5 * SECOND);
-    resolve = with("resolve", "slot", 7);
+    resolve = note_with("resolve", "slot", 7);
     CHECK(sip_note_int(&resolve, "slot_vends", sip_note_number(before, "slot_vends", -1)));
     result = ask(wire, WIRE_HOST, resolve);
-    check_text(result, "outcome", outcomes[i]);
+    note_says(result, "outcome", outcomes[i]);
     free(result);
     order(wire, "vend", "slot", 7);
   }
-  resolve = with("resolve", "slot", 70);
+  resolve = note_with("resolve", "slot", 70);
   CHECK(sip_note_int(&resolve, "slot_vends", 0));
   result = ask(wire, WIRE_HOST, resolve);
-  check_text(result, "outcome", "unknown");
-  check_text(result, "code", "NO_COUNTER");
+  note_says(result, "outcome", "unknown");
+  note_says(result, "code", "NO_COUNTER");
   free(result);
   free(before);
   wire_free(wire);
@@ -192,36 +168,36 @@ static void counts_resolve_a_vend(void)
 static void a_refusal_is_said(void)
 {
   struct wire *wire = open_wire(1, DEX, 200);
-  struct sip_note busy = command("audit"), odd = command("dispense"), *result;
+  struct sip_note busy = note_of("audit"), odd = note_of("dispense"), *result;
 
   for (int code = 1; code <= 5; code++) {
     order(wire, "code", "code", code);
-    result = ask(wire, WIRE_HOST, command("audit"));
-    check_text(result, "code", code == 3 ? "(nothing)" : "REFUSED"); /* 3: try again */
+    result = ask(wire, WIRE_HOST, note_of("audit"));
+    note_says(result, "code", code == 3 ? "(nothing)" : "REFUSED"); /* 3: try again */
     free(result);
     wire_run(wire, 5 * SECOND);
   }
   CHECK_INT(wire_refused(wire, WIRE_HOST, &odd), UV_EINVAL);
   wire_command(wire, WIRE_HOST, &busy);
-  odd = command("audit");
+  odd = note_of("audit");
   CHECK_INT(wire_refused(wire, WIRE_HOST, &odd), SIP_EBUSY);
   wire_run(wire, SECOND);
   wire_link(wire, false);
   result = wire_result(wire, WIRE_HOST, busy.ticket, SECOND);
-  check_text(result, "code", "LINK");
+  note_says(result, "code", "LINK");
   free(result);
-  result = ask(wire, WIRE_HOST, command("audit"));
-  check_text(result, "code", "NO_LINK");
+  result = ask(wire, WIRE_HOST, note_of("audit"));
+  note_says(result, "code", "NO_LINK");
   free(result);
   wire_free(wire);
   wire = open_wire(1, DDCMP, 200);
   order(wire, "code", "code", 1);
-  result = ask(wire, WIRE_HOST, command("audit"));
-  check_text(result, "code", "REFUSED");
+  result = ask(wire, WIRE_HOST, note_of("audit"));
+  note_says(result, "code", "REFUSED");
   free(result);
   fault(wire, "mute", 1000000);
-  result = ask(wire, WIRE_HOST, command("audit"));
-  check_text(result, "code", "TIMEOUT");
+  result = ask(wire, WIRE_HOST, note_of("audit"));
+  note_says(result, "code", "TIMEOUT");
   free(result);
   wire_free(wire);
 }
@@ -234,14 +210,14 @@ static void faults_are_overcome(enum kind kind)
     struct wire *wire = open_wire(i + 1, kind, 60);
 
     for (int at = 0; at < 12; at++) { /* another moment of the session each time */
-      struct sip_note audit = command("audit");
-      struct sip_note *result, *state = ask(wire, WIRE_BOARD, command("state"));
+      struct sip_note audit = note_of("audit");
+      struct sip_note *result, *state = ask(wire, WIRE_BOARD, note_of("state"));
 
       wire_command(wire, WIRE_HOST, &audit);
       wire_run(wire, at * SECOND / 3);
       fault(wire, kinds[i], 1);
       result = wire_result(wire, WIRE_HOST, audit.ticket, 5 * (int64_t)MINUTE);
-      check_text(result, "verdict", "ok");
+      note_says(result, "verdict", "ok");
       CHECK(same_text(state, result));
       free(state);
       free(result);
@@ -258,14 +234,14 @@ static void a_machine_that_never_stops_is_survived(enum kind kind)
   struct sip_note *result;
 
   fault(wire, "forever", 3000);
-  result = ask(wire, WIRE_HOST, command("audit"));
+  result = ask(wire, WIRE_HOST, note_of("audit"));
   CHECK(sip_note_is(result, "code", "TIMEOUT") || sip_note_is(result, "code", "TOO_BIG") ||
         sip_note_is(result, "code", "REFUSED") || sip_note_is(result, "verdict", "ok"));
   free(result);
   fault(wire, "forever", 0);
   wire_run(wire, 30 * SECOND);
-  result = ask(wire, WIRE_HOST, command("audit"));
-  check_text(result, "verdict", "ok");
+  result = ask(wire, WIRE_HOST, note_of("audit"));
+  note_says(result, "verdict", "ok");
   free(result);
   wire_free(wire);
 }
@@ -278,13 +254,13 @@ static void each_byte_may_be_wrong(enum kind kind, int side)
 
   for (uint64_t at = 0; at <= sent; at++) {
     uint64_t before = spoils[side].sent;
-    struct sip_note *state = ask(wire, WIRE_BOARD, command("state")), *result;
+    struct sip_note *state = ask(wire, WIRE_BOARD, note_of("state")), *result;
 
     if (at > 0) { /* the first time nothing is wrong */
       spoil_next(&spoils[side], at - 1, (uint8_t)(1u << at % 8));
     }
-    result = ask(wire, WIRE_HOST, command("audit"));
-    check_text(result, "verdict", "ok");
+    result = ask(wire, WIRE_HOST, note_of("audit"));
+    note_says(result, "verdict", "ok");
     CHECK(same_text(state, result));
     sent = at == 0 ? spoils[side].sent - before : sent;
     free(state);
@@ -303,13 +279,13 @@ struct tally {
 
 static void one_audit(struct wire *wire, struct tally *tally)
 {
-  struct sip_note vend = with("vend", "slot", 1 + tally->audits % 10);
+  struct sip_note vend = note_with("vend", "slot", 1 + tally->audits % 10);
   struct sip_note *state, *result;
 
   CHECK(sip_note_bool(&vend, "cashless", tally->audits % 3 == 0));
   free(ask(wire, WIRE_BOARD, vend));
-  state = ask(wire, WIRE_BOARD, command("state"));
-  result = ask(wire, WIRE_HOST, command("audit"));
+  state = ask(wire, WIRE_BOARD, note_of("state"));
+  result = ask(wire, WIRE_HOST, note_of("audit"));
   tally->audits++;
   tally->sessions += sip_note_number(result, "sessions", 0);
   if (sip_note_number(result, "ok", 0) == 0) {

@@ -2,13 +2,12 @@
 #include "serial/vtk.h"
 
 #include "core/err.h"
+#include "support/notes.h"
 #include "support/spoil.h"
 #include "support/test.h"
 #include "support/wire.h"
 
 enum { SECOND = 1000000, MINUTE = 60 * SECOND };
-
-static uint64_t tickets = 1;
 
 static struct spoil spoils[2];
 
@@ -41,19 +40,6 @@ static struct wire *open_wire(uint64_t seed, const char *form)
   return wire;
 }
 
-static struct sip_note command(const char *name)
-{
-  return (struct sip_note){ .name = name, .ticket = tickets++ };
-}
-
-static struct sip_note with(const char *name, const char *field, int64_t value)
-{
-  struct sip_note note = command(name);
-
-  CHECK(sip_note_int(&note, field, value));
-  return note;
-}
-
 static struct sip_note *ask(struct wire *wire, int side, struct sip_note note)
 {
   return wire_ask(wire, side, &note, 20 * (int64_t)MINUTE);
@@ -61,12 +47,12 @@ static struct sip_note *ask(struct wire *wire, int side, struct sip_note note)
 
 static void order(struct wire *wire, const char *name, const char *field, int64_t value)
 {
-  free(ask(wire, WIRE_BOARD, with(name, field, value)));
+  free(ask(wire, WIRE_BOARD, note_with(name, field, value)));
 }
 
 static void fault(struct wire *wire, const char *kind, int64_t times)
 {
-  struct sip_note note = with("fault", "times", times);
+  struct sip_note note = note_with("fault", "times", times);
 
   CHECK(sip_note_text(&note, "kind", kind));
   free(ask(wire, WIRE_BOARD, note));
@@ -74,22 +60,11 @@ static void fault(struct wire *wire, const char *kind, int64_t times)
 
 static int64_t books(struct wire *wire, const char *field)
 {
-  struct sip_note *note = ask(wire, WIRE_BOARD, command("state"));
+  struct sip_note *note = ask(wire, WIRE_BOARD, note_of("state"));
   int64_t value = sip_note_number(note, field, -1);
 
   free(note);
   return value;
-}
-
-static void check_text(const struct sip_note *note, const char *field, const char *expected)
-{
-  const struct sip_value *value = sip_note_find(note, field);
-  char text[200] = "(nothing)";
-
-  if (value != NULL) {
-    (void)snprintf(text, sizeof text, "%.*s", (int)value->size, value->text);
-  }
-  CHECK_STR(text, expected);
 }
 
 static void check(struct wire *wire, struct sip_note note, const char *outcome, const char *code,
@@ -97,8 +72,8 @@ static void check(struct wire *wire, struct sip_note note, const char *outcome, 
 {
   struct sip_note *result = ask(wire, WIRE_HOST, note);
 
-  check_text(result, "outcome", outcome);
-  check_text(result, "code", code);
+  note_says(result, "outcome", outcome);
+  note_says(result, "code", code);
   CHECK_INT(sip_note_number(result, "amount_minor", 0), amount);
   free(result);
 }
@@ -115,25 +90,25 @@ static void a_charge_is_settled_or_refunded(const char *form)
   struct wire *wire = open_wire(1, form);
   struct sip_note *note = wire_take(wire, WIRE_HOST, "identified");
 
-  check_text(note, "id", "VENDOTEK-SIM 1.0");
+  note_says(note, "id", "VENDOTEK-SIM 1.0");
   CHECK_INT(sip_note_number(note, "operation", -1), 5);
   free(note);
-  check(wire, with("charge", "amount_minor", 25000), "done", "(nothing)", 25000);
+  check(wire, note_with("charge", "amount_minor", 25000), "done", "(nothing)", 25000);
   CHECK_INT(books(wire, "operation"), 6);
-  check(wire, with("settle", "ok", 1), "done", "(nothing)", 25000);
+  check(wire, note_with("settle", "ok", 1), "done", "(nothing)", 25000);
   check_books(wire, 25000, 25000, 0);
-  check(wire, with("charge", "amount_minor", 100), "done", "(nothing)", 100);
-  check(wire, with("settle", "ok", 0), "done", "(nothing)", 0);
+  check(wire, note_with("charge", "amount_minor", 100), "done", "(nothing)", 100);
+  check(wire, note_with("settle", "ok", 0), "done", "(nothing)", 0);
   check_books(wire, 25100, 25000, 100);
-  check(wire, with("charge", "amount_minor", 200), "done", "(nothing)", 200);
-  check(wire, command("refund"), "done", "(nothing)", 0);
+  check(wire, note_with("charge", "amount_minor", 200), "done", "(nothing)", 200);
+  check(wire, note_of("refund"), "done", "(nothing)", 0);
   order(wire, "decline", "times", 1);
-  check(wire, with("charge", "amount_minor", 300), "failed", "DECLINED", 0);
+  check(wire, note_with("charge", "amount_minor", 300), "failed", "DECLINED", 0);
   order(wire, "limit", "amount_minor", 150); /* approved for less */
-  check(wire, with("charge", "amount_minor", 300), "done", "(nothing)", 150);
-  check(wire, with("settle", "ok", 1), "done", "(nothing)", 150);
+  check(wire, note_with("charge", "amount_minor", 300), "done", "(nothing)", 150);
+  check(wire, note_with("settle", "ok", 1), "done", "(nothing)", 150);
   order(wire, "limit", "amount_minor", 1000000);
-  check(wire, with("deposit", "amount_minor", 700), "done", "(nothing)", 700);
+  check(wire, note_with("deposit", "amount_minor", 700), "done", "(nothing)", 700);
   CHECK_INT(books(wire, "deposited_minor"), 700);
   CHECK_INT(books(wire, "operation"), 11);
   wire_free(wire);
@@ -147,9 +122,9 @@ static void what_is_lost_is_asked_again_with_its_number(void)
     struct wire *wire = open_wire(1, "serial");
 
     fault(wire, kinds[i], 1);
-    check(wire, with("charge", "amount_minor", 25000), "done", "(nothing)", 25000);
+    check(wire, note_with("charge", "amount_minor", 25000), "done", "(nothing)", 25000);
     fault(wire, kinds[i], 2);
-    check(wire, with("settle", "ok", 1), "done", "(nothing)", 25000);
+    check(wire, note_with("settle", "ok", 1), "done", "(nothing)", 25000);
     check_books(wire, 25000, 25000, 0);
     CHECK_INT(books(wire, "charges"), 1);
     CHECK_INT(books(wire, "operation"), 6);
@@ -161,16 +136,16 @@ static void a_hang_up_does_not_charge_twice(void)
 {
   for (int at_ms = 0; at_ms < 400; at_ms += 20) {
     struct wire *wire = open_wire(1, "tcp");
-    struct sip_note charge = with("charge", "amount_minor", 500), *result;
+    struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
 
     wire_command(wire, WIRE_HOST, &charge);
     wire_run(wire, at_ms * 1000);
     wire_hang_up(wire, 3 * SECOND);
     result = wire_result(wire, WIRE_HOST, charge.ticket, 5 * (int64_t)MINUTE);
-    check_text(result, "outcome", "done");
+    note_says(result, "outcome", "done");
     free(result);
     CHECK_INT(books(wire, "charges"), 1);
-    check(wire, with("settle", "ok", 1), "done", "(nothing)", 500);
+    check(wire, note_with("settle", "ok", 1), "done", "(nothing)", 500);
     check_books(wire, 500, 500, 0);
     wire_free(wire);
   }
@@ -187,7 +162,7 @@ static void another_reader_is_not_charged(void)
 
   for (size_t i = 0; i < sizeof swaps / sizeof swaps[0]; i++) {
     struct wire *wire = open_wire(1, "serial");
-    struct sip_note charge = with("charge", "amount_minor", 500), *result;
+    struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
 
     fault(wire, "mute", 1);
     wire_command(wire, WIRE_HOST, &charge);
@@ -196,8 +171,8 @@ static void another_reader_is_not_charged(void)
     order(wire, swaps[i].name, swaps[i].field, swaps[i].value);
     wire_link(wire, true);
     result = wire_result(wire, WIRE_HOST, charge.ticket, 10 * (int64_t)MINUTE);
-    check_text(result, "outcome", "unknown");
-    check_text(result, "code", "OTHER_READER");
+    note_says(result, "outcome", "unknown");
+    note_says(result, "code", "OTHER_READER");
     free(result);
     CHECK_INT(books(wire, "requests"), 1);
     wire_free(wire);
@@ -207,48 +182,48 @@ static void another_reader_is_not_charged(void)
 static void doubt_is_taken_up_again_by_number(void)
 {
   struct wire *wire = open_wire(1, "serial");
-  struct sip_note charge = with("charge", "amount_minor", 500), again = charge, next, *result;
+  struct sip_note charge = note_with("charge", "amount_minor", 500), again = charge, next, *result;
 
   CHECK(sip_note_int(&charge, "deadline_ms", 90000));
   fault(wire, "mute", 1000);
   result = ask(wire, WIRE_HOST, charge);
-  check_text(result, "outcome", "unknown");
+  note_says(result, "outcome", "unknown");
   CHECK_INT(sip_note_number(result, "operation", -1), 6);
   free(result);
-  next = with("charge", "amount_minor", 700); /* another sale has to wait */
+  next = note_with("charge", "amount_minor", 700); /* another sale has to wait */
   CHECK_INT(wire_refused(wire, WIRE_HOST, &next), SIP_EBUSY);
   fault(wire, "mute", 0);
   wire_run(wire, MINUTE);
-  check(wire, with("resolve", "operation", 6), "unknown", "SEEN", 0);
-  again.ticket = tickets++;
+  check(wire, note_with("resolve", "operation", 6), "unknown", "SEEN", 0);
+  note_again(&again);
   CHECK(sip_note_int(&again, "operation", 6));
   CHECK(sip_note_bool(&again, "again", true));
   check(wire, again, "done", "(nothing)", 500);
   CHECK_INT(books(wire, "charges"), 1);
-  check(wire, with("settle", "ok", 0), "done", "(nothing)", 0);
+  check(wire, note_with("settle", "ok", 0), "done", "(nothing)", 0);
   check_books(wire, 500, 0, 500);
-  check(wire, with("resolve", "operation", 7), "failed", "NOT_SEEN", 0);
-  check(wire, with("resolve", "operation", 9), "unknown", "OTHER_READER", 0);
+  check(wire, note_with("resolve", "operation", 7), "failed", "NOT_SEEN", 0);
+  check(wire, note_with("resolve", "operation", 9), "unknown", "OTHER_READER", 0);
   wire_free(wire);
 }
 
 static void what_was_settled_stays(void)
 {
   struct wire *wire = open_wire(1, "serial");
-  struct sip_note settle = with("settle", "ok", 1), other;
+  struct sip_note settle = note_with("settle", "ok", 1), other;
 
-  check(wire, with("charge", "amount_minor", 500), "done", "(nothing)", 500);
+  check(wire, note_with("charge", "amount_minor", 500), "done", "(nothing)", 500);
   fault(wire, "drop", 1000);
   CHECK(sip_note_int(&settle, "deadline_ms", 5000));
   check(wire, settle, "unknown", "TIMEOUT", 500);
-  other = with("settle", "ok", 0);
+  other = note_with("settle", "ok", 0);
   CHECK_INT(wire_refused(wire, WIRE_HOST, &other), UV_EINVAL);
   fault(wire, "drop", 0);
   free(wire_await(wire, WIRE_HOST, "settled", 10 * (int64_t)MINUTE));
   check_books(wire, 500, 500, 0);
-  check(wire, with("charge", "amount_minor", 100), "done", "(nothing)", 100);
+  check(wire, note_with("charge", "amount_minor", 100), "done", "(nothing)", 100);
   fault(wire, "lie", 1);
-  check(wire, with("settle", "ok", 1), "unknown", "AMOUNT", 100);
+  check(wire, note_with("settle", "ok", 1), "unknown", "AMOUNT", 100);
   wire_free(wire);
 }
 
@@ -256,9 +231,9 @@ static void what_was_settled_stays(void)
 static void an_operation_is_settled_after_a_restart(void)
 {
   struct wire *wire = open_wire(1, "serial");
-  struct sip_note settle = with("settle", "operation", 6), host = { .name = "settings" };
+  struct sip_note settle = note_with("settle", "operation", 6), host = { .name = "settings" };
 
-  check(wire, with("charge", "amount_minor", 500), "done", "(nothing)", 500);
+  check(wire, note_with("charge", "amount_minor", 500), "done", "(nothing)", 500);
   wire_link(wire, false);
   wire->ends[WIRE_HOST].party->ops->free(wire->ends[WIRE_HOST].party);
   wire->ends[WIRE_HOST].party = make(&host, wire, WIRE_HOST);
@@ -267,7 +242,7 @@ static void an_operation_is_settled_after_a_restart(void)
   CHECK(sip_note_int(&settle, "amount_minor", 500));
   check(wire, settle, "done", "(nothing)", 500);
   check_books(wire, 500, 500, 0);
-  settle.ticket = tickets++;
+  note_again(&settle);
   settle.fields[0].number = 5; /* an older one */
   check(wire, settle, "unknown", "OTHER_READER", 500);
   wire_free(wire);
@@ -281,33 +256,52 @@ static void silence_is_noticed(void)
   wire_forget(wire, WIRE_HOST);
   fault(wire, "mute", 1000);
   note = wire_await(wire, WIRE_HOST, "fault", MINUTE); /* three keepalives of 10 s and 8 s */
-  check_text(note, "code", "INACTIVE");
+  note_says(note, "code", "INACTIVE");
   free(note);
   fault(wire, "mute", 0);
   wire_run(wire, 11 * SECOND);
-  note = ask(wire, WIRE_HOST, command("status"));
-  check_text(note, "state", "idle");
+  note = ask(wire, WIRE_HOST, note_of("status"));
+  note_says(note, "state", "idle");
   free(note);
-  free(ask(wire, WIRE_BOARD, with("start", "amount_minor", 900)));
+  free(ask(wire, WIRE_BOARD, note_with("start", "amount_minor", 900)));
   note = wire_await(wire, WIRE_HOST, "started", SECOND);
   CHECK_INT(sip_note_number(note, "amount_minor", -1), 900);
   free(note);
-  free(ask(wire, WIRE_HOST, command("disable")));
+  free(ask(wire, WIRE_HOST, note_of("disable")));
   wire_run(wire, SECOND);
-  check(wire, with("charge", "amount_minor", 5), "failed", "DISABLED", 0);
-  free(ask(wire, WIRE_HOST, command("enable")));
+  check(wire, note_with("charge", "amount_minor", 5), "failed", "DISABLED", 0);
+  free(ask(wire, WIRE_HOST, note_of("enable")));
   wire_run(wire, SECOND);
-  check(wire, with("sale", "amount_minor", 900), "done", "(nothing)", 0);
+  check(wire, note_with("sale", "amount_minor", 900), "done", "(nothing)", 0);
   CHECK_INT(books(wire, "sales"), 1);
   wire_link(wire, false);
-  check(wire, with("charge", "amount_minor", 5), "failed", "NO_LINK", 0);
+  check(wire, note_with("charge", "amount_minor", 5), "failed", "NO_LINK", 0);
+  wire_free(wire);
+}
+
+static void a_request_is_aborted(void)
+{
+  struct wire *wire = open_wire(1, "serial");
+  struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
+
+  result = ask(wire, WIRE_HOST, note_of("abort"));
+  note_says(result, "code", "NOTHING");
+  free(result);
+  wire_command(wire, WIRE_HOST, &charge);
+  wire_run(wire, SECOND / 10); /* the card comes later */
+  free(ask(wire, WIRE_HOST, note_of("abort")));
+  result = wire_result(wire, WIRE_HOST, charge.ticket, SECOND / 10);
+  note_says(result, "outcome", "failed");
+  note_says(result, "code", "DECLINED");
+  free(result);
+  CHECK_INT(books(wire, "charges"), 0);
   wire_free(wire);
 }
 
 static void a_reader_that_never_stops_is_survived(void)
 {
   struct wire *wire = open_wire(1, "serial");
-  struct sip_note charge = with("charge", "amount_minor", 500), *result;
+  struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
 
   fault(wire, "forever", 300000);
   result = ask(wire, WIRE_HOST, charge);
@@ -331,8 +325,8 @@ static void each_byte_may_be_wrong(int side)
     if (at > 0) { /* the first time nothing is wrong */
       spoil_next(&spoils[side], at - 1, (uint8_t)(1u << at % 8));
     }
-    check(wire, with("charge", "amount_minor", 25000), "done", "(nothing)", 25000);
-    check(wire, with("settle", "ok", 1), "done", "(nothing)", 25000);
+    check(wire, note_with("charge", "amount_minor", 25000), "done", "(nothing)", 25000);
+    check(wire, note_with("settle", "ok", 1), "done", "(nothing)", 25000);
     check_books(wire, 25000, 25000, 0);
     CHECK_INT(books(wire, "charges"), 1);
     sent = at == 0 ? spoils[side].sent - before : sent;
@@ -350,7 +344,7 @@ struct sums {
 static bool take_up(struct wire *wire, int64_t number, int64_t amount)
 {
   for (int i = 0; i < 50; i++) {
-    struct sip_note again = with("charge", "amount_minor", amount), *result;
+    struct sip_note again = note_with("charge", "amount_minor", amount), *result;
     bool done, failed;
 
     CHECK(sip_note_int(&again, "operation", number));
@@ -369,7 +363,7 @@ static bool take_up(struct wire *wire, int64_t number, int64_t amount)
 static void settle(struct wire *wire, int64_t number, int64_t amount)
 {
   for (int i = 0; i < 50; i++) {
-    struct sip_note note = with("settle", "operation", number), *result;
+    struct sip_note note = note_with("settle", "operation", number), *result;
     bool done;
 
     CHECK(sip_note_int(&note, "amount_minor", amount));
@@ -387,7 +381,7 @@ static void settle(struct wire *wire, int64_t number, int64_t amount)
 static void one_sale(struct wire *wire, struct sums *sums)
 {
   int64_t amount = 100 + sums->rounds % 50;
-  struct sip_note charge = with("charge", "amount_minor", amount), *result;
+  struct sip_note charge = note_with("charge", "amount_minor", amount), *result;
   int64_t number;
   bool charged;
 
@@ -448,6 +442,7 @@ int main(void)
   what_was_settled_stays();
   an_operation_is_settled_after_a_restart();
   silence_is_noticed();
+  a_request_is_aborted();
   a_reader_that_never_stops_is_survived();
   each_byte_may_be_wrong(WIRE_HOST);
   each_byte_may_be_wrong(WIRE_BOARD);
