@@ -188,6 +188,8 @@ static void modbus_end(struct modbus *modbus, int64_t now_us)
   } else if (relay(modbus) && set->latch == MODBUS_LATCH_READ && !job->sensor_lost && over &&
              job->taken == MODBUS_ACCEPTED) {
     modbus_outcome(modbus, "failed", "NO_DROP", "the sensor saw nothing fall", "sensor");
+  } else if (job->resolves && job->busy) {
+    modbus_outcome(modbus, "unknown", "NOT_READY", "the device still works: ask again", "none");
   } else if (job->resolves) {
     modbus_outcome(modbus, "unknown", "NOT_KNOWN", "nothing says what came of the order", "none");
   } else {

@@ -195,6 +195,15 @@ int xy_job_resolve(struct xy *xy, int64_t now_us, const struct sip_note *command
     xy_late_forget(xy, (uint16_t)slot);
     return 0;
   }
+  if (!xy->up) {
+    xy_outcome(xy, command->ticket, (uint16_t)slot, XY_UNKNOWN, "NO_LINK", "the link is down");
+    return 0;
+  }
+  if (xy->job.state == XY_SENT || xy->polls <= xy->set.drain_polls) {
+    xy_outcome(xy, command->ticket, (uint16_t)slot, XY_UNKNOWN, "NOT_READY",
+               "the board may still say how it ended: ask again");
+    return 0;
+  }
   /* Whatever was ordered may still end: until then nothing else is ordered there. */
   xy_doubts_expire(xy, now_us);
   if (xy->job.state == XY_NO_JOB) {

@@ -485,6 +485,27 @@ static void a_hang_up_is_resolved_by_reading(void)
   }
 }
 
+/* The host was started anew while the motor turns. */
+static void what_still_works_is_asked_again(void)
+{
+  struct wire *wire = world(3);
+  struct sip_note order = command("dispense", 1, 3), resolve = command("resolve", 2, 3);
+
+  wire_run(wire, SECOND);
+  wire_command(wire, WIRE_HOST, &order);
+  while (wire_state(wire, "motor_runs") == 0) {
+    wire_run(wire, 1000);
+  }
+  wire_hang_up(wire, SECOND / 10);
+  check_outcome(wire_result(wire, WIRE_HOST, 1, SECOND), "unknown", "NO_LINK", "none");
+  wire_run(wire, SECOND / 2);
+  check_outcome(wire_ask(wire, WIRE_HOST, &resolve, SECOND), "unknown", "NOT_READY", "none");
+  wire_run(wire, 2 * (int64_t)SECOND);
+  resolve.ticket = 3;
+  check_outcome(wire_ask(wire, WIRE_HOST, &resolve, SECOND), "done", "DELIVERED", "sensor");
+  wire_free(wire);
+}
+
 static void another_device_does_not_dispense(void)
 {
   struct wire *wire = wire_new(1);
@@ -680,6 +701,7 @@ int main(void)
   a_lost_result_is_unknown();
   what_contradicts_itself_is_unknown();
   a_hang_up_is_resolved_by_reading();
+  what_still_works_is_asked_again();
   another_device_does_not_dispense();
   a_missing_device_gets_no_order();
   other_commands_are_answered();

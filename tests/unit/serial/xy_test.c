@@ -296,10 +296,11 @@ static void a_result_of_before_resolves(void)
   wire->ends[WIRE_HOST].party->ops->on_link(wire->ends[WIRE_HOST].party, wire->now_us, true);
   command = dispense(3, 10); /* waits until the old results were there */
   wire_command(wire, WIRE_HOST, &command);
+  (void)sip_note_int(&resolve, "slot", 9);
+  check_outcome(wire_ask(wire, WIRE_HOST, &resolve, 0), "unknown", "NOT_READY");
   note = wire_await(wire, WIRE_HOST, "late", 3 * (int64_t)SECOND);
   CHECK_INT(sip_note_number(note, "slot", -1), 9);
   free(note);
-  (void)sip_note_int(&resolve, "slot", 9);
   check_outcome(wire_ask(wire, WIRE_HOST, &resolve, 0), "done", "DELIVERED");
   check_outcome(wire_result(wire, WIRE_HOST, 3, 10 * (int64_t)SECOND), "done", "DELIVERED");
   CHECK_INT(wire_state(wire, "orders"), 2);
