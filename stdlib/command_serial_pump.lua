@@ -72,9 +72,20 @@ local function tell(self, direction, at, bytes)
   end
 end
 
+-- More may come than is taken: the oldest pieces are gone then, and that is said.
+local function tell_losses(self, line, at, known)
+  local dropped = line:state().dropped
+  if dropped > known then
+    self.on_link(at, ("%d pieces came faster than they were taken, and are gone"):format(
+      dropped - known))
+  end
+  return dropped
+end
+
 -- What one line says, until it is closed.
 local function follow(self, line, direction, other)
   local opened = false -- that it is open is news only when it was lost
+  local dropped = 0
   while not self.stopped do
     local chunk, message, code = common.chunk(line)
     if chunk and chunk.down and not self.reopen then
@@ -91,6 +102,7 @@ local function follow(self, line, direction, other)
           self.on_link(self:at(chunk.at_us), "not passed on: " .. why)
         end
       end
+      dropped = tell_losses(self, line, self:at(chunk.at_us), dropped)
       tell(self, direction, self:at(chunk.at_us), chunk.bytes)
     else
       return self:stop(code == "ECANCELED" or nil, message, code)

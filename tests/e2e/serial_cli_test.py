@@ -140,6 +140,27 @@ class Serial(World):
         wait_for(lambda: [json.loads(line) for line in watch.out] == ports, watch.tail)
         self.assertEqual(watch.stop(signal.SIGINT), 0, watch.tail())
 
+    def test_a_flood_is_shown_or_its_loss_is_told(self):
+        ours, path = self.terminal()
+        monitor = self.start("serial", "monitor", path, "--time", "off")
+        wait_for(lambda: self.has_open(monitor, path), monitor.tail)
+        sent, piece = 0, bytes(range(256)) * 16
+        while sent < 8 << 20:
+            sent += os.write(ours, piece)
+        mark = b"the end of it"
+        os.write(ours, mark)
+        wait_for(lambda: "the end of it" in "".join(re.findall(r"\|(.*)\|$", "\n".join(monitor.out[-4:]), re.M)),
+                 "the end")
+        shown = sum(len(row[2:49].split()) for row in monitor.out if row.startswith("<"))
+        told = [row for row in monitor.out if row.endswith("faster than they were taken, and are gone")]
+        self.assertTrue(shown == sent + len(mark) or told, f"{shown} of {sent} and nothing said")
+        self.assertEqual(monitor.stop(), 0)
+
+    @staticmethod
+    def has_open(process, path):
+        folder = pathlib.Path(f"/proc/{process.popen.pid}/fd")
+        return any(os.path.realpath(fd) == path for fd in folder.iterdir())
+
     def test_monitor_says_who_has_the_port(self):
         self.sim()
         first = self.start("serial", "monitor", "board")
