@@ -58,7 +58,7 @@ local function expect_sale(device, name)
   end)
 end
 
-bench.phase("self test", function(device)
+local function ready(device)
   device:step("the machine has enabled it", { retries = 20, pause = "500ms" }, function()
     local status, message = device:command "status"
     local state = status and status.state
@@ -67,10 +67,15 @@ bench.phase("self test", function(device)
     end
     return nil, message or ("it is %s"):format(state)
   end)
+end
+
+bench.phase("self test", function(device)
+  ready(device)
   expect_sale(device, "a product comes out")
 end)
 
 bench.phase("endurance", { timeout = "24h" }, function(device)
+  ready(device)
   local times, failed = device:series("time of a sale", { unit = "ms" }), 0
   for n = 1, sales do
     if device.simulator and n % 200 == 1 then
@@ -87,6 +92,7 @@ bench.phase("endurance", { timeout = "24h" }, function(device)
 end)
 
 bench.phase("jam recovery", function(device)
+  ready(device)
   device:fault({ kind = "jam" }, ("Block selection %d so that nothing can fall."):format(slot))
   device:step("the machine says that it failed", { equals = "failed" }, function()
     return sale(device, 0).outcome
@@ -111,6 +117,7 @@ local function refuse(device)
 end
 
 bench.phase("latency", { timeout = "1h" }, function(device)
+  ready(device)
   local times = device:series("time to refuse a sale", { unit = "ms", at_most = { p99 = 1000 } })
   for _ = 1, samples do
     local asked, why = request(device)
