@@ -215,7 +215,7 @@ function M.capabilities(id)
     proof_of_dispense = device.proof,
     counters = device.counters ~= nil and device.proof ~= "none" and not device.has_no_counters,
     credit = pays.credit ~= nil,
-    payment = pays.charge ~= nil and not pays.cannot_pay,
+    payment = machine.payment ~= nil and not pays.cannot_pay,
     audit = audits.audit ~= nil and not audits.cannot_audit,
   }
 end
@@ -250,11 +250,11 @@ function M.credit(id)
   return ask(id, "payment", "credit")
 end
 
---- Reads the machine's books: { text, … }; told as machine.audit.
+--- Reads the machine's books: { text, trusted, … }; told as machine.audit.
 function M.audit(id)
   local result, problem, code = ask(id, "audit", "audit")
   if result then
-    events.audit(id, { text = result.text, ok = result.checked })
+    events.audit(id, { text = result.text, ok = result.trusted })
   end
   return result, problem, code
 end
@@ -275,6 +275,64 @@ function M.dispense(args, ctx, claim)
     return nil, problem
   end
   return orders.dispense(book, machine, args, key, claim)
+end
+
+-- The reader of a machine, as something that orders are made of; or nil and a failure.
+local function reader_of(id)
+  local machine, problem = known(id)
+  if not machine then
+    return nil, problem
+  elseif not machine.payment or machine.payment.cannot_pay then
+    local text = "vending: machine %s has no reader of cards (attach it with payment = …)"
+    return nil, failure.permanent(text:format(id), "ENOTSUP")
+  end
+  local reader = machine.reader or {
+    id = id .. "/payment", running = {}, turn = task.semaphore(1), quiet_at = 0, is_reader = true,
+  }
+  machine.reader, reader.device = reader, machine.payment
+  return reader
+end
+
+--- Asks the machine's reader for args.amount_minor, at most once for ctx.key: { amount_minor,
+--- operation, … } as approved; settle or refund it. A step of kind at_most_once.
+function M.charge(args, ctx)
+  local key = key_of(ctx, "charge")
+  local reader, problem = reader_of(args.machine)
+  if not reader then
+    return nil, problem
+  end
+  return orders.dispense(book, reader, args, key)
+end
+
+--- How a charge ended, as reconcile.
+function M.reconcile_charge(args, ctx)
+  local key = key_of(ctx, "reconcile_charge")
+  local reader, problem = reader_of(args.machine)
+  if not reader then
+    return nil, failure.transient(problem.message, problem.code)
+  end
+  return orders.reconcile(book, reader, args, key)
+end
+
+--- The drink of args.operation was delivered: the reader books args.amount_minor.
+function M.settle(args)
+  local reader, problem = reader_of(args.machine)
+  if not reader then
+    return nil, problem
+  end
+  return reader.device:settle(args.operation, args.amount_minor, true)
+end
+
+--- Undoes a charge: nothing was delivered. `result` is what charge gave.
+function M.refund(args, result)
+  local reader, problem = reader_of(args.machine)
+  if not reader then
+    return nil, problem
+  elseif not result then
+    local text = "vending: machine %s: which charge is to be given back is not known"
+    return nil, failure.permanent(text:format(args.machine), "UNKNOWN_OUTCOME")
+  end
+  return reader.device:settle(result.operation, nil, false)
 end
 
 --- Forgets an order whose claim is known not to have been given: it never left.

@@ -9,6 +9,7 @@ local events = require "sipeat.vending_events"
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
 local profiles = require "sipeat.vending_profiles"
+local reader = require "sipeat.vending_reader"
 local serial = require "sipeat.serial"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
@@ -151,7 +152,12 @@ end
 -- Asks who it is, now. true, or nil and a failure.
 function Board:identify()
   local opened = self.line:state().opened
-  local result, why = self:ask("identify")
+  if self.profile.is_not_asked then
+    self.checked = opened
+    self:set_state("ready")
+    return true
+  end
+  local result, why = self:ask "identify"
   if not result then
     return nil, why
   end
@@ -356,6 +362,11 @@ function Board:audit()
   return result
 end
 
+--- As the reader of a machine: tells it what was delivered.
+function Board:settle(operation, amount_minor, is_delivered)
+  return reader.settle(self, operation, amount_minor, is_delivered)
+end
+
 function Board:close()
   if not self.closed then
     self.closed = true
@@ -444,6 +455,9 @@ local function open(name, machine, settings, before, role)
     cannot_pay = not profile.pays, cannot_audit = not profile.audits,
     settle_ms = o.settle_time or profile.settle_ms, patience_ms = o.ready_time,
   }, Board)
+  if role == "payment" then -- an order is a charge
+    self.before, self.dispense, self.resolve = reader.before, reader.charge, reader.resolve
+  end
   task.spawn(listen, self)
   return self
 end

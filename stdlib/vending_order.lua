@@ -38,7 +38,9 @@ local function settle(book, machine, order, state, outcome)
   if not ok then -- it is still open there, and will be compared again
     log:warn(("machine %s, approval %s: %s"):format(machine.id, order.approval, why.message))
   end
-  if state == "done" then
+  if machine.is_reader then
+    book:told(order) -- a charge is no sale of the machine
+  elseif state == "done" then
     events.sale(machine.id, order, book)
   elseif state == "refused" then
     events.fault(machine.id, {
@@ -55,8 +57,11 @@ end
 local function done(book, machine, order, proof, more)
   local outcome = {
     machine = machine.id, slot = order.slot, approval = order.approval, proof = proof,
-    quantity = more and more.quantity or nil, dispensed_at = sys.iso_time(),
+    dispensed_at = sys.iso_time(),
   }
+  for name, value in pairs(more or {}) do
+    outcome[name] = value
+  end
   settle(book, machine, order, "done", outcome)
   return outcome
 end
@@ -101,10 +106,10 @@ local function resolve(book, machine, order)
   local device = machine.device
   local ends = sys.monotonic_ms() + (device.patience_ms or 0)
   while true do
-    local verdict, result = look(device, order)
+    local verdict, result, more = look(device, order)
     local now = sys.monotonic_ms()
     if verdict == "done" then
-      done(book, machine, order, result or "counter")
+      done(book, machine, order, result or "counter", more)
       return "done"
     elseif verdict == "other" then
       return "unknown" -- not for ever: the board that was ordered may come back
@@ -153,9 +158,10 @@ local function clear(book, machine, slot)
 end
 
 -- What the counters say before the order: plain data, empty for a board that has none.
-local function counters_before(device, slot)
+local function counters_before(device, args)
+  local slot = args.slot
   if device.before then
-    return device:before(slot)
+    return device:before(slot, args)
   elseif device.proof == "none" or not device.counters then
     return {}
   end
@@ -170,16 +176,19 @@ end
 local function command(book, machine, order, args)
   local device = machine.device
   local ok, proof, problem, more = xpcall(device.dispense, debug.traceback, device, order.slot,
-    order.approval, args)
+    order.approval, args, order.before)
   if ok and proof then
     return done(book, machine, order, proof, more)
   end
   problem = ok and failure.of(problem) or failure.new(proof, "DRIVER_ERROR", "timeout")
   if not failure.proves_absence(problem) then
     machine.quiet_at = sys.monotonic_ms() + (device.settle_ms or 0)
-    events.fault(machine.id, {
-      code = problem.code, reason = problem.message, slot = order.slot, approval = order.approval,
-    })
+    if not machine.is_reader then
+      events.fault(machine.id, {
+        code = problem.code, reason = problem.message, slot = order.slot,
+        approval = order.approval,
+      })
+    end
   elseif problem.kind == "permanent" then
     settle(book, machine, order, "refused", { message = problem.message, code = problem.code })
   else
@@ -208,7 +217,7 @@ local function attempt(book, machine, args, key, claim)
     ok, why = clear(book, machine, args.slot)
   end
   if ok then
-    before, why = counters_before(device, args.slot)
+    before, why = counters_before(device, args)
   end
   if not before then
     return not_sent(why)

@@ -16,6 +16,9 @@ end
 M.UNSENT = set [[NO_LINK LINK BUSY IN_DOUBT NOT_SENT NO_ANSWER NOT_READY COIL_ON SENSOR_SET EBUSY
   WRONG_DEVICE OTHER_DEVICE QUEUE_FULL EQUEUEFULL]]
 
+-- Codes of a charge that the reader never saw.
+M.NOT_CHARGED = set "NO_LINK LINK NUMBER DISABLED TIMEOUT BUSY NOT_READY NO_ANSWER SILENT"
+
 -- Codes of a command that the engine refused for its fields.
 M.REFUSED = set "EINVAL NOT_FOUND ENOTFOUND"
 
@@ -60,12 +63,13 @@ local MAKE = {
     return { pays = true, proof = "none", settle_ms = 0 }
   end,
   dex = function()
-    return { audits = true, proof = "none", settle_ms = 0 }
+    return { audits = true, proof = "none", settle_ms = 0, is_not_asked = true }
   end,
 }
 
 --- { dispenses, pays, audits, proof, counters, shared_counter (of the whole board), weak_id (many
---- boards say the same), devices (that make up its name), settle_ms }
+--- boards say the same), devices (that make up its name), is_not_asked (who it is: a session would be
+--- held for that), settle_ms }
 function M.of(protocol, settings)
   return MAKE[protocol](settings)
 end

@@ -153,6 +153,32 @@ function M.credit(id) end
 ---@return sipeat.Failure? failure
 function M.audit(id) end
 
+--- Asks the machine's reader for args.amount_minor, at most once for ctx.key.
+---@param args table { machine, amount_minor, slot?, product?, ledger? }
+---@param ctx { key: string }
+---@return { amount_minor: integer, operation?: integer }? result as approved
+---@return sipeat.Failure? failure
+function M.charge(args, ctx) end
+
+---@param args table as of charge
+---@param ctx { key: string }
+---@return "done"|"not_done"|"unknown"? verdict
+---@return any result
+function M.reconcile_charge(args, ctx) end
+
+--- The drink was delivered: the reader books the amount.
+---@param args { machine: string, operation?: integer, amount_minor?: integer }
+---@return table? result
+---@return sipeat.Failure? failure
+function M.settle(args) end
+
+--- Undoes a charge; `result` is what charge gave.
+---@param args { machine: string }
+---@param result table?
+---@return table? result
+---@return sipeat.Failure? failure
+function M.refund(args, result) end
+
 --- Forgets an order whose claim is known not to have been given: it never left.
 ---@param args sipeat.vending.Args
 ---@param ctx { key: string }

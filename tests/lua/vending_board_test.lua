@@ -232,6 +232,104 @@ t.test("an order of a process that is gone is settled by the counter", function(
   board:close()
 end)
 
+-- A machine with a reader, whose customers hold up their cards at once.
+local function with_reader()
+  made = made + 1
+  local id = "READER-" .. made
+  local board = t.ok(serial.simulate {
+    protocol = "vtk", settings = { tap_ms = 5, keepalive_s = 1 }, link = folder .. id,
+  })
+  t.ok(vending.attach {
+    machine = id, settings = { slots = { 5 } },
+    payment = {
+      driver = "vtk", settings = { port = folder .. id, ready_time = "5s", settle_time = "0ms" },
+    },
+  })
+  return id, board
+end
+
+t.test("a reader charges once for an approval, and books what was delivered", function()
+  local id, board = with_reader()
+  local args = { machine = id, amount_minor = 250 }
+  local charged = t.ok(vending.charge(args, { key = "pay" }))
+  t.eq(charged.amount_minor, 250)
+  t.eq(t.ok(vending.charge(args, { key = "pay" })).operation, charged.operation)
+  t.eq(vending.reconcile_charge(args, { key = "pay" }), "done")
+  t.ok(vending.settle { machine = id, operation = charged.operation, amount_minor = 250 })
+  local books = state(board)
+  t.eq({ books.charges, books.charged_minor, books.settled_minor }, { 1, 250, 250 })
+  t.eq(t.ok(vending.capabilities(id)).payment, true)
+  finish(id, board)
+end)
+
+t.test("a charge is given back, and one that is declined is permanent", function()
+  local id, board = with_reader()
+  local args = { machine = id, amount_minor = 300 }
+  local charged = t.ok(vending.charge(args, { key = "pay" }))
+  t.ok(vending.refund(args, charged))
+  t.eq(state(board).settled_minor, 0)
+  t.ok(board:command("decline", { times = 1 }))
+  local _, why = vending.charge(args, { key = "again" })
+  t.eq({ why.code, why.kind }, { "DECLINED", "permanent" })
+  t.eq(vending.reconcile_charge(args, { key = "again" }), "not_done")
+  finish(id, board)
+  t.ok(vending.attach { machine = id, settings = { slots = { 5 } } })
+  t.eq(select(2, vending.charge(args, { key = "no" })).code, "ENOTSUP")
+  vending.detach(id)
+end)
+
+t.test("a charge of a process that is gone is taken up under its number", function()
+  local port = folder .. "PAID"
+  local board = t.ok(serial.simulate {
+    protocol = "vtk", settings = { tap_ms = 5, keepalive_s = 1 }, link = port,
+  })
+  local function attach()
+    return t.ok(require("sipeat.vending_board").driver("vtk").open("PAID",
+      { port = port, ready_time = "5s", settle_time = "0ms" }, nil, "payment"))
+  end
+  local book, device = ledger.file ":memory:", attach()
+  t.ok(device:ready())
+  local number = t.ok(device:ask "counters").next_operation
+  t.eq(t.ok(device.line:command("charge", { amount_minor = 250, operation = number })).outcome,
+    "done")
+  local name = device.board
+  device:close() -- and nobody heard of it
+  device = attach()
+  local reader = {
+    id = "PAID", device = device, running = {}, turn = task.semaphore(1), quiet_at = 0,
+    is_reader = true,
+  }
+  local function charged(approval, operation)
+    t.ok(book:add {
+      machine = "PAID", approval = approval, state = "ordered", board = name,
+      before = { amount_minor = 250, operation = operation }, at_ms = sys.now_ms(),
+    })
+    return orders.reconcile(book, reader, {}, approval)
+  end
+  local verdict, result = charged("seen", number)
+  t.eq({ verdict, result.amount_minor, result.operation }, { "done", 250, number })
+  t.ok(device:settle(number, 250, true))
+  t.eq(charged("unseen", number + 1), "not_done")
+  t.eq(charged("foreign", number + 5), "unknown")
+  t.eq({ state(board).charges, #book:untold() }, { 1, 0 })
+  device:close()
+  board:close()
+end)
+
+t.test("a machine's books are read", function()
+  made = made + 1
+  local id = "AUDIT-" .. made
+  local board = t.ok(serial.simulate { protocol = "dex", link = folder .. id })
+  t.ok(vending.attach {
+    machine = id, settings = { slots = { 5 } },
+    audit = { driver = "dex", settings = { port = folder .. id, ready_time = "3s" } },
+  })
+  local books = t.ok(vending.audit(id))
+  t.has(books.text, "DXS*")
+  t.eq({ books.trusted, t.ok(vending.capabilities(id)).audit }, { true, true })
+  finish(id, board)
+end)
+
 t.test("an order whose claim is refused does not leave", function()
   local id, board = machine "modbus"
   local args = { machine = id, slot = 1 }
