@@ -68,8 +68,8 @@ local MAKE = {
 }
 
 --- { dispenses, pays, audits, proof, counters, shared_counter (of the whole board), weak_id (many
---- boards say the same), devices (that make up its name), is_not_asked (who it is: a session would be
---- held for that), settle_ms }
+--- boards say the same), devices (that make up its name), is_not_asked (who it is: a session would
+--- be held for that), settle_ms }
 function M.of(protocol, settings)
   return MAKE[protocol](settings)
 end

@@ -1,8 +1,9 @@
---- Readers of cards as `payment` of a machine: a charge is an order as any other (at most one for an
---- approval, in the ledger before it leaves), and is settled with what became of the delivery.
+--- Readers of cards as `payment` of a machine: a charge is an order as any other (at most one for
+--- an approval, in the ledger before it leaves), and is settled with what became of the delivery.
 --
--- A Vendotek reader (vtk) takes a charge with the number that it was given before as the same one, so
--- one whose answer was lost is taken up again under its number. A Qibixx interface has no numbers.
+-- A Vendotek reader (vtk) takes a charge with the number that it was given before as the same one,
+-- so one whose answer was lost is taken up again under its number. A Qibixx interface has no
+-- numbers.
 local failure = require "sipeat.failure"
 local profiles = require "sipeat.vending_profiles"
 
