@@ -70,6 +70,10 @@ struct sip_joint {
 /** Monotonic. */
 int64_t sip_serial_now_us(void);
 
+/** A mutex whose owner has the priority of who waits for it: else whatever keeps a loop from
+ *  running would keep the serial thread waiting. @return 0 or an errno */
+int sip_serial_mutex_init(pthread_mutex_t *mu);
+
 /* --- line.c: the shared part --- */
 
 struct sip_serial_line *sip_line_new(struct sip_serial *serial, struct sip_err *err);

@@ -13,11 +13,25 @@ struct kept {
   size_t bytes;
 };
 
+int sip_serial_mutex_init(pthread_mutex_t *mu)
+{
+  pthread_mutexattr_t how;
+  int failed = pthread_mutexattr_init(&how);
+
+  if (failed != 0) {
+    return failed;
+  }
+  failed = pthread_mutexattr_setprotocol(&how, PTHREAD_PRIO_INHERIT);
+  failed = failed != 0 ? failed : pthread_mutex_init(mu, &how);
+  (void)pthread_mutexattr_destroy(&how); /* frees nothing that matters */
+  return failed;
+}
+
 struct sip_serial_line *sip_line_new(struct sip_serial *serial, struct sip_err *err)
 {
   struct sip_serial_line *line = calloc(1, sizeof *line);
 
-  if (line == NULL || pthread_mutex_init(&line->mu, NULL) != 0) {
+  if (line == NULL || sip_serial_mutex_init(&line->mu) != 0) {
     free(line);
     (void)sip_err_set(err, UV_ENOMEM, "serial: no memory for a line");
     return NULL;

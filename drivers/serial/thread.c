@@ -383,7 +383,7 @@ int sip_serial_new(struct sip_serial **out, struct sip_err *err)
     free(serial);
     return sip_err_errno(err, failed, "serial: eventfd");
   }
-  failed = pthread_mutex_init(&serial->mu, NULL);
+  failed = sip_serial_mutex_init(&serial->mu);
   if (failed != 0) {
     (void)close(serial->wake_fd); /* nothing was written */
     free(serial);
