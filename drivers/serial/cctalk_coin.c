@@ -65,7 +65,12 @@ static void settle(struct cctalk *bus, int64_t now_us)
   int counter = bus->reading[0];
   struct sip_cctalk_delta delta = sip_cctalk_delta(bus->last, counter);
   bool doubtful = bus->doubtful && delta.lost > 0;
+  struct sip_note note = { .name = "counting" };
 
+  if (delta.baseline || bus->doubtful) {
+    (void)sip_note_int(&note, "counter", counter);
+    sip_cctalk_tell(bus, &note);
+  }
   bus->doubtful = false;
   bus->last = counter;
   if (delta.baseline) {

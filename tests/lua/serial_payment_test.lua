@@ -23,12 +23,12 @@ t.test("ccTalk: coins in, coins out, and a payout that fails", function()
   local board, host = pair("cctalk", { coins = "5,10,20" }, { tube = 3, echo = "yes" })
   local b <close> = board
   local h <close> = host
-  repeat -- both devices
-    local found = until_note(h, "identified")
-  until found.address == 3
-  repeat -- what came before the first reading of the counter is not paid
-    local status = t.ok(h:command("status", {}, WAIT))
-  until status.coin_event >= 0
+  local hopper, counting -- what came before the first reading of the counter is not paid
+  repeat
+    local note = t.ok(h:next("20s"))
+    hopper = hopper or note.name == "identified" and note.address == 3
+    counting = counting or note.name == "counting"
+  until hopper and counting
   t.ok(b:command("coin", { position = 3 }))
   t.eq(until_note(h, "credit").amount_minor, 20)
   local before = t.ok(h:command("counters", { slot = 1 }, WAIT))

@@ -331,6 +331,9 @@ static void a_stored_counter_pays_what_came_meanwhile(void)
     wire_link(bench.wire, true);
     wire_run(bench.wire, 5 * SECOND);
     CHECK_INT(credit_until_now(&bench), cases[i].credit);
+    note = wire_take(bench.wire, WIRE_HOST, "counting");
+    CHECK_INT(sip_note_number(note, "counter", -1), cases[i].coins);
+    free(note);
     note = wire_take(bench.wire, WIRE_HOST, "lost");
     CHECK_INT(note != NULL, cases[i].stored == 100);
     free(note);
