@@ -175,7 +175,7 @@ enum sip_modbus_fault sip_modbus_pair(const uint8_t *request, size_t request_siz
   bool bits = asked.function <= SIP_MODBUS_READ_INPUTS;
 
   memset(frame, 0, sizeof *frame);
-  if (fault != SIP_MODBUS_OK) {
+  if (fault != SIP_MODBUS_OK && fault != SIP_MODBUS_VALUE) { /* a board's own may be a pulse */
     return SIP_MODBUS_BAD_REQUEST;
   }
   if (asked.address == 0) {
@@ -313,12 +313,14 @@ size_t sip_modbus_describe(const uint8_t *bytes, size_t size, bool from_host, ch
 {
   struct sip_modbus_frame frame;
   int look = size == 0 ? SIP_FRAME_MORE : modbus_look(bytes, size, from_host);
+  enum sip_modbus_fault fault;
 
   if (look == SIP_FRAME_MORE) {
     return 0;
   }
-  if (look == SIP_FRAME_NOISE ||
-      sip_modbus_read(bytes, (size_t)look, from_host, &frame) != SIP_MODBUS_OK) {
+  fault = look == SIP_FRAME_NOISE ? SIP_MODBUS_CRC
+                                  : sip_modbus_read(bytes, (size_t)look, from_host, &frame);
+  if (fault != SIP_MODBUS_OK && fault != SIP_MODBUS_VALUE) {
     (void)snprintf(text, room, "noise");
     return 1;
   }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum { FALL_US = 500000, TRIES = 3, OFF_TRIES = 5, COIL_ON = 0xFF00, VALUES_BYTES = 128 };
+enum { PULSE_US = 100000, PULSE_MOST = 0x7FFF };
 
 static bool relay(const struct modbus *modbus)
 {
@@ -22,6 +23,14 @@ static size_t modbus_ask(const struct modbus *modbus, uint8_t *out, uint8_t func
 {
   return sip_modbus_write(out, (uint8_t)modbus->set.address, function, (uint16_t)start,
                           (uint16_t)value);
+}
+
+/* Of a board that switches off by itself: tenths of a second, beyond the time that we watch. */
+static int64_t pulse_value(int64_t job_us)
+{
+  int64_t tenths = (job_us + PULSE_US - 1) / PULSE_US;
+
+  return tenths < PULSE_MOST ? tenths : PULSE_MOST;
 }
 
 static size_t modbus_life(const struct modbus *modbus, uint8_t *out)
@@ -65,6 +74,10 @@ size_t modbus_job_request(const struct modbus *modbus, uint8_t *out)
   case MODBUS_AFTER_COUNT:
     return modbus_ask(modbus, out, (uint8_t)set->counter_function, set->counter_register, 1);
   case MODBUS_ORDER:
+    if (relay(modbus) && set->pulse_start >= 0) {
+      return modbus_ask(modbus, out, SIP_MODBUS_WRITE_COIL, set->pulse_start + order->slot,
+                        pulse_value(order->job_us));
+    }
     if (relay(modbus)) {
       return modbus_ask(modbus, out, SIP_MODBUS_WRITE_COIL, coil(modbus), COIL_ON);
     }

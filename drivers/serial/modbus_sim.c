@@ -6,11 +6,11 @@
  * 03, a start while it works with 06. It answers after 5 ms.
  *
  * profile = "relay": coils 0 to 7, a motor behind each; an item falls when its coil was on for
- * fall_ms (800). Input 2 sees it: for 60 ms with latch = "none", until it is read with "read".
- * profile = "dispenser": register 0 starts slot n (1 to 8), register 1 is 1 while the motor turns
- * (motor_ms = 1500), register 2 is the result: 1 delivered, 2 nothing fell, 0 none, and clears when
- * it is read (clears = 1). Both: input register 0 counts what fell, register 10 is the model
- * (0x5150).
+ * fall_ms (800). Written to address 512 + n, the value is a pulse in tenths of a second. Input 2
+ * sees it: for 60 ms with latch = "none", until it is read with "read". profile = "dispenser":
+ * register 0 starts slot n (1 to 8), register 1 is 1 while the motor turns (motor_ms = 1500),
+ * register 2 is the result: 1 delivered, 2 nothing fell, 0 none, and clears when it is read (clears
+ * = 1). Both: input register 0 counts what fell, register 10 is the model (0x5150).
  *
  * Settings: profile, address = 1, stock = 10 (in each slot), fall_ms, motor_ms, latch, clears.
  * Commands: state -> {orders, motor_runs, fallen, requests, on}, stock {slot, count} -> {count},
@@ -27,7 +27,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 8, SENSOR = 2, SEEN_US = 60000, ANSWER_US = 5000, MODEL_AT = 10, MODEL = 0x5150 };
+enum {
+  SLOTS = 8,
+  SENSOR = 2,
+  SEEN_US = 60000,
+  ANSWER_US = 5000,
+  MODEL_AT = 10,
+  MODEL = 0x5150,
+  PULSES = 512
+};
 enum { RELAY, DISPENSER };
 
 struct modbus_sim {
@@ -36,6 +44,7 @@ struct modbus_sim {
   struct sip_misbehave faults;
   struct sip_framer framer;
   bool coils[SLOTS];
+  int64_t off_us[SLOTS];   /* when a pulse is over */
   int64_t falls_us[SLOTS]; /* when the item of a motor that turns falls */
   int64_t seen_us;         /* the sensor sees something until then */
   bool latched;
@@ -76,6 +85,7 @@ static void sim_reset(struct modbus_sim *sim)
   memset(sim->coils, 0, sizeof sim->coils);
   for (unsigned i = 0; i < SLOTS; i++) {
     sim->falls_us[i] = SIP_NEVER_US;
+    sim->off_us[i] = SIP_NEVER_US;
   }
   sim->works_us = SIP_NEVER_US;
   sim->result = 0;
@@ -92,6 +102,7 @@ static void sim_coil(struct modbus_sim *sim, int64_t now_us, unsigned slot, bool
   } else if (!on) {
     sim->falls_us[slot] = SIP_NEVER_US;
   }
+  sim->off_us[slot] = SIP_NEVER_US;
   sim->coils[slot] = on;
 }
 
@@ -183,6 +194,16 @@ static void sim_write_coils(struct modbus_sim *sim, int64_t now_us,
   bool many = asked->function == SIP_MODBUS_WRITE_COILS;
   unsigned count = many ? asked->value : 1;
 
+  if (sim->profile == RELAY && !many && asked->start >= PULSES && asked->start < PULSES + SLOTS) {
+    unsigned slot = asked->start - PULSES;
+
+    sim->orders++;
+    sim_coil(sim, now_us, slot, true);
+    sim->off_us[slot] = now_us + asked->value * INT64_C(100000);
+    sim->answer_size = sip_modbus_write(sim->answer, (uint8_t)sim->address, asked->function,
+                                        asked->start, asked->value);
+    return;
+  }
   if (sim->profile != RELAY || asked->start + count > SLOTS) {
     sim_refuse(sim, asked, 2);
     return;
@@ -246,7 +267,7 @@ static void sim_frames(struct modbus_sim *sim, int64_t now_us)
     if ((asked.address != sim->address && asked.address != 0) || sim->answer_size > 0) {
       continue; /* of another slave; or it is about to answer, and does not hear */
     }
-    if (fault == SIP_MODBUS_OK) {
+    if (fault == SIP_MODBUS_OK || (fault == SIP_MODBUS_VALUE && asked.start >= PULSES)) {
       sim_request(sim, now_us, &asked);
     } else {
       sim_refuse(sim, &asked, 3);
@@ -292,6 +313,7 @@ static int64_t sim_due_us(const struct sip_party *party)
   due_us = sim->works_us < due_us ? sim->works_us : due_us;
   for (unsigned i = 0; i < SLOTS; i++) {
     due_us = sim->falls_us[i] < due_us ? sim->falls_us[i] : due_us;
+    due_us = sim->off_us[i] < due_us ? sim->off_us[i] : due_us;
   }
   return sim->answer_size > 0 && sim->answer_us < due_us ? sim->answer_us : due_us;
 }
@@ -306,6 +328,9 @@ static void sim_motors(struct modbus_sim *sim, int64_t now_us)
       } else {
         (void)sim_fall(sim, now_us, i);
       }
+    }
+    if (sim->off_us[i] <= now_us) {
+      sim_coil(sim, now_us, i, false);
     }
   }
   if (sim->works_us <= now_us) {

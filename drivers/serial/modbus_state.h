@@ -8,7 +8,8 @@ enum { MODBUS_ORDERS = 8, MODBUS_RELAY = 0, MODBUS_DISPENSER = 1, MODBUS_LATCH_R
 
 struct modbus_settings {
   int64_t profile, address, baud, reply_us, latency_us, health_us;
-  int64_t coil_start, coils, sensor_start, sensor_count, sensor_bit, latch, watch_us, motor_us;
+  int64_t coil_start, coils, pulse_start, sensor_start, sensor_count, sensor_bit, latch, watch_us,
+    motor_us;
   int64_t start_register, slot_offset, state_register, idle_value;
   int64_t result_register, result_ok, result_failed, result_none, result_clears, result_sensor;
   int64_t job_us;

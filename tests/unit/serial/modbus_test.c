@@ -96,7 +96,8 @@ static void count_orders(void *arg, int side, const uint8_t *bytes, size_t size)
 {
   CHECK(size >= 5);
   *(int *)arg +=
-    side == WIRE_HOST && ((bytes[1] == SIP_MODBUS_WRITE_COIL && bytes[4] == 0xFF) || bytes[1] == 6);
+    side == WIRE_HOST &&
+    ((bytes[1] == SIP_MODBUS_WRITE_COIL && (bytes[4] != 0 || bytes[5] != 0)) || bytes[1] == 6);
 }
 
 static struct sip_party *made(struct sip_party *party, const struct sip_err *err)
@@ -529,6 +530,51 @@ static void another_device_does_not_dispense(void)
   wire_free(wire);
 }
 
+/* A board that switches off by itself does so when nobody is there any more. */
+static void a_pulse_ends_without_us(void)
+{
+  struct wire *wire = wire_new(1);
+  struct sip_note host = { .name = "settings" }, order = command("dispense", 1, 3);
+  struct sip_err err = { 0 };
+
+  (void)sip_note_int(&host, "pulse_start", 512);
+  (void)sip_note_int(&host, "motor_ms", 1950);
+  wire_join(
+    wire, made(sip_protocol_modbus.engine(&host, wire_line(wire, WIRE_HOST), &err), &err),
+    made(sip_protocol_modbus.simulator(&NO_SETTINGS, wire_line(wire, WIRE_BOARD), &err), &err));
+  wire_link(wire, true);
+  check_outcome(dispensed(wire, 2, 4), "done", "DELIVERED", "sensor");
+  CHECK_INT(wire_state(wire, "on"), 0);
+  wire_command(wire, WIRE_HOST, &order);
+  while (wire_state(wire, "motor_runs") == 1) {
+    wire_run(wire, 1000);
+  }
+  wire_link(wire, false);
+  wire_run(wire, 1900000);
+  CHECK_INT(wire_state(wire, "on"), 1);
+  wire_run(wire, 200000);
+  CHECK_INT(wire_state(wire, "on"), 0);
+  check_outcome(wire_result(wire, WIRE_HOST, 1, 0), "unknown", "NO_LINK", "none");
+  CHECK_INT(wire_state(wire, "orders"), 2);
+  wire_free(wire);
+}
+
+static void a_device_of_another_address_is_not_ours(void)
+{
+  struct wire *wire = wire_new(1);
+  struct sip_note board = { .name = "settings" };
+  struct sip_err err = { 0 };
+
+  (void)sip_note_int(&board, "address", 2);
+  wire_join(wire,
+            made(sip_protocol_modbus.engine(&NO_SETTINGS, wire_line(wire, WIRE_HOST), &err), &err),
+            made(sip_protocol_modbus.simulator(&board, wire_line(wire, WIRE_BOARD), &err), &err));
+  wire_link(wire, true);
+  check_outcome(dispensed(wire, 1, 3), "failed", "NO_ANSWER", "none");
+  CHECK_INT(wire_state(wire, "requests"), 0);
+  wire_free(wire);
+}
+
 static void a_missing_device_gets_no_order(void)
 {
   struct wire *wire = wire_new(1);
@@ -703,6 +749,8 @@ int main(void)
   a_hang_up_is_resolved_by_reading();
   what_still_works_is_asked_again();
   another_device_does_not_dispense();
+  a_pulse_ends_without_us();
+  a_device_of_another_address_is_not_ours();
   a_missing_device_gets_no_order();
   other_commands_are_answered();
   a_line_that_never_stops_does_not_keep_a_motor_on();
