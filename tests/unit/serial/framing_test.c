@@ -182,7 +182,7 @@ int main(void)
   CHECK_INT(responses.count, 6);
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
     each_split(all[i]);
-    each_pair(all[i], NULL, 0);
+    each_pair(all[i], NOISE, 0);
     if (all[i]->checked) {
       each_pair(all[i], NOISE, sizeof NOISE);
       each_byte_damaged(all[i]);
