@@ -12,6 +12,7 @@ CREATE_TOPICS, DELETE_TOPICS, LIST_OFFSETS, METADATA = 19, 20, 2, 3
 OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR, LIST_GROUPS, DESCRIBE_GROUPS = 8, 9, 10, 16, 15
 DELETE_RECORDS, DESCRIBE_CONFIGS, CREATE_PARTITIONS, ALTER_CONFIGS = 21, 32, 37, 44  # the last: IncrementalAlterConfigs
 NOT_READY = (14, 15, 16)  # coordinator loading, not available, not the coordinator
+LEADERLESS = (5, 6)  # no leader yet, not the leader
 
 
 class WireError(Exception):
@@ -208,7 +209,17 @@ class Client:
 
     def end_offsets(self, topic, at=-1, isolation=0):
         """{partition: offset after the last record}; at=-2 gives the first one kept; isolation=1 that of an open
-        transaction, if there is one."""
+        transaction, if there is one. Waits for a broker that has just started and leads nothing yet."""
+        end = time.monotonic() + 30
+        while True:
+            try:
+                return self.list_offsets(topic, at, isolation)
+            except WireError as error:
+                if error.code not in LEADERLESS or time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
+
+    def list_offsets(self, topic, at, isolation):
         parts = self.topics().get(topic)
         if parts is None:
             raise WireError(f"no topic {topic}")
