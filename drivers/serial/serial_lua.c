@@ -10,9 +10,9 @@
  * Each failure of the world is nil, message, code. Loop thread. */
 #include "serial/serial_lua.h"
 
-#include "serial/check.h"
 #include "serial/list_lua.h"
 #include "serial/note_lua.h"
+#include "serial/protocols_lua.h"
 #include "serial/raw.h"
 #include "serial/serial.h"
 #include "vm/task.h"
@@ -240,9 +240,6 @@ static const struct sip_protocol *protocol_field(lua_State *L)
   return protocol;
 }
 
-/* In the order of enum sip_parity. */
-static const char *const parities[] = { "none", "even", "odd", "mark", "space", NULL };
-
 static void read_port(lua_State *L, const struct sip_protocol *protocol,
                       struct sip_port_settings *port)
 {
@@ -259,7 +256,8 @@ static void read_port(lua_State *L, const struct sip_protocol *protocol,
   line->bits = number_field(L, "bits", line->bits);
   line->stop = number_field(L, "stop", line->stop);
   (void)lua_getfield(L, 1, "parity");
-  line->parity = (enum sip_parity)luaL_checkoption(L, -1, parities[line->parity], parities);
+  line->parity = (enum sip_parity)luaL_checkoption(L, -1, sip_serial_parities[line->parity],
+                                                   sip_serial_parities);
   lua_pop(L, 1);
   line->dtr = flag_field(L, "dtr", line->dtr);
   line->rts = flag_field(L, "rts", line->rts);
@@ -533,85 +531,16 @@ static int l_close(lua_State *L)
   return 0;
 }
 
-/* --- protocols --- */
-
-static void set_names(lua_State *L, const char *name, const char *const *names)
-{
-  lua_newtable(L);
-  for (lua_Integer i = 0; names != NULL && names[i] != NULL; i++) {
-    lua_pushstring(L, names[i]);
-    lua_seti(L, -2, i + 1);
-  }
-  lua_setfield(L, -2, name);
-}
-
-static void push_protocol(lua_State *L, const struct sip_protocol *protocol)
-{
-  lua_createtable(L, 0, 10);
-  lua_pushstring(L, protocol->name);
-  lua_setfield(L, -2, "name");
-  lua_pushstring(L, protocol->title);
-  lua_setfield(L, -2, "title");
-  lua_pushstring(L, protocol->proof);
-  lua_setfield(L, -2, "proof");
-  set_names(L, "settings", protocol->settings);
-  set_names(L, "commands", protocol->commands);
-  set_number(L, "baud", protocol->line.baud);
-  set_number(L, "bits", protocol->line.bits);
-  set_number(L, "stop", protocol->line.stop);
-  lua_pushstring(L, parities[protocol->line.parity]);
-  lua_setfield(L, -2, "parity");
-}
-
-static int l_protocols(lua_State *L)
-{
-  lua_newtable(L);
-  for (lua_Integer i = 0; sip_protocols[i] != NULL; i++) {
-    push_protocol(L, sip_protocols[i]);
-    lua_seti(L, -2, i + 1);
-  }
-  return 1;
-}
-
-static int l_describe(lua_State *L)
-{
-  const struct sip_protocol *protocol = sip_protocol_find(luaL_checkstring(L, 1));
-  char text[512] = "";
-  size_t size, taken;
-  const char *bytes = luaL_checklstring(L, 2, &size);
-
-  luaL_argcheck(L, protocol != NULL, 1, "there is no such protocol");
-  taken = size == 0 ? 0
-                    : protocol->describe((const uint8_t *)bytes, size, lua_toboolean(L, 3) != 0,
-                                         text, sizeof text);
-  lua_pushinteger(L, (lua_Integer)taken);
-  lua_pushstring(L, text);
-  return 2;
-}
-
-static int l_checksum(lua_State *L)
-{
-  enum sip_check_kind kind = SIP_CHECK_NONE;
-  uint8_t check[SIP_CHECK_MOST];
-  struct sip_err err = { 0 };
-  size_t size;
-  const char *bytes = luaL_checklstring(L, 2, &size);
-
-  if (sip_check_find(&kind, luaL_checkstring(L, 1), &err) < 0) {
-    return luaL_argerror(L, 1, err.message);
-  }
-  size = sip_check_make(kind, (const uint8_t *)bytes, size, check);
-  lua_pushlstring(L, (const char *)check, size);
-  return 1;
-}
-
 /* --- module --- */
 
 int sip_open_serial(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "open", l_open },           { "list", sip_l_serial_list },
-                                        { "protocols", l_protocols }, { "describe", l_describe },
-                                        { "checksum", l_checksum },   { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "open", l_open },
+                                        { "list", sip_l_serial_list },
+                                        { "protocols", sip_l_serial_protocols },
+                                        { "describe", sip_l_serial_describe },
+                                        { "checksum", sip_l_serial_checksum },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;
