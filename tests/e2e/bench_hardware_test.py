@@ -176,6 +176,32 @@ class Bench(harness.Case):
         nobody = self.bench(body, "--port", "sim", "--serial", "AB14", code=FAILED, plan=plan)
         self.assertIn("nobody is there to answer", nobody.output)
 
+    def popen(self, *arguments):
+        process = subprocess.Popen([BINARY, *arguments], cwd=self.dir, env=environment(self.dir), text=True,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for clean in (process.wait, process.kill, process.stdin.close, process.stdout.close, process.stderr.close):
+            self.addCleanup(clean)
+        return process
+
+    def test_a_jam_that_the_operator_makes(self):
+        """At a board that is not the test's own, a person is asked: here one who types at the board."""
+        board = self.popen("serial", "sim", "xy", "--link", "board", "--set", "motor_ms=50", "--set", "poll_ms=110")
+        self.assertIn("is at board", board.stdout.readline())
+        bench = self.popen("bench", SOURCE / "examples/bench/xy.lua", "--port", "board", "-k", "jam")
+        asked = []
+        for line in bench.stderr:
+            asked.append(line.strip())
+            if "Block slot 1" in line:
+                board.stdin.write("fault kind=jam\n")
+                board.stdin.flush()
+                self.assertIn("ok=true", board.stdout.readline())
+            bench.stdin.write("yes\n")
+            bench.stdin.flush()
+        self.assertEqual(bench.wait(60), 0, asked)
+        self.assertEqual([line.split("] ", 1)[1].split(".")[0] for line in asked],
+                         ["Fill slot 1 with 5 products", "Block slot 1 so that nothing can fall",
+                          "Take away what blocks slot 1"])
+
     def test_a_port_that_is_not_there(self):
         report = json.loads(self.bench('bench.phase("p", function() end)', "--port", "/dev/nothing", "--json",
                                        code=FAILED).output)
