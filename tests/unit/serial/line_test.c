@@ -135,7 +135,7 @@ static void a_port_has_one_master(void)
   struct lines lines;
   struct probe board, host;
   char path[SIP_PORT_NAME], holder[32];
-  int ready[2], over[2], status;
+  int ready[2], over[2], status, own;
   char byte;
   pid_t child;
 
@@ -145,6 +145,9 @@ static void a_port_has_one_master(void)
   probe_open(&lines, &host, &sip_protocol_raw, path, NULL, false);
   check_held(&lines, path, "this process has it");
   probe_close(&host);
+  own = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  CHECK(own >= 0 && flock(own, LOCK_EX) == 0); /* it is closed: a child would inherit the lock */
+  CHECK(close(own) == 0);
   CHECK(pipe2(ready, O_CLOEXEC) == 0 && pipe2(over, O_CLOEXEC) == 0);
   child = fork();
   CHECK(child >= 0);
@@ -154,6 +157,7 @@ static void a_port_has_one_master(void)
     _exit(fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || write(ready[1], "x", 1) != 1 ||
           read(over[0], &byte, 1) != 1);
   }
+  CHECK(close(ready[1]) == 0); /* a child that ends is no wait for ever */
   CHECK_INT(read(ready[0], &byte, 1), 1);
   (void)snprintf(holder, sizeof holder, "(process %ld) has it", (long)child);
   check_held(&lines, path, holder);
@@ -162,9 +166,7 @@ static void a_port_has_one_master(void)
   probe_open(&lines, &host, &sip_protocol_raw, path, NULL, false);
   probe_close(&host);
   probe_close(&board);
-  for (int i = 0; i < 2; i++) {
-    CHECK(close(ready[i]) == 0 && close(over[i]) == 0);
-  }
+  CHECK(close(ready[0]) == 0 && close(over[0]) == 0 && close(over[1]) == 0);
   lines_end(&lines);
 }
 
