@@ -103,8 +103,18 @@ def copy_of(path):
             yield db
 
 
-def read_sqlite(path):
-    """Every run in a journal's file."""
+def read_sqlite(path, tries=20):
+    """Every run in a journal's file. A copy that was made while somebody wrote may be torn: then another one is."""
+    for left in reversed(range(tries)):
+        try:
+            return read_copy(path)
+        except sqlite3.DatabaseError:
+            if not left:
+                raise
+            time.sleep(0.05)
+
+
+def read_copy(path):
     with copy_of(path) as db:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'run'").fetchall():
             return []
