@@ -91,7 +91,7 @@ function NOTES.link(self, note)
 end
 
 function NOTES.lost(self, note)
-  if not note.events then -- cctalk: coins, not the board
+  if not note.events and self.line:state().up then -- else the link says it; events: coins, cctalk
     self:forget("silent", note.code)
   end
 end
