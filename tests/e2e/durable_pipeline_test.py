@@ -1,7 +1,8 @@
 """The SipEat flows, killed again and again: nobody pays twice, and no mail goes out under a second Message-ID.
 
-scripts/pipeline.lua runs as it is, with a journal, against real Kafka and mail and strict fakes. The simulated machines
-keep their worlds in files: they go on when the process is killed, and their counters say what fell, so nothing is parked.
+scripts/pipeline.lua runs as it is, with a journal, against real Kafka and mail and strict fakes. The simulated
+machines keep their worlds in files: they go on when the process is killed, and their counters say what fell, so
+nothing is parked.
 """
 
 import collections
