@@ -36,7 +36,8 @@ ONE_CORE = ["taskset", "-c", "0"]
 @dataclasses.dataclass
 class Result:
     seconds: float  # from the first chain's begin to the last one's end
-    cpu_s: float  # of the process, start-up included
+    cpu_s: float  # of the process, from when it joins its group on
+    start_s: float = 0  # until then
 
 
 def ask(path, text):
@@ -101,12 +102,15 @@ class Chains:
         is_open = f"SELECT count(*) FROM run WHERE state < 10 AND id > {known}"  # read from a small index
         with running("chains.lua", journal, self.settings(source, BENCH_CONCURRENCY=concurrency),
                      [*self.profiler(), *prefix]) as (process, log):
+            began = time.monotonic()
+            wait_until(lambda: "joining the group" in log.read_text(errors="replace"), process, log, 0.005)
+            start_s, start_cpu_s = time.monotonic() - began, cpu_s(process)
             wait_until(lambda: (ask(journal, count) or (0,))[0] >= events and ask(journal, is_open) == (0,),
                        process, log, 0.5)
-            used = cpu_s(process)
+            used = cpu_s(process) - start_cpu_s
         first, last, ended = ask(journal, f"SELECT min(at), max(changed), sum(state = 10) FROM run WHERE id > {known}")
         assert ended == events, f"{ended} of {events} chains have ended well"
-        return Result((last - first) / 1000, used)
+        return Result((last - first) / 1000, used, start_s)
 
     def profiler(self):
         if self.profile is None:
@@ -117,11 +121,12 @@ class Chains:
     def plain_c(self, journal, chains, side_by_side, prefix=()):
         path = self.directory / "c.db"
         try:
-            seconds, _ = programs.command(*prefix, self.program, path, chains, side_by_side, journal).split()
+            done = programs.command(*prefix, self.program, path, chains, side_by_side, journal)
         finally:
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return float(seconds)
+        seconds, cpu_s, _ = map(float, done.split())
+        return Result(seconds, cpu_s)
 
     def fill(self, journal, **counts):
         """Makes a journal large."""
@@ -150,37 +155,45 @@ def speed(chains, options):
             ours.append(chains.run(journal, events, keys, concurrency, prefix))
             theirs.append(chains.plain_c(journal, events, concurrency, prefix))
             print(f"  {number + 1}/{options.runs} {title}: sipeat {events / ours[-1].seconds:8,.0f}/s, "
-                  f"{ours[-1].cpu_s / events * 1e6:6.0f} CPU µs each, C {events / theirs[-1]:8,.0f}/s", flush=True)
-        seconds = [result.seconds for result in ours]
-        rate = events / median(seconds)
-        alone = concurrency == 1
+                  f"{ours[-1].cpu_s / events * 1e6:6.0f} CPU µs each; C {events / theirs[-1].seconds:8,.0f}/s, "
+                  f"{theirs[-1].cpu_s / events * 1e6:6.0f}", flush=True)
+        seconds, of_c = [result.seconds for result in ours], [result.seconds for result in theirs]
+        cpu, cpu_of_c = [result.cpu_s for result in ours], [result.cpu_s for result in theirs]
+        rate, alone = events / median(seconds), concurrency == 1
         rows.append([
-            title, f"{rate:,.0f}" if alone else goal(rate, at_least=2000, digits=0),
-            f"{median(result.cpu_s for result in ours) / events * 1e6:.0f}", f"{events / median(theirs):,.0f}",
-            f"{ratio(theirs, seconds):.2f}" if alone else goal(ratio(theirs, seconds), at_least=0.6),
-            goal(ratio(seconds, theirs), at_most=1.5) if alone else f"{ratio(seconds, theirs):.2f}"])
-    columns = ["chains", "a second", "CPU µs each", "C's a second", "sipeat's rate ÷ C's", "time ÷ C's"]
+            title, f"{rate:,.0f}" if alone else goal(rate, at_least=2000, digits=0), f"{events / median(of_c):,.0f}",
+            "" if alone else goal(ratio(of_c, seconds), at_least=0.6),
+            goal(ratio(seconds, of_c), at_most=1.5) if alone else "", f"{median(cpu) / events * 1e6:.0f}",
+            f"{median(cpu_of_c) / events * 1e6:.0f}", f"{ratio(cpu, cpu_of_c):.2f}"])
+    columns = ["chains", "a second", "C's", "rate ÷ C's", "time ÷ C's", "CPU µs each", "C's", "CPU ÷ C's"]
     return [Table("chains-speed", columns, rows)]
 
 
 def large(chains, options):
     """The same chains in an empty journal and in a large one."""
     full = chains.fill(chains.new("large"), BENCH_ENDED=options.ended, BENCH_SLEEPING=options.sleeping)
-    times, cpu = {"empty": [], "full": []}, {"empty": [], "full": []}
+    times, cpu, starts = ({"empty": [], "full": []} for _ in range(3))
     for number in range(options.runs):
         for name in times:
             journal = full if name == "full" else chains.new("empty")
             result = chains.run(journal, options.events, options.events, MANY)
             times[name].append(result.seconds)
             cpu[name].append(result.cpu_s)
+            starts[name].append(result.start_s)
             print(f"  {number + 1}/{options.runs} {name}: {options.events / result.seconds:8,.0f}/s, "
-                  f"{result.cpu_s / options.events * 1e6:6.0f} CPU µs each", flush=True)
+                  f"{result.cpu_s / options.events * 1e6:6.0f} CPU µs each, {result.start_s:.1f} s to start",
+                  flush=True)
     rows = []
     for name, text in (("empty", "nothing"), ("full", f"{options.ended:,} ended and {options.sleeping:,} sleeping")):
         rate = options.events / median(times[name])
-        beside = goal(ratio(times["full"], times["empty"]), at_most=1.2) if name == "full" else ""
-        rows.append([text, f"{rate:,.0f}", f"{median(cpu[name]) / options.events * 1e6:.0f}", beside])
-    return [Table("chains-large", ["in the journal", "chains/s", "CPU µs each", "time ÷ empty journal's"], rows)]
+        beside = ["", ""]
+        if name == "full":
+            beside = [goal(ratio(of["full"], of["empty"]), at_most=1.2) for of in (times, cpu)]
+        rows.append([text, f"{rate:,.0f}", f"{median(cpu[name]) / options.events * 1e6:.0f}", *beside,
+                     f"{median(starts[name]):.1f}"])
+    columns = ["in the journal", "chains/s", "CPU µs each", "time ÷ empty journal's", "CPU ÷ empty journal's",
+               "seconds of the start"]
+    return [Table("chains-large", columns, rows)]
 
 
 def start(chains, options):

@@ -5,11 +5,13 @@
  * anew in FILE, and the rows of that chain are written again for that many chains, byte by byte but
  * for what has to differ, by the statements that sipeat runs. GROUP chains go side by side, with
  * one commit for each step of a group: run and first intent; each outcome with the next intent; the
- * last outcome with the end. Prints the seconds and the number of commits. */
+ * last outcome with the end. Prints the seconds, those of CPU, and the number of
+ * commits. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { STEPS = 5, RECORDS = 2 * STEPS, COLUMNS = 15, ID = 1, OFFSET = 10, EVENT = 11, DONE = 10 };
@@ -106,6 +108,15 @@ static void run(sqlite3_stmt *statement)
   check(sqlite3_reset(statement));
 }
 
+static double cpu_s(void)
+{
+  struct rusage used;
+
+  (void)getrusage(RUSAGE_SELF, &used);
+  return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+         (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
 static sqlite3_int64 now_ms(void)
 {
   struct timespec now;
@@ -178,6 +189,7 @@ int main(int argc, char **argv)
 {
   long chains = argc == 5 ? atol(argv[2]) : 0, group = argc == 5 ? atol(argv[3]) : 0, commits = 0;
   struct timespec from, to;
+  double cpu_from;
 
   if (chains < 1 || group < 1) {
     (void)fprintf(stderr, "usage: journal FILE CHAINS GROUP MODEL\n");
@@ -195,6 +207,7 @@ int main(int argc, char **argv)
                      " CAST(?6 AS TEXT), CAST(?7 AS TEXT) FROM run WHERE id = ?1 AND epoch = ?2");
   end = prepare(db, "UPDATE run SET state = ?3, due = ?4, changed = ?5, why = ?6"
                     " WHERE id = ?1 AND epoch = ?2");
+  cpu_from = cpu_s();
   (void)clock_gettime(CLOCK_MONOTONIC, &from);
   for (long first = 0; first < chains; first += group) {
     long last = first + group < chains ? first + group : chains;
@@ -208,8 +221,8 @@ int main(int argc, char **argv)
     }
   }
   (void)clock_gettime(CLOCK_MONOTONIC, &to);
-  (void)printf("%.6f %ld\n",
+  (void)printf("%.6f %.6f %ld\n",
                (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9,
-               commits);
+               cpu_s() - cpu_from, commits);
   return 0;
 }
