@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum { FALL_US = 500000, TRIES = 3, OFF_TRIES = 5, COIL_ON = 0xFF00, VALUES_BYTES = 128 };
-enum { PULSE_US = 100000, PULSE_MOST = 0x7FFF };
+enum { COUNTS = 8, PULSE_US = 100000, PULSE_MOST = 0x7FFF };
 
 static bool relay(const struct modbus *modbus)
 {
@@ -237,7 +237,6 @@ void modbus_job_begin(struct modbus *modbus, int64_t now_us)
                                      .taken = resolves ? MODBUS_SENT : MODBUS_NOT_SENT,
                                      .before = resolves ? order->count : -1,
                                      .after = -1,
-                                     .stale = -1,
                                      .result = -1 };
   switch (order->verb) {
   case MODBUS_DO_DISPENSE:
@@ -413,7 +412,6 @@ static void modbus_before_dispenser(struct modbus *modbus, int64_t now_us,
 
     (void)sip_note_int(&note, "result", first_register(frame));
     modbus_tell(modbus, &note);
-    modbus->job.stale = modbus->set.result_clears ? -1 : first_register(frame);
   }
   modbus_count_or(modbus, MODBUS_BEFORE_COUNT, MODBUS_ORDER, now_us);
 }
@@ -477,8 +475,7 @@ static void modbus_resulted(struct modbus *modbus, int64_t now_us,
 
   job->result_lost = frame == NULL;
   job->result = frame == NULL ? -1 : first_register(frame);
-  if (job->result >= 0 && !job->worked && !modbus->set.result_clears &&
-      (job->resolves || job->result == job->stale)) {
+  if (job->result >= 0 && !job->worked && !modbus->set.result_clears) {
     job->result = modbus->set.result_none; /* of another order, as far as is known */
   }
   if (job->result == modbus->set.result_none && job->taken == MODBUS_ACCEPTED &&
@@ -513,6 +510,23 @@ static void modbus_after(struct modbus *modbus, int64_t now_us,
   }
 }
 
+/* Takes the counter. One that is read as state and result are is read until it is the same twice:
+ * an answer to one of those could come late, and be taken for it. */
+static bool modbus_count(struct modbus *modbus, int64_t now_us,
+                         const struct sip_modbus_frame *frame, int64_t *count)
+{
+  int64_t value = frame == NULL ? -1 : first_register(frame);
+  bool alike = !relay(modbus) && modbus->set.counter_function == SIP_MODBUS_READ_HOLDING;
+
+  if (alike && value >= 0 && value != *count && modbus->job.counts++ < COUNTS) {
+    *count = value;
+    modbus_go(modbus, modbus->step, now_us);
+    return false;
+  }
+  *count = alike && value != *count ? -1 : value;
+  return true;
+}
+
 /* The step has an answer with data, or, `frame` NULL, none that can be used. */
 static void modbus_step(struct modbus *modbus, int64_t now_us, const struct sip_modbus_frame *frame)
 {
@@ -526,12 +540,14 @@ static void modbus_step(struct modbus *modbus, int64_t now_us, const struct sip_
     modbus_resulted(modbus, now_us, frame);
     break;
   case MODBUS_AFTER_COUNT:
-    job->after = frame == NULL ? -1 : first_register(frame);
-    modbus_end(modbus, now_us);
+    if (modbus_count(modbus, now_us, frame, &job->after)) {
+      modbus_end(modbus, now_us);
+    }
     break;
   case MODBUS_BEFORE_COUNT:
-    job->before = first_register(frame);
-    modbus_go(modbus, MODBUS_ORDER, now_us);
+    if (modbus_count(modbus, now_us, frame, &job->before)) {
+      modbus_go(modbus, MODBUS_ORDER, now_us);
+    }
     break;
   case MODBUS_BEFORE_COIL:
   case MODBUS_BEFORE_SENSOR:

@@ -10,7 +10,8 @@
  * sees it: for 60 ms with latch = "none", until it is read with "read". profile = "dispenser":
  * register 0 starts slot n (1 to 8), register 1 is 1 while the motor turns (motor_ms = 1500),
  * register 2 is the result: 1 delivered, 2 nothing fell, 0 none, and clears when it is read (clears
- * = 1). Both: input register 0 counts what fell, register 10 is the model (0x5150).
+ * = 1). Both: input register 0 counts what fell (a
+ * dispenser's register 3, too), register 10 is the model (0x5150).
  *
  * Settings: profile, address = 1, stock = 10 (in each slot), fall_ms, motor_ms, latch, clears.
  * Commands: state -> {orders, motor_runs, fallen, requests, on}, stock {slot, count} -> {count},
@@ -142,6 +143,8 @@ static int sim_register(struct modbus_sim *sim, bool input, unsigned at)
     value = at == 0 ? sim->counter : -1;
   } else if (at == MODEL_AT) {
     value = MODEL;
+  } else if (sim->profile == DISPENSER && at == 3) {
+    value = sim->counter;
   } else if (sim->profile == DISPENSER && at == 1) {
     value = sim->works_us != SIP_NEVER_US;
   } else if (sim->profile == DISPENSER && at == 2) {

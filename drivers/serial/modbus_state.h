@@ -71,7 +71,7 @@ struct modbus_job {
   bool off;              /* the coil was read as off in the end; dispenser: it was idle */
   bool busy;             /* it still works */
   bool worked;           /* it was seen at work after the order */
-  int64_t stale;         /* the result of before that is still there; -1: none is */
+  unsigned counts;       /* readings of the counter that were not the last */
   int64_t before, after; /* counter; -1: not known */
   int64_t result;        /* -1: not known */
   bool result_lost;      /* an answer that had it */
