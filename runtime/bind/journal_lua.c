@@ -413,6 +413,8 @@ static struct writing *writing_take(lua_State *L)
   return writing;
 }
 
+enum { SPARE = 8 }; /* stack slots beside the arguments of l_write */
+
 static int l_write(lua_State *L)
 {
   struct sip_journal *journal = journal_of(L);
@@ -422,6 +424,7 @@ static int l_write(lua_State *L)
   int count = lua_gettop(L);
 
   luaL_argcheck(L, count > 0, 1, "a statement is needed");
+  luaL_checkstack(L, count + SPARE, "too many statements"); /* a recovery writes hundreds */
   if (journal == NULL) {
     return luaL_error(L, "journal: there is none");
   }
