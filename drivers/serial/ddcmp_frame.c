@@ -143,7 +143,7 @@ static const char *type_name(uint8_t type)
 size_t sip_ddcmp_describe(const uint8_t *bytes, size_t size, char *text, size_t room)
 {
   int length = sip_ddcmp_look(bytes, size, NULL), wrote;
-  struct sip_ddcmp_message message;
+  struct sip_ddcmp_message message = { 0 };
   enum sip_ddcmp_fault fault;
 
   if (length <= 0) {
