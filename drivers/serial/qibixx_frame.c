@@ -91,7 +91,8 @@ bool sip_qibixx_amount(const struct sip_slice *text, unsigned decimals, int64_t 
 
     if (c == '.' && !point && digits > 0) {
       point = true;
-    } else if (c >= '0' && c <= '9' && digits < AMOUNT_DIGITS && (!point || behind < decimals)) {
+    } else if (c >= '0' && c <= '9' &&
+               (point ? behind < decimals : digits < AMOUNT_DIGITS - decimals)) {
       amount = amount * 10 + (c - '0');
       digits++;
       behind += point;

@@ -92,6 +92,7 @@ static void sim_order(struct xy_sim *sim, int64_t now_us, const struct sip_xy_fr
 {
   bool drive = frame->command == SIP_XY_DRIVE;
   size_t at = drive ? 2 : 0;
+  uint16_t slot, turning;
 
   if (frame->size < at + 2) {
     return;
@@ -102,12 +103,16 @@ static void sim_order(struct xy_sim *sim, int64_t now_us, const struct sip_xy_fr
   sim->last_number = frame->number;
   sim->last_command = frame->command;
   sim->orders++;
-  sim->slot = (uint16_t)sip_xy_number(frame->text + at, 2);
-  sim->sensor = !drive || frame->text[0] != 0;
-  if (sim->slot == 0 || sim->slot > sim->slots) {
+  slot = (uint16_t)sip_xy_number(frame->text + at, 2);
+  if (slot == 0 || slot > sim->slots) { /* a motor that turns goes on */
+    turning = sim->slot;
+    sim->slot = slot;
     sim_job_status(sim, 0x06);
+    sim->slot = turning;
     return;
   }
+  sim->slot = slot;
+  sim->sensor = !drive || frame->text[0] != 0;
   sim->motor_runs++;
   sim->motor_until_us = now_us + sim->motor_us;
   sim_job_status(sim, 0x01);
