@@ -226,7 +226,11 @@ static void work_on_done(struct sip_work *work, int status)
     job->started = false;
     db->tx = NULL;
     db->closed = true;
-    db_free_if_unused(db);
+    if (sip_list_empty(&db->queue)) {
+      db_free_if_unused(db);
+    } else { /* the rollback of a transaction that was given up meanwhile: that frees all */
+      queue_refuse(db, NULL, SIP_ECLOSED, "the database was closed");
+    }
     return;
   }
   tx_after(db, job, status == 0);

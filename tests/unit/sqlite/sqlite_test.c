@@ -389,6 +389,16 @@ static void closing_after_a_forgotten_transaction_frees_it(void)
   sip_sqlite_tx_free(later);
 }
 
+static void transaction_forgotten_while_the_file_closes_is_freed(void)
+{
+  struct sip_sqlite *db = open_memory();
+  struct sip_sqlite_tx *tx = sip_sqlite_tx_new(db);
+
+  CHECK_STR(run_in(db, tx, SIP_SQLITE_BEGIN, ""), "");
+  sip_sqlite_close(db); /* on its way on another thread */
+  sip_sqlite_tx_free(tx);
+}
+
 static void full_queue_refuses(void)
 {
   struct sip_sqlite_options options = { .max_queue = 1 };
@@ -462,6 +472,7 @@ int main(void)
   dropped_statement_stops_and_the_next_one_runs();
   closing_ends_what_waits();
   closing_after_a_forgotten_transaction_frees_it();
+  transaction_forgotten_while_the_file_closes_is_freed();
   full_queue_refuses();
   lock_of_another_is_waited_for_within_bounds();
   SIP_TEST_END(&loop);
