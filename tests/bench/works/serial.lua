@@ -1,8 +1,11 @@
 -- serial.lua - the orders' work in a process that also has a board on a serial line.
 local serial = require "sipeat.serial"
-
-local board = assert(serial.open { port = os.getenv "BENCH_PORT", protocol = "xy" })
+local task = require "sipeat.task"
 
 require "orders"
 
-return board -- kept for as long as the script runs
+task.spawn(function()
+  local board <close> = assert(serial.open { port = os.getenv "BENCH_PORT", protocol = "xy" })
+  while task.sleep "1h" do -- for as long as the script runs
+  end
+end)
