@@ -6,6 +6,6 @@ require "orders"
 
 task.spawn(function()
   local board <close> = assert(serial.open { port = os.getenv "BENCH_PORT", protocol = "xy" })
-  while task.sleep "1h" do -- for as long as the script runs
+  while board:state() and task.sleep "1h" do -- for as long as the script runs
   end
 end)
