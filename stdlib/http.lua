@@ -224,20 +224,34 @@ M.delete = verb "DELETE"
 
 -- --- serving ---
 
-local ROUTE = opts.spec("sipeat.http.route", { builtin = { "boolean", default = false } })
+local ROUTE = opts.spec("sipeat.http.route", {
+  builtin = { "boolean", default = false },
+  summary = { "string" },
+  description = { "string" },
+  tags = { "string[]" },
+  params = { "table" },
+  query = { "table" },
+  body = { "table" },
+  answers = { "table" },
+  role = { "string", enum = { "viewer", "operator", "admin" } },
+})
 
 --- Answers requests of a method and path: http.route("GET /api/orders/:id", function(req) … end).
+--- The options may also come before the handler, where they read better.
 ---@param spec string
 ---@param handler fun(req: sipeat.http.Request): sipeat.http.Answer|string|nil
 ---@param options sipeat.http.RouteOptions?
 function M.route(spec, handler, options)
+  if type(handler) == "table" and type(options) == "function" then
+    handler, options = options, handler
+  end
   local o = ROUTE(options)
   if type(spec) ~= "string" then
     error("http.route: a method and a path, as in \"GET /api/orders/:id\"; got a " .. type(spec), 2)
   elseif type(handler) ~= "function" then
     error("http.route: the handler is a function, got a " .. type(handler), 2)
   end
-  local ok, message = routes.add(spec, handler, o.builtin)
+  local ok, message = routes.add(spec, handler, o)
   if not ok then
     error("http.route: " .. message, 2)
   end

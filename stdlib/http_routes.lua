@@ -70,10 +70,10 @@ local function shape(route)
   return route.method .. " /" .. table.concat(parts, "/")
 end
 
---- Adds a route to the built-in ones, or to the user's: to the staged ones while a script loads.
---- true, or nil and a message.
-function M.add(spec, handler, is_builtin)
-  local routes = is_builtin and builtin or staged or user
+--- Adds a route to the built-in ones (options.builtin), or to the user's: to the staged ones while
+--- a script loads. What the options say of it is kept with it. true, or nil and a message.
+function M.add(spec, handler, options)
+  local routes = options.builtin and builtin or staged or user
   local route, message = compile(spec)
   if not route then
     return nil, message
@@ -84,7 +84,7 @@ function M.add(spec, handler, is_builtin)
     return nil, why:format(spec, routes.list[key].path)
   end
   route.handler = handler
-  route.builtin = is_builtin or false
+  route.options = options
   local list = routes.patterns[route.method] or {}
   routes.patterns[route.method] = list
   route.order = #list
@@ -214,12 +214,17 @@ function M.rollback()
   staged = nil
 end
 
---- Every route that is served: {method, path, builtin}, sorted by path.
+--- Every route that is served, sorted by path: its method, path, builtin, and what else its options
+--- say (summary, query, body, answers, role …).
 function M.all()
   local out = {}
   for _, routes in ipairs { user, builtin } do
     for _, route in pairs(routes.list) do
-      out[#out + 1] = { method = route.method, path = route.path, builtin = route.builtin }
+      local one = { method = route.method, path = route.path }
+      for key, value in pairs(route.options) do
+        one[key] = value
+      end
+      out[#out + 1] = one
     end
   end
   table.sort(out, function(a, b)

@@ -125,15 +125,29 @@ function Request:form() end
 
 ---@class sipeat.http.RouteOptions
 ---@field builtin? boolean survives a reload of the script; default false
+---@field summary? string one line on what it does, for the API's document
+---@field description? string more of it
+---@field tags? string[] groups that it belongs to
+---@field params? table<string, any> name of the path -> what it is: a type of a typed event's field
+---@field query? table<string, any> name -> type, as in sipeat.event.define
+---@field body? table a typed event, or a table of fields, that the body is
+---@field answers? table<integer, any> status -> text, typed event or table of fields
+---@field role? "viewer"|"operator"|"admin" who may ask
+
+---@class sipeat.http.Route: sipeat.http.RouteOptions
+---@field method string
+---@field path string
 
 --- Answers requests of a method and path: http.route("GET /api/orders/:id", function(req) … end).
+--- The options may also come before the handler: http.route("GET /x", { summary = "…" }, handler).
 ---@param spec string
 ---@param handler fun(req: sipeat.http.Request): sipeat.http.Answer|string|nil
 ---@param options sipeat.http.RouteOptions?
+---@overload fun(spec: string, options: sipeat.http.RouteOptions, handler: function)
 function M.route(spec, handler, options) end
 
---- Every route that is served.
----@return { method: string, path: string, builtin: boolean }[]
+--- Every route that is served, sorted by path, with what its options say.
+---@return sipeat.http.Route[]
 function M.routes() end
 
 --- For the program itself: the user's routes are collected aside until the script has loaded.

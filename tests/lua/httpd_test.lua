@@ -262,6 +262,28 @@ t.test("a reload replaces the user's routes at once, and keeps the built-in ones
   })
 end)
 
+t.test("a route keeps what its options say of it", function()
+  local handler = function() return "described" end
+  local body = { name = "string" }
+  http.begin_routes()
+  http.route("POST /described/:id", {
+    summary = "Describes", tags = { "api" }, params = { id = "string" },
+    query = { wait = "string?" }, body = body, answers = { [202] = "taken" }, role = "operator",
+  }, handler)
+  http.route("GET /after", handler, { summary = "After the handler" })
+  http.commit_routes()
+  local list = http.routes()
+  t.eq(list[1], { method = "GET", path = "/after", builtin = false, summary = "After the handler" })
+  t.eq(list[3], {
+    method = "POST", path = "/described/:id", builtin = false, summary = "Describes",
+    tags = { "api" }, params = { id = "string" }, query = { wait = "string?" }, body = body,
+    answers = { [202] = "taken" }, role = "operator",
+  })
+  t.eq(list[3].body, body)
+  t.fails(function() http.route("GET /y", { sumary = "x" }, handler) end, "did you mean summary?")
+  t.fails(function() http.route("GET /y", { role = "root" }, handler) end, "must be one of")
+end)
+
 t.test("a route that cannot be is the caller's mistake", function()
   local function handler() end
   t.fails(function() http.route("hello", handler) end, "a method and a path")
@@ -269,7 +291,7 @@ t.test("a route that cannot be is the caller's mistake", function()
   t.fails(function() http.route("get /hello", handler) end, "a method and a path")
   t.fails(function() http.route("GET /a/*/b", handler) end, "neither a word")
   t.fails(function() http.route("GET /a/:id/:id", handler) end, "twice")
-  t.fails(function() http.route("GET /fresh", handler) end, "already")
+  t.fails(function() http.route("GET /after", handler) end, "already")
   t.fails(function() http.route("GET /x", nil) end, "handler is a function")
   t.has(t.fails(function() http.route("GET /x") end), "httpd_test.lua")
 end)
