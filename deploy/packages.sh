@@ -5,10 +5,10 @@ set -eu
 
 build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev liblua5.4-dev lua-cjson-dev
   librdkafka-dev libcurl4-openssl-dev libmicrohttpd-dev libsqlite3-dev libsodium-dev
-  libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js'
+  libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js nodejs npm'
 test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 openssl git procps
   maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
-  qemu-system-x86 busybox-static cpio udev'
+  qemu-system-x86 busybox-static cpio udev chromium'
 
 case ${1:-} in
   build) wanted=$build ;;
@@ -19,6 +19,8 @@ esac
 missing=''
 for package in $wanted; do
   state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=none
+  # Other packages of Node bring npm with them, and cannot stand beside Debian's.
+  [ "$package" != npm ] || ! command -v npm >/dev/null || state=installed
   [ "$state" = installed ] || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
