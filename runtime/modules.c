@@ -5,6 +5,7 @@
 #include "bind/flow_lua.h"
 #include "bind/journal_lua.h"
 #include "core/log.h"
+#include "crypto/crypto_lua.h"
 #include "flow/deaths.h"
 #include "flow/engine.h"
 #include "http/bindings_lua.h"
@@ -85,6 +86,9 @@ int sip_modules_start(struct sip_vm *vm, struct sip_err *err)
   }
   if (rc == 0) {
     rc = sip_serial_lua_start(vm, err);
+  }
+  if (rc == 0) {
+    rc = sip_crypto_lua_start(vm, err);
   }
   return rc < 0 ? rc : sip_outbox_lua_start(vm, err);
 }

@@ -12,6 +12,7 @@ local M = {}
 local OPEN = opts.spec("sipeat.service.open", {
   http = { "string", required = true },
   dev = { "boolean", default = false },
+  access = { "string", default = ":memory:" },
 })
 
 local PORTS_TRIED = 100 -- by `dev`, from the one that was asked for
@@ -348,6 +349,18 @@ end
 
 local server -- the one that open started
 
+-- Signing in; on a machine of its developer, `sipeat dev` also shows a link that does so once.
+local function open_access(o)
+  local name = o.dev and require("sipeat.http_server").parse_address(o.http)
+  local dev = name and is_loopback(name) and function(path)
+    host.set_console(path)
+    if server then
+      log:info(("the next link to the console: %s%s"):format(server.url, path))
+    end
+  end
+  require("sipeat.access").serve { file = o.access, dev = dev or nil }
+end
+
 --- Opens the HTTP server with the program's own routes. nil, message, code when it cannot.
 function M.open(options)
   local o = OPEN(options)
@@ -355,6 +368,7 @@ function M.open(options)
     return true
   end
   routes()
+  open_access(o)
   if o.dev then
     require("sipeat.capture").enable()
   end

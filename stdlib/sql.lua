@@ -13,6 +13,7 @@ local OPEN = opts.spec("sipeat.sql.open", {
   busy_timeout = { "duration", default = "5s" },
   max_result = { "size", default = "64mb" },
   synchronous = { "string", default = "full", enum = { "full", "normal" } },
+  private = { "boolean", default = false },
 })
 
 local CONSTRAINTS = {
@@ -114,7 +115,7 @@ function M.open(path, options)
     error("sql.open: the path is text", 2)
   end
   local normal = o.synchronous == "normal"
-  local handle, message, code = core.open(path, o.busy_timeout, o.max_result, normal)
+  local handle, message, code = core.open(path, o.busy_timeout, o.max_result, normal, o.private)
   if not handle then
     return nil, message, code
   end

@@ -6,8 +6,13 @@
  * statement had done. */
 #include "sqlite/file.h"
 
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum {
   STEPS_BETWEEN_CHECKS =
@@ -304,12 +309,35 @@ static int run_rollback(struct sip_sqlite_file *file, struct sip_sqlite_job *job
   return sqlite3_get_autocommit(file->handle) ? 0 : run_trusted(file, job, "ROLLBACK");
 }
 
+/* Makes the file, and its folder when that is missing, for nobody but their owner. One that is
+ * there is not touched: a descriptor of it that is closed would end the locks of this process on
+ * it. What fails shows when the file is opened. */
+static void make_private(const char *path)
+{
+  char folder[4096];
+  int fd;
+
+  if (strcmp(path, ":memory:") == 0 || strlen(path) >= sizeof folder) {
+    return;
+  }
+  (void)snprintf(folder, sizeof folder, "%s", path);
+  (void)mkdir(dirname(folder), 0700); /* mostly it is there */
+  fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd >= 0) {
+    (void)close(fd); /* nothing was written */
+  }
+}
+
 static int run_open(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
 {
   int flags =
     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  int rc = sqlite3_open_v2(job->sql.data, &file->handle, flags, NULL);
+  int rc;
 
+  if (file->options.is_private) {
+    make_private(job->sql.data);
+  }
+  rc = sqlite3_open_v2(job->sql.data, &file->handle, flags, NULL);
   if (file->handle == NULL) {
     return sip_err_set(&job->err, UV_ENOMEM, "sql: open %s: out of memory", job->sql.data);
   }

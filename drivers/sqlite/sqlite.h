@@ -88,6 +88,7 @@ struct sip_sqlite_options {
   uint64_t busy_timeout_ms; /* how long a job waits for another process's lock; 0: 5,000 */
   size_t max_result_bytes;  /* rows of one job; 0: 64 MiB; beyond it the job fails with TOO_BIG */
   size_t max_queue; /* jobs that may wait; 0: 10,000; beyond it a start fails with QUEUE_FULL */
+  bool is_private;  /* a new file is for its owner only, and so is the folder made for it */
   bool sync_normal; /* synchronous=NORMAL: faster; a power cut may lose the last commits */
 };
 

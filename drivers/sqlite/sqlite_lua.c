@@ -1,10 +1,10 @@
 /* sqlite_lua.c - module sipeat.core.sqlite: the primitives under sipeat.sql (stdlib/sql.lua).
  *
- * open(path, busy_ms, max_result_bytes, sync_normal) -> db          all of these wait for the work
- * pool db:run(kind, sql, ...) -> rows, changes, last_id; db:begin() -> tx; db:close() tx:run(kind,
- * sql, ...); tx:commit() -> true; tx:rollback() -> true; tx:close() rolls back what is open A value
- * is nil or the null of JSON, boolean, integer, number, text, or a table {bytes} for a blob. Loop
- * thread. */
+ * open(path, busy_ms, max_result_bytes, sync_normal, private) -> db; db:run(kind, sql, ...) ->
+ * rows, changes, last_id; db:begin() -> tx; db:close(); tx:run(kind, sql, ...); tx:commit() ->
+ * true; tx:rollback() -> true; tx:close() rolls back what is open. All but close wait for the work
+ * pool. A value is nil or the null of JSON, boolean, integer, number, text, or a table {bytes} for
+ * a blob. Loop thread. */
 #include "sqlite/sqlite_lua.h"
 
 #include "sqlite/sqlite.h"
@@ -241,6 +241,7 @@ static int l_open(lua_State *L)
   options.busy_timeout_ms = (uint64_t)luaL_checkinteger(L, 2);
   options.max_result_bytes = (size_t)luaL_checkinteger(L, 3);
   options.sync_normal = lua_toboolean(L, 4) != 0;
+  options.is_private = lua_toboolean(L, 5) != 0;
   box = sip_box_class(L, BASE, base_gc, methods);
   base = calloc(1, sizeof *base);
   if (base == NULL) {

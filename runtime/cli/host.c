@@ -219,12 +219,16 @@ static int host_open_vm(struct sip_host *host, struct sip_err *err)
 static int push_service(lua_State *L, void *arg)
 {
   const struct sip_host *host = arg;
+  char place[4096];
 
   lua_newtable(L);
   lua_pushstring(L, host->options->http);
   lua_setfield(L, -2, "http");
   lua_pushboolean(L, host->options->dev);
   lua_setfield(L, -2, "dev");
+  lua_pushstring(
+    L, sip_settings_access(host->options->dev ? "off" : host->options->state, place, sizeof place));
+  lua_setfield(L, -2, "access");
   return 1;
 }
 

@@ -146,6 +146,9 @@ void sip_host_dev_banner(const struct sip_host *host)
   (void)printf("\n  sipeat %s runs %s\n\n", SIP_VERSION, host->options->script);
   (void)printf("  page     http://%s/   what would have left this machine%s\n", host->http,
                captured ? "" : " (Discord is real: DISCORD_WEBHOOK is set)");
+  if (host->console[0] != '\0') {
+    (void)printf("  console  http://%s%s\n", host->http, host->console);
+  }
   (void)printf("  broker   %s%s\n", brokers,
                host->embedded != NULL ? "   inside, in memory only" : "");
   if (host->options->watch) {

@@ -3,6 +3,7 @@
  *   status()         table: phase, script, version, generation, uptime_ms, connected, refused …
  *   workers()        what the other workers say, for the sums of service.lua
  *   set_http(addr)   where the server listens
+ *   set_console(path)  what signs in to the console once, for the banner of dev
  *   reload()         awaits a reload -> version | nil, message, code
  *   create_topic(name, partitions)  on the embedded broker -> true | nil, message, code
  * Loop thread. */
@@ -87,6 +88,14 @@ static int l_set_http(lua_State *L)
   return 0;
 }
 
+static int l_set_console(lua_State *L)
+{
+  struct sip_host *host = host_of(L);
+
+  (void)snprintf(host->console, sizeof host->console, "%s", luaL_checkstring(L, 1));
+  return 0;
+}
+
 static void reload_cancel(struct sip_wait *wait)
 {
   sip_list_remove(&SIP_CONTAINER(wait, struct sip_reload_wait, wait)->node);
@@ -146,8 +155,13 @@ static int l_create_topic(lua_State *L)
 static int open_host(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "status", l_status }, { "workers", l_workers },           { "set_http", l_set_http },
-    { "reload", l_reload }, { "create_topic", l_create_topic }, { NULL, NULL },
+    { "status", l_status },
+    { "workers", l_workers },
+    { "set_http", l_set_http },
+    { "set_console", l_set_console },
+    { "reload", l_reload },
+    { "create_topic", l_create_topic },
+    { NULL, NULL },
   };
 
   luaL_newlib(L, functions);

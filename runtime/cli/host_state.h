@@ -61,6 +61,7 @@ struct sip_host {
   struct sip_script *script;
   struct sip_task *samples; /* borrowed: while it runs */
   char http[128];           /* where the server listens; "" when it does not */
+  char console[128];        /* the path that signs in once, "" without */
   char scratch[64];         /* dev's temporary directory, "" without */
 
   /* reload.c */

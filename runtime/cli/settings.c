@@ -150,6 +150,17 @@ const char *sip_settings_state(const char *flag, char *place, size_t size)
   return sip_settings_text(flag, "SIPEAT_STATE", place);
 }
 
+const char *sip_settings_access(const char *state, char *place, size_t size)
+{
+  if (strcmp(state, "off") == 0) {
+    (void)snprintf(place, size, ":memory:");
+  } else {
+    (void)snprintf(place, size, "%s/access.db",
+                   state); /* too long: it does not open, which says so */
+  }
+  return sip_settings_text(NULL, "SIPEAT_ACCESS", place);
+}
+
 int sip_settings_refused(const char *command, const struct sip_err *err)
 {
   (void)fprintf(stderr, "%s: %s\n", command, err->message);

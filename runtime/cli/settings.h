@@ -45,6 +45,10 @@ const char *sip_settings_text(const char *flag, const char *variable, const char
  * .sipeat here; in `place` when it is neither of the first two. */
 const char *sip_settings_state(const char *flag, char *place, size_t size);
 
+/** The file of users, tokens and sessions: SIPEAT_ACCESS, or access.db in that directory, in
+ *  `place`; ":memory:" for the state "off". */
+const char *sip_settings_access(const char *state, char *place, size_t size);
+
 /** Logs or prints what is wrong. @return SIP_EXIT_SETTINGS */
 int sip_settings_refused(const char *command, const struct sip_err *err);
 

@@ -8,6 +8,7 @@ local M = {}
 ---@field busy_timeout? string how long to wait for another process's lock; default "5s"
 ---@field max_result? string|integer most that one statement's rows take; default "64mb"
 ---@field synchronous? "full"|"normal" default "full": a commit survives a power cut
+---@field private? boolean a new file is for its owner only; default false
 
 ---@alias sipeat.sql.Value nil|boolean|integer|number|string|sipeat.sql.Blob
 ---@class sipeat.sql.Blob

@@ -1,0 +1,190 @@
+/* crypto_lua.c - module sipeat.core.crypto: what sipeat.sys does not have of libsodium.
+ *
+ * password_hash(password) -> text; password_verify(hash, password) -> boolean; both wait for the
+ * work pool, or nil, message, code. password_stale(hash) -> boolean; ed25519_verify(key, signature,
+ * message) -> boolean, of bytes. A call whose task was stopped runs to its end, and its result is
+ * dropped. Loop thread. */
+#include "crypto/crypto_lua.h"
+
+#include "core/base.h"
+#include "core/work.h"
+#include "crypto/crypto.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char JOB[] = "sipeat.crypto.job";
+
+enum { PASSWORD_LIMIT_BYTES = 1024 };
+
+/* Freed by whoever comes last: the box's __gc, or the end of the work. */
+struct job {
+  struct sip_wait wait;
+  struct sip_work work;
+  bool running, collected;
+  bool verify; /* else: hash */
+  bool matches;
+  char hash[SIP_PASSWORD_HASH_SIZE];
+  char password[PASSWORD_LIMIT_BYTES];
+  size_t len;
+  int rc;
+  struct sip_err err;
+};
+
+static void job_free(struct job *job)
+{
+  sip_crypto_wipe(job->password, sizeof job->password);
+  free(job);
+}
+
+static int job_gc(lua_State *L)
+{
+  struct job **box = luaL_checkudata(L, 1, JOB);
+  struct job *job = *box;
+
+  *box = NULL;
+  if (job != NULL && job->running) {
+    job->collected = true;
+    sip_work_cancel(&job->work);
+  } else if (job != NULL) {
+    job_free(job);
+  }
+  return 0;
+}
+
+/* Pool thread. */
+static void job_run(struct sip_work *work)
+{
+  struct job *job = SIP_CONTAINER(work, struct job, work);
+
+  if (job->verify) {
+    job->matches = sip_password_verify(job->hash, job->password, job->len);
+  } else {
+    job->rc = sip_password_hash(job->hash, job->password, job->len, &job->err);
+  }
+}
+
+static void job_done(struct sip_work *work, int status)
+{
+  struct job *job = SIP_CONTAINER(work, struct job, work);
+
+  job->running = false;
+  if (job->collected) {
+    job_free(job);
+  } else {
+    sip_wake(&job->wait, status);
+  }
+}
+
+static int job_finish(lua_State *L, struct sip_wait *wait)
+{
+  const struct job *job = SIP_CONTAINER(wait, struct job, wait);
+
+  if (wait->status < 0) {
+    return sip_push_error(L, wait->status, "password");
+  }
+  if (job->rc < 0) {
+    return sip_push_err(L, &job->err);
+  }
+  if (job->verify) {
+    lua_pushboolean(L, job->matches);
+  } else {
+    lua_pushstring(L, job->hash);
+  }
+  return 1;
+}
+
+/* The password is argument `arg`; stack: arguments. */
+static int job_start(lua_State *L, const char *hash, int arg)
+{
+  size_t len;
+  const char *password = luaL_checklstring(L, arg, &len);
+  struct job **box;
+  struct job *job;
+  int rc;
+
+  luaL_argcheck(L, len <= PASSWORD_LIMIT_BYTES, arg, "a password of more than 1,024 bytes");
+  lua_settop(L, arg);
+  box = sip_box_new(L, JOB, job_gc);
+  job = calloc(1, sizeof *job);
+  if (job == NULL) {
+    return luaL_error(L, "password: out of memory");
+  }
+  *box = job;
+  job->verify = hash != NULL;
+  if (hash != NULL) {
+    (void)memcpy(job->hash, hash, strlen(hash) + 1); /* l_password_verify checked its length */
+  }
+  (void)memcpy(job->password, password, len);
+  job->len = len;
+  sip_wait_init(&job->wait, NULL, job_finish);
+  rc = sip_work_start(sip_vm_loop(L), &job->work, job_run, job_done);
+  if (rc < 0) {
+    return sip_push_error(L, rc, "password");
+  }
+  job->running = true;
+  return sip_await(L, &job->wait, SIP_FOREVER);
+}
+
+static int l_password_hash(lua_State *L)
+{
+  return job_start(L, NULL, 1);
+}
+
+static const char *check_hash(lua_State *L)
+{
+  size_t len;
+  const char *hash = luaL_checklstring(L, 1, &len);
+
+  luaL_argcheck(L, len < SIP_PASSWORD_HASH_SIZE && strlen(hash) == len, 1, "no hash of a password");
+  return hash;
+}
+
+static int l_password_verify(lua_State *L)
+{
+  return job_start(L, check_hash(L), 2);
+}
+
+static int l_password_stale(lua_State *L)
+{
+  lua_pushboolean(L, sip_password_stale(check_hash(L)));
+  return 1;
+}
+
+static int l_ed25519_verify(lua_State *L)
+{
+  size_t key_len, signature_len, len;
+  const char *key = luaL_checklstring(L, 1, &key_len);
+  const char *signature = luaL_checklstring(L, 2, &signature_len);
+  const char *message = luaL_checklstring(L, 3, &len);
+
+  lua_pushboolean(L, key_len == SIP_ED25519_KEY_BYTES &&
+                       signature_len == SIP_ED25519_SIGNATURE_BYTES &&
+                       sip_ed25519_verify((const unsigned char *)key,
+                                          (const unsigned char *)signature, message, len));
+  return 1;
+}
+
+static int open_crypto(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+    { "password_hash", l_password_hash },
+    { "password_verify", l_password_verify },
+    { "password_stale", l_password_stale },
+    { "ed25519_verify", l_ed25519_verify },
+    { NULL, NULL },
+  };
+
+  luaL_newlib(L, functions);
+  return 1;
+}
+
+int sip_crypto_lua_start(struct sip_vm *vm, struct sip_err *err)
+{
+  int rc = sip_crypto_start(err);
+
+  return rc < 0 ? rc : sip_vm_provide(vm, "sipeat.core.crypto", open_crypto, err);
+}
