@@ -14,22 +14,39 @@ local function complain(options, message)
   terminal.note(("sipeat group %s: %s"):format(options.action, message))
 end
 
--- An embedded broker cannot list groups; the process that runs it knows its own.
-local function groups_of(options)
-  local groups, message, code = kafka.admin():groups()
-  if code ~= "_UNSUPPORTED_FEATURE" or not options.embedded_http then
-    return groups, message, code
-  end
-  local answer
-  answer, message, code = http.get(("http://%s/admin/groups"):format(options.embedded_http))
+-- The groups of the process that runs the embedded broker.
+local function embedded_groups(options)
+  local url = ("http://%s/admin/groups"):format(options.embedded_http)
+  local answer, message, code = http.get(url)
   if not answer then
     return nil, message, code
   elseif not answer:ok() then
     local why = "%s answered with status %d"
     return nil, why:format(options.embedded_http, answer.status), "FAILED"
   end
-  complain(options, "an embedded broker lists only the groups of its own process")
   return answer:json()
+end
+
+-- An embedded broker cannot list groups; the process that runs it knows its own.
+local function groups_of(options)
+  local groups, message, code = kafka.admin():groups()
+  if code ~= "_UNSUPPORTED_FEATURE" or not options.embedded_http then
+    return groups, message, code
+  end
+  groups, message, code = embedded_groups(options)
+  if groups then
+    complain(options, "an embedded broker lists only the groups of its own process")
+  end
+  return groups, message, code
+end
+
+-- The group as the process that runs the embedded broker has it: { state, members }; or nil.
+local function embedded_group(options)
+  for _, group in ipairs(options.embedded_http and embedded_groups(options) or {}) do
+    if group.name == options.name then
+      return group
+    end
+  end
 end
 
 function actions.list(options)
@@ -66,7 +83,12 @@ function actions.show(options)
   local group, message, code = kafka.admin():describe_group(options.name)
   if not group then
     return nil, message, code
-  elseif options.json then
+  end
+  local known = embedded_group(options)
+  if known then
+    group.state, group.members = known.state, known.members
+  end
+  if options.json then
     output.json(group)
     return OK
   end
@@ -97,6 +119,10 @@ function actions.reset(options)
   if not options.yes and not output.confirm(what, options.name) then
     complain(options, "nothing was changed")
     return FAILED
+  end
+  if embedded_group(options) then -- its broker would let us join, and take partitions from it
+    complain(options, ("group %s has running members; stop them first"):format(options.name))
+    return BROKER
   end
   local group, message, code = kafka.admin():reset_group {
     group = options.name, topic = options.topic, to = options.to,

@@ -110,10 +110,10 @@ const char *sip_embedded_broker_address(const struct sip_embedded_broker *broker
   return broker->address;
 }
 
-int sip_embedded_broker_settings(const struct sip_embedded_broker *broker,
-                                 struct sip_kafka_settings *settings, struct sip_err *err)
+int sip_embedded_broker_settings(const char *address, struct sip_kafka_settings *settings,
+                                 struct sip_err *err)
 {
-  int rc = sip_kafka_settings_set(settings, "bootstrap.servers", broker->address, err);
+  int rc = sip_kafka_settings_set(settings, "bootstrap.servers", address, err);
 
   for (size_t i = 0; rc == 0 && i < sizeof embedded_settings / sizeof embedded_settings[0]; i++) {
     if (sip_kafka_settings_get(settings, embedded_settings[i].name) == NULL) {

@@ -23,11 +23,12 @@ int sip_embedded_broker_start(struct sip_embedded_broker **out, uint16_t port, s
 /** "127.0.0.1:PORT": the fixed port when there is one. Borrowed until stop. */
 const char *sip_embedded_broker_address(const struct sip_embedded_broker *broker);
 
-/** Points `settings` at this broker, and sets what keeps its rebalances and fetches short, unless
- * it was set: session.timeout.ms 3000, heartbeat.interval.ms 500, fetch.wait.max.ms 50. Every
- * client of this broker that joins a group should have these. */
-int sip_embedded_broker_settings(const struct sip_embedded_broker *broker,
-                                 struct sip_kafka_settings *settings, struct sip_err *err);
+/** Points `settings` at the embedded broker at `address`, of this process or of another one, and
+ * sets what keeps its rebalances and fetches short, unless it was set: session.timeout.ms 3000,
+ * heartbeat.interval.ms 500, fetch.wait.max.ms 50. Every client that joins a group has to have
+ * these: with a longer session, others wait for that long when it leaves. */
+int sip_embedded_broker_settings(const char *address, struct sip_kafka_settings *settings,
+                                 struct sip_err *err);
 
 /** Blocks for some milliseconds. `partitions` 1 to 10,000.
  *  @return 0, SIP_EEXISTS, UV_EINVAL or SIP_EKAFKA */

@@ -7,6 +7,7 @@
 #include "cli/rendezvous.h"
 #include "cli/terminal_lua.h"
 #include "journal/shared.h"
+#include "kafka/embedded.h"
 #include "kafka/settings.h"
 #include "modules.h"
 #include "vm/task.h"
@@ -168,7 +169,7 @@ static int running_find_broker(struct running *run)
   (void)fprintf(stderr, "%s: using the embedded broker of %s (process %ld) at %s%s\n", name,
                 run->embedded.script, run->embedded.pid, run->embedded.broker,
                 found > 1 ? "; there are others, choose one with -b" : "");
-  if (sip_kafka_settings_set(run->kafka, "bootstrap.servers", run->embedded.broker, &err) < 0) {
+  if (sip_embedded_broker_settings(run->embedded.broker, run->kafka, &err) < 0) {
     return sip_settings_refused(name, &err);
   }
   return SIP_GO_ON;

@@ -41,7 +41,7 @@ static int start_embedded(struct sip_host *host, struct sip_err *err)
     return rc;
   }
   address = sip_embedded_broker_address(host->embedded);
-  rc = sip_embedded_broker_settings(host->embedded, host->kafka, err);
+  rc = sip_embedded_broker_settings(address, host->kafka, err);
   if (rc < 0) {
     return rc;
   }

@@ -81,7 +81,7 @@ static int luatest_broker(lua_State *L)
     rc = sip_kafka_settings_new(&settings, &err);
   }
   if (rc == 0) {
-    rc = sip_embedded_broker_settings(*broker, settings, &err);
+    rc = sip_embedded_broker_settings(sip_embedded_broker_address(*broker), settings, &err);
   }
   if (rc == 0) {
     rc = sip_modules_configure_kafka(sip_vm_of(L), settings, &err);

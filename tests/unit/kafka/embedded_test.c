@@ -127,7 +127,7 @@ static void its_settings_keep_rebalances_short(void)
 
   CHECK_INT(sip_embedded_broker_start(&broker, 0, NULL), 0);
   CHECK_INT(sip_kafka_settings_new(&settings, NULL), 0);
-  CHECK_INT(sip_embedded_broker_settings(broker, settings, NULL), 0);
+  CHECK_INT(sip_embedded_broker_settings(sip_embedded_broker_address(broker), settings, NULL), 0);
   CHECK_STR(sip_kafka_settings_brokers(settings), sip_embedded_broker_address(broker));
   CHECK_STR(sip_kafka_settings_get(settings, "session.timeout.ms"), "3000");
   sip_kafka_settings_free(settings);

@@ -24,7 +24,9 @@ static inline void fixture_init(struct fixture *fixture, const char *brokers)
   CHECK_INT(sip_kafka_settings_new(&fixture->settings, &err), 0);
   if (brokers == NULL) {
     CHECK_INT(sip_embedded_broker_start(&fixture->broker, 0, &err), 0);
-    CHECK_INT(sip_embedded_broker_settings(fixture->broker, fixture->settings, &err), 0);
+    CHECK_INT(sip_embedded_broker_settings(sip_embedded_broker_address(fixture->broker),
+                                           fixture->settings, &err),
+              0);
   } else {
     CHECK_INT(sip_kafka_settings_set(fixture->settings, "bootstrap.servers", brokers, &err), 0);
   }
