@@ -145,8 +145,9 @@ local function run(method, text, ...)
   if found then
     result, message, code = found[method](found, text, ...)
   end
-  if result == nil then
-    return nil, ("access: %s: %s"):format(path, message), code
+  if result == nil then -- what a transaction refused by itself needs no place
+    local of_file = not found or tostring(code):find "^SQL_"
+    return nil, of_file and ("access: %s: %s"):format(path, message) or message, code
   end
   return result
 end

@@ -4,7 +4,6 @@
 #include "cli/command.h"
 #include "cli/push.h"
 
-#include <pwd.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -133,18 +132,6 @@ static const struct sip_option vacuum_options[] = {
   { 0 },
 };
 
-static void default_name(char *out, size_t size)
-{
-  struct passwd entry, *found = NULL;
-  char text[1024];
-
-  if (getpwuid_r(geteuid(), &entry, text, sizeof text, &found) == 0 && found != NULL) {
-    (void)snprintf(out, size, "%s", found->pw_name);
-  } else {
-    (void)snprintf(out, size, "user %ld", (long)geteuid());
-  }
-}
-
 /* As `run` has it (host_journal.c): the option, SIPEAT_JOURNAL, or a file in the state. */
 static const char *journal_place(const struct chains_args *args, char *place, size_t size)
 {
@@ -157,10 +144,9 @@ static const char *journal_place(const struct chains_args *args, char *place, si
 static void push(lua_State *L, void *arg)
 {
   const struct chains_args *args = arg;
-  char place[4096], who[256];
+  char place[4096];
   const char *chosen = journal_place(args, place, sizeof place);
 
-  default_name(who, sizeof who);
   lua_newtable(L);
   sip_push_text(L, "action", args->action);
   sip_push_text(L, "id", args->operands[0]);
@@ -174,7 +160,11 @@ static void push(lua_State *L, void *arg)
   sip_push_text(L, "event", args->event);
   sip_push_text(L, "since", args->since);
   sip_push_text(L, "older", args->older);
-  sip_push_text(L, "who", args->who != NULL ? args->who : who);
+  if (args->who != NULL) {
+    sip_push_text(L, "who", args->who);
+  } else {
+    sip_push_login(L, "who");
+  }
   sip_push_text(L, "why", args->why);
   sip_push_text(L, "result", args->result);
   sip_push_text(L, "output", args->output);

@@ -5,6 +5,8 @@
 
 #include <lauxlib.h>
 #include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <unistd.h>
 
 void sip_push_text(lua_State *L, const char *name, const char *value)
@@ -29,6 +31,19 @@ void sip_push_duration(lua_State *L, const char *name, uint64_t ms)
 {
   lua_pushfstring(L, "%Ims", (LUAI_UACINT)ms);
   lua_setfield(L, -2, name);
+}
+
+void sip_push_login(lua_State *L, const char *name)
+{
+  struct passwd entry, *found = NULL;
+  char text[1024], number[32];
+
+  (void)snprintf(number, sizeof number, "user %ld", (long)geteuid());
+  if (getpwuid_r(geteuid(), &entry, text, sizeof text, &found) == 0 && found != NULL) {
+    sip_push_text(L, name, found->pw_name);
+  } else {
+    sip_push_text(L, name, number);
+  }
 }
 
 void sip_push_directory(lua_State *L)

@@ -13,6 +13,9 @@ void sip_push_number(lua_State *L, const char *name, int64_t value);
 void sip_push_flag(lua_State *L, const char *name, bool value);
 void sip_push_duration(lua_State *L, const char *name, uint64_t ms); /* as text, "200ms" */
 
+/** The name of the user who runs this. */
+void sip_push_login(lua_State *L, const char *name);
+
 /** "directory": where the process is; not set when nobody knows. */
 void sip_push_directory(lua_State *L);
 

@@ -17,9 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 enum { CHUNK_BYTES = 64 * 1024, MAX_LINE_BYTES = 16 * 1024 * 1024, ANSWER_BYTES = 512 };
+
+enum { CTRL_C = 3 };
 
 static const char READER[] = "sipeat.reader";
 
@@ -109,6 +112,57 @@ static int l_ask(lua_State *L)
     return 1;
   }
   lua_pushlstring(L, answer, strcspn(answer, "\r\n"));
+  return 1;
+}
+
+/** The line that was typed, with its length; -1 at the end of the input, or when Ctrl-C ended it.
+ */
+static ssize_t read_typed(char *answer, size_t size)
+{
+  ssize_t got;
+
+  do {
+    got = read(STDIN_FILENO, answer, size); /* a terminal gives whole lines */
+  } while (got < 0 && errno == EINTR);
+  if (got <= 0 || answer[got - 1] == CTRL_C) {
+    return -1;
+  }
+  return got - (answer[got - 1] == '\n');
+}
+
+/** As l_ask, of a terminal and without showing what is typed. Keys send no signals meanwhile: one
+ * that ends the process would leave the terminal as it is here. nil: there is no terminal, or no
+ * answer. */
+static int l_ask_secret(lua_State *L)
+{
+  const char *question = luaL_checkstring(L, 1);
+  char answer[ANSWER_BYTES];
+  struct termios before, silent;
+  ssize_t len;
+
+  if (tcgetattr(STDIN_FILENO, &before) != 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  silent = before;
+  silent.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+  silent.c_lflag |= ICANON;
+  silent.c_cc[VEOL] = CTRL_C;
+  if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) != 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  (void)fprintf(stderr, "%s", question); /* now, when what is typed is not shown any more */
+  (void)fflush(stderr);
+  len = read_typed(answer, sizeof answer);
+  (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before); /* nothing else can be done about it */
+  (void)fputc('\n', stderr);
+  if (len < 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushlstring(L, answer, (size_t)len);
+  }
+  explicit_bzero(answer, sizeof answer);
   return 1;
 }
 
@@ -354,9 +408,16 @@ static int l_open(lua_State *L)
 int sip_open_terminal(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "write", l_write },   { "flush", l_flush }, { "note", l_note },
-    { "status", l_status }, { "ring", l_ring },   { "is_terminal", l_is_terminal },
-    { "ask", l_ask },       { "open", l_open },   { "create", sip_l_create_file },
+    { "write", l_write },
+    { "flush", l_flush },
+    { "note", l_note },
+    { "status", l_status },
+    { "ring", l_ring },
+    { "is_terminal", l_is_terminal },
+    { "ask", l_ask },
+    { "open", l_open },
+    { "create", sip_l_create_file },
+    { "ask_secret", l_ask_secret },
     { NULL, NULL },
   };
 
