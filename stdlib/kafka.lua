@@ -37,6 +37,8 @@ local READER = opts.spec("sipeat.kafka.reader", {
   topic = { "string", required = true },
   from = { "string|integer", default = "beginning" },
   offsets = { "table" },
+  ends = { "table" },
+  partitions = { "table" },
 })
 
 local RUN = opts.spec("sipeat.kafka.run", {
@@ -54,6 +56,7 @@ local RESET = opts.spec("sipeat.kafka.reset_group", {
   group = { "string", required = true },
   topic = { "string", required = true },
   to = { "string|integer", required = true },
+  dry_run = { "boolean", default = false },
 })
 
 -- Days since 1970-01-01 of a date of the proleptic Gregorian calendar.
@@ -293,26 +296,41 @@ function M.consumer(options)
   return wrap(core.consumer(o.group, topics, check_from(o.from, 2)))
 end
 
--- { [partition] = offset } as a list that begins with partition 0.
-local function offset_list(offsets, level)
-  local list = {}
-  for partition, offset in pairs(offsets or {}) do
-    if math.type(partition) ~= "integer" or partition < 0 or math.type(offset) ~= "integer" then
-      error("sipeat.kafka.reader: offsets is { [partition] = offset }", level + 1)
+local function check_partition(partition, offset, name, level)
+  if math.type(partition) ~= "integer" or partition < 0 or math.type(offset) ~= "integer" then
+    local shape = name == "partitions" and "a list of numbers" or "{ [partition] = offset }"
+    error(("sipeat.kafka.reader: %s is %s"):format(name, shape), level + 1)
+  end
+end
+
+-- What is read of each partition, as a list that begins with partition 0: { from, to } or false.
+-- Without `partitions`, those that nothing is said of are read from start to end.
+local function spans_of(o, level)
+  local only, list, last = {}, {}, -1
+  for _, partition in ipairs(o.partitions or {}) do
+    check_partition(partition, 0, "partitions", level + 1)
+    only[partition], last = true, math.max(last, partition)
+  end
+  for _, name in ipairs { "offsets", "ends" } do
+    for partition, offset in pairs(o[name] or {}) do
+      check_partition(partition, offset, name, level + 1)
+      last = math.max(last, partition)
     end
-    for i = #list + 1, partition + 1 do
-      list[i] = -1
-    end
-    list[partition + 1] = offset
+  end
+  for partition = 0, last do
+    local wanted = not o.partitions or only[partition]
+    list[partition + 1] = wanted
+      and { o.offsets and o.offsets[partition], o.ends and o.ends[partition] } or false
   end
   return list
 end
 
---- All partitions of a topic without a group: nothing is committed, others are not disturbed.
---- offsets = { [partition] = offset } begins there instead in those partitions.
+--- A topic without a group: nothing is committed, others are not disturbed. offsets = { [partition]
+--- = offset } begins there instead in those partitions, ends = { [partition] = offset } stops
+--- before that one, and partitions = { 0, 3 } reads only these.
 function M.reader(options)
   local o = READER(options)
-  return wrap(core.reader(o.topic, check_from(o.from, 2), offset_list(o.offsets, 2)))
+  return wrap(core.reader(o.topic, check_from(o.from, 2), spans_of(o, 2), o.partitions ~= nil))
 end
 
 --- True while a broker answers.
@@ -357,6 +375,37 @@ function Admin.describe_topic(_, name)
   return core.admin("describe_topic", need_name(name, "describe_topic", 2))
 end
 
+--- All topics as describe_topic has them.
+function Admin.describe_topics()
+  return core.admin "describe_topics"
+end
+
+--- As describe_topic, low being the offset of the first record from that time (ms or text) on; nil
+--- where there is none.
+function Admin.offsets_at(_, name, time)
+  need_name(name, "offsets_at", 2)
+  local at = check_from(time, 2)
+  if math.type(at) ~= "integer" then
+    error("sipeat.kafka.offsets_at: a time is needed, got " .. opts.show(time), 2)
+  end
+  return core.admin("offsets_at", name, at)
+end
+
+--- The configuration of a topic: { name, value, source, default, read_only, sensitive } by name.
+function Admin.topic_configuration(_, name)
+  return core.admin("topic_configuration", need_name(name, "topic_configuration", 2))
+end
+
+--- The same of the broker with that id.
+function Admin.broker_configuration(_, id)
+  return core.admin("broker_configuration", tostring(id))
+end
+
+--- { id, controller, embedded, brokers = { { id, host, port, leaders, replicas }… } }.
+function Admin.cluster()
+  return core.admin "cluster"
+end
+
 --- All groups by name: { name, state, members }.
 function Admin.groups()
   return core.admin "groups"
@@ -368,13 +417,25 @@ function Admin.describe_group(_, name)
   return core.admin("describe_group", need_name(name, "describe_group", 2))
 end
 
+--- All groups, or those of that list, as describe_group has them.
+function Admin.describe_groups(_, names)
+  return core.admin("describe_groups", names)
+end
+
+--- Who is in a group: { protocol, members = { { id, client_id, host, partitions }… } }.
+function Admin.members(_, group)
+  return core.admin("members", need_name(group, "members", 2))
+end
+
 --- Moves a group without running members: to = "beginning", "end", "offset:42", ms or a time.
---- The group's offsets in that topic afterwards.
+--- The group's offsets in that topic afterwards; with dry_run, where it stands and the `target` of
+--- each partition.
 function Admin.reset_group(_, options)
   local o = RESET(options)
+  local call = o.dry_run and "reset_plan" or "reset_group"
   local offset = type(o.to) == "string" and math.tointeger(tonumber(o.to:match("^offset:(%d+)$")))
   if offset then
-    return core.admin("reset_group", o.group, o.topic, "offset", offset)
+    return core.admin(call, o.group, o.topic, "offset", offset)
   end
   local at = M.start_at(o.to)
   if not at then
@@ -382,9 +443,9 @@ function Admin.reset_group(_, options)
       :format(opts.show(o.to)), 2)
   end
   if math.type(at) == "integer" then
-    return core.admin("reset_group", o.group, o.topic, "time", at)
+    return core.admin(call, o.group, o.topic, "time", at)
   end
-  return core.admin("reset_group", o.group, o.topic, at, 0)
+  return core.admin(call, o.group, o.topic, at, 0)
 end
 
 --- Topics and groups of the cluster. The calls run beside the loop and wait for their answer.

@@ -142,11 +142,79 @@ rd_kafka_event_t *sip_admin_wait(struct sip_kafka_admin *admin, const char *what
   return NULL;
 }
 
-void sip_admin_watermarks(struct sip_kafka_admin *admin, const char *topic, int32_t partition,
-                          int64_t *low, int64_t *high)
+rd_kafka_resp_err_t sip_admin_offsets_for(struct sip_kafka_admin *admin,
+                                          rd_kafka_topic_partition_list_t *list, int64_t at)
 {
-  if (rd_kafka_query_watermark_offsets(admin->rk, topic, partition, low, high, admin->timeout_ms) !=
-      RD_KAFKA_RESP_ERR_NO_ERROR) {
-    *low = *high = -1;
+  for (int i = 0; i < list->cnt; i++) {
+    list->elems[i].offset = at; /* as the protocol has it, -1 is the end and -2 the beginning */
   }
+  return list->cnt == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR
+                        : rd_kafka_offsets_for_times(admin->rk, list, admin->timeout_ms);
+}
+
+static bool is_same(const rd_kafka_topic_partition_t *a, const rd_kafka_topic_partition_t *b)
+{
+  return a->partition == b->partition && strcmp(a->topic, b->topic) == 0;
+}
+
+void sip_admin_take_offsets(rd_kafka_topic_partition_list_t *list,
+                            const rd_kafka_topic_partition_list_t *from)
+{
+  int at = 0; /* where the last one was found */
+
+  for (int i = 0; i < list->cnt; i++) {
+    rd_kafka_topic_partition_t *one = &list->elems[i];
+    int looked = 0;
+
+    while (looked < from->cnt && !is_same(one, &from->elems[at % from->cnt])) {
+      at++;
+      looked++;
+    }
+    one->offset = RD_KAFKA_OFFSET_INVALID;
+    one->err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (looked < from->cnt) {
+      one->offset = from->elems[at % from->cnt].offset;
+      one->err = from->elems[at % from->cnt].err;
+    }
+    at = from->cnt == 0 ? 0 : at % from->cnt;
+  }
+}
+
+/* One end of each range. */
+static void ranges_fill(struct sip_kafka_admin *admin, const rd_kafka_topic_partition_list_t *list,
+                        struct sip_admin_range *ranges, bool high)
+{
+  rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
+  rd_kafka_topic_partition_list_t *found = rd_kafka_topic_partition_list_copy(list);
+  rd_kafka_resp_err_t res =
+    sip_admin_offsets_for(admin, asked, high ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING);
+
+  sip_admin_take_offsets(found, asked);
+  for (int i = 0; i < list->cnt; i++) {
+    const rd_kafka_topic_partition_t *one = &found->elems[i];
+    bool known = res == RD_KAFKA_RESP_ERR_NO_ERROR && one->err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                 one->offset >= 0;
+
+    *(high ? &ranges[i].high : &ranges[i].low) = known ? one->offset : -1;
+  }
+  rd_kafka_topic_partition_list_destroy(found);
+  rd_kafka_topic_partition_list_destroy(asked);
+}
+
+struct sip_admin_range *sip_admin_ranges(struct sip_kafka_admin *admin,
+                                         const rd_kafka_topic_partition_list_t *list)
+{
+  struct sip_admin_range *ranges = calloc((size_t)list->cnt + 1, sizeof *ranges);
+
+  if (ranges == NULL) {
+    return NULL;
+  }
+  ranges_fill(admin, list, ranges, false);
+  ranges_fill(admin, list, ranges, true);
+  for (int i = 0; i < list->cnt; i++) {
+    if (ranges[i].low < 0 || ranges[i].high < 0) {
+      ranges[i].low = ranges[i].high = -1;
+    }
+  }
+  return ranges;
 }

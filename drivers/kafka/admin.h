@@ -64,10 +64,15 @@ struct sip_kafka_topic_list {
 };
 
 /** All topics, or only the one called `name` (SIP_ENOTFOUND when it is missing). With `offsets`,
- * low and high of each partition are asked for. The caller frees the list. */
+ * low and high of each partition that has a leader are asked for. The caller frees the list. */
 int sip_kafka_admin_topics(struct sip_kafka_admin *admin, const char *name, bool offsets,
                            struct sip_kafka_topic_list **out, struct sip_err *err);
 void sip_kafka_topic_list_free(struct sip_kafka_topic_list *list); /* accepts NULL */
+
+/** Sets `low` of each partition of the topic to the offset of its first record from that time on, in
+ * ms since 1970-01-01 UTC; -1 where there is none. UV_ENOTSUP on an embedded broker. */
+int sip_kafka_admin_offsets_at(struct sip_kafka_admin *admin, const char *name, int64_t ms,
+                               struct sip_kafka_topic_list **out, struct sip_err *err);
 
 struct sip_kafka_group_info {
   char *name;
@@ -86,12 +91,17 @@ int sip_kafka_admin_groups(struct sip_kafka_admin *admin, const char *name,
                            struct sip_kafka_group_list **out, struct sip_err *err);
 void sip_kafka_group_list_free(struct sip_kafka_group_list *list); /* accepts NULL */
 
+/** As groups, of each of these names, in their order. */
+int sip_kafka_admin_groups_named(struct sip_kafka_admin *admin, char *const *names, size_t count,
+                                 struct sip_kafka_group_list **out, struct sip_err *err);
+
 struct sip_kafka_offset_info {
   char *topic;
   int32_t partition;
   int64_t committed; /* -1: none */
   int64_t low, high;
   int64_t lag; /* records that are not finished: high - committed, or high - low without a commit */
+  int64_t target; /* of a reset: where it goes; -1 otherwise */
 };
 
 struct sip_kafka_offset_list {
@@ -99,10 +109,13 @@ struct sip_kafka_offset_list {
   size_t count;
 };
 
-/** Where the group stands in each partition of which it has a committed offset, and in all
- * partitions of those topics. Empty when it never committed. */
-int sip_kafka_admin_group_offsets(struct sip_kafka_admin *admin, const char *group,
-                                  struct sip_kafka_offset_list **out, struct sip_err *err);
+/** Where each of the groups stands in each partition of which it has a committed offset, and in all
+ * partitions of those topics: `(*out)[i]` is of the i-th group, and empty when that never committed.
+ * The caller frees the array and what is in it. */
+int sip_kafka_admin_group_offsets(struct sip_kafka_admin *admin,
+                                  const struct sip_kafka_group_list *groups,
+                                  struct sip_kafka_offset_list ***out, struct sip_err *err);
+void sip_kafka_offset_lists_free(struct sip_kafka_offset_list **lists, size_t count); /* likewise */
 void sip_kafka_offset_list_free(struct sip_kafka_offset_list *list); /* accepts NULL */
 
 enum sip_kafka_reset_to { SIP_RESET_BEGINNING, SIP_RESET_END, SIP_RESET_OFFSET, SIP_RESET_TIME };
@@ -113,5 +126,62 @@ enum sip_kafka_reset_to { SIP_RESET_BEGINNING, SIP_RESET_END, SIP_RESET_OFFSET, 
 int sip_kafka_admin_reset_group(struct sip_kafka_admin *admin, const char *group, const char *topic,
                                 enum sip_kafka_reset_to to, int64_t value,
                                 struct sip_kafka_offset_list **out, struct sip_err *err);
+
+/** What a reset would do: where the group stands in `topic`, and `target`. Changes nothing. */
+int sip_kafka_admin_reset_plan(struct sip_kafka_admin *admin, const char *group, const char *topic,
+                               enum sip_kafka_reset_to to, int64_t value,
+                               struct sip_kafka_offset_list **out, struct sip_err *err);
+
+struct sip_kafka_member {
+  char *id, *client_id, *host;
+  struct sip_kafka_offset_info *partitions; /* topic and partition count */
+  size_t partition_count;
+};
+
+struct sip_kafka_member_list {
+  char *protocol; /* how partitions are assigned; "" when there are no members */
+  struct sip_kafka_member *members;
+  size_t count;
+};
+
+/** Who is in the group, and which partitions each has. UV_ENOTSUP on an embedded broker. */
+int sip_kafka_admin_members(struct sip_kafka_admin *admin, const char *group,
+                            struct sip_kafka_member_list **out, struct sip_err *err);
+void sip_kafka_member_list_free(struct sip_kafka_member_list *list); /* accepts NULL */
+
+struct sip_kafka_broker {
+  int32_t id;
+  char *host;
+  int port;
+  size_t leaders, replicas; /* partitions */
+};
+
+struct sip_kafka_cluster {
+  char *id;           /* "" when it is not known */
+  int32_t controller; /* -1: not known */
+  bool embedded;
+  struct sip_kafka_broker *brokers; /* by id */
+  size_t count;
+};
+
+int sip_kafka_admin_cluster(struct sip_kafka_admin *admin, struct sip_kafka_cluster **out,
+                            struct sip_err *err);
+void sip_kafka_cluster_free(struct sip_kafka_cluster *cluster); /* accepts NULL */
+
+struct sip_kafka_setting {
+  char *name, *value; /* value: NULL when it is not told */
+  const char *source; /* "topic", "broker", "default" or "other"; static */
+  bool is_default, read_only, sensitive;
+};
+
+struct sip_kafka_setting_list {
+  struct sip_kafka_setting *settings; /* by name */
+  size_t count;
+};
+
+/** The configuration of a topic, or of the broker with that id. UV_ENOTSUP on an embedded broker. */
+int sip_kafka_admin_configuration(struct sip_kafka_admin *admin, bool of_broker, const char *name,
+                                  struct sip_kafka_setting_list **out, struct sip_err *err);
+void sip_kafka_setting_list_free(struct sip_kafka_setting_list *list); /* accepts NULL */
 
 #endif

@@ -1,16 +1,9 @@
-/* admin_groups.c - groups: who is in them, where they stand, and moving them. Blocks; one thread at
- * a time.
- *
- * Committed offsets are read and written through a client with the group's name that does not join
- * it, which works on every broker. Only librdkafka's mock cluster refuses the writing once a group
- * has had members; there the client joins for a moment. */
+/* admin_groups.c - groups: which there are, and where they stand. Blocks; one thread at a time. */
 #include "kafka/admin_state.h"
 #include "kafka/errors.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { GROUP_POLL_MS = 100 };
 
 void sip_kafka_group_list_free(struct sip_kafka_group_list *list)
 {
@@ -98,9 +91,37 @@ int sip_kafka_admin_groups(struct sip_kafka_admin *admin, const char *name,
   return 0;
 }
 
-/* The partitions of `topics` (of all but Kafka's own with `topic` NULL). NULL with `err`. */
-static rd_kafka_topic_partition_list_t *group_partitions(struct sip_kafka_admin *admin,
-                                                         const char *topic, struct sip_err *err)
+int sip_kafka_admin_groups_named(struct sip_kafka_admin *admin, char *const *names, size_t count,
+                                 struct sip_kafka_group_list **out, struct sip_err *err)
+{
+  struct sip_kafka_group_list *list = calloc(1, sizeof *list), *one = NULL;
+  int rc = 0;
+
+  if (list != NULL) {
+    list->groups = calloc(count + 1, sizeof *list->groups);
+  }
+  if (list == NULL || list->groups == NULL) {
+    sip_kafka_group_list_free(list);
+    return sip_err_set(err, UV_ENOMEM, "list groups: out of memory");
+  }
+  for (size_t i = 0; rc == 0 && i < count; i++) {
+    rc = sip_kafka_admin_groups(admin, names[i], &one, err);
+    if (rc == 0) {
+      list->groups[list->count++] = one->groups[0];
+      one->count = 0; /* handed over */
+      sip_kafka_group_list_free(one);
+    }
+  }
+  if (rc < 0) {
+    sip_kafka_group_list_free(list);
+    return rc;
+  }
+  *out = list;
+  return 0;
+}
+
+rd_kafka_topic_partition_list_t *sip_admin_partitions(struct sip_kafka_admin *admin,
+                                                      const char *topic, struct sip_err *err)
 {
   struct sip_kafka_topic_list *topics = NULL;
   rd_kafka_topic_partition_list_t *list;
@@ -119,6 +140,7 @@ static rd_kafka_topic_partition_list_t *group_partitions(struct sip_kafka_admin 
     }
   }
   sip_kafka_topic_list_free(topics);
+  rd_kafka_topic_partition_list_sort(list, NULL, NULL);
   return list;
 }
 
@@ -133,205 +155,212 @@ static bool group_knows(const rd_kafka_topic_partition_list_t *list, const char 
   return false;
 }
 
-/* Turns committed offsets into what the caller sees. */
-static int group_report(struct sip_kafka_admin *admin,
-                        const rd_kafka_topic_partition_list_t *committed,
-                        struct sip_kafka_offset_list **out, struct sip_err *err)
+int sip_admin_committed(struct sip_kafka_admin *admin, const char *group,
+                        rd_kafka_topic_partition_list_t *list, struct sip_err *err)
+{
+  rd_kafka_ListConsumerGroupOffsets_t *request;
+  const rd_kafka_group_result_t **results;
+  rd_kafka_AdminOptions_t *options;
+  rd_kafka_event_t *event;
+  size_t count = 0;
+  int rc = 0;
+
+  if (list->cnt == 0) {
+    return 0;
+  }
+  request = rd_kafka_ListConsumerGroupOffsets_new(group, list);
+  options = rd_kafka_AdminOptions_new(admin->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+  (void)rd_kafka_AdminOptions_set_request_timeout(options, admin->timeout_ms, NULL, 0);
+  rd_kafka_ListConsumerGroupOffsets(admin->rk, &request, 1, options, admin->queue);
+  rd_kafka_AdminOptions_destroy(options);
+  rd_kafka_ListConsumerGroupOffsets_destroy(request);
+  event = sip_admin_wait(admin, "offsets of group", group, err);
+  if (event == NULL) {
+    return err->code;
+  }
+  results = rd_kafka_ListConsumerGroupOffsets_result_groups(
+    rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
+  if (count == 1 && rd_kafka_group_result_error(results[0]) != NULL) {
+    const rd_kafka_error_t *failed = rd_kafka_group_result_error(results[0]);
+
+    rc = sip_admin_err(admin, err, rd_kafka_error_code(failed), rd_kafka_error_string(failed),
+                       "offsets of group", group);
+  } else if (count == 1) {
+    const rd_kafka_topic_partition_list_t *found = rd_kafka_group_result_partitions(results[0]);
+
+    sip_admin_take_offsets(list, found);
+  }
+  rd_kafka_event_destroy(event);
+  return rc;
+}
+
+static int offsets_add(struct sip_kafka_offset_list *list, const rd_kafka_topic_partition_t *from,
+                       const struct sip_admin_range *range)
+{
+  struct sip_kafka_offset_info *info = &list->offsets[list->count];
+
+  info->topic = strdup(from->topic);
+  if (info->topic == NULL) {
+    return UV_ENOMEM;
+  }
+  list->count++;
+  info->partition = from->partition;
+  info->committed = from->offset < 0 ? -1 : from->offset;
+  info->low = range->low;
+  info->high = range->high;
+  info->target = -1;
+  if (info->high >= 0) {
+    int64_t at = info->committed < info->low ? info->low : info->committed;
+
+    info->lag = info->high > at ? info->high - at : 0;
+  }
+  return 0;
+}
+
+static struct sip_kafka_offset_list *offsets_new(int room)
 {
   struct sip_kafka_offset_list *list = calloc(1, sizeof *list);
 
   if (list != NULL) {
-    list->offsets = calloc((size_t)committed->cnt + 1, sizeof *list->offsets);
+    list->offsets = calloc((size_t)room + 1, sizeof *list->offsets);
   }
   if (list == NULL || list->offsets == NULL) {
     free(list);
-    return sip_err_set(err, UV_ENOMEM, "group offsets: out of memory");
+    return NULL;
   }
-  for (int i = 0; i < committed->cnt; i++) {
+  return list;
+}
+
+/* Turns committed offsets into what the caller sees: all partitions with `all`, else those of the
+ * topics that the group knows. */
+static struct sip_kafka_offset_list *offsets_of(const rd_kafka_topic_partition_list_t *committed,
+                                                const struct sip_admin_range *ranges, bool all)
+{
+  struct sip_kafka_offset_list *list = offsets_new(committed->cnt);
+  const char *last = "";
+  bool known = false;
+
+  for (int i = 0; list != NULL && i < committed->cnt; i++) { /* by topic: each is looked up once */
     const rd_kafka_topic_partition_t *from = &committed->elems[i];
-    struct sip_kafka_offset_info *info = &list->offsets[list->count];
 
-    if (!group_knows(committed, from->topic)) {
-      continue;
+    if (strcmp(last, from->topic) != 0) {
+      last = from->topic;
+      known = all || group_knows(committed, last);
     }
-    info->topic = strdup(from->topic);
-    if (info->topic == NULL) {
+    if (known && offsets_add(list, from, &ranges[i]) < 0) {
       sip_kafka_offset_list_free(list);
-      return sip_err_set(err, UV_ENOMEM, "group offsets: out of memory");
+      return NULL;
     }
-    list->count++;
-    info->partition = from->partition;
-    info->committed = from->offset < 0 ? -1 : from->offset;
-    sip_admin_watermarks(admin, from->topic, from->partition, &info->low, &info->high);
-    if (info->high >= 0) {
-      int64_t at = info->committed < info->low ? info->low : info->committed;
+  }
+  return list;
+}
 
-      info->lag = info->high > at ? info->high - at : 0;
-    }
+int sip_admin_report(struct sip_kafka_admin *admin, const rd_kafka_topic_partition_list_t *committed,
+                     bool all, struct sip_kafka_offset_list **out, struct sip_err *err)
+{
+  struct sip_admin_range *ranges = sip_admin_ranges(admin, committed);
+  struct sip_kafka_offset_list *list =
+    ranges == NULL ? NULL : offsets_of(committed, ranges, all);
+
+  free(ranges);
+  if (list == NULL) {
+    return sip_err_set(err, UV_ENOMEM, "group offsets: out of memory");
   }
   *out = list;
   return 0;
 }
 
-int sip_kafka_admin_group_offsets(struct sip_kafka_admin *admin, const char *group,
-                                  struct sip_kafka_offset_list **out, struct sip_err *err)
+void sip_kafka_offset_lists_free(struct sip_kafka_offset_list **lists, size_t count)
 {
-  rd_kafka_topic_partition_list_t *list = NULL;
-  rd_kafka_t *rk = NULL;
-  rd_kafka_resp_err_t res;
-  struct sip_err local;
-  int rc;
+  for (size_t i = 0; lists != NULL && i < count; i++) {
+    sip_kafka_offset_list_free(lists[i]);
+  }
+  free(lists);
+}
 
-  err = err == NULL ? &local : err;
-  list = group_partitions(admin, NULL, err);
-  if (list != NULL) {
-    rk = sip_admin_client(admin, group, err);
+/* Keeps the partitions whose topic one of the groups knows. */
+static rd_kafka_topic_partition_list_t *lists_used(rd_kafka_topic_partition_list_t **lists,
+                                                   size_t count,
+                                                   const rd_kafka_topic_partition_list_t *all)
+{
+  rd_kafka_topic_partition_list_t *used = rd_kafka_topic_partition_list_new(all->cnt);
+
+  for (int i = 0; i < all->cnt; i++) {
+    bool known = i > 0 && used->cnt > 0 &&
+                 strcmp(used->elems[used->cnt - 1].topic, all->elems[i].topic) == 0;
+
+    for (size_t g = 0; !known && g < count; g++) {
+      known = group_knows(lists[g], all->elems[i].topic);
+    }
+    if (known) {
+      rd_kafka_topic_partition_list_add(used, all->elems[i].topic, all->elems[i].partition);
+    }
   }
-  if (rk == NULL) {
-    rc = err->code;
-    goto cleanup;
-  }
-  rd_kafka_topic_partition_list_sort(list, NULL, NULL);
-  res =
-    list->cnt == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_committed(rk, list, admin->timeout_ms);
-  rc = res == RD_KAFKA_RESP_ERR_NO_ERROR
-         ? group_report(admin, list, out, err)
-         : sip_admin_err(admin, err, res, NULL, "offsets of group", group);
-cleanup:
-  if (list != NULL) {
+  return used;
+}
+
+static int lists_report(struct sip_kafka_admin *admin, rd_kafka_topic_partition_list_t **lists,
+                        size_t count, const rd_kafka_topic_partition_list_t *all,
+                        struct sip_kafka_offset_list **out)
+{
+  rd_kafka_topic_partition_list_t *used = lists_used(lists, count, all);
+  struct sip_admin_range *ranges = sip_admin_ranges(admin, used);
+  int rc = ranges == NULL ? UV_ENOMEM : 0;
+
+  for (size_t g = 0; rc == 0 && g < count; g++) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_copy(used);
+
+    sip_admin_take_offsets(list, lists[g]);
+    out[g] = offsets_of(list, ranges, false);
     rd_kafka_topic_partition_list_destroy(list);
+    rc = out[g] == NULL ? UV_ENOMEM : 0;
   }
-  if (rk != NULL) {
-    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it never joined */
-  }
+  free(ranges);
+  rd_kafka_topic_partition_list_destroy(used);
   return rc;
 }
 
-/* Puts where the group shall go into the offsets of `list`. */
-static int group_aim(struct sip_kafka_admin *admin, rd_kafka_topic_partition_list_t *list,
-                     enum sip_kafka_reset_to to, int64_t value, struct sip_err *err)
+int sip_kafka_admin_group_offsets(struct sip_kafka_admin *admin,
+                                  const struct sip_kafka_group_list *groups,
+                                  struct sip_kafka_offset_list ***out, struct sip_err *err)
 {
-  rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
-
-  for (int i = 0; i < list->cnt; i++) {
-    list->elems[i].offset = value; /* what offsets_for_times reads, and the offset itself */
-  }
-  if (to == SIP_RESET_TIME) {
-    res = rd_kafka_offsets_for_times(admin->rk, list, admin->timeout_ms);
-  }
-  for (int i = 0; res == RD_KAFKA_RESP_ERR_NO_ERROR && i < list->cnt; i++) {
-    rd_kafka_topic_partition_t *at = &list->elems[i];
-    int64_t low, high;
-
-    res = at->err;
-    sip_admin_watermarks(admin, at->topic, at->partition, &low, &high);
-    if (high < 0) {
-      return sip_admin_err(admin, err, RD_KAFKA_RESP_ERR__TIMED_OUT,
-                           "a partition's offsets cannot be read", "reset group on", at->topic);
-    }
-    if (to == SIP_RESET_BEGINNING || at->offset < 0 || at->offset > high) {
-      at->offset = to == SIP_RESET_BEGINNING
-                     ? low
-                     : high; /* a time after the last record gives a negative offset */
-    }
-    if (to == SIP_RESET_END) {
-      at->offset = high;
-    } else if (at->offset < low) {
-      at->offset = low;
-    }
-  }
-  return res == RD_KAFKA_RESP_ERR_NO_ERROR
-           ? 0
-           : sip_admin_err(admin, err, res, NULL, "reset group", NULL);
-}
-
-/* Joins the group alone and commits as its member. `joined`: it got an assignment. */
-static rd_kafka_resp_err_t group_commit_as_member(struct sip_kafka_admin *admin, rd_kafka_t *rk,
-                                                  rd_kafka_topic_partition_list_t *list,
-                                                  bool *joined)
-{
-  rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1), *assigned = NULL;
-  rd_kafka_resp_err_t res;
-  int count = 0;
-
-  rd_kafka_topic_partition_list_add(topics, list->elems[0].topic, RD_KAFKA_PARTITION_UA);
-  res = rd_kafka_subscribe(rk, topics);
-  rd_kafka_topic_partition_list_destroy(topics);
-  for (int waited_ms = 0;
-       res == RD_KAFKA_RESP_ERR_NO_ERROR && count == 0 && waited_ms < 2 * admin->timeout_ms;
-       waited_ms += GROUP_POLL_MS) {
-    rd_kafka_message_t *message =
-      rd_kafka_consumer_poll(rk, GROUP_POLL_MS); /* nothing of it is committed */
-
-    if (message != NULL) {
-      rd_kafka_message_destroy(message);
-    }
-    res = rd_kafka_assignment(rk, &assigned);
-    if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      count = assigned->cnt;
-      rd_kafka_topic_partition_list_destroy(assigned);
-    }
-  }
-  if (res == RD_KAFKA_RESP_ERR_NO_ERROR && count < list->cnt) {
-    res = RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP; /* somebody else has the rest */
-  }
-  if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    res = rd_kafka_commit(rk, list, 0);
-  }
-  (void)rd_kafka_consumer_close(rk); /* what was committed stays */
-  *joined = count > 0;
-  return res;
-}
-
-static rd_kafka_resp_err_t group_commit(struct sip_kafka_admin *admin, rd_kafka_t *rk,
-                                        rd_kafka_topic_partition_list_t *list, bool *joined)
-{
-  rd_kafka_resp_err_t res = rd_kafka_commit(rk, list, 0);
-
-  if (res == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID &&
-      sip_kafka_is_embedded(admin->rk, admin->timeout_ms)) {
-    res = group_commit_as_member(admin, rk, list, joined);
-  }
-  return res;
-}
-
-int sip_kafka_admin_reset_group(struct sip_kafka_admin *admin, const char *group, const char *topic,
-                                enum sip_kafka_reset_to to, int64_t value,
-                                struct sip_kafka_offset_list **out, struct sip_err *err)
-{
-  rd_kafka_topic_partition_list_t *list = NULL;
-  rd_kafka_resp_err_t res;
-  rd_kafka_t *rk = NULL;
-  bool joined = true; /* or never tried to */
+  rd_kafka_topic_partition_list_t **lists = calloc(groups->count + 1, sizeof *lists);
+  struct sip_kafka_offset_list **found = calloc(groups->count + 1, sizeof *found);
+  rd_kafka_topic_partition_list_t *all = NULL;
   struct sip_err local;
-  int rc;
+  size_t count = 0;
+  int rc = 0;
 
   err = err == NULL ? &local : err;
-  list = group_partitions(admin, topic, err);
-  if (list != NULL) {
-    rk = sip_admin_client(admin, group, err);
+  if (lists == NULL || found == NULL) {
+    rc = sip_err_set(err, UV_ENOMEM, "group offsets: out of memory");
+    goto cleanup;
   }
-  if (rk == NULL) {
+  all = sip_admin_partitions(admin, NULL, err);
+  if (all == NULL) {
     rc = err->code;
     goto cleanup;
   }
-  rc = group_aim(admin, list, to, value, err);
-  if (rc < 0) {
-    goto cleanup;
+  while (rc == 0 && count < groups->count) {
+    lists[count] = rd_kafka_topic_partition_list_copy(all);
+    rc = sip_admin_committed(admin, groups->groups[count].name, lists[count], err);
+    count++;
   }
-  res = group_commit(admin, rk, list, &joined);
-  if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    rc = sip_admin_err(admin, err, res, NULL, "reset group", group);
-  } else if (out != NULL) {
-    rc = group_report(admin, list, out, err);
+  if (rc == 0 && lists_report(admin, lists, count, all, found) < 0) {
+    rc = sip_err_set(err, UV_ENOMEM, "group offsets: out of memory");
+  }
+  if (rc == 0) {
+    *out = found;
+    found = NULL; /* handed over */
   }
 cleanup:
-  if (list != NULL) {
-    rd_kafka_topic_partition_list_destroy(list);
+  for (size_t i = 0; i < count; i++) {
+    rd_kafka_topic_partition_list_destroy(lists[i]);
   }
-  if (rk != NULL && joined) { /* librdkafka before 2.3 aborts otherwise (4312): it is left alone */
-    rd_kafka_destroy_flags(rk,
-                           RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it has left, or never joined */
+  free(lists);
+  sip_kafka_offset_lists_free(found, groups->count);
+  if (all != NULL) {
+    rd_kafka_topic_partition_list_destroy(all);
   }
   return rc;
 }

@@ -26,8 +26,36 @@ int sip_admin_err(struct sip_kafka_admin *admin, struct sip_err *err, rd_kafka_r
 rd_kafka_event_t *sip_admin_wait(struct sip_kafka_admin *admin, const char *what, const char *name,
                                  struct sip_err *err);
 
-/** Low and high of one partition; -1 each when they cannot be had. */
-void sip_admin_watermarks(struct sip_kafka_admin *admin, const char *topic, int32_t partition,
-                          int64_t *low, int64_t *high);
+struct sip_admin_range {
+  int64_t low, high; /* -1 each when they cannot be had */
+};
+
+/** The ranges of the partitions of `list`, in its order: two requests to each leader. The caller
+ * frees them. @return NULL when memory is out */
+struct sip_admin_range *sip_admin_ranges(struct sip_kafka_admin *admin,
+                                         const rd_kafka_topic_partition_list_t *list);
+
+/** Sets the offsets in `list` to those of the same partitions in `from`; RD_KAFKA_OFFSET_INVALID
+ * where it has none. Fast when both are in the same order. */
+void sip_admin_take_offsets(rd_kafka_topic_partition_list_t *list,
+                            const rd_kafka_topic_partition_list_t *from);
+
+/** The partitions of `topic`, or of all topics but Kafka's own with NULL, sorted. NULL with `err`. */
+rd_kafka_topic_partition_list_t *sip_admin_partitions(struct sip_kafka_admin *admin,
+                                                      const char *topic, struct sip_err *err);
+
+/** Asks for what the group has committed in the partitions of `list`, and puts it there. */
+int sip_admin_committed(struct sip_kafka_admin *admin, const char *group,
+                        rd_kafka_topic_partition_list_t *list, struct sip_err *err);
+
+/** Turns committed offsets into what the caller sees: all partitions with `all`, else those of
+ * topics in which there are some. */
+int sip_admin_report(struct sip_kafka_admin *admin,
+                     const rd_kafka_topic_partition_list_t *committed, bool all,
+                     struct sip_kafka_offset_list **out, struct sip_err *err);
+
+/** The offsets for a time, or RD_KAFKA_OFFSET_BEGINNING or _END, of the partitions of `list`. */
+rd_kafka_resp_err_t sip_admin_offsets_for(struct sip_kafka_admin *admin,
+                                          rd_kafka_topic_partition_list_t *list, int64_t at);
 
 #endif

@@ -230,6 +230,45 @@ static int topic_fill(struct sip_kafka_topic_info *info, const struct rd_kafka_m
   return 0;
 }
 
+/* The partitions of the list that have a leader. */
+static rd_kafka_topic_partition_list_t *topic_partitions(const struct sip_kafka_topic_list *list)
+{
+  rd_kafka_topic_partition_list_t *partitions = rd_kafka_topic_partition_list_new(16);
+
+  for (size_t i = 0; i < list->count; i++) {
+    for (size_t p = 0; p < list->topics[i].partition_count; p++) {
+      if (list->topics[i].partitions[p].leader >= 0) {
+        rd_kafka_topic_partition_list_add(partitions, list->topics[i].name,
+                                          list->topics[i].partitions[p].id);
+      }
+    }
+  }
+  return partitions;
+}
+
+/* Asks for low and high of all of them. */
+static int topic_ranges(struct sip_kafka_admin *admin, struct sip_kafka_topic_list *list)
+{
+  rd_kafka_topic_partition_list_t *partitions = topic_partitions(list);
+  struct sip_admin_range *ranges = sip_admin_ranges(admin, partitions);
+  bool known = ranges != NULL;
+  int at = 0;
+
+  for (size_t i = 0; known && i < list->count; i++) {
+    for (size_t p = 0; p < list->topics[i].partition_count; p++) {
+      struct sip_kafka_partition_info *partition = &list->topics[i].partitions[p];
+
+      if (partition->leader >= 0) {
+        partition->low = ranges[at].low;
+        partition->high = ranges[at++].high;
+      }
+    }
+  }
+  rd_kafka_topic_partition_list_destroy(partitions);
+  free(ranges);
+  return known ? 0 : UV_ENOMEM;
+}
+
 int sip_kafka_admin_topics(struct sip_kafka_admin *admin, const char *name, bool offsets,
                            struct sip_kafka_topic_list **out, struct sip_err *err)
 {
@@ -264,13 +303,46 @@ int sip_kafka_admin_topics(struct sip_kafka_admin *admin, const char *name, bool
     return sip_admin_err(admin, err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, NULL, "topic", name);
   }
   qsort(list->topics, list->count, sizeof *list->topics, topic_compare);
-  for (size_t i = 0; offsets && i < list->count; i++) {
-    for (size_t p = 0; p < list->topics[i].partition_count; p++) {
-      struct sip_kafka_partition_info *partition = &list->topics[i].partitions[p];
+  if (offsets && topic_ranges(admin, list) < 0) {
+    sip_kafka_topic_list_free(list);
+    return sip_err_set(err, UV_ENOMEM, "list topics: out of memory");
+  }
+  *out = list;
+  return 0;
+}
 
-      sip_admin_watermarks(admin, list->topics[i].name, partition->id, &partition->low,
-                           &partition->high);
+int sip_kafka_admin_offsets_at(struct sip_kafka_admin *admin, const char *name, int64_t ms,
+                               struct sip_kafka_topic_list **out, struct sip_err *err)
+{
+  struct sip_kafka_topic_list *list = NULL;
+  rd_kafka_topic_partition_list_t *partitions, *found;
+  rd_kafka_resp_err_t res;
+  int rc, at = 0;
+
+  if (sip_kafka_is_embedded(admin->rk, admin->timeout_ms)) {
+    return sip_kafka_err(err, RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, NULL, "offsets of %s at a time",
+                         name);
+  }
+  rc = sip_kafka_admin_topics(admin, name, false, &list, err);
+  if (rc < 0) {
+    return rc;
+  }
+  partitions = topic_partitions(list);
+  found = rd_kafka_topic_partition_list_copy(partitions);
+  res = sip_admin_offsets_for(admin, found, ms);
+  sip_admin_take_offsets(partitions, found);
+  rd_kafka_topic_partition_list_destroy(found);
+  for (size_t p = 0; p < list->topics[0].partition_count; p++) {
+    if (list->topics[0].partitions[p].leader >= 0) {
+      int64_t offset = partitions->elems[at++].offset;
+
+      list->topics[0].partitions[p].low = offset < 0 ? -1 : offset;
     }
+  }
+  rd_kafka_topic_partition_list_destroy(partitions);
+  if (res != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    sip_kafka_topic_list_free(list);
+    return sip_admin_err(admin, err, res, NULL, "offsets of", name);
   }
   *out = list;
   return 0;

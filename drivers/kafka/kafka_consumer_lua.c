@@ -1,15 +1,20 @@
 /* kafka_consumer_lua.c - consumers and readers in Lua: one source each, records one by one.
  *
- * consumer(group, topics, from?) -> c | nil, message, code     a member of a consumer group
- * reader(topic, from?, offsets?) -> c | nil, message, code     all partitions of a topic, without a
- * group; offsets: where to begin instead, by partition, the first one being partition 0 from:
- * "beginning" (default), "end", or ms since 1970-01-01 UTC, for partitions without a committed
- * offset c:next(timeout_ms?) -> record | nil, message, code "ETIMEDOUT"; "END" when a reader has
- * read everything for now; "EAGAIN" when the record that woke the task has gone with its partition:
- * call again; "EBUSY" when another task waits; "CLOSED" c:store(topic, partition, next_offset) ->
- * true               committed within a second, and at close c:close() -> true | nil, message, code
- * waits until the group has been left record = {topic, partition, offset, timestamp,
- * timestamp_type, key?, value?, headers = {{name, value?}…}} Loop thread. */
+ *   consumer(group, topics, from?) -> c | nil, message, code     a member of a consumer group
+ *   reader(topic, from?, spans?, only?) -> c | nil, message, code   a topic without a group
+ *     from: "beginning" (default), "end", or ms since 1970-01-01 UTC, for partitions without a
+ *     committed offset. spans: for each partition, the first one being partition 0, {first offset?,
+ *     offset to stop before?}, or false when it is not read. only: partitions beyond them are not.
+ *   c:next(timeout_ms?) -> record | nil, message, code
+ *     "ETIMEDOUT"; "END" when a reader has read everything for now; "EAGAIN" when the record that
+ *     woke the task has gone with its partition: call again; "EBUSY" when another task waits;
+ *     "CLOSED"
+ *   c:store(topic, partition, next_offset) -> true   committed within a second, and at close
+ *   c:close() -> true | nil, message, code           waits until the group has been left
+ *   record = {topic, partition, offset, timestamp, timestamp_type, key?, value?,
+ *     headers = {{name, value?}…}}
+ *
+ * Loop thread. */
 #include "core/log.h"
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
@@ -349,40 +354,51 @@ int sip_l_kafka_consumer(lua_State *L)
   return 1;
 }
 
-/* The offsets of the list at `arg`; pushes the block that they are in. */
-static const int64_t *check_offsets(lua_State *L, int arg, size_t *count)
+/* The i-th item of the table on top, or `fallback`. */
+static int64_t span_field(lua_State *L, int i, int64_t fallback)
 {
-  int64_t *offsets;
+  int64_t value;
+
+  (void)lua_rawgeti(L, -1, i);
+  value = luaL_optinteger(L, -1, fallback);
+  lua_pop(L, 1);
+  return value;
+}
+
+/* The spans of the list at `arg`; pushes the block that they are in. */
+static const struct sip_source_span *check_spans(lua_State *L, int arg, size_t *count)
+{
+  struct sip_source_span *spans;
 
   *count = lua_isnoneornil(L, arg) ? 0 : lua_rawlen(L, arg);
   luaL_argcheck(L, *count <= PARTITION_LIMIT, arg, "too many partitions");
-  offsets = lua_newuserdatauv(L, (*count + 1) * sizeof *offsets, 0);
+  spans = lua_newuserdatauv(L, (*count + 1) * sizeof *spans, 0);
   for (size_t i = 0; i < *count; i++) {
-    (void)lua_rawgeti(L, arg, (lua_Integer)i + 1);
-    offsets[i] = luaL_optinteger(L, -1, -1);
+    spans[i] = (struct sip_source_span){ SIP_SPAN_START, SIP_SPAN_OPEN, true };
+    if (lua_rawgeti(L, arg, (lua_Integer)i + 1) == LUA_TTABLE) {
+      spans[i].from = span_field(L, 1, SIP_SPAN_START);
+      spans[i].to = span_field(L, 2, SIP_SPAN_OPEN);
+      spans[i].left_out = false;
+    }
     lua_pop(L, 1);
   }
-  return offsets;
+  return spans;
 }
 
 int sip_l_kafka_reader(lua_State *L)
 {
   struct sip_kafka *kafka = sip_kafka_of(L);
-  const char *topic = luaL_checkstring(L, 1);
+  struct sip_source_direct spec = { .topic = luaL_checkstring(L, 1) };
   struct consumer *consumer;
-  enum sip_start_at start_at;
-  const int64_t *offsets;
-  size_t offset_count;
   struct sip_err err;
-  int64_t start_ms;
 
-  start_at = check_from(L, 2, &start_ms);
+  spec.start_at = check_from(L, 2, &spec.start_ms);
+  spec.only_spans = lua_toboolean(L, 4);
   lua_settop(L, 3);
-  offsets = check_offsets(L, 3, &offset_count); /* stays on the stack */
+  spec.spans = check_spans(L, 3, &spec.span_count); /* stays on the stack */
   consumer = push_consumer(L);
   consumer->reader = true;
-  if (sip_source_open_direct(kafka, topic, start_at, start_ms, offsets, offset_count,
-                             &consumer_sink, consumer, &consumer->source, &err) < 0) {
+  if (sip_source_open_direct(kafka, &spec, &consumer_sink, consumer, &consumer->source, &err) < 0) {
     return sip_push_err(L, &err);
   }
   return 1;

@@ -8,7 +8,13 @@
 #include <stdbool.h>
 
 struct sip_kafka;
+struct sip_kafka_cluster;
+struct sip_kafka_group_info;
+struct sip_kafka_member_list;
+struct sip_kafka_offset_list;
+struct sip_kafka_setting_list;
 struct sip_kafka_settings;
+struct sip_kafka_topic_info;
 struct sip_outlet;
 struct sip_port;
 struct sip_vm;
@@ -44,5 +50,13 @@ int sip_l_kafka_send(lua_State *L);     /* kafka_producer_lua.c */
 int sip_l_kafka_consumer(lua_State *L); /* kafka_consumer_lua.c */
 int sip_l_kafka_reader(lua_State *L);   /* kafka_consumer_lua.c */
 int sip_l_kafka_admin(lua_State *L);    /* kafka_admin_lua.c */
+
+/* kafka_admin_push_lua.c: push one value, or set the field "offsets" of the table on top. Throw. */
+void sip_l_push_topic(lua_State *L, const struct sip_kafka_topic_info *topic);
+void sip_l_push_group(lua_State *L, const struct sip_kafka_group_info *group);
+void sip_l_set_offsets(lua_State *L, const struct sip_kafka_offset_list *list);
+void sip_l_push_cluster(lua_State *L, const struct sip_kafka_cluster *cluster);
+void sip_l_push_settings(lua_State *L, const struct sip_kafka_setting_list *list);
+void sip_l_push_members(lua_State *L, const struct sip_kafka_member_list *list);
 
 #endif

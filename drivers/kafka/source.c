@@ -179,8 +179,10 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
     rd_kafka_event_destroy(event);
     return;
   }
-  if (source->at_eof != NULL) {
-    sip_source_on_record(source, message->partition);
+  if (source->at_eof != NULL &&
+      !sip_source_on_record(source, message->partition, message->offset)) {
+    rd_kafka_event_destroy(event);
+    return;
   }
   record = SIP_CONTAINER(sip_list_shift(&source->spare), struct source_record, node);
   record->event = event;
@@ -190,6 +192,9 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
   source->ready_count++;
   source->ready_bytes += message->len + message->key_len;
   source->outstanding++;
+  if (source->at_eof != NULL) {
+    sip_source_after_record(source, message->partition, message->offset);
+  }
 }
 
 static void source_on_event(struct sip_source *source, rd_kafka_event_t *event)
@@ -341,7 +346,7 @@ void sip_source_free(struct sip_source *source)
   free(source->group);
   free(source->instance);
   free(source->topic);
-  free(source->offsets);
+  free(source->spans);
   free(source->at_eof);
   if (source->owned != NULL) {
     rd_kafka_topic_partition_list_destroy(source->owned);

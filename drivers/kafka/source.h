@@ -18,17 +18,32 @@ struct sip_kafka;
  * setting or pattern. */
 const struct sip_source_ops *sip_source_operations(void);
 
-/** Reads all partitions of one topic without a group: nothing is committed, nobody shares. Works
- * with every operation but store and give_back. A missing topic is a fatal error of the sink.
- *  @param offsets by partition: the offset to begin at, or -1 for what start_at says; copied
- *  @return 0 or a negative code: nothing was opened */
-int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_start_at start_at,
-                           int64_t start_ms, const int64_t *offsets, size_t offset_count,
+/* Where a direct source begins and ends in a partition. */
+struct sip_source_span {
+  int64_t from; /* an offset, or SIP_SPAN_START for what start_at says */
+  int64_t to;   /* records from there on are not given; SIP_SPAN_OPEN: all are */
+  bool left_out;
+};
+enum { SIP_SPAN_START = -1, SIP_SPAN_OPEN = -1 };
+
+struct sip_source_direct {
+  const char *topic;
+  enum sip_start_at start_at;
+  int64_t start_ms;
+  const struct sip_source_span *spans; /* by partition */
+  size_t span_count;
+  bool only_spans; /* partitions beyond them are left out; else they are read as start_at says */
+};
+
+/** Reads partitions of one topic without a group: nothing is committed, nobody shares. Works with
+ * every operation but store and give_back. A missing topic is a fatal error of the sink. The spec is
+ * copied. @return 0 or a negative code: nothing was opened */
+int sip_source_open_direct(struct sip_kafka *kafka, const struct sip_source_direct *spec,
                            const struct sip_source_sink *sink, void *owner, struct sip_source **out,
                            struct sip_err *err);
 
-/** Of a direct source: every partition has given its last record for now. on_readable is called
- * when this becomes true, too. */
+/** Of a direct source: every partition has given its last record for now, or its last one before its
+ * end. on_readable is called when this becomes true, too. */
 bool sip_source_at_end(const struct sip_source *source);
 
 /** Writes the id of the cluster that the source of this node is connected to; "" before it is. */

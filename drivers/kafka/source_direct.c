@@ -57,15 +57,26 @@ static rd_kafka_resp_err_t direct_partitions(struct sip_source *source,
   return res;
 }
 
-/* The offsets that were given count more than what start_at found. */
-static void direct_apply_offsets(const struct sip_source *source,
-                                 rd_kafka_topic_partition_list_t *list)
+static const struct sip_source_span *span_of(const struct sip_source *source, int32_t partition)
 {
-  for (int i = 0; i < list->cnt; i++) {
-    size_t partition = (size_t)list->elems[i].partition;
+  return (size_t)partition < source->span_count ? &source->spans[partition] : NULL;
+}
 
-    if (partition < source->offset_count && source->offsets[partition] >= 0) {
-      list->elems[i].offset = source->offsets[partition];
+/* The offsets that were given count more than what start_at found; what is not wanted goes. */
+static void direct_apply_spans(const struct sip_source *source,
+                               rd_kafka_topic_partition_list_t *list)
+{
+  for (int i = list->cnt - 1; i >= 0; i--) {
+    rd_kafka_topic_partition_t *one = &list->elems[i];
+    const struct sip_source_span *span = span_of(source, one->partition);
+
+    if (span != NULL && span->from >= 0) {
+      one->offset = span->from;
+    }
+    if (span == NULL ? source->only_spans
+                     : span->left_out ||
+                         (span->to >= 0 && one->offset >= 0 && one->offset >= span->to)) {
+      (void)rd_kafka_topic_partition_list_del_by_idx(list, i); /* it is there */
     }
   }
 }
@@ -84,24 +95,31 @@ static void direct_run(struct sip_work *work)
     }
     source->found_res = rd_kafka_offsets_for_times(source->client.rk, list, DIRECT_TIMEOUT_MS);
   }
-  direct_apply_offsets(source, list);
+  source->partition_count = (size_t)list->cnt;
+  direct_apply_spans(source, list);
   source->found = list;
 }
 
 static void direct_assign(struct sip_source *source, struct sip_err *err)
 {
-  source->partition_count = (size_t)source->found->cnt;
-  source->at_eof = calloc(source->partition_count, sizeof *source->at_eof);
+  source->at_eof = calloc(source->partition_count + 1, sizeof *source->at_eof);
   if (source->at_eof == NULL) {
     (void)sip_err_set(err, UV_ENOMEM, "read %s: out of memory", source->topic);
     source->sink.on_error(source->owner, err, true);
     return;
+  }
+  for (size_t i = 0; i < source->partition_count; i++) { /* those that are not read are at their end */
+    source->at_eof[i] = rd_kafka_topic_partition_list_find(source->found, source->topic,
+                                                           (int32_t)i) == NULL;
+    source->eof_count += source->at_eof[i];
   }
   source->assigned = true;
   source->found_res = rd_kafka_assign(source->client.rk, source->found);
   if (source->found_res != RD_KAFKA_RESP_ERR_NO_ERROR) {
     (void)sip_kafka_err(err, source->found_res, NULL, "read %s", source->topic);
     source->sink.on_error(source->owner, err, true);
+  } else if (sip_source_at_end(source)) {
+    source->sink.on_readable(source->owner);
   }
 }
 
@@ -148,11 +166,38 @@ void sip_source_on_direct_eof(struct sip_source *source, int32_t partition)
   }
 }
 
-void sip_source_on_record(struct sip_source *source, int32_t partition)
+/* Nothing more of the partition is wanted: it is not fetched any further. */
+static void direct_end(struct sip_source *source, int32_t partition)
 {
+  rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+  rd_kafka_topic_partition_list_add(list, source->topic, partition);
+  (void)rd_kafka_pause_partitions(source->client.rk, list); /* else: more is fetched than needed */
+  rd_kafka_topic_partition_list_destroy(list);
+  sip_source_on_direct_eof(source, partition);
+}
+
+bool sip_source_on_record(struct sip_source *source, int32_t partition, int64_t offset)
+{
+  const struct sip_source_span *span = span_of(source, partition);
+
+  if (span != NULL && span->to >= 0 && offset >= span->to) {
+    direct_end(source, partition);
+    return false;
+  }
   if ((size_t)partition < source->partition_count && source->at_eof[partition]) {
     source->at_eof[partition] = false;
     source->eof_count--;
+  }
+  return true;
+}
+
+void sip_source_after_record(struct sip_source *source, int32_t partition, int64_t offset)
+{
+  const struct sip_source_span *span = span_of(source, partition);
+
+  if (span != NULL && offset + 1 == span->to) {
+    direct_end(source, partition);
   }
 }
 
@@ -166,8 +211,7 @@ static void direct_discard(struct sip_client *client)
   sip_source_free(SIP_CONTAINER(client, struct sip_source, client));
 }
 
-int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_start_at start_at,
-                           int64_t start_ms, const int64_t *offsets, size_t offset_count,
+int sip_source_open_direct(struct sip_kafka *kafka, const struct sip_source_direct *spec,
                            const struct sip_source_sink *sink, void *owner, struct sip_source **out,
                            struct sip_err *err)
 {
@@ -179,20 +223,21 @@ int sip_source_open_direct(struct sip_kafka *kafka, const char *topic, enum sip_
   if (rc < 0) {
     return rc;
   }
-  source->topic = strdup(topic);
-  if (source->topic != NULL && offset_count > 0) {
-    source->offsets = calloc(offset_count, sizeof *offsets);
+  source->topic = strdup(spec->topic);
+  if (source->topic != NULL && spec->span_count > 0) {
+    source->spans = calloc(spec->span_count, sizeof *source->spans);
   }
-  if (source->topic == NULL || (offset_count > 0 && source->offsets == NULL)) {
+  if (source->topic == NULL || (spec->span_count > 0 && source->spans == NULL)) {
     sip_client_destroy(&source->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE, direct_discard);
-    return sip_err_set(err, UV_ENOMEM, "read %s: out of memory", topic);
+    return sip_err_set(err, UV_ENOMEM, "read %s: out of memory", spec->topic);
   }
-  if (offset_count > 0) {
-    memcpy(source->offsets, offsets, offset_count * sizeof *offsets);
+  if (spec->span_count > 0) {
+    memcpy(source->spans, spec->spans, spec->span_count * sizeof *source->spans);
   }
-  source->offset_count = offset_count;
-  source->start_at = start_at;
-  source->start_ms = start_ms;
+  source->span_count = spec->span_count;
+  source->only_spans = spec->only_spans;
+  source->start_at = spec->start_at;
+  source->start_ms = spec->start_ms;
   sip_source_start(source);
   sip_source_continue_direct(source);
   *out = source;

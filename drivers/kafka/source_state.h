@@ -64,8 +64,9 @@ struct sip_source {
   struct sip_err lookup_err;
 
   char *topic;      /* read directly, without the group; NULL: subscribed */
-  int64_t *offsets; /* directly, by partition: where to begin instead; -1: as start_at says */
-  size_t offset_count;
+  struct sip_source_span *spans; /* directly, by partition: owned */
+  size_t span_count;
+  bool only_spans;
   bool assigned; /* directly: the partitions are known and taken */
   bool *at_eof;  /* directly: partitions that gave their last record, by number */
   size_t partition_count, eof_count;
@@ -143,7 +144,12 @@ rd_kafka_resp_err_t sip_source_count(struct sip_source *source, const char *topi
 /** source_direct.c: looks the partitions up, unless they are known. */
 void sip_source_continue_direct(struct sip_source *source);
 void sip_source_on_direct_eof(struct sip_source *source, int32_t partition);
-void sip_source_on_record(struct sip_source *source, int32_t partition);
+
+/** A record came. @return false when it lies beyond the end of its span: it is not given */
+bool sip_source_on_record(struct sip_source *source, int32_t partition, int64_t offset);
+
+/** The record was kept; perhaps it is the last one of its span. */
+void sip_source_after_record(struct sip_source *source, int32_t partition, int64_t offset);
 
 /** Tells the owner, unless the same was told within a minute. */
 void sip_source_tell(struct sip_source *source, rd_kafka_resp_err_t res, const char *topic,
