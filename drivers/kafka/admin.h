@@ -69,8 +69,8 @@ int sip_kafka_admin_topics(struct sip_kafka_admin *admin, const char *name, bool
                            struct sip_kafka_topic_list **out, struct sip_err *err);
 void sip_kafka_topic_list_free(struct sip_kafka_topic_list *list); /* accepts NULL */
 
-/** Sets `low` of each partition of the topic to the offset of its first record from that time on, in
- * ms since 1970-01-01 UTC; -1 where there is none. UV_ENOTSUP on an embedded broker. */
+/** Sets `low` of each partition of the topic to the offset of its first record from that time on,
+ * in ms since 1970-01-01 UTC; -1 where there is none. UV_ENOTSUP on an embedded broker. */
 int sip_kafka_admin_offsets_at(struct sip_kafka_admin *admin, const char *name, int64_t ms,
                                struct sip_kafka_topic_list **out, struct sip_err *err);
 
@@ -110,8 +110,8 @@ struct sip_kafka_offset_list {
 };
 
 /** Where each of the groups stands in each partition of which it has a committed offset, and in all
- * partitions of those topics: `(*out)[i]` is of the i-th group, and empty when that never committed.
- * The caller frees the array and what is in it. */
+ * partitions of those topics: `(*out)[i]` is of the i-th group, and empty when that never
+ * committed. The caller frees the array and what is in it. */
 int sip_kafka_admin_group_offsets(struct sip_kafka_admin *admin,
                                   const struct sip_kafka_group_list *groups,
                                   struct sip_kafka_offset_list ***out, struct sip_err *err);
@@ -179,7 +179,8 @@ struct sip_kafka_setting_list {
   size_t count;
 };
 
-/** The configuration of a topic, or of the broker with that id. UV_ENOTSUP on an embedded broker. */
+/** The configuration of a topic, or of the broker with that id. UV_ENOTSUP on an embedded broker.
+ */
 int sip_kafka_admin_configuration(struct sip_kafka_admin *admin, bool of_broker, const char *name,
                                   struct sip_kafka_setting_list **out, struct sip_err *err);
 void sip_kafka_setting_list_free(struct sip_kafka_setting_list *list); /* accepts NULL */

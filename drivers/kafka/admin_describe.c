@@ -226,16 +226,17 @@ int sip_kafka_admin_configuration(struct sip_kafka_admin *admin, bool of_broker,
   if (event == NULL) {
     return err->code;
   }
-  resources = rd_kafka_DescribeConfigs_result_resources(
-    rd_kafka_event_DescribeConfigs_result(event), &count);
+  resources =
+    rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &count);
   if (count == 1 && rd_kafka_ConfigResource_error(resources[0]) == RD_KAFKA_RESP_ERR_NO_ERROR) {
     *out = settings_of(resources[0]);
     rc = *out == NULL ? sip_err_set(err, UV_ENOMEM, "configuration: out of memory") : 0;
   } else {
-    rc = sip_admin_err(
-      admin, err, count == 1 ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__FAIL,
-      count == 1 ? rd_kafka_ConfigResource_error_string(resources[0]) : NULL, "configuration of",
-      name);
+    rc = sip_admin_err(admin, err,
+                       count == 1 ? rd_kafka_ConfigResource_error(resources[0])
+                                  : RD_KAFKA_RESP_ERR__FAIL,
+                       count == 1 ? rd_kafka_ConfigResource_error_string(resources[0]) : NULL,
+                       "configuration of", name);
   }
   rd_kafka_event_destroy(event);
   return rc;
@@ -345,10 +346,9 @@ int sip_kafka_admin_members(struct sip_kafka_admin *admin, const char *group,
     *out = members_of(groups[0]);
     rc = *out == NULL ? sip_err_set(err, UV_ENOMEM, "members of a group: out of memory") : 0;
   } else {
-    rc = sip_admin_err(admin, err,
-                       failed == NULL ? RD_KAFKA_RESP_ERR__FAIL : rd_kafka_error_code(failed),
-                       failed == NULL ? NULL : rd_kafka_error_string(failed), "members of group",
-                       group);
+    rc = sip_admin_err(
+      admin, err, failed == NULL ? RD_KAFKA_RESP_ERR__FAIL : rd_kafka_error_code(failed),
+      failed == NULL ? NULL : rd_kafka_error_string(failed), "members of group", group);
   }
   rd_kafka_event_destroy(event);
   return rc;

@@ -255,12 +255,12 @@ static struct sip_kafka_offset_list *offsets_of(const rd_kafka_topic_partition_l
   return list;
 }
 
-int sip_admin_report(struct sip_kafka_admin *admin, const rd_kafka_topic_partition_list_t *committed,
-                     bool all, struct sip_kafka_offset_list **out, struct sip_err *err)
+int sip_admin_report(struct sip_kafka_admin *admin,
+                     const rd_kafka_topic_partition_list_t *committed, bool all,
+                     struct sip_kafka_offset_list **out, struct sip_err *err)
 {
   struct sip_admin_range *ranges = sip_admin_ranges(admin, committed);
-  struct sip_kafka_offset_list *list =
-    ranges == NULL ? NULL : offsets_of(committed, ranges, all);
+  struct sip_kafka_offset_list *list = ranges == NULL ? NULL : offsets_of(committed, ranges, all);
 
   free(ranges);
   if (list == NULL) {
@@ -286,8 +286,8 @@ static rd_kafka_topic_partition_list_t *lists_used(rd_kafka_topic_partition_list
   rd_kafka_topic_partition_list_t *used = rd_kafka_topic_partition_list_new(all->cnt);
 
   for (int i = 0; i < all->cnt; i++) {
-    bool known = i > 0 && used->cnt > 0 &&
-                 strcmp(used->elems[used->cnt - 1].topic, all->elems[i].topic) == 0;
+    bool known =
+      i > 0 && used->cnt > 0 && strcmp(used->elems[used->cnt - 1].topic, all->elems[i].topic) == 0;
 
     for (size_t g = 0; !known && g < count; g++) {
       known = group_knows(lists[g], all->elems[i].topic);

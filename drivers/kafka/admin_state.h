@@ -40,7 +40,8 @@ struct sip_admin_range *sip_admin_ranges(struct sip_kafka_admin *admin,
 void sip_admin_take_offsets(rd_kafka_topic_partition_list_t *list,
                             const rd_kafka_topic_partition_list_t *from);
 
-/** The partitions of `topic`, or of all topics but Kafka's own with NULL, sorted. NULL with `err`. */
+/** The partitions of `topic`, or of all topics but Kafka's own with NULL, sorted. NULL with `err`.
+ */
 rd_kafka_topic_partition_list_t *sip_admin_partitions(struct sip_kafka_admin *admin,
                                                       const char *topic, struct sip_err *err);
 

@@ -320,8 +320,8 @@ int sip_kafka_admin_offsets_at(struct sip_kafka_admin *admin, const char *name, 
   int rc, at = 0;
 
   if (sip_kafka_is_embedded(admin->rk, admin->timeout_ms)) {
-    return sip_kafka_err(err, RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, NULL, "offsets of %s at a time",
-                         name);
+    return sip_kafka_err(err, RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE, NULL,
+                         "offsets of %s at a time", name);
   }
   rc = sip_kafka_admin_topics(admin, name, false, &list, err);
   if (rc < 0) {

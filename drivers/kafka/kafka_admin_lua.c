@@ -50,22 +50,14 @@ enum job_kind {
   JOB_BROKER_CONFIGURATION
 };
 
-static const char *const job_names[] = { "topics",
-                                         "describe_topics",
-                                         "describe_topic",
-                                         "offsets_at",
-                                         "create_topic",
-                                         "delete_topic",
-                                         "groups",
-                                         "describe_group",
-                                         "describe_groups",
-                                         "members",
-                                         "reset_group",
-                                         "reset_plan",
-                                         "cluster",
-                                         "topic_configuration",
-                                         "broker_configuration",
-                                         NULL };
+static const char *const job_names[] = {
+  "topics",     "describe_topics",     "describe_topic",
+  "offsets_at", "create_topic",        "delete_topic",
+  "groups",     "describe_group",      "describe_groups",
+  "members",    "reset_group",         "reset_plan",
+  "cluster",    "topic_configuration", "broker_configuration",
+  NULL
+};
 
 /* Freed by whoever comes last: the box's __gc, or the end of the work. */
 struct job {
@@ -135,12 +127,12 @@ static int job_gc(lua_State *L)
 /* The groups that were named, or all. */
 static int job_groups(struct job *job, struct sip_kafka_admin *admin)
 {
-  int rc = job->names == NULL
-             ? sip_kafka_admin_groups(admin, job->name, &job->groups, &job->err)
-             : sip_kafka_admin_groups_named(admin, job->names, job->name_count, &job->groups,
-                                            &job->err);
+  int rc = job->names == NULL ? sip_kafka_admin_groups(admin, job->name, &job->groups, &job->err)
+                              : sip_kafka_admin_groups_named(admin, job->names, job->name_count,
+                                                             &job->groups, &job->err);
 
-  return rc < 0 ? rc : sip_kafka_admin_group_offsets(admin, job->groups, &job->all_offsets, &job->err);
+  return rc < 0 ? rc
+                : sip_kafka_admin_group_offsets(admin, job->groups, &job->all_offsets, &job->err);
 }
 
 static int job_cluster(struct job *job, struct sip_kafka_admin *admin)

@@ -36,14 +36,14 @@ struct sip_source_direct {
 };
 
 /** Reads partitions of one topic without a group: nothing is committed, nobody shares. Works with
- * every operation but store and give_back. A missing topic is a fatal error of the sink. The spec is
- * copied. @return 0 or a negative code: nothing was opened */
+ * every operation but store and give_back. A missing topic is a fatal error of the sink. The spec
+ * is copied. @return 0 or a negative code: nothing was opened */
 int sip_source_open_direct(struct sip_kafka *kafka, const struct sip_source_direct *spec,
                            const struct sip_source_sink *sink, void *owner, struct sip_source **out,
                            struct sip_err *err);
 
-/** Of a direct source: every partition has given its last record for now, or its last one before its
- * end. on_readable is called when this becomes true, too. */
+/** Of a direct source: every partition has given its last record for now, or its last one before
+ * its end. on_readable is called when this becomes true, too. */
 bool sip_source_at_end(const struct sip_source *source);
 
 /** Writes the id of the cluster that the source of this node is connected to; "" before it is. */

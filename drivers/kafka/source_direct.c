@@ -73,9 +73,9 @@ static void direct_apply_spans(const struct sip_source *source,
     if (span != NULL && span->from >= 0) {
       one->offset = span->from;
     }
-    if (span == NULL ? source->only_spans
-                     : span->left_out ||
-                         (span->to >= 0 && one->offset >= 0 && one->offset >= span->to)) {
+    if (span == NULL
+          ? source->only_spans
+          : span->left_out || (span->to >= 0 && one->offset >= 0 && one->offset >= span->to)) {
       (void)rd_kafka_topic_partition_list_del_by_idx(list, i); /* it is there */
     }
   }
@@ -108,9 +108,10 @@ static void direct_assign(struct sip_source *source, struct sip_err *err)
     source->sink.on_error(source->owner, err, true);
     return;
   }
-  for (size_t i = 0; i < source->partition_count; i++) { /* those that are not read are at their end */
-    source->at_eof[i] = rd_kafka_topic_partition_list_find(source->found, source->topic,
-                                                           (int32_t)i) == NULL;
+  for (size_t i = 0; i < source->partition_count;
+       i++) { /* those that are not read are at their end */
+    source->at_eof[i] =
+      rd_kafka_topic_partition_list_find(source->found, source->topic, (int32_t)i) == NULL;
     source->eof_count += source->at_eof[i];
   }
   source->assigned = true;

@@ -63,7 +63,7 @@ struct sip_source {
   int lookup_rc;
   struct sip_err lookup_err;
 
-  char *topic;      /* read directly, without the group; NULL: subscribed */
+  char *topic;                   /* read directly, without the group; NULL: subscribed */
   struct sip_source_span *spans; /* directly, by partition: owned */
   size_t span_count;
   bool only_spans;

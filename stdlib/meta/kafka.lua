@@ -66,6 +66,8 @@ function M.producer(options) end
 ---@field topic string
 ---@field from? string|integer "beginning" (default), "end", a time or ms
 ---@field offsets? table<integer, integer> where to begin instead, by partition
+---@field ends? table<integer, integer> records from that offset on are not read, by partition
+---@field partitions? integer[] only these
 
 ---@class sipeat.kafka.RunOptions
 ---@field commit? boolean default true: commit each record that was handled
@@ -146,6 +148,7 @@ function M.start_at(from) end
 ---@field group string
 ---@field topic string
 ---@field to string|integer "beginning", "end", "offset:42", a time or ms
+---@field dry_run? boolean default false: only tells what it would do
 
 ---@class sipeat.kafka.Partition
 ---@field id integer
@@ -166,12 +169,40 @@ function M.start_at(from) end
 ---@field low integer?
 ---@field high integer?
 ---@field lag integer records that are not finished
+---@field target integer? of a dry run: where a reset would move it
 
 ---@class sipeat.kafka.Group
 ---@field name string
 ---@field state string "Stable", "Empty", "Dead"…; "unknown" on an embedded broker
 ---@field members integer
 ---@field offsets sipeat.kafka.GroupOffset[]?
+
+---@class sipeat.kafka.Setting
+---@field name string
+---@field value string? nil: not told, such as a password
+---@field source "topic"|"broker"|"default"|"other"
+---@field default boolean
+---@field read_only boolean
+---@field sensitive boolean
+
+---@class sipeat.kafka.Member
+---@field id string
+---@field client_id string
+---@field host string
+---@field partitions { topic: string, partition: integer }[]
+
+---@class sipeat.kafka.Broker
+---@field id integer
+---@field host string
+---@field port integer
+---@field leaders integer partitions that it leads
+---@field replicas integer partitions that it has
+
+---@class sipeat.kafka.Cluster
+---@field id string
+---@field controller integer?
+---@field embedded boolean
+---@field brokers sipeat.kafka.Broker[]
 
 ---@class sipeat.kafka.Admin
 local Admin = {}
@@ -199,10 +230,54 @@ function Admin:topics() end
 ---@return string? code
 function Admin:describe_topic(name) end
 
+---All topics with low and high of each partition.
+---@return sipeat.kafka.Topic[]? topics
+---@return string? message
+---@return string? code
+function Admin:describe_topics() end
+
+---A topic, low being the first offset from that time on; nil where there is none.
+---@param name string
+---@param time string|integer
+---@return sipeat.kafka.Topic? topic
+---@return string? message
+---@return string? code "_UNSUPPORTED_FEATURE" on an embedded broker
+function Admin:offsets_at(name, time) end
+
+---@param name string
+---@return sipeat.kafka.Setting[]? settings
+---@return string? message
+---@return string? code "_UNSUPPORTED_FEATURE" on an embedded broker
+function Admin:topic_configuration(name) end
+
+---@param id integer
+---@return sipeat.kafka.Setting[]? settings
+---@return string? message
+---@return string? code
+function Admin:broker_configuration(id) end
+
+---@return sipeat.kafka.Cluster? cluster
+---@return string? message
+---@return string? code
+function Admin:cluster() end
+
 ---@return sipeat.kafka.Group[]? groups
 ---@return string? message
 ---@return string? code
 function Admin:groups() end
+
+---All groups, or those of the list, with their offsets.
+---@param names string[]?
+---@return sipeat.kafka.Group[]? groups
+---@return string? message
+---@return string? code
+function Admin:describe_groups(names) end
+
+---@param group string
+---@return { protocol: string, members: sipeat.kafka.Member[] }? members
+---@return string? message
+---@return string? code "_UNSUPPORTED_FEATURE" on an embedded broker
+function Admin:members(group) end
 
 ---@param name string
 ---@return sipeat.kafka.Group? group

@@ -179,7 +179,61 @@ t.test("admin shows topics and groups, and moves a group", function()
   t.eq(t.ok(consumer:next "15s").value, "1")
 end)
 
+t.test("a reader keeps to its partitions and spans", function()
+  local admin = kafka.admin()
+  t.ok(admin:create_topic { name = "spans", partitions = 4 })
+  for i = 1, 20 do
+    t.ok(kafka.producer():send { topic = "spans", partition = i % 4, value = tostring(i) })
+  end
+  local function read(options)
+    options.topic = "spans"
+    local list, reader <close> = {}, t.ok(kafka.reader(options))
+    while true do
+      local record, message, code = reader:next "15s"
+      if not record then
+        t.eq(code, "END", message)
+        table.sort(list)
+        return list
+      end
+      list[#list + 1] = ("%d:%d"):format(record.partition, record.offset)
+    end
+  end
+  t.eq(read { partitions = { 1, 3 }, offsets = { [1] = 3 }, ends = { [3] = 2 } },
+    { "1:3", "1:4", "3:0", "3:1" })
+  t.eq(#read { ends = { [0] = 1, [2] = 0 } }, 11)
+  t.eq(read { partitions = {} }, {})
+  t.eq(read { partitions = { 2 }, offsets = { [2] = 4 }, ends = { [2] = 4 } }, {})
+  t.fails(kafka.reader, "partitions is a list", { topic = "spans", partitions = { "one" } })
+  t.fails(kafka.reader, "ends is", { topic = "spans", ends = { [-1] = 2 } })
+end)
+
+t.test("admin shows where a reset would go, many groups, and the cluster", function()
+  local admin = kafka.admin()
+  local plan = t.ok(admin:reset_group {
+    group = "g", topic = "work", to = "offset:2", dry_run = true,
+  })
+  for _, at in ipairs(plan.offsets) do
+    t.eq(at.target, math.min(2, at.high))
+  end
+  t.eq(#plan.offsets, 4)
+  local groups = t.ok(admin:describe_groups { "g", "never" })
+  t.eq({ groups[1].name, groups[2].name, #groups[2].offsets }, { "g", "never", 0 })
+  t.eq(groups[1].offsets, t.ok(admin:describe_group "g").offsets)
+  local cluster = t.ok(admin:cluster())
+  t.eq({ cluster.embedded, #cluster.brokers, cluster.brokers[1].host },
+    { true, 1, "127.0.0.1" })
+  local topics = {}
+  for _, topic in ipairs(t.ok(admin:describe_topics())) do
+    topics[topic.name] = topic
+  end
+  t.eq(topics.spans, t.ok(admin:describe_topic "spans"))
+  t.fails(admin.offsets_at, "a time is needed", admin, "work", "end")
+end)
+
 t.test("what the embedded broker cannot do says so", function()
+  t.eq(select(3, kafka.admin():topic_configuration "made"), "_UNSUPPORTED_FEATURE")
+  t.eq(select(3, kafka.admin():members "g"), "_UNSUPPORTED_FEATURE")
+  t.eq(select(3, kafka.admin():offsets_at("work", 0)), "_UNSUPPORTED_FEATURE")
   local deleted, message, code = kafka.admin():delete_topic "made"
   t.eq(deleted, nil)
   t.eq(code, "_UNSUPPORTED_FEATURE")
