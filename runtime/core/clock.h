@@ -4,7 +4,9 @@
  *
  * Mostly that is the machine's, by way of the loop. A virtual clock stands still, and jumps to its
  * next timer when its owner says that nothing else is left to do: then three days pass at once, and
- * in the same order each time. Loop thread only. */
+ * in the same order each time. Timers are never early. Of the machine's clock, long ones are
+ * libuv's, which counts in milliseconds; short ones come within some 50 us, by a timerfd. Loop
+ * thread only. */
 #include "core/list.h"
 
 #include <stdbool.h>
@@ -14,21 +16,25 @@
 struct sip_clock {
   uv_loop_t *loop; /* borrowed */
   bool is_virtual;
-  uint64_t now_ms;        /* virtual: since it began */
-  int64_t wall_ms;        /* virtual: of the day at now_ms 0, since 1970-01-01 UTC */
-  struct sip_list timers; /* virtual: those that run, the next one first */
+  uint64_t now_ns;           /* virtual: since it began */
+  int64_t wall_ms;           /* virtual: of the day at now_ns 0, since 1970-01-01 UTC */
+  struct sip_list timers;    /* those that run, the next one first; real: only the short ones */
+  struct clock_alarm *alarm; /* owned; real: waits for the first of them; NULL: none yet */
 };
 
 /* One-shot. The uv_timer_t comes first: a callback gets it, and `timer.uv.data` is the owner's. */
 struct sip_timer {
-  uv_timer_t uv;           /* waits while the clock is real */
+  uv_timer_t uv;           /* waits when the clock is real and the wait long */
   struct sip_clock *clock; /* borrowed: outlives the timer */
   struct sip_list link;    /* in the clock's timers, or alone */
-  uint64_t due_ms;
+  uint64_t due_ns;
   uv_timer_cb on_due;
 };
 
 void sip_clock_init(struct sip_clock *clock, uv_loop_t *loop);
+
+/** After its last timer was closed. What it has goes in the loop's next turn. */
+void sip_clock_close(struct sip_clock *clock);
 
 /** From now on it is virtual, and begins at this time of the day; before the first timer starts. */
 void sip_clock_make_virtual(struct sip_clock *clock, int64_t wall_ms);

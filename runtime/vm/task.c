@@ -128,7 +128,6 @@ int sip_await(lua_State *L, struct sip_wait *wait, uint64_t timeout_ms)
   wait->task = task;
   task->wait = wait;
   if (timeout_ms != SIP_FOREVER) {
-    uv_update_time(task->vm->loop); /* the script may have run for a while: never wake early */
     sip_timer_start(&task->timer, task_on_timeout, timeout_ms);
   }
   return lua_yieldk(L, 0, (lua_KContext)wait, task_after_wait);

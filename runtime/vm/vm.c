@@ -95,6 +95,7 @@ static void vm_close(struct sip_vm *vm, bool run)
     sip_tasks_deinit(vm);
     lua_close(vm->L); /* boxes close their handles */
   }
+  sip_clock_close(&vm->clock);
   if (run) {
     (void)uv_run(vm->loop, UV_RUN_DEFAULT);
   }

@@ -94,6 +94,55 @@ static void a_real_clock_is_the_loops(void)
   (void)uv_run(&loop, UV_RUN_DEFAULT);
   CHECK_INT(count, 1);
   sip_timer_close(&timer, on_close);
+  sip_clock_close(&clock);
+  SIP_TEST_END(&loop);
+}
+
+/* Short and long ones beside each other, in the order of their time, none early and the short ones
+ * not a whole millisecond late (of many, since the machine may be busy). */
+static void real_timers_are_never_early_and_short_ones_are_on_time(void)
+{
+  enum { ROUNDS = 20 };
+  static char names[] = "abc";
+  static const uint64_t waits_ms[] = { 2, 7, 60 };
+  uint64_t best_ns = UINT64_MAX;
+  struct sip_timer timers[3];
+  struct sip_clock clock;
+  uv_loop_t loop;
+
+  CHECK_INT(uv_loop_init(&loop), 0);
+  sip_clock_init(&clock, &loop);
+  for (int i = 0; i < 3; i++) {
+    sip_timer_init(&timers[i], &clock);
+    timers[i].uv.data = &names[i];
+  }
+  for (int round = 0; round < ROUNDS; round++) {
+    uint64_t began = uv_hrtime();
+
+    count = 0;
+    sip_timer_start(&timers[0], note, waits_ms[0]);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    CHECK_INT(count, 1);
+    CHECK(uv_hrtime() - began >= waits_ms[0] * 1000000);
+    best_ns = uv_hrtime() - began < best_ns ? uv_hrtime() - began : best_ns;
+  }
+  CHECK(best_ns < waits_ms[0] * 1000000 + 900000);
+  count = 0;
+  memset(order, 0, sizeof order);
+  for (int i = 2; i >= 0; i--) {
+    sip_timer_start(&timers[i], note, waits_ms[i]);
+  }
+  sip_timer_start(&timers[1], note, waits_ms[1]); /* anew */
+  (void)uv_run(&loop, UV_RUN_DEFAULT);
+  CHECK_STR(order, "abc");
+  sip_timer_start(&timers[0], note, 1);
+  sip_timer_stop(&timers[0]);
+  (void)uv_run(&loop, UV_RUN_DEFAULT);
+  CHECK_INT(count, 3);
+  for (int i = 0; i < 3; i++) {
+    sip_timer_close(&timers[i], on_close);
+  }
+  sip_clock_close(&clock);
   SIP_TEST_END(&loop);
 }
 
@@ -118,6 +167,7 @@ int main(void)
 {
   virtual_timers_come_in_the_order_of_their_time();
   a_real_clock_is_the_loops();
+  real_timers_are_never_early_and_short_ones_are_on_time();
   a_seed_gives_the_same_bytes_again();
   return 0;
 }

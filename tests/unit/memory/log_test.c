@@ -242,7 +242,7 @@ static void where_a_group_begins(void)
   join(&w, &member, "end", "t", SIP_START_END);
   CHECK_INT(w.port->source->take(member.source, records, MOST), 0);
   leave(&w, &member);
-  w.clock.now_ms = 1000;
+  w.clock.now_ns = 1000 * UINT64_C(1000000);
   put(&w, "t", "at 6000");
   join(&w, &member, "time", "t", SIP_START_TIME);
   CHECK_INT(w.port->source->take(member.source, records, MOST), 1);
