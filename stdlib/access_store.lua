@@ -12,9 +12,7 @@ local task = require "sipeat.task"
 
 local M = {}
 
-local DAY_MS = 24 * 60 * 60 * 1000
 local AUDIT_KEPT = "365d"
-local SEEN_KEPT_MS = 30 * DAY_MS
 
 local SCHEMA = [[
 CREATE TABLE IF NOT EXISTS access_secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -61,10 +59,10 @@ CREATE TABLE IF NOT EXISTS access_seen (
   source TEXT NOT NULL,
   id TEXT NOT NULL,
   state TEXT NOT NULL,               -- "done", or the process that works on it
-  at_ms INTEGER NOT NULL,
+  until_ms INTEGER NOT NULL,
   PRIMARY KEY (source, id)
 );
-CREATE INDEX IF NOT EXISTS access_seen_at ON access_seen (at_ms);
+CREATE INDEX IF NOT EXISTS access_seen_until ON access_seen (until_ms);
 ]]
 
 local path = ":memory:"
@@ -102,12 +100,7 @@ local function tidy(found)
   local now = sys.now_ms()
   local kept = opts.duration_ms(env.get("SIPEAT_AUDIT_KEEP", AUDIT_KEPT))
     or opts.duration_ms(AUDIT_KEPT)
-  local done, message, code = found:exec("DELETE FROM access_audit WHERE at_ms < ?",
-    math.floor(now - kept))
-  if done then
-    done, message, code = found:exec("DELETE FROM access_seen WHERE at_ms < ?", now - SEEN_KEPT_MS)
-  end
-  return done, message, code
+  return found:exec("DELETE FROM access_audit WHERE at_ms < ?", math.floor(now - kept))
 end
 
 local function open()

@@ -76,6 +76,11 @@ local function is_wanted(notice, outcome, rank)
     and not matches(kind, s.except)
 end
 
+-- Not before the first chain is parked: start-up is short.
+local function buttons()
+  return require "sipeat.discord_buttons"
+end
+
 --- Queues a notice that is known to be well-formed. Returns at once.
 local function enqueue(notice, own)
   local outcome = notice.ok == nil and "info" or notice.ok and "done" or "dead"
@@ -96,6 +101,7 @@ local function enqueue(notice, own)
     type = notice.type and notice.type:sub(1, limits.NAME),
     outcome = outcome,
     rank = rank,
+    components = notice.run and buttons().of(notice.run, notice.event_id),
     build = function()
       return embed.build(notice, settings.get().events)
     end,
@@ -129,6 +135,12 @@ local function notify_end(outcome, event, o)
   if contains(o.outcomes, ok and "done" or "dead") then
     local notice = notice_of(outcome.event or event, ok, outcome.failure)
     notice.attempts, notice.priority = outcome.attempts, o.priority
+    if outcome.status == "parked" then
+      notice.footer = "⏸️ Parked: somebody has to decide"
+      notice.fields = notice.fields or {}
+      table.insert(notice.fields, { name = "Run", value = tostring(outcome.run) })
+      notice.run = outcome.run
+    end
     enqueue(notice, o.webhook)
   end
 end

@@ -141,7 +141,8 @@ function Queue:busy()
   return has_sender(self)
 end
 
---- Takes a notice, or counts it as left out. entry: type, outcome, rank, and embed, or build() that
+--- Takes a notice, or counts it as left out. entry: type, outcome, rank, components
+--- (buttons, where there are any), and embed, or build() that
 --- makes it (called only when there is room). Returns at once.
 ---@return boolean taken
 function Queue:push(entry)
@@ -183,8 +184,9 @@ local function take(self)
   if digest_is_late(self) then
     put(digest_entry(self))
   end
-  local function fits(entry)
+  local function fits(entry) -- buttons belong to a message: their notice goes alone
     return #batch < self.batch and size + entry.size <= limits.SUM
+      and (#batch == 0 or not entry.components and not batch[#batch].components)
   end
   while self.first <= self.last and fits(self[self.first]) do
     put(take_first(self))
@@ -203,6 +205,7 @@ local function encode(self, batch)
   return json.encode {
     username = self.username,
     embeds = json.array(embeds),
+    components = batch[1].components,
     allowed_mentions = { parse = json.array {} },
   }
 end

@@ -679,6 +679,7 @@ function M.finish(job)
     event = job.event,
     result = job.result,
     failure = job.failure,
+    run = job.run and job.run.id or nil,
     attempts = job.attempt,
     duration_ms = task.monotonic_ms() - job.started_at_ms,
   }

@@ -53,12 +53,13 @@ local M = {}
 ---@field on_dead? fun(event: sipeat.Event, failure: sipeat.Failure, ctx: table) after a dead letter
 
 ---@class sipeat.Outcome
----@field status "done"|"dead"
+---@field status "done"|"dead"|"parked" parked: somebody has to decide on the chain
 ---@field event sipeat.Event
 ---@field result any of the handler, when done
 ---@field failure? sipeat.Failure when dead
 ---@field attempts integer
 ---@field duration_ms number from the first attempt on
+---@field run? integer of the journal, where the event has one
 
 ---@class sipeat.Context
 ---@field id string of the event

@@ -32,7 +32,7 @@ class Access(harness.Case):
         self.env = env
         self.process = self.start(verb, self.script(SCRIPT), "--no-watch", env=env)
         line = self.process.wait_log("listening on ")
-        self.process.wait_log(" runs")
+        self.process.wait_log(": version ")
         self.address = re.search(r"http://([0-9.]+:\d+)", line)[1]
         return self.process
 

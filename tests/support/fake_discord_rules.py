@@ -43,6 +43,7 @@ def check_message(body):
     _username(message)
     _flags(message)
     _mentions(message)
+    _components(message.get("components"))
     content = _text(message, "content", CONTENT, ["content"], required=False)
     embeds = message.get("embeds")
     if embeds is None:
@@ -71,6 +72,21 @@ def _parse(body):
     if not isinstance(message, dict):
         raise Refusal.field([], "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
     return message
+
+
+def _components(rows):
+    """Rows of buttons, as the webhook of an application may send them."""
+    seen = set()
+    for i, row in enumerate(rows or []):
+        buttons = row.get("components") if row.get("type") == 1 else None
+        if not isinstance(buttons, list) or not 1 <= len(buttons) <= 5 or i >= 5:
+            raise Refusal.field(["components", i], "COMPONENT_TYPE_INVALID", "The specified component type is invalid.")
+        for j, button in enumerate(buttons):
+            name = button.get("custom_id", "")
+            if (button.get("type") != 2 or button.get("style") not in (1, 2, 3, 4) or not 1 <= len(name) <= 100
+                    or name in seen or not 1 <= len(button.get("label", "")) <= 80):
+                raise Refusal.field(["components", i, "components", j], "COMPONENT_INVALID", "Invalid button.")
+            seen.add(name)
 
 
 def _username(message):
