@@ -41,9 +41,10 @@ M.encode = record.encode
 M.list = fields.list
 
 --- Declares a type of event. `fields_by_name` maps each field to its type: "string", "email",
---- "integer", "number", "boolean", "money", "money:minor", "time", "object", "array", "any", any of
---- them with "[]" for a list, a list of allowed values, or a table of fields; "?" at the end of the
---- type or of the field's name makes it optional.
+--- "text" (a string that is not blank), "integer", "number", "boolean", "money", "money:minor",
+--- "time", "object", "array", "any", any of them with "[]" for a list, a list of allowed values, or
+--- a table of fields; "string(80)" is one of at most 80 characters; "?" at the end of the type or
+--- of the field's name makes it optional.
 function M.define(type_name, fields_by_name, options)
   if type(type_name) ~= "string" or type_name == "" then
     error(("event.define: a type's name is text, got %s"):format(opts.show(type_name)), 2)
@@ -66,16 +67,38 @@ end
 
 --- Checks data as it came from the wire, or as a script made it. Returns typed data, a copy:
 --- integers, money as { amount_minor, currency }, null fields gone, undeclared fields kept. Or nil,
---- a message that names every wrong field, "INVALID_EVENT".
+--- a message that names every wrong field, "INVALID_EVENT", and a list of them: { field, message,
+--- code }.
 function Definition:validate(data)
   if data == nil then
-    return nil, ("invalid %s: there is no data"):format(self.type), "INVALID_EVENT"
+    return nil, ("invalid %s: there is no data"):format(self.type), "INVALID_EVENT", {}
   end
-  local typed, problems = self.shape.check(data, self.currency)
+  local typed, told, problems = self.shape.check(data, self.currency)
   if not typed then
-    return nil, ("invalid %s: %s"):format(self.type, problems), "INVALID_EVENT"
+    return nil, ("invalid %s: %s"):format(self.type, told), "INVALID_EVENT", problems
   end
   return typed
+end
+
+--- A definition of the same type with these of its fields and no others, as for those whom the
+--- rest does not concern: data with any other field is refused.
+function Definition:only(names, title)
+  local picked = {}
+  for _, name in ipairs(names) do
+    local as_optional = name .. "?"
+    local key = self.fields[name] ~= nil and name or as_optional
+    if self.fields[key] == nil then
+      error(("event %s: only: it has no field %s"):format(self.type, opts.show(name)), 2)
+    end
+    picked[key] = self.fields[key]
+  end
+  local part = {}
+  for key, value in pairs(self) do
+    part[key] = value
+  end
+  part.fields, part.shape = picked, fields.compile(picked, "event " .. self.type, true)
+  part.title = title
+  return setmetatable(part, Definition)
 end
 
 --- Data as it is written: the reverse of validate.

@@ -1,7 +1,8 @@
 --- The field types of typed events: checks data, collects every complaint, converts both ways.
 --
 -- compile(fields) makes a tree of nodes once; check turns wire or typed data into typed data, and
--- wire turns typed data back into what is written.
+-- wire turns typed data back into what is written. What a node is (`kind`, `max`, `item`, `values`,
+-- `children`) stands in it, for documents.
 local json = require "sipeat.json"
 local money = require "sipeat.money"
 local opts = require "sipeat.opts"
@@ -86,6 +87,9 @@ end
 -- type -> { what a message calls it, function(value, currency) -> typed value | nil, why }
 local SCALARS = {
   string = { "string", of_type "string" },
+  text = { "a text that is not blank", test(function(value)
+    return type(value) == "string" and value:find "%S" ~= nil
+  end) },
   boolean = { "boolean", of_type "boolean" },
   email = { "an e-mail address", test(M.is_email) },
   time = { "a time such as 2024-01-01T12:00:00Z", test(M.is_time) },
@@ -116,6 +120,8 @@ local SCALARS = {
   end },
 }
 
+local LIMITED = { string = true, text = true, email = true } -- may have a longest length
+
 local function identity(value)
   return value
 end
@@ -132,18 +138,33 @@ local WIRES = {
   end,
 }
 
-local function complain(problems, path, text)
-  problems[#problems + 1] = path == "" and text or ("%s: %s"):format(path, text)
+local function complain(problems, path, text, code)
+  problems[#problems + 1] = {
+    field = path, message = text, code = code or "type",
+    text = path == "" and text or ("%s: %s"):format(path, text),
+  }
 end
 
-local function scalar(name)
+local function check_length(value, max, path, problems)
+  if max and #value > max and (utf8.len(value) or #value) > max then
+    complain(problems, path, ("longer than %d characters"):format(max), "too_long")
+  end
+end
+
+local function scalar(name, max)
   local title, convert = SCALARS[name][1], SCALARS[name][2]
   return {
+    kind = name,
+    max = max,
     title = title,
     check = function(value, path, problems, currency)
       local typed, why = convert(value, currency)
       if typed == nil then
-        complain(problems, path, why or ("expected %s, got %s"):format(title, opts.show(value)))
+        local is_blank = name == "text" and type(value) == "string"
+        why = why or ("expected %s, got %s"):format(title, opts.show(value))
+        complain(problems, path, why, is_blank and "blank" or "type")
+      elseif max then
+        check_length(typed, max, path, problems)
       end
       return typed
     end,
@@ -158,6 +179,8 @@ local function enumeration(values)
   end
   local title = "one of " .. table.concat(shown, ", ")
   return {
+    kind = "enum",
+    values = values,
     title = title,
     wire = identity,
     check = function(value, path, problems)
@@ -166,13 +189,16 @@ local function enumeration(values)
           return value
         end
       end
-      complain(problems, path, ("expected %s, got %s"):format(title, opts.show(value)))
+      local text = ("expected %s, got %s"):format(title, opts.show(value))
+      complain(problems, path, text, "not_listed")
     end,
   }
 end
 
 local function list(item)
   return {
+    kind = "list",
+    item = item,
     title = "an array",
     check = function(value, path, problems, currency)
       if not is_list(value) then
@@ -198,7 +224,17 @@ local function is_absent(value)
   return value == nil or value == json.null
 end
 
-local function object_check(children, names)
+local function refuse_others(value, children, path, problems)
+  for _, key in ipairs(opts.names(value)) do
+    if not children[key] then
+      local near = opts.nearest(key, opts.names(children))
+      local hint = near and ("is not known (did you mean %s?)"):format(near) or "is not known"
+      complain(problems, path == "" and key or path .. "." .. key, hint, "unknown")
+    end
+  end
+end
+
+local function object_check(children, names, closed)
   return function(value, path, problems, currency)
     if not is_object(value) then
       return complain(problems, path, ("expected an object, got %s"):format(opts.show(value)))
@@ -206,6 +242,9 @@ local function object_check(children, names)
     local out = {}
     for key, item in next, value do
       out[key] = item
+    end
+    if closed then
+      refuse_others(value, children, path, problems)
     end
     if money.is_currency(value.currency) then
       currency = value.currency
@@ -219,7 +258,9 @@ local function object_check(children, names)
         out[name] = nil
       else
         local how = item == nil and "is missing" or "is null"
-        problems[#problems + 1] = ("%s %s (expected %s)"):format(place, how, child.node.title)
+        how = ("%s (expected %s)"):format(how, child.node.title)
+        local text = ("%s %s"):format(place, how)
+        problems[#problems + 1] = { field = place, message = how, code = "missing", text = text }
       end
     end
     return out
@@ -239,7 +280,7 @@ end
 
 local compile_type
 
-local function object(fields, where)
+local function object(fields, where, closed)
   local children = {}
   for key, field in pairs(fields) do
     if type(key) ~= "string" then
@@ -253,8 +294,11 @@ local function object(fields, where)
     children[name] = { node = node, optional = optional or name ~= key }
   end
   return {
+    kind = "fields",
+    children = children,
+    closed = closed or false,
     title = "an object",
-    check = object_check(children, opts.names(children)),
+    check = object_check(children, opts.names(children), closed),
     wire = object_wire(children),
   }
 end
@@ -270,37 +314,55 @@ function compile_type(field, where)
     return object(field, where), false
   end
   local text = type(field) == "string" and field or ""
-  local name, brackets, mark = text:match("^([%a:]+)(%[?%]?)(%??)$")
-  if not name or not SCALARS[name] or brackets ~= "" and brackets ~= "[]" then
+  local name, limit, brackets, mark = text:match("^([%a:]+)(%(?%d*%)?)(%[?%]?)(%??)$")
+  local max = limit and math.tointeger(tonumber(limit:match "^%((%d+)%)$"))
+  local well_limited = limit == "" or max and LIMITED[name]
+  if not name or not SCALARS[name] or not well_limited or brackets ~= "" and brackets ~= "[]" then
     local near = name and opts.nearest(name, opts.names(SCALARS))
     local hint = near and ("did you mean %q?"):format(near)
       or "known: " .. table.concat(opts.names(SCALARS), ", ")
     error(("%s: unknown type %s (%s)"):format(where, opts.show(field), hint), 0)
   end
-  local node = scalar(name)
+  local node = scalar(name, max)
   return brackets == "[]" and list(node) or node, mark == "?"
 end
 
---- Compiles the fields of a definition; raises a message that begins with `where`.
-function M.compile(fields, where)
-  local root = object(fields, where)
+-- One text of all problems.
+local function told(problems)
+  local texts = {}
+  for i = 1, math.min(#problems, MAX_PROBLEMS) do
+    texts[i] = problems[i].text
+  end
+  if #problems > MAX_PROBLEMS then
+    texts[#texts + 1] = ("and %d more"):format(#problems - MAX_PROBLEMS)
+  end
+  return table.concat(texts, "; ")
+end
+
+--- Compiles the fields of a definition; raises a message that begins with `where`. Other fields are
+--- kept, or refused when it is `closed`.
+function M.compile(fields, where, closed)
+  local root = object(fields, where, closed)
   return {
-    --- Typed data, or nil and one text that names every wrong field.
+    --- Typed data; or nil, one text that names every wrong field, and a list of { field, message,
+    --- code, text }: code is "missing", "type", "blank", "too_long", "not_listed" or
+    --- "unknown".
     check = function(data, currency)
       local problems = {}
       local typed = root.check(data, "", problems, currency)
-      if #problems > MAX_PROBLEMS then
-        local more = ("and %d more"):format(#problems - MAX_PROBLEMS)
-        problems = table.move(problems, 1, MAX_PROBLEMS, 1, {})
-        problems[#problems + 1] = more
-      end
       if #problems > 0 then
-        return nil, table.concat(problems, "; ")
+        return nil, told(problems), problems
       end
       return typed
     end,
     wire = root.wire,
+    node = root,
   }
+end
+
+--- The node of one type, as in "integer?", and whether it is optional; raises as compile does.
+function M.node(field, where)
+  return compile_type(field, where)
 end
 
 return M

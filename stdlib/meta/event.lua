@@ -57,12 +57,24 @@ local M = {}
 ---@field fields table
 local Definition = {}
 
+---@class sipeat.event.Problem
+---@field field string path into the data, as in "slots[2].price"
+---@field message string
+---@field code "missing"|"type"|"blank"|"too_long"|"not_listed"|"unknown"
+
 ---Typed data of what came or was made; see docs/events.md.
 ---@param data any
 ---@return table? data
 ---@return string? message names every wrong field
 ---@return string? code "INVALID_EVENT"
+---@return sipeat.event.Problem[]? problems
 function Definition:validate(data) end
+
+---A definition of the same type with these of its fields and no others.
+---@param names string[]
+---@param title string? its name in documents
+---@return sipeat.EventDefinition
+function Definition:only(names, title) end
 
 ---@param data table typed data
 ---@return table data as it is written

@@ -400,3 +400,41 @@ end)
 t.test("times made here are times", function()
   t.ok(event.define("x", { at = "time" }):validate { at = sys.iso_time() })
 end)
+
+t.test("texts have a longest length, in characters, and may be required not to be blank", function()
+  local def = event.define("x", { name = "text(5)", note = "string(3)?", mail = "email(12)?" })
+  t.ok(def:validate { name = "Ångst", note = "", mail = "a@bc.example" })
+  local problems = select(4, def:validate { name = " \t", note = "four", mail = "aa@bc.example" })
+  local seen = {}
+  for _, problem in ipairs(problems) do
+    seen[problem.field] = problem.code
+  end
+  t.eq(seen, { name = "blank", note = "too_long", mail = "too_long" })
+  t.has(select(2, def:validate { name = "123456" }), "name: longer than 5 characters")
+  t.has(t.fails(function() event.define("x", { a = "integer(5)" }) end), "unknown type")
+  t.has(t.fails(function() event.define("x", { a = "text(" }) end), "unknown type")
+end)
+
+t.test("a part of a definition has the same type and refuses other fields", function()
+  local whole = event.define("x", { a = "text", b = "integer?", ["c?"] = { d = "string" } }, {
+    topic = "t", key = "a",
+  })
+  local part = whole:only({ "a", "c" }, "short")
+  t.ok(event.is_definition(part))
+  t.eq({ part.type, part.topic, part.title, whole.title }, { "x", "t", "short", nil })
+  t.eq(part:validate { a = "1", c = { d = "2", e = 3 } }, { a = "1", c = { d = "2", e = 3 } })
+  t.eq(select(4, part:validate { a = "1", b = 5 })[1].code, "unknown")
+  t.ok(whole:validate { a = "1", b = 5, z = 1 })
+  t.has(t.fails(function() whole:only { "nothing" } end), "no field")
+end)
+
+t.test("what is wrong comes as a list of fields too", function()
+  local def = event.define("x", { a = "string", b = { "p", "q" }, c = { d = "integer" } })
+  local problems = select(4, def:validate { b = "z", c = { d = "5" } })
+  local seen = {}
+  for i, problem in ipairs(problems) do
+    seen[i] = problem.field .. " " .. problem.code
+  end
+  t.eq(seen, { "a missing", "b not_listed", "c.d type" })
+  t.eq(problems[1].message, "is missing (expected string)")
+end)
