@@ -231,6 +231,7 @@ local ROUTE = opts.spec("sipeat.http.route", {
   tags = { "string[]" },
   params = { "table" },
   query = { "table" },
+  headers = { "table" },
   body = { "table" },
   answers = { "table" },
   role = { "string", enum = { "viewer", "operator", "admin" } },

@@ -167,6 +167,17 @@ end
 local Producer = {}
 Producer.__index = Producer
 
+--- Hands one record over and answers at once, but while there is no room for it. What is answered
+--- has wait(), which says what became of it, as send does.
+---@return table? sent
+---@return string? message
+---@return string? code
+function Producer.start(self, record)
+  local o = SEND(record)
+  o.headers = header_list(o.headers, 2)
+  return start(o, self.outbox)
+end
+
 --- Sends one record and waits until the broker has acknowledged it; through the outbox, until it
 --- is safe on the disk.
 ---@return table? report { topic, partition, offset }, or { topic, queued = true }

@@ -130,6 +130,7 @@ function Request:form() end
 ---@field tags? string[] groups that it belongs to
 ---@field params? table<string, any> name of the path -> what it is: a type of a typed event's field
 ---@field query? table<string, any> name -> type, as in sipeat.event.define
+---@field headers? table<string, any> request headers that count -> type, as query
 ---@field body? table a typed event, or a table of fields, that the body is
 ---@field answers? table<integer, any> status -> text, typed event or table of fields
 ---@field role? "viewer"|"operator"|"admin" who may ask

@@ -35,6 +35,14 @@ local M = {}
 ---@class sipeat.kafka.Producer
 local Producer = {}
 
+---Hands one record over and answers at once, but while there is no room for it. What is answered
+---has wait(), which answers as send does.
+---@param record sipeat.kafka.SendOptions
+---@return { wait: fun(self: table): sipeat.kafka.Report?, string?, string? }? sent
+---@return string? message
+---@return string? code
+function Producer:start(record) end
+
 ---Sends one record and waits until the broker has acknowledged it.
 ---@param record sipeat.kafka.SendOptions
 ---@return sipeat.kafka.Report? report
