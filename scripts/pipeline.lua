@@ -14,12 +14,14 @@ local machine = require "flows.machine"
 local notification = require "flows.notification"
 local request = require "flows.request"
 local settings = require "flows.settings"
+local submissions = require "flows.submissions"
 local topics = require "flows.topics"
+local web = require "web"
 
 -- One consumer group for each type of event; Discord is told how every event ended. An event may
 -- also have its topic's name for a type, as in "contact-created".
 local function flow(name, definition, handler, options)
-  local told = discord.notified(handler)
+  local told = discord.notified(submissions.noted(handler))
   options.topics = settings.topics[name]
   options.group = settings.groups[name]
   options.on_dead = discord.on_dead
@@ -42,6 +44,7 @@ topics.create()
 fleet.start()
 demo.seed()
 confirmation.routes()
+web.mount()
 
 flow("contact", events.ContactCreated, contact.handler, { key = "data.email", concurrency = 64 })
 

@@ -158,7 +158,9 @@ end
 ---@param http {route: function}
 function M.routes(http)
   local builtin = { builtin = true }
-  http.route("GET /", asset("capture.html", "text/html; charset=utf-8", PAGE_POLICY), builtin)
+  local page = asset("capture.html", "text/html; charset=utf-8", PAGE_POLICY)
+  http.route("GET /", page, builtin) -- unless the script has a page there
+  http.route("GET /capture", page, builtin)
   http.route("GET /capture/capture.css", asset("capture.css", "text/css; charset=utf-8"), builtin)
   http.route("GET /capture/capture.js", asset("capture.js", "text/javascript; charset=utf-8"),
     builtin)

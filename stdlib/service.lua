@@ -350,6 +350,16 @@ local function listen(address, next_free)
   return nil, message .. " (choose another one with --http HOST:PORT, or --http off)", code
 end
 
+--- 1 when the script has a page at / of its own, else 0.
+function M.has_site()
+  for _, route in ipairs(require("sipeat.http").routes()) do
+    if route.method == "GET" and route.path == "/" and not route.builtin then
+      return 1
+    end
+  end
+  return 0
+end
+
 local server -- the one that open started
 
 -- Signing in; on a machine of its developer, `sipeat dev` also shows a link that does so once.

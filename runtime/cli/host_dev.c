@@ -3,6 +3,7 @@
 #include "cli/host_state.h"
 
 #include "bind/flow_lua.h"
+#include "cli/lua_call.h"
 #include "flow/engine.h"
 #include "kafka/settings.h"
 
@@ -142,10 +143,15 @@ void sip_host_dev_banner(const struct sip_host *host)
   const char *brokers = sip_kafka_settings_brokers(host->kafka);
   const char *webhook = getenv("DISCORD_WEBHOOK");
   bool captured = webhook != NULL && strstr(webhook, "/capture/discord/") != NULL;
+  struct sip_err err = { 0 };
+  bool site = sip_call_wait(host->vm, "sipeat.service", "has_site", NULL, NULL, &err) > 0;
 
   (void)printf("\n  sipeat %s runs %s\n\n", SIP_VERSION, host->options->script);
-  (void)printf("  page     http://%s/   what would have left this machine%s\n", host->http,
-               captured ? "" : " (Discord is real: DISCORD_WEBHOOK is set)");
+  if (site) {
+    (void)printf("  site     http://%s/   the script's own pages\n", host->http);
+  }
+  (void)printf("  page     http://%s/%s   what would have left this machine%s\n", host->http,
+               site ? "capture" : "", captured ? "" : " (Discord is real: DISCORD_WEBHOOK is set)");
   if (host->console[0] != '\0') {
     (void)printf("  console  http://%s%s\n", host->http, host->console);
   }

@@ -5,12 +5,12 @@ local M = {}
 
 --- A customer has sent the contact form.
 M.ContactCreated = event.define("contact.created", {
-  name = "string",
+  name = "text(200)",
   email = "email",
-  phone = "string?",
-  companyName = "string?",
-  message = "string",
-  type = "string?", -- enterprise, support, partnership; anything else is general
+  phone = "string(50)?",
+  companyName = "string(200)?",
+  message = "text(10000)",
+  type = "string(40)?", -- enterprise, support, partnership; anything else is general
   ["preferences?"] = {
     ["email?"] = "boolean", -- false: do not write to me
     ["phone?"] = "boolean", -- true: call me
@@ -20,11 +20,11 @@ M.ContactCreated = event.define("contact.created", {
 
 --- A customer has asked for a drink.
 M.RequestCreated = event.define("request.created", {
-  customerName = "string",
+  customerName = "text(200)",
   email = "email?",
-  drinkName = "string",
-  machineId = "string",
-  machineName = "string?",
+  drinkName = "text(200)",
+  machineId = "text(100)",
+  machineName = "string(200)?",
   slot = "integer?", -- default: the slot that has the drink
   amount = "money?", -- what the customer was quoted; default: the price in the inventory
   currency = "string?",
@@ -34,13 +34,13 @@ M.RequestCreated = event.define("request.created", {
 
 --- A machine was added, or is set up anew.
 M.MachineCreated = event.define("machine.created", {
-  machineId = "string",
-  machineName = "string",
+  machineId = "text(100)",
+  machineName = "text(200)",
   type = "string?", -- standard (default), offline, coffee
   location = "any", -- a text, or { address, city?, country?, latitude?, longitude? }
   slots = event.list {
     slot = "integer",
-    drink = "string",
+    drink = "string(200)",
     stock = "integer",
     capacity = "integer?",
     price = "money?",

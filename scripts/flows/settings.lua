@@ -43,6 +43,16 @@ function M.public_url()
   return (env.get("PUBLIC_URL", "http://localhost:3000"):gsub("/+$", ""))
 end
 
+--- Whether what comes by the web is kept on the disk while no broker is there.
+function M.web_outbox()
+  return env.get("SIPEAT_WEB_OUTBOX", "0") == "1"
+end
+
+--- Topics that POST /api/kafka/produce may write: names, or patterns with *, parted by commas.
+function M.produce_topics()
+  return env.get "SIPEAT_PRODUCE_TOPICS"
+end
+
 --- The payment method for a card payment whose event names none.
 function M.default_payment_method()
   return env.get("STRIPE_DEFAULT_PAYMENT_METHOD", "pm_card_visa")

@@ -64,6 +64,10 @@ TABLES = {
     "maintenance": table(("machine_id", "kind"), {
         "machine_id": TEXT, "kind": TEXT, "every_days": INT, "next_at": TEXT, "technician": TEXT, "event_id": TEXT,
         "updated_at": TEXT}, ("technician",), checks=(lambda r: r["every_days"] > 0,)),
+    "submissions": table(("event_id",), {
+        "event_id": TEXT, "kind": TEXT, "digest": TEXT, "about": TEXT, "state": TEXT, "why": TEXT, "created_at": TEXT,
+        "updated_at": TEXT}, ("why",),
+        checks=(lambda r: r["state"] in ("taken", "sent", "lost", "done", "dead"),)),
     "confirmations": table(("event_id",), {
         "event_id": TEXT, "token": TEXT, "machine_id": TEXT, "slot": INT, "drink": TEXT, "customer": TEXT,
         "email": TEXT, "payment_id": TEXT, "payment_key": TEXT, "state": TEXT, "updated_at": TEXT},

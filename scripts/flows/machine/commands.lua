@@ -8,6 +8,7 @@ local fleet = require "flows.fleet"
 local network = require "flows.machine.network"
 local place = require "flows.machine.place"
 local rows = require "flows.machine.rows"
+local slots = require "flows.machine.slots"
 local store = require "flows.store"
 
 local M = {}
@@ -69,21 +70,6 @@ M.driver = rows.command {
   after = fleet.refresh,
 }
 
--- What is wrong with a slot of the event, or nil.
-local function slot_problem(slot, seen)
-  if slot.slot < 1 or slot.slot > 999 then
-    return ("slot %d: slots are 1 to 999"):format(slot.slot)
-  elseif seen[slot.slot] then
-    return ("slot %d is there twice"):format(slot.slot)
-  elseif not slot.drink:find("%S") then
-    return ("slot %d: its drink has no name"):format(slot.slot)
-  elseif slot.stock < 0 or slot.stock > (slot.capacity or slot.stock) then
-    return ("slot %d: a stock of %d is not from 0 to its capacity"):format(slot.slot, slot.stock)
-  elseif slot.price and slot.price.amount_minor < 0 then
-    return ("slot %d: its price is below nothing"):format(slot.slot)
-  end
-end
-
 local DEFAULT_CAPACITY = 10
 
 --- Inventory set-up: a row for each slot.
@@ -94,16 +80,12 @@ M.inventory = rows.command {
     return { slots = event.data.slots, currency = event.data.currency or "EUR" }
   end,
   make = function(data)
-    local out, seen = {}, {}
-    if #data.slots == 0 then
-      return nil, "the machine has no slots", "INVALID_SLOTS"
+    local out = {}
+    local problem = slots.problem(data.slots)
+    if problem then
+      return nil, problem, "INVALID_SLOTS"
     end
     for i, slot in ipairs(data.slots) do
-      local problem = slot_problem(slot, seen)
-      if problem then
-        return nil, problem, "INVALID_SLOTS"
-      end
-      seen[slot.slot] = true
       local price = slot.price or money.new(0, data.currency)
       out[i] = {
         slot = slot.slot, drink = slot.drink, stock = slot.stock,

@@ -44,6 +44,23 @@ for name in pairs(SETS) do
   sets[name] = build(name)
 end
 
+--- The names of the types, sorted.
+M.types = opts.names(SETS)
+
+--- The names of a type's commands in their order; nil for a type that is not known.
+function M.names(kind)
+  local make = SETS[kind:lower()]
+  if not make then
+    return nil
+  end
+  local list = { commands.survey[1] }
+  for i, command in ipairs(make()) do
+    list[i + 1] = command[1]
+  end
+  list[#list + 1] = commands.activation[1]
+  return list
+end
+
 --- The commands for an event, or nil and a failure.
 function M.make(event)
   local name = (event.data.type or "standard"):lower()

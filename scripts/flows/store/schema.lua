@@ -85,6 +85,16 @@ CREATE TABLE IF NOT EXISTS maintenance (
   updated_at TEXT NOT NULL,
   PRIMARY KEY (machine_id, kind)
 );
+CREATE TABLE IF NOT EXISTS submissions (
+  event_id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,              -- the event's type
+  digest TEXT NOT NULL,            -- of what was sent: the same key with other data is refused
+  about TEXT NOT NULL,             -- what its page shows, JSON
+  state TEXT NOT NULL CHECK (state IN ('taken', 'sent', 'lost', 'done', 'dead')),
+  why TEXT,                        -- what a dead one failed with
+  created_at TEXT NOT NULL,
+  updated_at TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS confirmations (
   event_id TEXT PRIMARY KEY,
   token TEXT NOT NULL,

@@ -41,6 +41,11 @@ create table if not exists maintenance (
   next_at timestamptz not null, technician text, event_id text not null, updated_at timestamptz not null,
   primary key (machine_id, kind)
 );
+create table if not exists submissions (
+  event_id text primary key, kind text not null, digest text not null, about text not null,
+  state text not null check (state in ('taken', 'sent', 'lost', 'done', 'dead')), why text,
+  created_at timestamptz not null, updated_at timestamptz not null
+);
 create table if not exists confirmations (
   event_id text primary key, token text not null, machine_id text not null, slot integer not null,
   drink text not null, customer text not null, email text, payment_id text, payment_key text,
