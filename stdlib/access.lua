@@ -73,11 +73,10 @@ end
 
 -- Where a browser goes to sign in, and comes back from.
 local function to_sign_in(req)
-  local _, target = req.exchange:head()
   return {
     status = 303,
     headers = {
-      location = ("%s?next=%s"):format(SIGN_IN, require("sipeat.http").encode(target)),
+      location = ("%s?next=%s"):format(SIGN_IN, require("sipeat.http").encode(req.target)),
       ["cache-control"] = "no-store",
     },
   }

@@ -5,6 +5,7 @@ local json = require "sipeat.json"
 local opts = require "sipeat.opts"
 local routes = require "sipeat.http_routes"
 local server = require "sipeat.http_server"
+local static = require "sipeat.http_static"
 
 local M = {}
 
@@ -235,6 +236,8 @@ local ROUTE = opts.spec("sipeat.http.route", {
   body = { "table" },
   answers = { "table" },
   role = { "string", enum = { "viewer", "operator", "admin" } },
+  max_body_bytes = { "size" },
+  rate = { "string" },
 })
 
 --- Answers requests of a method and path: http.route("GET /api/orders/:id", function(req) … end).
@@ -265,6 +268,7 @@ M.rollback_routes = routes.rollback
 M.routes = routes.all
 
 M.problem = server.problem
+M.asset = static.asset
 
 --- Opens a server for the routes. A server, or nil, message, "EADDRINUSE" | …
 ---@param address string "127.0.0.1:3000"; port 0 takes any free one

@@ -3,6 +3,7 @@
 -- A path is made of literal segments, ":name" for one segment, and "*" at its end for the rest. A
 -- literal goes before a name, a name before the rest; the user's routes before the built-in ones.
 local core = require "sipeat.core.http"
+local limits = require "sipeat.http_limits"
 
 local M = {}
 
@@ -70,6 +71,17 @@ local function shape(route)
   return route.method .. " /" .. table.concat(parts, "/")
 end
 
+-- In the order in which they are looked at.
+local function announce()
+  local list = {}
+  for _, routes in ipairs { user, builtin } do
+    for _, of_method in pairs(routes.patterns) do
+      table.move(of_method, 1, #of_method, #list + 1, list)
+    end
+  end
+  limits.announce(list)
+end
+
 --- Adds a route to the built-in ones (options.builtin), or to the user's: to the staged ones while
 --- a script loads. What the options say of it is kept with it. true, or nil and a message.
 function M.add(spec, handler, options)
@@ -85,6 +97,10 @@ function M.add(spec, handler, options)
   end
   route.handler = handler
   route.options = options
+  local fine, why = limits.apply(route, options)
+  if not fine then
+    return nil, ("%s: %s"):format(spec, why)
+  end
   local list = routes.patterns[route.method] or {}
   routes.patterns[route.method] = list
   route.order = #list
@@ -94,6 +110,9 @@ function M.add(spec, handler, options)
   if not route.path:find("[:*]") then
     routes.exact[route.method] = routes.exact[route.method] or {}
     routes.exact[route.method][route.path] = route
+  end
+  if routes ~= staged and route.max_body_bytes then
+    announce()
   end
   return true
 end
@@ -206,6 +225,7 @@ end
 function M.commit()
   if staged then
     user, staged = staged, nil
+    announce()
   end
 end
 

@@ -2,6 +2,7 @@
 local core = require "sipeat.core.http"
 local httpd = require "sipeat.core.httpd"
 local json = require "sipeat.json"
+local limits = require "sipeat.http_limits"
 local log = require("sipeat.log").new("http")
 local opts = require "sipeat.opts"
 local routes = require "sipeat.http_routes"
@@ -38,10 +39,16 @@ function M.problem(status, detail, fields)
   return { status = status, headers = headers, json = body }
 end
 
+local MAX_FIELDS = 1000 -- of a query or form
+
 --- The fields of a query or form: name -> last value; or nil, message, "BAD_DATA".
 function M.parse_form(text)
-  local out = {}
+  local out, count = {}, 0
   for pair in text:gmatch("[^&]+") do
+    count = count + 1
+    if count > MAX_FIELDS then
+      return nil, ("form: more than %d fields"):format(MAX_FIELDS), "BAD_DATA"
+    end
     local name, value = pair:match("^([^=]*)=?(.*)$")
     name, value = core.decode(name, true), core.decode(value, true)
     if not name or not value or not utf8.len(name) or not utf8.len(value) then
@@ -56,12 +63,49 @@ end
 
 local methods = {}
 
+-- As browsers write names: only quotes and line ends are encoded (WHATWG HTML, form submission).
+local function multipart_name(text)
+  local name = text:gsub("\\\"", "\""):gsub("%%22", "\"")
+  return (name:gsub("%%0[Dd]%%0[Aa]", "\n"))
+end
+
 function methods:json()
   return json.decode(self.body)
 end
 
 function methods:form()
   return M.parse_form(self.body)
+end
+
+local MULTIPART = opts.spec("sipeat.http.multipart", {
+  max_parts = { "integer", default = 100, min = 1, max = 10000 },
+  max_part_bytes = { "size", default = "8mb" },
+})
+
+--- The parts of multipart/form-data: { fields = name -> text, files = name -> { filename, type,
+--- body }, parts = list }; or nil, message, "BAD_DATA" | "TOO_BIG".
+function methods:multipart(options)
+  local o = MULTIPART(options)
+  local parts, message, code = self.exchange:multipart(o.max_parts)
+  if not parts then
+    return nil, message, code
+  end
+  local out = { fields = {}, files = {}, parts = parts }
+  for _, part in ipairs(parts) do
+    part.name = multipart_name(part.name)
+    part.filename = part.filename and multipart_name(part.filename)
+    if #part.body > o.max_part_bytes then
+      local why = "multipart: the part %s is larger than %d bytes"
+      return nil, why:format(opts.show(part.name), o.max_part_bytes), "TOO_BIG"
+    elseif part.filename then
+      out.files[part.name] = part
+    elseif not utf8.len(part.body) then
+      return nil, ("multipart: the field %s is not UTF-8"):format(opts.show(part.name)), "BAD_DATA"
+    else
+      out.fields[part.name] = part.body
+    end
+  end
+  return out
 end
 
 -- Fields that cost something are made when they are first touched.
@@ -75,8 +119,28 @@ function lazy.body(req)
   return req.exchange:body()
 end
 
-function lazy.query(req)
-  return M.parse_form(req.query_text) or {}
+function lazy.query()
+  return {}
+end
+
+function lazy.remote(req)
+  return req.exchange:remote()
+end
+
+function lazy.client(req)
+  return req.exchange:client()
+end
+
+function lazy.id(req)
+  return req.exchange:id()
+end
+
+function lazy.secure(req)
+  return req.exchange:secure()
+end
+
+function lazy.target(req)
+  return req.path_text .. (req.query_text and "?" .. req.query_text or "")
 end
 
 local Request = {
@@ -119,27 +183,13 @@ local function check_answer(answer)
   return kind
 end
 
-local function header_list(headers, content_type, request_id)
-  local list, typed = { { "x-request-id", request_id } }, false
-  for name, value in pairs(headers or {}) do
-    typed = typed or name:lower() == "content-type"
-    for _, one in ipairs(type(value) == "table" and value or { value }) do
-      list[#list + 1] = { name, tostring(one) }
-    end
-  end
-  if content_type and not typed then
-    list[#list + 1] = { "content-type", content_type }
-  end
-  list[#list + 1] = { "x-content-type-options", "nosniff" }
-  return list
-end
-
-local function traced(err)
+-- Wrapped once instead of at each call of xpcall.
+local traced = task.guard(function(err)
   return type(err) == "string" and debug.traceback(err, 2) or err
-end
+end)
 
-local function stream(exchange, answer, headers, route)
-  local ok, message = exchange:stream(answer.status or 200, headers)
+local function stream(exchange, answer, route)
+  local ok, message = exchange:stream(answer.status or 200, answer.headers, BODY_TYPES.stream)
   if not ok then
     log:warn(("%s %s: %s"):format(route.method, route.path, message))
     return
@@ -155,7 +205,7 @@ local function stream(exchange, answer, headers, route)
   end
 end
 
-local function send(exchange, answer, method, route, request_id)
+local function send(exchange, answer, method, route)
   local kind = check_answer(answer)
   local body = kind and kind ~= "stream" and answer[kind] or ""
   if kind == "json" then
@@ -166,12 +216,12 @@ local function send(exchange, answer, method, route, request_id)
     end
   elseif type(body) ~= "string" then
     error(("a handler's %s is a %s, not a string"):format(kind, type(body)), 0)
+  elseif kind == "stream" and method ~= "HEAD" then
+    return stream(exchange, answer, route)
   end
-  local headers = header_list(answer.headers, kind and BODY_TYPES[kind], request_id)
-  if kind == "stream" and method ~= "HEAD" then
-    return stream(exchange, answer, headers, route)
-  end
-  local ok, message, code = exchange:respond(answer.status or (kind and 200 or 204), headers, body)
+  local status = answer.status or kind and 200 or 204
+  local ok, message, code =
+    exchange:respond(status, answer.headers, body, kind and BODY_TYPES[kind])
   if not ok and code ~= "ECONNRESET" then
     error(message, 0)
   end
@@ -189,48 +239,60 @@ local function answer_of(result, message)
   error(result == nil and tostring(message) or "a handler returns a table, a string or nothing", 0)
 end
 
-local function handle(exchange, req, route, request_id)
-  local answer = answer_of(route.handler(req))
-  send(exchange, answer, req.method, route, request_id)
-end
-
-local function request_id_of(req)
-  local given = req.headers["x-request-id"]
-  if given and #given <= 60 and given:find("^[%w_.-]+$") then
-    return given
+-- What a route demands of a request before its handler sees it: an answer when it has not that.
+local function refused(exchange, req, route)
+  if route.max_body_bytes and #req.body > route.max_body_bytes then
+    return M.problem(413)
   end
-  return sys.uuid()
+  local ok, wait_ms = true, nil
+  if route.limiter then
+    ok, wait_ms = exchange:take(route.limiter)
+  end
+  if not ok then
+    local answer = M.problem(429, "too many requests; ask again later")
+    answer.headers["retry-after"] = (wait_ms + 999) // 1000
+    return answer
+  end
 end
 
-local function refuse(exchange, status, methods_allowed, method, request_id)
+local function handle(exchange, req, route)
+  local answer = route.demands and refused(exchange, req, route)
+  send(exchange, answer or answer_of(route.handler(req)), req.method, route)
+end
+
+local function refuse(exchange, method, status, allowed)
   local answer = M.problem(status)
   if status == 405 and method == "OPTIONS" then
     answer = { status = 204, headers = {} }
   end
-  answer.headers.allow = methods_allowed
-  send(exchange, answer, method, {}, request_id)
+  answer.headers.allow = allowed
+  send(exchange, answer, method, {})
 end
 
 --- One request: finds its route and answers.
 function M.dispatch(exchange)
-  local method, target, remote = exchange:head()
-  local path, query = target:match("^([^?#]*)%??([^#]*)")
-  local req = setmetatable({
-    exchange = exchange, method = method, remote = remote, query_text = query,
-  }, Request)
-  local request_id = request_id_of(req)
-  task.set_event_id(request_id)
-  path = path:gsub("^https?://[^/]*", "") -- the absolute form of RFC 9112 section 3.2.2
-  local route, params, methods_allowed = routes.find(method, path)
+  local method, path, query_text = exchange:head()
+  local route, params, allowed = routes.find(method, path)
   if not route then
-    return refuse(exchange, params, methods_allowed, method, request_id)
+    return refuse(exchange, method, params, allowed)
   end
-  req.path, req.params, req.id = core.decode(path) or path, params, request_id
-  local ok, err = xpcall(handle, traced, exchange, req, route, request_id)
+  local req = setmetatable({
+    exchange = exchange, method = method, params = params,
+    path_text = path, query_text = query_text,
+    path = path:find("%", 1, true) and core.decode(path) or path,
+  }, Request)
+  if query_text then
+    local query = M.parse_form(query_text)
+    if not query then
+      return refuse(exchange, method, 400)
+    end
+    req.query = query
+  end
+  local ok, err = xpcall(handle, traced, exchange, req, route)
   if not ok and not exchange:gone() then
     log:error(("%s %s: %s"):format(method, route.path, tostring(err)))
-    local answer = M.problem(500, nil, { request_id = request_id })
-    pcall(send, exchange, answer, method, route, request_id) -- fails when it was answered before
+    local answer = M.problem(500, nil, { request_id = req.id })
+    pcall(send, exchange, answer, method, route) -- fails when it was answered before
   end
 end
 
@@ -260,6 +322,10 @@ M.LISTEN = opts.spec("sipeat.http.listen", {
   idle_timeout = { "duration", default = "60s" },
   max_connections = { "integer", default = 1024, min = 1, max = 1000000 },
   max_per_client = { "integer", default = 512, min = 1, max = 1000000 },
+  rate = { "string" },
+  proxies = { "string[]" },
+  tls_cert = { "string" },
+  tls_key = { "string" },
 })
 
 --- "127.0.0.1:3000", ":3000", "3000", "[::1]:3000" -> host, port; or nil
@@ -278,7 +344,45 @@ function M.parse_address(address)
   return host ~= "" and host or "127.0.0.1", port
 end
 
+-- The text of a PEM file; nil, message, code.
+local function read_pem(path, what)
+  local text, message, code = sys.read_file(path)
+  if not text then
+    return nil, ("http server: %s: %s"):format(what, message), code
+  end
+  return text
+end
+
+local function read_tls(o)
+  if not o.tls_cert and not o.tls_key then
+    return true
+  elseif not o.tls_cert or not o.tls_key then
+    return nil, "http server: of tls_cert and tls_key one is missing", "EINVAL"
+  end
+  local cert, message, code = read_pem(o.tls_cert, "the certificate")
+  if not cert then
+    return nil, message, code
+  end
+  local key
+  key, message, code = read_pem(o.tls_key, "the key")
+  if not key then
+    return nil, message, code
+  end
+  return true, cert, key
+end
+
 function M.listen(host, port, o)
+  local per_s, burst, why
+  if o.rate then
+    per_s, burst, why = limits.parse(o.rate)
+    if not per_s then
+      return nil, "http server: " .. burst, why
+    end
+  end
+  local ok, cert, key = read_tls(o)
+  if not ok then
+    return nil, cert, key
+  end
   local server, message, code = httpd.listen {
     host = host,
     port = port,
@@ -289,6 +393,11 @@ function M.listen(host, port, o)
     header_timeout_ms = o.header_timeout,
     body_timeout_ms = o.body_timeout,
     idle_timeout_ms = o.idle_timeout,
+    rate_per_s = per_s,
+    rate_burst = burst,
+    proxies = o.proxies,
+    tls_cert = cert,
+    tls_key = key,
   }
   if not server then
     return nil, message, code
@@ -299,7 +408,7 @@ function M.listen(host, port, o)
     host = host,
     port = server:port(),
     address = address,
-    url = "http://" .. address,
+    url = (cert and "https://" or "http://") .. address,
   }, Server)
 end
 

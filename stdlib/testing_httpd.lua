@@ -1,6 +1,7 @@
 --- The HTTP server of a test: no port is opened; t.request calls what the script's routes serve.
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
+local sys = require "sipeat.core.sys"
 
 local M = {}
 
@@ -15,27 +16,62 @@ local Exchange = {}
 Exchange.__index = Exchange
 
 function Exchange:head()
-  return self.method, self.target, "127.0.0.1"
+  local path, query = self.target:match("^([^?#]*)%??([^#]*)")
+  return self.method, path, self.target:find("?", 1, true) and query or nil
+end
+
+function Exchange.remote()
+  return "127.0.0.1"
+end
+
+function Exchange.client()
+  return "127.0.0.1"
+end
+
+function Exchange.secure()
+  return false
+end
+
+function Exchange.takes_gzip()
+  return false
+end
+
+function Exchange.take()
+  return true
+end
+
+function Exchange:id()
+  return self.number
 end
 
 function Exchange:headers()
   return self.given
 end
 
+function Exchange:header(name)
+  return self.given[name]
+end
+
 function Exchange:body()
   return self.text
 end
 
-function Exchange:respond(status, headers, body)
+function Exchange:respond(status, headers, body, kind)
   if self.answer then
     return nil, "it was answered before", "EINVAL"
   end
-  self.answer = { status = status, list = headers, parts = { body } }
+  local found = { ["x-request-id"] = self.number, ["x-content-type-options"] = "nosniff" }
+  found["content-type"] = kind
+  for name, value in pairs(headers or {}) do
+    local list = type(value) == "table"
+    found[name:lower()] = tostring(list and value[#value] or value)
+  end
+  self.answer = { status = status, headers = found, parts = { body } }
   return true
 end
 
-function Exchange:stream(status, headers)
-  return self:respond(status, headers, "")
+function Exchange:stream(status, headers, kind)
+  return self:respond(status, headers, "", kind)
 end
 
 function Exchange:write(chunk)
@@ -87,18 +123,15 @@ function M.request(method, target, options)
   end
   local exchange = setmetatable({
     method = method, target = target, given = headers, text = text,
+    number = headers["x-request-id"] or sys.uuid(),
   }, Exchange)
   require("sipeat.http_server").dispatch(exchange)
   local answer = exchange.answer
   if not answer then
     return nil, "the route left no answer", "ECONNRESET"
   end
-  local found = {}
-  for _, header in ipairs(answer.list) do
-    found[header[1]:lower()] = header[2]
-  end
   return setmetatable({
-    status = answer.status, headers = found, body = table.concat(answer.parts),
+    status = answer.status, headers = answer.headers, body = table.concat(answer.parts),
     aborted = answer.aborted,
   }, Answer)
 end
@@ -130,6 +163,11 @@ function M.open()
       next_port = next_port + 1
       local port = options.port ~= 0 and options.port or next_port
       return setmetatable({ host = options.host, number = port }, Server)
+    end,
+    limiter = function() end, -- a test asks as often as it wants
+    body_limits = function() end,
+    gzip = function(text)
+      return text
     end,
   }
 end

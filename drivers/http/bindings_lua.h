@@ -22,12 +22,22 @@ int sip_http_state_smtp(lua_State *L, struct sip_smtp **out, struct sip_err *err
 /** Running servers (struct sip_list of the server's binding), or NULL after sip_http_lua_stop. */
 struct sip_list *sip_http_state_servers(lua_State *L);
 
+/** What routes say of the size of bodies, or NULL after sip_http_lua_stop. */
+struct sip_body_limits *sip_http_state_body_limits(lua_State *L);
+
 int sip_open_http(lua_State *L);  /* client_lua.c */
 int sip_open_httpd(lua_State *L); /* httpd_lua.c */
 int sip_open_smtp(lua_State *L);  /* smtp_lua.c */
 
 /** Ends every server of the list at once; their handles close in the loop's next turns. */
 void sip_httpd_lua_stop_all(struct sip_list *servers);
+
+/** Starts the task of a request: the function at that registry reference gets it. */
+struct sip_exchange;
+void sip_exchange_lua_start(struct sip_vm *vm, int handler_ref, struct sip_exchange *exchange);
+
+/* A box of a struct sip_limiter. */
+#define SIP_LIMITER_CLASS "sipeat.http.limiter"
 
 /** The list of {name, value} pairs at `arg` (nil: none), at most 256, as an array in a userdata
  * that is pushed. The texts are borrowed from the list. Throws for anything else. */

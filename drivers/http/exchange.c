@@ -1,27 +1,27 @@
-/* exchange.c - one request and its answer: reading, suspending, answering, streaming. Loop thread
+/* exchange.c - one request: reading, handing over, suspending, streaming its answer. Loop thread
  * only.
  *
  * libmicrohttpd's functions that suspend are called from inside of its callbacks, those that resume
  * from outside. */
-#include "core/log.h"
+#include "http/body_limits.h"
 #include "http/server_state.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
 
 enum {
   STREAM_WINDOW_BYTES = 256 * 1024, /* queued for a client before its writer has to wait */
   STREAM_BLOCK_BYTES = 32 * 1024,
+  MAX_ID_BYTES = 60,
   MAX_DISCARDED_BYTES =
     1024 * 1024 /* of a body that is too large, so that the client gets to read its 413 */
 };
 
 /* --- references --- */
 
-static void exchange_unref(struct sip_exchange *exchange)
+void sip_exchange_unref(struct sip_exchange *exchange)
 {
   assert(exchange->refs > 0);
   if (--exchange->refs > 0) {
@@ -45,7 +45,7 @@ static void exchange_notify(struct sip_exchange *exchange)
   }
 }
 
-static void exchange_resume(struct sip_exchange *exchange)
+void sip_exchange_resume(struct sip_exchange *exchange)
 {
   if (exchange->suspended) {
     exchange->suspended = false;
@@ -105,12 +105,24 @@ void sip_exchange_abort(struct sip_exchange *exchange)
   hangup_stop(exchange);
   if (!exchange->gone) {
     exchange->gone = true;
-    exchange_resume(exchange);
+    sip_exchange_resume(exchange);
     exchange_notify(exchange);
   }
 }
 
 /* --- reading a request --- */
+
+/* libmicrohttpd 0.9.75 takes the query apart into its memory for the head, whether anybody asks for
+ * that or not, and answers nothing when some thousand arguments do not fit there. The target is
+ * copied by now: the query ends before its first byte, in libmicrohttpd's own buffer. */
+static void drop_arguments(const char *target)
+{
+  char *mark = strchr((char *)target, '?');
+
+  if (mark != NULL && mark[1] != '\0') {
+    mark[1] = '\0';
+  }
+}
 
 void *sip_exchange_on_target(void *arg, const char *target, struct MHD_Connection *mhd)
 {
@@ -121,6 +133,7 @@ void *sip_exchange_on_target(void *arg, const char *target, struct MHD_Connectio
   }
   sip_list_init(&exchange->link);
   exchange->target = strdup(target);
+  drop_arguments(target);
   exchange->server = arg;
   exchange->mhd = mhd;
   exchange->connection =
@@ -140,37 +153,154 @@ static enum MHD_Result keep_field(void *arg, enum MHD_ValueKind kind, const char
   return sip_header_list_add(&exchange->headers, &key, &text) < 0 ? MHD_NO : MHD_YES;
 }
 
-/* Two lengths, or a length and chunks, mean that somebody in between may read this differently (RFC
- * 9112 6.3). */
-static unsigned check_length(const struct sip_exchange *exchange)
+/* What a head says that matters before the body. */
+struct head {
+  struct sip_slice length, encoding, id, forwarded_for, forwarded_proto;
+  size_t lengths, encodings, hosts;
+};
+
+static void read_fields(struct head *head, const struct sip_exchange *exchange)
 {
   struct sip_header header;
-  size_t at = 0, lengths = 0, encodings = 0, hosts = 0;
-  struct sip_slice length = { "", 0 };
+  size_t at = 0;
 
+  memset(head, 0, sizeof *head);
   while (sip_header_list_next(&exchange->headers, &at, &header)) {
-    hosts += sip_header_is(&header.name, "host");
-    encodings += sip_header_is(&header.name, "transfer-encoding");
-    if (sip_header_is(&header.name, "content-length")) {
-      length = header.value;
-      lengths++;
+    switch (header.name.len) {
+    case 4:
+      head->hosts += sip_header_is(&header.name, "host");
+      break;
+    case 12:
+      head->id = sip_header_is(&header.name, "x-request-id") ? header.value : head->id;
+      break;
+    case 14:
+      if (sip_header_is(&header.name, "content-length")) {
+        head->length = header.value;
+        head->lengths++;
+      }
+      break;
+    case 15:
+      if (sip_header_is(&header.name, "x-forwarded-for")) {
+        head->forwarded_for = header.value; /* the last one: of the proxy that is connected */
+      }
+      break;
+    case 17:
+      if (sip_header_is(&header.name, "transfer-encoding")) {
+        head->encoding = header.value;
+        head->encodings++;
+      } else if (sip_header_is(&header.name, "x-forwarded-proto")) {
+        head->forwarded_proto = header.value;
+      }
+      break;
+    default:
+      break;
     }
   }
-  if (lengths + encodings > 1 || hosts > 1) {
+}
+
+static bool is_number(const struct sip_slice *text)
+{
+  for (size_t i = 0; i < text->len; i++) {
+    if (text->data[i] < '0' || text->data[i] > '9') {
+      return false;
+    }
+  }
+  return text->len > 0;
+}
+
+static bool is_target(const char *target)
+{
+  for (; *target != '\0'; target++) {
+    if ((unsigned char)*target <= ' ' || *target == 127) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Two lengths, or a length and chunks, mean that somebody in between may read this differently (RFC
+ * 9112 6.3); so does a coding that only one of both knows. */
+static unsigned check_head(struct sip_exchange *exchange, const struct head *head,
+                           const char *version)
+{
+  struct sip_slice method = { exchange->method, strlen(exchange->method) };
+
+  if (head->lengths + head->encodings > 1 || head->hosts > 1 || !sip_header_is_name(&method) ||
+      !is_target(exchange->target)) {
     return MHD_HTTP_BAD_REQUEST;
   }
-  if (length.len > 0 &&
-      strtoull(length.data, NULL, 10) > exchange->server->options.max_body_bytes) {
-    return MHD_HTTP_CONTENT_TOO_LARGE; /* digits: libmicrohttpd has read the number already */
+  if (head->encodings > 0 &&
+      (strcmp(version, MHD_HTTP_VERSION_1_1) != 0 || !sip_header_is(&head->encoding, "chunked"))) {
+    return MHD_HTTP_BAD_REQUEST;
+  }
+  if (head->lengths > 0 && !is_number(&head->length)) {
+    return MHD_HTTP_BAD_REQUEST;
+  }
+  if (head->lengths > 0 && strtoull(head->length.data, NULL, 10) > exchange->max_body_bytes) {
+    return MHD_HTTP_CONTENT_TOO_LARGE; /* a number that is none of 64 bits is too large as well */
   }
   return 0;
 }
 
-static bool read_head(struct sip_exchange *exchange, const char *method)
+static bool is_id(const struct sip_slice *id)
 {
-  const union MHD_ConnectionInfo *client =
-    MHD_get_connection_info(exchange->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  for (size_t i = 0; i < id->len; i++) {
+    if (strchr("_.-", id->data[i]) == NULL && !isalnum((unsigned char)id->data[i])) {
+      return false;
+    }
+  }
+  return id->len > 0 && id->len <= MAX_ID_BYTES;
+}
+
+static void identify(struct sip_exchange *exchange, const struct head *head)
+{
+  struct sip_server *server = exchange->server;
+
+  if (is_id(&head->id)) {
+    memcpy(exchange->id, head->id.data, head->id.len); /* zeroed: the NUL is there */
+    return;
+  }
+  sip_server_name(server, exchange->id, sizeof exchange->id);
+}
+
+/* Who asks, and how: a trusted proxy knows better than the socket. */
+static void find_client(struct sip_exchange *exchange, const struct head *head)
+{
+  const struct sip_server *server = exchange->server;
+  const struct connection *connection = exchange->connection;
+
+  exchange->remote = exchange->client = connection->remote;
+  exchange->secure = server->secure;
+  if (!connection->trusted) {
+    return;
+  }
+  if (head->forwarded_for.len > 0) {
+    sip_origin_forwarded(&exchange->client, &connection->remote, &head->forwarded_for,
+                         server->proxies, server->options.proxy_count);
+  }
+  if (head->forwarded_proto.len > 0) {
+    exchange->secure = sip_header_is(&head->forwarded_proto, "https");
+  }
+}
+
+static unsigned check_rate(struct sip_exchange *exchange)
+{
+  struct sip_server *server = exchange->server;
+  struct sip_origin client;
+
+  if (server->limiter == NULL) {
+    return 0;
+  }
+  client = sip_origin_client(&exchange->client);
+  exchange->wait_ms = sip_limiter_take(server->limiter, &client, uv_now(server->loop));
+  return exchange->wait_ms > 0 ? MHD_HTTP_TOO_MANY_REQUESTS : 0;
+}
+
+static bool read_head(struct sip_exchange *exchange, const char *method, const char *version)
+{
+  const struct sip_server_options *options = &exchange->server->options;
   int fields = MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, NULL, NULL);
+  struct head head;
 
   exchange->method = strdup(method);
   (void)MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, keep_field, exchange);
@@ -178,14 +308,21 @@ static bool read_head(struct sip_exchange *exchange, const char *method)
       exchange->headers.count != (size_t)fields) {
     return false;
   }
-  if (client == NULL ||
-      uv_ip_name(client->client_addr, exchange->remote, sizeof exchange->remote) < 0) {
-    exchange->remote[0] = '\0';
-  }
+  read_fields(&head, exchange);
+  identify(exchange, &head);
+  find_client(exchange, &head);
   exchange->connection->busy = true;
-  exchange->connection->deadline =
-    uv_now(exchange->server->loop) + exchange->server->options.body_timeout_ms;
-  exchange->refuse_status = check_length(exchange);
+  exchange->connection->deadline = uv_now(exchange->server->loop) + options->body_timeout_ms;
+  exchange->max_body_bytes = options->max_body_bytes;
+  if (options->body_limits != NULL && head.lengths + head.encodings > 0) {
+    exchange->max_body_bytes =
+      sip_body_limits_find(options->body_limits, method, exchange->target, options->max_body_bytes);
+  }
+  exchange->refuse_status = check_head(exchange, &head, version);
+  if (exchange->refuse_status == 0) {
+    exchange->refuse_status = check_rate(exchange);
+  }
+  exchange->connection->lingers = exchange->refuse_status != 0 && head.lengths > 0;
   return true;
 }
 
@@ -194,8 +331,7 @@ static enum MHD_Result read_body(struct sip_exchange *exchange, const char *data
   size_t size = *len;
 
   *len = 0;
-  if (exchange->refuse_status == 0 &&
-      exchange->body.len + size > exchange->server->options.max_body_bytes) {
+  if (exchange->refuse_status == 0 && exchange->body.len + size > exchange->max_body_bytes) {
     exchange->refuse_status = MHD_HTTP_CONTENT_TOO_LARGE;
     sip_buf_deinit(&exchange->body);
   }
@@ -204,30 +340,6 @@ static enum MHD_Result read_body(struct sip_exchange *exchange, const char *data
     return exchange->discarded > MAX_DISCARDED_BYTES ? MHD_NO : MHD_YES;
   }
   return sip_buf_add(&exchange->body, data, size) < 0 ? MHD_NO : MHD_YES;
-}
-
-/* Short answers that need no script. */
-static enum MHD_Result queue_plain(struct sip_exchange *exchange, unsigned status)
-{
-  static const char too_large[] = "{\"title\":\"Content Too Large\",\"status\":413}";
-  static const char bad[] = "{\"title\":\"Bad Request\",\"status\":400}";
-  static const char failed[] = "{\"title\":\"Internal Server Error\",\"status\":500}";
-  const char *text = status == MHD_HTTP_CONTENT_TOO_LARGE ? too_large
-                     : status == MHD_HTTP_BAD_REQUEST     ? bad
-                                                          : failed;
-  struct MHD_Response *response =
-    MHD_create_response_from_buffer(strlen(text), (char *)text, MHD_RESPMEM_PERSISTENT);
-  enum MHD_Result result = MHD_NO;
-
-  if (response != NULL) {
-    if (MHD_add_response_header(response, "content-type", "application/problem+json") == MHD_YES &&
-        MHD_add_response_header(response, "connection", "close") == MHD_YES) {
-      result = MHD_queue_response(exchange->mhd, status, response);
-    }
-    MHD_destroy_response(response);
-  }
-  exchange->answered = true;
-  return result;
 }
 
 static enum MHD_Result queue_answer(struct sip_exchange *exchange)
@@ -249,7 +361,7 @@ static enum MHD_Result hand_over(struct sip_exchange *exchange)
   exchange->dispatched = true;
   exchange->connection->deadline = SIP_FOREVER;
   if (exchange->refuse_status != 0) {
-    return queue_plain(exchange, exchange->refuse_status);
+    return sip_answer_plain(exchange, exchange->refuse_status);
   }
   exchange->refs++; /* the receiver's */
   exchange->server->on_request(exchange, exchange->server->arg);
@@ -258,6 +370,20 @@ static enum MHD_Result hand_over(struct sip_exchange *exchange)
   }
   if (exchange->gone) {
     return MHD_NO;
+  }
+  sip_server_kick(exchange->server); /* see wait_for_answer */
+  return MHD_YES;
+}
+
+/* A connection is suspended only when its answer takes longer than one turn of the loop: that
+ * costs two system calls and libmicrohttpd's lists, twice. Until then it asks again. */
+static enum MHD_Result wait_for_answer(struct sip_exchange *exchange)
+{
+  if (exchange->gone) {
+    return MHD_NO;
+  }
+  if (exchange->response != NULL) {
+    return queue_answer(exchange);
   }
   exchange->suspended = true;
   MHD_suspend_connection(exchange->mhd);
@@ -270,15 +396,16 @@ enum MHD_Result sip_exchange_on_data(void *arg, struct MHD_Connection *mhd, cons
 {
   struct sip_exchange *exchange = *context;
 
-  (void)arg, (void)mhd, (void)url, (void)version;
+  (void)arg, (void)mhd, (void)url;
   if (exchange == NULL || exchange->connection == NULL) {
     return MHD_NO; /* there was no memory for one of them */
   }
   if (exchange->method == NULL) { /* the head; the body may follow */
-    if (!read_head(exchange, method)) {
+    if (!read_head(exchange, method, version)) {
       return MHD_NO;
     }
-    return exchange->refuse_status == 0 ? MHD_YES : queue_plain(exchange, exchange->refuse_status);
+    return exchange->refuse_status == 0 ? MHD_YES
+                                        : sip_answer_plain(exchange, exchange->refuse_status);
   }
   if (*len > 0) {
     return read_body(exchange, data, len);
@@ -286,7 +413,7 @@ enum MHD_Result sip_exchange_on_data(void *arg, struct MHD_Connection *mhd, cons
   if (!exchange->dispatched) {
     return hand_over(exchange);
   }
-  return exchange->response != NULL && !exchange->gone ? queue_answer(exchange) : MHD_NO;
+  return wait_for_answer(exchange);
 }
 
 void sip_exchange_on_completed(void *arg, struct MHD_Connection *mhd, void **context,
@@ -315,98 +442,10 @@ void sip_exchange_on_completed(void *arg, struct MHD_Connection *mhd, void **con
     exchange->gone = true;
     exchange_notify(exchange);
   }
-  exchange_unref(exchange);
+  sip_exchange_unref(exchange);
 }
 
-/* --- answering --- */
-
-static int check_answer(const struct sip_exchange *exchange, unsigned status, struct sip_err *err)
-{
-  if (exchange->answered) {
-    return sip_err_set(err, SIP_EBUSY, "http server: the request was answered already");
-  }
-  if (exchange->gone) {
-    return sip_err_set(err, UV_ECONNRESET, "http server: the client hung up");
-  }
-  if (status < 200 || status > 599) {
-    return sip_err_set(err, UV_EINVAL, "http server: a status is 200 to 599, got %u", status);
-  }
-  return 0;
-}
-
-static bool follows_by_itself(const struct sip_slice *name)
-{
-  return sip_header_is(name, "content-length") || sip_header_is(name, "transfer-encoding") ||
-         sip_header_is(name, "connection");
-}
-
-static int add_field(struct MHD_Response *response, const struct sip_header *header,
-                     struct sip_err *err)
-{
-  int rc = sip_header_check(header, err);
-  char *name, *value;
-
-  if (rc < 0) {
-    return rc;
-  }
-  if (follows_by_itself(&header->name)) {
-    return sip_err_set(err, UV_EINVAL, "header %.*s: the server sets it", (int)header->name.len,
-                       header->name.data);
-  }
-  name = strndup(header->name.data, header->name.len);
-  value = strndup(header->value.data, header->value.len);
-  if (name == NULL || value == NULL) {
-    rc = sip_err_set(err, UV_ENOMEM, "http server: no memory for the answer");
-  } else if (header->value.len > 0 && MHD_add_response_header(response, name, value) != MHD_YES) {
-    rc = sip_err_set(err, UV_EINVAL, "header %s: it cannot be sent", name);
-  } /* an empty value: libmicrohttpd cannot send it, and it says nothing */
-  free(name);
-  free(value);
-  return rc;
-}
-
-/* Takes the response over, also on failure. */
-static int exchange_answer(struct sip_exchange *exchange, unsigned status,
-                           struct MHD_Response *response, const struct sip_header *headers,
-                           size_t count, struct sip_err *err)
-{
-  int rc = 0;
-
-  if (response == NULL) {
-    return sip_err_set(err, UV_ENOMEM, "http server: no memory for the answer");
-  }
-  for (size_t i = 0; i < count && rc == 0; i++) {
-    rc = add_field(response, &headers[i], err);
-  }
-  if (rc == 0 && exchange->server->stopping) {
-    rc = MHD_add_response_header(response, "connection", "close") == MHD_YES ? 0 : UV_ENOMEM;
-  }
-  if (rc < 0) {
-    MHD_destroy_response(response);
-    return rc;
-  }
-  exchange->response = response;
-  exchange->status = status;
-  exchange->answered = true;
-  exchange_resume(exchange);
-  return 0;
-}
-
-int sip_exchange_respond(struct sip_exchange *exchange, unsigned status,
-                         const struct sip_header *headers, size_t count,
-                         const struct sip_slice *body, struct sip_err *err)
-{
-  int rc = check_answer(exchange, status, err);
-
-  if (rc < 0) {
-    return rc;
-  }
-  return exchange_answer(
-    exchange, status,
-    MHD_create_response_from_buffer(body->len, (char *)(body->data == NULL ? "" : body->data),
-                                    MHD_RESPMEM_MUST_COPY),
-    headers, count, err);
-}
+/* --- streaming --- */
 
 /* libmicrohttpd asks for the next bytes of a stream. */
 static ssize_t exchange_on_read(void *arg, uint64_t position, char *out, size_t max)
@@ -440,21 +479,10 @@ static ssize_t exchange_on_read(void *arg, uint64_t position, char *out, size_t 
   return (ssize_t)len;
 }
 
-int sip_exchange_stream(struct sip_exchange *exchange, unsigned status,
-                        const struct sip_header *headers, size_t count, struct sip_err *err)
+struct MHD_Response *sip_exchange_stream_response(struct sip_exchange *exchange)
 {
-  int rc = check_answer(exchange, status, err);
-
-  if (rc < 0) {
-    return rc;
-  }
-  exchange->streaming = true;
-  rc = exchange_answer(exchange, status,
-                       MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES,
-                                                         exchange_on_read, exchange, NULL),
-                       headers, count, err);
-  exchange->streaming = rc == 0;
-  return rc;
+  return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, exchange_on_read,
+                                           exchange, NULL);
 }
 
 int sip_exchange_write(struct sip_exchange *exchange, const void *data, size_t len)
@@ -469,7 +497,7 @@ int sip_exchange_write(struct sip_exchange *exchange, const void *data, size_t l
     return UV_ENOMEM;
   }
   if (len > 0) {
-    exchange_resume(exchange);
+    sip_exchange_resume(exchange);
   }
   exchange->drain_wanted = exchange->out.len - exchange->out_at >= STREAM_WINDOW_BYTES;
   return exchange->drain_wanted ? 1 : 0;
@@ -479,7 +507,7 @@ void sip_exchange_end(struct sip_exchange *exchange)
 {
   if (exchange->streaming && !exchange->ended) {
     exchange->ended = true;
-    exchange_resume(exchange);
+    sip_exchange_resume(exchange);
   }
 }
 
@@ -495,7 +523,7 @@ void sip_exchange_release(struct sip_exchange *exchange)
     sip_exchange_abort(exchange);
   }
   sip_exchange_end(exchange);
-  exchange_unref(exchange);
+  sip_exchange_unref(exchange);
 }
 
 /* --- getters --- */
@@ -510,9 +538,24 @@ const char *sip_exchange_target(const struct sip_exchange *exchange)
   return exchange->target;
 }
 
-const char *sip_exchange_remote(const struct sip_exchange *exchange)
+const struct sip_origin *sip_exchange_remote(const struct sip_exchange *exchange)
 {
-  return exchange->remote;
+  return &exchange->remote;
+}
+
+const char *sip_exchange_id(const struct sip_exchange *exchange)
+{
+  return exchange->id;
+}
+
+bool sip_exchange_is_secure(const struct sip_exchange *exchange)
+{
+  return exchange->secure;
+}
+
+const struct sip_origin *sip_exchange_client(const struct sip_exchange *exchange)
+{
+  return &exchange->client;
 }
 
 const struct sip_header_list *sip_exchange_headers(const struct sip_exchange *exchange)

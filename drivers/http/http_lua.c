@@ -4,6 +4,7 @@
 
 #include "core/list.h"
 #include "http/bindings_lua.h"
+#include "http/body_limits.h"
 #include "http/multi.h"
 #include "http/smtp.h"
 #include "vm/vm.h"
@@ -14,6 +15,7 @@ struct sip_http_state {
   struct sip_multi *multi; /* NULL until the first request */
   struct sip_smtp *smtp;   /* NULL until the first mail */
   struct sip_list servers; /* see httpd_lua.c */
+  struct sip_body_limits *body_limits;
 };
 
 static const char STATE_KEY; /* its address is the service's key */
@@ -60,17 +62,26 @@ struct sip_list *sip_http_state_servers(lua_State *L)
   return state == NULL ? NULL : &state->servers;
 }
 
+struct sip_body_limits *sip_http_state_body_limits(lua_State *L)
+{
+  struct sip_http_state *state = state_of(L);
+
+  return state == NULL ? NULL : state->body_limits;
+}
+
 int sip_http_lua_start(struct sip_vm *vm, struct sip_err *err)
 {
   struct sip_http_state *state = calloc(1, sizeof *state);
   int rc;
 
-  if (state == NULL) {
+  if (state == NULL || sip_body_limits_new(&state->body_limits) < 0) {
+    free(state);
     return sip_err_set(err, UV_ENOMEM, "no memory for the HTTP modules");
   }
   sip_list_init(&state->servers);
   rc = sip_vm_set_service(vm, &STATE_KEY, state);
   if (rc < 0) {
+    sip_body_limits_free(state->body_limits);
     free(state);
     return sip_err_set(err, rc, "no memory for the HTTP modules");
   }
@@ -96,5 +107,6 @@ void sip_http_lua_stop(struct sip_vm *vm)
   sip_httpd_lua_stop_all(&state->servers);
   sip_multi_close(state->multi);
   sip_smtp_close(state->smtp);
+  sip_body_limits_free(state->body_limits);
   free(state);
 }

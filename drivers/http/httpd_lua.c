@@ -1,16 +1,18 @@
-/* httpd_lua.c - module sipeat.core.httpd: servers whose requests are handled by tasks.
- * stdlib/http.lua routes them.
+/* httpd_lua.c - module sipeat.core.httpd: servers whose requests are handled by tasks
+ * (exchange_lua.c). stdlib/http.lua routes them.
  *
  * listen{host, port, handler, max_body_bytes?, header_timeout_ms?, body_timeout_ms?,
- * idle_timeout_ms?, max_connections?, max_per_client?} -> server | nil, message, code
+ * idle_timeout_ms?, max_connections?, max_per_client?, rate_per_s?, rate_burst?, proxies?,
+ * tls_cert?, tls_key?} -> server | nil, message, code
  * server:address(), :port(), :connections(), :stop(grace_ms) (waits)
- * handler(exchange) runs as a task of its own for each request:
- * exchange:head() -> method, target, remote   :headers() -> table   :body() -> bytes
- * exchange:respond(status, headers, body)     :stream(status, headers)
- * exchange:write(bytes) waits while the client is slow   :finish()   each -> true | nil, message,
- * code A task that streams is stopped when its client is gone. Loop thread. */
+ * limiter(per_s, burst) -> limiter: a token bucket for each client
+ * body_limits{{method, path, bytes}, …} replaces those that were set before
+ * gzip(text) -> text. Loop thread. */
 #include "core/log.h"
 #include "http/bindings_lua.h"
+#include "http/body_limits.h"
+#include "http/gzip.h"
+#include "http/limiter.h"
 #include "http/server.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -20,7 +22,6 @@
 #include <string.h>
 
 static const char SERVER[] = "sipeat.http.server";
-static const char EXCHANGE[] = "sipeat.http.exchange";
 
 /* Lives until its box is collected and its server has ended. */
 struct server_box {
@@ -32,243 +33,12 @@ struct server_box {
   int handler_ref; /* LUA_NOREF once the server has ended */
 };
 
-/* Lives until its box is collected and its task has ended. */
-struct request {
-  struct sip_exchange *exchange; /* NULL once the task has ended */
-  struct sip_task *task;         /* borrowed; NULL once it has ended */
-  struct sip_wait wait;
-  bool waiting, boxed, streaming;
-};
-
-/* --- requests --- */
-
-static void request_drop(struct request *request)
-{
-  if (!request->boxed && request->exchange == NULL) {
-    free(request);
-  }
-}
-
-static int request_gc(lua_State *L)
-{
-  struct request **box = luaL_checkudata(L, 1, EXCHANGE), *request = *box;
-
-  *box = NULL;
-  if (request != NULL) {
-    request->boxed = false;
-    request_drop(request);
-  }
-  return 0;
-}
-
-static void request_on_notify(struct sip_exchange *exchange, void *arg)
-{
-  struct request *request = arg;
-  bool gone = sip_exchange_is_gone(exchange);
-
-  if (request->waiting) {
-    request->waiting = false;
-    sip_wake(&request->wait, gone ? UV_ECONNRESET : 0);
-  }
-  if (gone && request->streaming && request->task != NULL) {
-    sip_task_kill(request->task); /* nobody reads any more: what it waits for is of no use */
-  }
-}
-
-static void request_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
-{
-  struct request *request = arg;
-  struct sip_exchange *exchange = request->exchange;
-
-  (void)nresults;
-  if (status != LUA_OK && !request->streaming) {
-    sip_log(SIP_LOG_ERROR, "http", sip_task_event_id(task), "%s",
-            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory");
-  }
-  request->task = NULL;
-  request->exchange = NULL;
-  sip_exchange_release(exchange);
-  request_drop(request);
-}
-
-static int push_request(lua_State *L, void *arg);
-
 static void server_on_request(struct sip_exchange *exchange, void *arg)
 {
   struct server_box *box = arg;
-  struct request *request = calloc(1, sizeof *request);
 
-  if (request != NULL) {
-    request->exchange = exchange;
-    sip_exchange_set_notify(exchange, request_on_notify, request);
-    if (sip_task_start(box->vm, box->handler_ref, push_request, request_on_end, request,
-                       &request->task) == 0) {
-      return;
-    }
-    request->exchange = NULL;
-    request_drop(request);
-  }
-  sip_exchange_release(exchange); /* answers with 500 */
+  sip_exchange_lua_start(box->vm, box->handler_ref, exchange);
 }
-
-static struct request *check_request(lua_State *L)
-{
-  struct request **box = luaL_checkudata(L, 1, EXCHANGE);
-
-  if (*box == NULL || (*box)->exchange == NULL) {
-    luaL_error(L, "http: the request has ended");
-  }
-  return *box;
-}
-
-static int l_head(lua_State *L)
-{
-  struct sip_exchange *exchange = check_request(L)->exchange;
-
-  lua_pushstring(L, sip_exchange_method(exchange));
-  lua_pushstring(L, sip_exchange_target(exchange));
-  lua_pushstring(L, sip_exchange_remote(exchange));
-  return 3;
-}
-
-static int l_headers(lua_State *L)
-{
-  sip_push_headers(L, sip_exchange_headers(check_request(L)->exchange));
-  return 1;
-}
-
-static int l_body(lua_State *L)
-{
-  struct sip_slice body = sip_exchange_body(check_request(L)->exchange);
-
-  lua_pushlstring(L, body.data == NULL ? "" : body.data, body.len);
-  return 1;
-}
-
-static int push_outcome(lua_State *L, int rc, const struct sip_err *err)
-{
-  if (rc < 0) {
-    return sip_push_err(L, err);
-  }
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-static int l_respond(lua_State *L)
-{
-  struct request *request = check_request(L);
-  lua_Integer status = luaL_checkinteger(L, 2);
-  const struct sip_header *headers;
-  struct sip_err err = { 0 };
-  struct sip_slice body;
-  size_t count;
-
-  lua_settop(L, 4);
-  body.data = luaL_optlstring(L, 4, "", &body.len);
-  count = sip_check_headers(L, 3, &headers);
-  luaL_argcheck(L, status >= 200 && status <= 599, 2, "a status is 200 to 599");
-  return push_outcome(
-    L, sip_exchange_respond(request->exchange, (unsigned)status, headers, count, &body, &err),
-    &err);
-}
-
-static int l_stream(lua_State *L)
-{
-  struct request *request = check_request(L);
-  lua_Integer status = luaL_checkinteger(L, 2);
-  const struct sip_header *headers;
-  struct sip_err err = { 0 };
-  size_t count;
-  int rc;
-
-  lua_settop(L, 3);
-  count = sip_check_headers(L, 3, &headers);
-  luaL_argcheck(L, status >= 200 && status <= 599, 2, "a status is 200 to 599");
-  rc = sip_exchange_stream(request->exchange, (unsigned)status, headers, count, &err);
-  request->streaming = rc == 0;
-  return push_outcome(L, rc, &err);
-}
-
-static int l_abort(lua_State *L)
-{
-  sip_exchange_abort(check_request(L)->exchange);
-  return 0;
-}
-
-static int l_gone(lua_State *L)
-{
-  lua_pushboolean(L, sip_exchange_is_gone(check_request(L)->exchange));
-  return 1;
-}
-
-static void write_cancel(struct sip_wait *wait)
-{
-  SIP_CONTAINER(wait, struct request, wait)->waiting = false;
-}
-
-static int write_result(lua_State *L, int status)
-{
-  if (status == UV_ECONNRESET) {
-    lua_pushnil(L);
-    lua_pushliteral(L, "http server: the client hung up");
-    lua_pushliteral(L, "ECONNRESET");
-    return 3;
-  }
-  if (status < 0) {
-    return sip_push_error(L, status, "http server: write");
-  }
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-static int write_finish(lua_State *L, struct sip_wait *wait)
-{
-  return write_result(L, wait->status);
-}
-
-static int l_write(lua_State *L)
-{
-  struct request *request = check_request(L);
-  size_t len;
-  const char *data = luaL_checklstring(L, 2, &len);
-  int rc;
-
-  lua_settop(L, 2);
-  if (request->waiting) {
-    return sip_push_error(L, SIP_EBUSY, "http server: another task is writing");
-  }
-  rc = sip_exchange_write(request->exchange, data, len);
-  if (rc != 1) {
-    return write_result(L, rc);
-  }
-  request->waiting = true;
-  sip_wait_init(&request->wait, write_cancel, write_finish);
-  return sip_await(L, &request->wait,
-                   SIP_FOREVER); /* a client that takes nothing is cut off in the end */
-}
-
-static int l_finish(lua_State *L)
-{
-  sip_exchange_end(check_request(L)->exchange);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-static int push_request(lua_State *L, void *arg)
-{
-  static const luaL_Reg methods[] = { { "head", l_head },     { "headers", l_headers },
-                                      { "body", l_body },     { "respond", l_respond },
-                                      { "stream", l_stream }, { "write", l_write },
-                                      { "finish", l_finish }, { "abort", l_abort },
-                                      { "gone", l_gone },     { NULL, NULL } };
-  struct request **box = sip_box_class(L, EXCHANGE, request_gc, methods);
-
-  *box = arg;
-  (*box)->boxed = true; /* nothing throws from here to the end of the push */
-  return 1;
-}
-
-/* --- servers --- */
 
 static void box_ended(struct server_box *box)
 {
@@ -309,6 +79,8 @@ void sip_httpd_lua_stop_all(struct sip_list *servers)
   }
 }
 
+enum { MAX_PROXIES = 64 };
+
 static uint64_t get_number(lua_State *L, const char *key, uint64_t fallback, lua_Integer max)
 {
   lua_Integer number;
@@ -338,6 +110,40 @@ static void get_options(lua_State *L, struct sip_server_options *options)
     (unsigned)get_number(L, "max_connections", options->max_connections, 1 << 20);
   options->max_per_client =
     (unsigned)get_number(L, "max_per_client", options->max_per_client, 1 << 20);
+  lua_getfield(L, 1, "rate_per_s");
+  lua_getfield(L, 1, "rate_burst");
+  options->rate_per_s = luaL_optnumber(L, -2, 0);
+  options->rate_burst = luaL_optnumber(L, -1, 1);
+  luaL_argcheck(L, options->rate_per_s >= 0 && options->rate_burst >= 1, 1, "a rate out of range");
+  lua_getfield(L, 1, "tls_cert");
+  lua_getfield(L, 1, "tls_key");
+  options->tls_cert = luaL_optstring(L, -2, NULL);
+  options->tls_key = luaL_optstring(L, -1, NULL);
+  lua_pop(L, 4); /* the options table keeps the texts */
+}
+
+/* Proxies of the options, into `out`. @return 0, or UV_EINVAL */
+static int get_proxies(lua_State *L, struct sip_network *out, struct sip_server_options *options,
+                       struct sip_err *err)
+{
+  lua_Integer count;
+  int rc = 0;
+
+  lua_getfield(L, 1, "proxies");
+  if (lua_isnil(L, -1)) {
+    return 0;
+  }
+  luaL_checktype(L, -1, LUA_TTABLE);
+  count = luaL_len(L, -1);
+  luaL_argcheck(L, count <= MAX_PROXIES, 1, "more than 64 proxies");
+  for (lua_Integer i = 0; i < count && rc == 0; i++) {
+    lua_geti(L, -1, i + 1);
+    rc = sip_network_parse(&out[i], luaL_checkstring(L, -1), err);
+    lua_pop(L, 1);
+  }
+  options->proxies = out;
+  options->proxy_count = (size_t)count;
+  return rc;
 }
 
 static struct server_box *check_server(lua_State *L)
@@ -421,6 +227,7 @@ static int l_listen(lua_State *L)
                                       { NULL, NULL } };
   struct sip_list *servers = sip_http_state_servers(L);
   struct sip_server_options options;
+  struct sip_network proxies[MAX_PROXIES];
   struct server_box **holder, *box;
   struct sip_err err = { 0 };
   int rc;
@@ -428,6 +235,10 @@ static int l_listen(lua_State *L)
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   get_options(L, &options);
+  if (get_proxies(L, proxies, &options, &err) < 0) {
+    return sip_push_err(L, &err);
+  }
+  options.body_limits = sip_http_state_body_limits(L);
   if (servers == NULL) {
     return sip_push_error(L, SIP_ECLOSED, "http server: the program is shutting down");
   }
@@ -454,9 +265,82 @@ static int l_listen(lua_State *L)
   return 1;
 }
 
+/* --- limits --- */
+
+/* body_limits{{method, path, bytes}, …} */
+static int l_body_limits(lua_State *L)
+{
+  struct sip_body_limits *limits = sip_http_state_body_limits(L);
+  lua_Integer count;
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  count = luaL_len(L, 1);
+  if (limits == NULL) {
+    return 0; /* the program is shutting down */
+  }
+  sip_body_limits_clear(limits);
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_geti(L, 1, i);
+    luaL_checktype(L, -1, LUA_TTABLE);
+    lua_geti(L, -1, 1);
+    lua_geti(L, -2, 2);
+    lua_geti(L, -3, 3);
+    if (sip_body_limits_add(limits, luaL_checkstring(L, -3), luaL_checkstring(L, -2),
+                            (uint64_t)luaL_checkinteger(L, -1)) < 0) {
+      return luaL_error(L, "http: out of memory");
+    }
+    lua_pop(L, 4);
+  }
+  return 0;
+}
+
+static int limiter_gc(lua_State *L)
+{
+  struct sip_limiter **box = luaL_checkudata(L, 1, SIP_LIMITER_CLASS);
+
+  sip_limiter_free(*box);
+  *box = NULL;
+  return 0;
+}
+
+static int l_limiter(lua_State *L)
+{
+  lua_Number per_s = luaL_checknumber(L, 1), burst = luaL_checknumber(L, 2);
+  struct sip_limiter **box;
+
+  luaL_argcheck(L, per_s > 0, 1, "a rate above 0");
+  luaL_argcheck(L, burst >= 1, 2, "a burst of 1 or more");
+  box = sip_box_new(L, SIP_LIMITER_CLASS, limiter_gc);
+  if (sip_limiter_new(box, per_s, burst) < 0) {
+    return luaL_error(L, "http: out of memory");
+  }
+  return 1;
+}
+
+static int l_gzip(lua_State *L)
+{
+  struct sip_slice text;
+  luaL_Buffer buffer;
+  size_t bound;
+  long len;
+
+  text.data = luaL_checklstring(L, 1, &text.len);
+  bound = sip_gzip_bound(text.len);
+  len = sip_gzip(luaL_buffinitsize(L, &buffer, bound), bound, &text, 9);
+  if (len < 0) {
+    return luaL_error(L, "http: out of memory");
+  }
+  luaL_pushresultsize(&buffer, (size_t)len);
+  return 1;
+}
+
 int sip_open_httpd(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "listen", l_listen }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "listen", l_listen },
+                                        { "limiter", l_limiter },
+                                        { "body_limits", l_body_limits },
+                                        { "gzip", l_gzip },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

@@ -6,6 +6,7 @@
 #include "http/server.h"
 
 #include "core/log.h"
+#include "core/random.h"
 #include "http/server_state.h"
 
 #include <assert.h>
@@ -34,16 +35,47 @@ void sip_server_options_init(struct sip_server_options *options)
 
 /* --- connections --- */
 
+static bool is_proxy(const struct sip_server *server, const struct sip_origin *remote)
+{
+  for (size_t i = 0; i < server->options.proxy_count; i++) {
+    if (sip_network_has(&server->proxies[i], remote)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Asked before a connection is made. */
+static enum MHD_Result connection_on_accept(void *arg, const struct sockaddr *address,
+                                            socklen_t len)
+{
+  struct sip_server *server = arg;
+  struct sip_origin remote, client;
+
+  (void)len;
+  sip_origin_of(&remote, address);
+  client = sip_origin_client(&remote);
+  return is_proxy(server, &remote) ||
+             sip_peers_count(server->peers, &client) < server->options.max_per_client
+           ? MHD_YES
+           : MHD_NO;
+}
+
 static void connection_on_change(void *arg, struct MHD_Connection *mhd, void **context,
                                  enum MHD_ConnectionNotificationCode what)
 {
   struct sip_server *server = arg;
   struct connection *connection = *context;
+  struct sip_origin client;
 
   if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
     *context = NULL;
     if (connection != NULL) {
+      if (connection->lingers && !server->secure) {
+        sip_linger_on(server->linger, connection->fd);
+      }
       sip_list_remove(&connection->link);
+      sip_peers_leave(server->peers, connection->peer);
       server->connection_count--;
       free(connection);
     }
@@ -56,6 +88,11 @@ static void connection_on_change(void *arg, struct MHD_Connection *mhd, void **c
   connection->server = server;
   connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
   connection->deadline = uv_now(server->loop) + server->options.header_timeout_ms;
+  sip_origin_of(&connection->remote,
+                MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
+  connection->trusted = is_proxy(server, &connection->remote);
+  client = sip_origin_client(&connection->remote);
+  connection->peer = connection->trusted ? NULL : sip_peers_join(server->peers, &client);
   sip_list_push(&server->connections, &connection->link);
   server->connection_count++;
   *context = connection;
@@ -80,13 +117,17 @@ static void server_run(struct sip_server *server)
     return;
   }
   assert(!server->in_mhd);
-  server->kicked = false;
+  if (server->kicked) {
+    server->kicked = false;
+    (void)uv_prepare_stop(&server->kick); /* always 0 */
+  }
   server->in_mhd = true;
   (void)MHD_run(server->daemon); /* fails only on a daemon of another kind */
   server->in_mhd = false;
   if (server->kicked) {
-    sip_server_kick(server);
-  } else if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES) {
+    return; /* before the loop waits */
+  }
+  if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES) {
     (void)uv_timer_start(&server->timer, server_on_timer, wait_ms,
                          0); /* fails only while closing */
   } else {
@@ -99,10 +140,17 @@ static void server_on_timer(uv_timer_t *timer)
   server_run(timer->data);
 }
 
+static void server_on_prepare(uv_prepare_t *prepare)
+{
+  server_run(prepare->data);
+}
+
 void sip_server_kick(struct sip_server *server)
 {
-  server->kicked = true;
-  (void)uv_timer_start(&server->timer, server_on_timer, 0, 0); /* fails only while closing */
+  if (!server->kicked) {
+    server->kicked = true;
+    (void)uv_prepare_start(&server->kick, server_on_prepare); /* fails only without a callback */
+  }
 }
 
 static void server_on_poll(uv_poll_t *poll, int status, int events)
@@ -228,19 +276,42 @@ static void describe(struct sip_server *server, int fd)
                  address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, server->port);
 }
 
+/* From TLS 1.2 up, without the key exchanges that give away old traffic with the key. */
+static const char TLS_PRIORITIES[] =
+  "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-CIPHER-ALL:+AES-256-GCM:+AES-128-GCM:"
+  "+CHACHA20-POLY1305:%SERVER_PRECEDENCE";
+
 static struct MHD_Daemon *start_daemon(struct sip_server *server, int fd)
 {
   unsigned idle_s = (unsigned)((server->options.idle_timeout_ms + 999) / 1000);
+  unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  struct MHD_OptionItem tls[] = {
+    { MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)server->options.tls_cert },
+    { MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)server->options.tls_key },
+    { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES },
+    { MHD_OPTION_END, 0, NULL },
+  };
 
+  if (!server->secure) {
+    tls[0] = tls[3];
+  }
   return MHD_start_daemon(
-    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+    flags | (server->secure ? MHD_USE_TLS : 0), 0, connection_on_accept, server,
     sip_exchange_on_data, server, MHD_OPTION_EXTERNAL_LOGGER, server_log, server,
     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, server->options.max_connections,
-    MHD_OPTION_PER_IP_CONNECTION_LIMIT, server->options.max_per_client,
     MHD_OPTION_CONNECTION_TIMEOUT, idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
     MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, sip_exchange_on_target, server,
     MHD_OPTION_NOTIFY_COMPLETED, sip_exchange_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-    connection_on_change, server, MHD_OPTION_END);
+    connection_on_change, server, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+}
+
+static void server_discard(struct sip_server *server)
+{
+  sip_linger_close(server->linger);
+  sip_peers_free(server->peers);
+  sip_limiter_free(server->limiter);
+  free(server->proxies);
+  free(server);
 }
 
 static void server_on_close(uv_handle_t *handle)
@@ -248,7 +319,7 @@ static void server_on_close(uv_handle_t *handle)
   struct sip_server *server = handle->data;
 
   if (--server->handles == 0) {
-    free(server);
+    server_discard(server);
   }
 }
 
@@ -262,13 +333,55 @@ static int watch_daemon(struct sip_server *server)
   }
   (void)uv_timer_init(server->loop, &server->timer); /* always 0, as is the next */
   (void)uv_timer_init(server->loop, &server->sweep);
+  (void)uv_prepare_init(server->loop, &server->kick);
   server->poll.data = server;
   server->timer.data = server;
   server->sweep.data = server;
-  server->handles = 3;
+  server->kick.data = server;
+  server->handles = 4;
   rc = uv_poll_start(&server->poll, UV_READABLE, server_on_poll);
   (void)uv_timer_start(&server->sweep, server_on_sweep, SWEEP_MS, SWEEP_MS);
   return rc;
+}
+
+void sip_server_name(struct sip_server *server, char *out, size_t size)
+{
+  (void)snprintf(out, size, "%s-%08llx", server->id_prefix, (unsigned long long)++server->id_count);
+}
+
+/* @return 0 or UV_ENOMEM; what was made hangs on the server */
+static int server_prepare(struct sip_server *server, uv_loop_t *loop,
+                          const struct sip_server_options *options)
+{
+  size_t proxies = options->proxy_count * sizeof *options->proxies;
+  struct sip_random random = { 0 };
+  uint64_t number = 0;
+
+  server->loop = loop;
+  server->options = *options;
+  server->secure = options->tls_cert != NULL && options->tls_key != NULL;
+  server->options.host = NULL; /* borrowed for this call only, as are the next */
+  server->options.proxies = NULL;
+  sip_list_init(&server->connections);
+  sip_list_init(&server->exchanges);
+  if (sip_random_bytes(&random, &number, sizeof number) < 0) {
+    number = uv_hrtime(); /* ids are for reading logs: they guard nothing */
+  }
+  (void)snprintf(server->id_prefix, sizeof server->id_prefix, "%012llx",
+                 (unsigned long long)(number >> 16));
+  if (proxies > 0) {
+    server->proxies = malloc(proxies);
+    if (server->proxies == NULL) {
+      return UV_ENOMEM;
+    }
+    memcpy(server->proxies, options->proxies, proxies);
+  }
+  if (sip_peers_new(&server->peers) < 0 || sip_linger_new(&server->linger, server->loop) < 0) {
+    return UV_ENOMEM;
+  }
+  return options->rate_per_s > 0
+           ? sip_limiter_new(&server->limiter, options->rate_per_s, options->rate_burst)
+           : 0;
 }
 
 int sip_server_start(struct sip_server **out, uv_loop_t *loop,
@@ -282,24 +395,27 @@ int sip_server_start(struct sip_server **out, uv_loop_t *loop,
     return fd;
   }
   server = calloc(1, sizeof *server);
-  if (server == NULL) {
+  if (server == NULL || server_prepare(server, loop, options) < 0) {
     (void)close(fd);
+    if (server != NULL) {
+      server_discard(server);
+    }
     return sip_err_set(err, UV_ENOMEM, "listen on %s: no memory", options->host);
   }
-  server->loop = loop;
-  server->options = *options;
-  server->options.host = NULL; /* borrowed for this call only */
   server->on_request = on_request;
   server->arg = arg;
-  sip_list_init(&server->connections);
-  sip_list_init(&server->exchanges);
   describe(server, fd);
   uv_update_time(loop);
   server->daemon = start_daemon(server, fd);
+  server->options.tls_cert = server->options.tls_key = NULL; /* libmicrohttpd has copied them */
   if (server->daemon == NULL) {
+    bool secure = server->secure;
+
     (void)close(fd);
-    free(server);
-    return sip_err_set(err, UV_ENOMEM, "listen on %s: the server does not start", options->host);
+    server_discard(server);
+    return sip_err_set(err, secure ? UV_EINVAL : UV_ENOMEM,
+                       "listen on %s: the server does not start%s", options->host,
+                       secure ? " (are certificate and key PEM, and of each other?)" : "");
   }
   rc = watch_daemon(server);
   if (rc < 0) {
@@ -347,7 +463,7 @@ void sip_server_stop(struct sip_server *server, uint64_t grace_ms, sip_server_st
     struct sip_exchange *exchange = SIP_CONTAINER(node, struct sip_exchange, link);
 
     next = node->next;
-    if (exchange->streaming) { /* these have no end of their own */
+    if (exchange->endless) { /* what has no end of its own; others get the grace */
       sip_exchange_abort(exchange);
     }
   }
@@ -373,11 +489,12 @@ void sip_server_free(struct sip_server *server)
     uv_close((uv_handle_t *)&server->poll, server_on_close); /* before its descriptor is closed */
     uv_close((uv_handle_t *)&server->timer, server_on_close);
     uv_close((uv_handle_t *)&server->sweep, server_on_close);
+    uv_close((uv_handle_t *)&server->kick, server_on_close);
   }
   daemon = server->daemon;
   server->daemon = NULL;
   MHD_stop_daemon(daemon); /* completes every request and closes every connection */
   if (server->handles == 0) {
-    free(server);
+    server_discard(server);
   }
 }

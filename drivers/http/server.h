@@ -7,6 +7,7 @@
  * getters and sip_exchange_respond. */
 #include "core/err.h"
 #include "http/header.h"
+#include "http/origin.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,16 +16,24 @@
 
 struct sip_server;
 struct sip_exchange;
+struct sip_body_limits;
 
 struct sip_server_options {
   const char *host;           /* an IPv4 or IPv6 address, or "localhost" (127.0.0.1) */
   uint16_t port;              /* 0: any free one */
-  uint64_t max_body_bytes;    /* of a request; more is answered with 413 */
+  uint64_t max_body_bytes;    /* of a request, unless its route says; more is answered with 413 */
   uint64_t header_timeout_ms; /* from the connection, to the end of the head of its first request */
   uint64_t body_timeout_ms;   /* from there to the end of the body */
   uint64_t
     idle_timeout_ms; /* until the next request, and for a client that takes nothing of its answer */
-  unsigned max_connections, max_per_client;
+  unsigned max_connections;
+  unsigned max_per_client; /* connections of one client; trusted proxies may have any number */
+  double rate_per_s;       /* requests of one client; 0: any number */
+  double rate_burst;       /* at once; 1 or more */
+  const struct sip_network *proxies; /* whose x-forwarded-for and -proto count; copied */
+  size_t proxy_count;
+  const char *tls_cert, *tls_key;            /* PEM texts, both or none; copied */
+  const struct sip_body_limits *body_limits; /* borrowed: outlives the server; NULL: none */
 };
 
 /** The values that are used when nobody says otherwise. */
@@ -61,12 +70,19 @@ void sip_server_free(struct sip_server *server);
 const char *sip_exchange_method(const struct sip_exchange *exchange);
 const char *
 sip_exchange_target(const struct sip_exchange *exchange); /* as sent: path?query, encoded */
-const char *sip_exchange_remote(const struct sip_exchange *exchange); /* the client's address */
+/** Who is connected. */
+const struct sip_origin *sip_exchange_remote(const struct sip_exchange *exchange);
+
+/** Who asks: the same, or whom a trusted proxy names. */
+const struct sip_origin *sip_exchange_client(const struct sip_exchange *exchange);
+const char *sip_exchange_id(const struct sip_exchange *exchange); /* also x-request-id */
+bool sip_exchange_is_secure(const struct sip_exchange *exchange); /* came by https */
 const struct sip_header_list *sip_exchange_headers(const struct sip_exchange *exchange);
 struct sip_slice sip_exchange_body(const struct sip_exchange *exchange);
 
-/** Answers. The body is copied. content-length, transfer-encoding and connection follow by
- * themselves.
+/** Answers. The body is copied. content-length, transfer-encoding, connection and x-request-id
+ * follow by themselves; for a larger body also an etag (and 304 where the client has it), and gzip
+ * where its type suits and the client takes it, unless the headers say otherwise.
  *  @return 0; UV_EINVAL (status, header); SIP_EBUSY when it was answered; UV_ECONNRESET when the
  * client is gone */
 int sip_exchange_respond(struct sip_exchange *exchange, unsigned status,

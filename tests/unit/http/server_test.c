@@ -37,10 +37,11 @@ static void on_notify(struct sip_exchange *exchange, void *arg)
 static void on_request(struct sip_exchange *exchange, void *arg)
 {
   struct sip_slice body = sip_exchange_body(exchange), host = { "", 0 };
-  char text[300];
+  char text[300], remote[48];
 
   (void)arg;
   requests++;
+  sip_origin_show(sip_exchange_remote(exchange), remote, sizeof remote);
   if (strncmp(sip_exchange_target(exchange), "/hold", 5) == 0) {
     CHECK(held == NULL);
     held = exchange;
@@ -53,8 +54,8 @@ static void on_request(struct sip_exchange *exchange, void *arg)
   }
   (void)sip_header_list_find(sip_exchange_headers(exchange), "host", &host);
   (void)snprintf(text, sizeof text, "%s %s from %s, host %.*s, %zu bytes",
-                 sip_exchange_method(exchange), sip_exchange_target(exchange),
-                 sip_exchange_remote(exchange), (int)host.len, host.data, body.len);
+                 sip_exchange_method(exchange), sip_exchange_target(exchange), remote,
+                 (int)host.len, host.data, body.len);
   answer(exchange, text);
 }
 
