@@ -255,6 +255,9 @@ function M.route(spec, handler, options)
   elseif type(handler) ~= "function" then
     error("http.route: the handler is a function, got a " .. type(handler), 2)
   end
+  if o.role then
+    handler = require("sipeat.access").guard(o.role, handler)
+  end
   local ok, message = routes.add(spec, handler, o)
   if not ok then
     error("http.route: " .. message, 2)

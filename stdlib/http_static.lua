@@ -9,7 +9,7 @@ local M = {}
 
 local ASSET = opts.spec("sipeat.http.asset", {
   builtin = { "boolean", default = false },
-  headers = { "table", default = {} },
+  headers = { "table" },
   type = { "string" },
 })
 
@@ -53,7 +53,7 @@ end
 local function handler(file, options, cache)
   local function headers_of(packed)
     local headers = {}
-    for name, value in pairs(options.headers) do
+    for name, value in pairs(options.headers or {}) do
       headers[name:lower()] = value
     end
     headers["content-type"] = options.type or file.type

@@ -13,6 +13,8 @@ local OPEN = opts.spec("sipeat.service.open", {
   http = { "string", required = true },
   dev = { "boolean", default = false },
   access = { "string", default = ":memory:" },
+  tls_cert = { "string", default = "" },
+  tls_key = { "string", default = "" },
 })
 
 local PORTS_TRIED = 100 -- by `dev`, from the one that was asked for
@@ -329,8 +331,23 @@ local function routes()
   end
 end
 
+-- What the settings say of the server.
+local function server_options(o)
+  local env = require "sipeat.env"
+  local proxies = {}
+  for network in env.get("SIPEAT_PROXY", ""):gmatch "[^,%s]+" do
+    proxies[#proxies + 1] = network
+  end
+  return {
+    tls_cert = o.tls_cert ~= "" and o.tls_cert or nil,
+    tls_key = o.tls_key ~= "" and o.tls_key or nil,
+    rate = env.get "SIPEAT_HTTP_RATE",
+    proxies = proxies,
+  }
+end
+
 -- Listens on `address`; in dev on the next free port when that one is taken.
-local function listen(address, next_free)
+local function listen(address, next_free, options)
   local http = require "sipeat.http"
   local name, port = require("sipeat.http_server").parse_address(address)
   if not port then
@@ -339,7 +356,8 @@ local function listen(address, next_free)
   local last = next_free and port ~= 0 and math.min(port + PORTS_TRIED, 65535) or port
   local found, message, code
   for try = port, last do
-    found, message, code = http.listen((name:find ":" and "[%s]:%d" or "%s:%d"):format(name, try))
+    local where = (name:find ":" and "[%s]:%d" or "%s:%d"):format(name, try)
+    found, message, code = http.listen(where, options)
     if found and try ~= port then
       log:warn(("port %d is taken: using %s"):format(port, found.address))
     end
@@ -347,7 +365,8 @@ local function listen(address, next_free)
       return found, message, code
     end
   end
-  return nil, message .. " (choose another one with --http HOST:PORT, or --http off)", code
+  local hint = code == "EADDRINUSE" and " (another one: --http HOST:PORT, or --http off)" or ""
+  return nil, message .. hint, code
 end
 
 --- 1 when the script has a page at / of its own, else 0.
@@ -386,14 +405,14 @@ function M.open(options)
     require("sipeat.capture").enable()
   end
   local message, code
-  server, message, code = listen(o.http, o.dev)
+  server, message, code = listen(o.http, o.dev, server_options(o))
   if not server then
     return nil, message, code
   end
   -- where others on this machine find it when it listens everywhere
   local address = server.address:gsub("^0%.0%.0%.0:", "127.0.0.1:"):gsub("^%[::%]:", "[::1]:")
   host.set_http(address)
-  log:info("listening on http://" .. address)
+  log:info(("listening on %s://%s"):format(server.url:match "^%a+", address))
   return true
 end
 

@@ -106,6 +106,7 @@ static int add_text(struct MHD_Response *response, const struct sip_slice *name,
   }
   memcpy(copy, name->data, name->len);
   copy[name->len] = '\0';
+  assert(value->data != NULL); /* add_field */
   memcpy(copy + name->len + 1, value->data, value->len);
   copy[name->len + 1 + value->len] = '\0';
   done = MHD_add_response_header(response, copy, copy + name->len + 1);
@@ -137,7 +138,8 @@ static int add_field(struct answer *a, struct MHD_Response *response,
     return sip_err_set(err, UV_EINVAL, "header %.*s: the server sets it", (int)header->name.len,
                        header->name.data);
   }
-  if (header->value.len == 0 || sip_header_is(&header->name, "x-request-id") ||
+  if (header->value.data == NULL || header->value.len == 0 ||
+      sip_header_is(&header->name, "x-request-id") ||
       (sip_header_is(&header->name, "etag") && a->tag.data == a->made_tag)) {
     return 0; /* an empty value cannot be sent, and says nothing; the others are added below */
   }

@@ -256,7 +256,7 @@ static void identify(struct sip_exchange *exchange, const struct head *head)
 {
   struct sip_server *server = exchange->server;
 
-  if (is_id(&head->id)) {
+  if (head->id.data != NULL && is_id(&head->id)) {
     memcpy(exchange->id, head->id.data, head->id.len); /* zeroed: the NUL is there */
     return;
   }

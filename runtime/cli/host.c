@@ -224,6 +224,10 @@ static int push_service(lua_State *L, void *arg)
   lua_newtable(L);
   lua_pushstring(L, host->options->http);
   lua_setfield(L, -2, "http");
+  lua_pushstring(L, host->options->http_tls_cert);
+  lua_setfield(L, -2, "tls_cert");
+  lua_pushstring(L, host->options->http_tls_key);
+  lua_setfield(L, -2, "tls_key");
   lua_pushboolean(L, host->options->dev);
   lua_setfield(L, -2, "dev");
   lua_pushstring(

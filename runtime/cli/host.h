@@ -11,14 +11,15 @@
 #include <stdint.h>
 
 struct sip_host_options {
-  const char *name;   /* "sipeat run", for messages */
-  const char *script; /* as typed */
-  const char *http;   /* HOST:PORT, or "off" */
-  bool dev;           /* capture what would leave the machine; a taken port is no error */
-  bool embedded;      /* start a broker in this process when none is named */
-  bool watch;         /* load the script again when it is saved */
-  const char *state;  /* directory for what is kept across restarts, or "off" */
-  int64_t workers;    /* threads that handle events; the main one is the first */
+  const char *name;                         /* "sipeat run", for messages */
+  const char *script;                       /* as typed */
+  const char *http;                         /* HOST:PORT, or "off" */
+  const char *http_tls_cert, *http_tls_key; /* PEM files; "": plain HTTP */
+  bool dev;          /* capture what would leave the machine; a taken port is no error */
+  bool embedded;     /* start a broker in this process when none is named */
+  bool watch;        /* load the script again when it is saved */
+  const char *state; /* directory for what is kept across restarts, or "off" */
+  int64_t workers;   /* threads that handle events; the main one is the first */
   uint64_t memory_bytes, hard_limit_ms; /* of scripts: see struct sip_vm_options */
   uint64_t drain_ms;                    /* what a signal leaves for events in flight */
   const char *samples;                  /* JSON lines that are published again and again, or NULL */

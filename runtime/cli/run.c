@@ -53,6 +53,16 @@ static const struct sip_option shared_options[] = {
     .help = "where to serve; \"off\" for nowhere (SIPEAT_HTTP; default 127.0.0.1:3000)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(http) },
+  { .name = "http-tls-cert",
+    .value = "FILE",
+    .help = "serve https with this certificate, PEM (SIPEAT_HTTP_TLS_CERT)",
+    .kind = SIP_OPTION_TEXT,
+    .offset = AT(http_tls_cert) },
+  { .name = "http-tls-key",
+    .value = "FILE",
+    .help = "and its private key, PEM (SIPEAT_HTTP_TLS_KEY)",
+    .kind = SIP_OPTION_TEXT,
+    .offset = AT(http_tls_key) },
   { .name = "no-watch",
     .help = "reload only on SIGHUP and POST /admin/reload",
     .kind = SIP_OPTION_OFF,
@@ -163,6 +173,8 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
   options.script = argv[operand];
   options.state = sip_settings_state(options.state, place, sizeof place);
   options.http = sip_settings_text(options.http, "SIPEAT_HTTP", DEFAULT_HTTP);
+  options.http_tls_cert = sip_settings_text(options.http_tls_cert, "SIPEAT_HTTP_TLS_CERT", "");
+  options.http_tls_key = sip_settings_text(options.http_tls_key, "SIPEAT_HTTP_TLS_KEY", "");
   if (dev && strcmp(options.http, "off") == 0) {
     return sip_usage_error(usage, "the page needs a server: --http off is for \"sipeat run\"");
   }

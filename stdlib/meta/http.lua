@@ -98,7 +98,10 @@ function M.encode_form(fields) end
 ---@field query table<string, string>
 ---@field headers table<string, string> names in small letters
 ---@field body string
----@field remote string the client's address
+---@field remote string the address that is connected
+---@field client string the client's address: behind a trusted proxy, whom it names
+---@field secure boolean it came by TLS, to us or to a trusted proxy
+---@field target string path and query as they were sent
 ---@field id string request id: x-request-id, or made up
 local Request = {}
 
@@ -113,6 +116,28 @@ function Request:json() end
 ---@return string? message
 ---@return string? code
 function Request:form() end
+
+---@class sipeat.http.MultipartOptions
+---@field max_parts? integer default 100
+---@field max_part_bytes? integer|string default "8mb"
+
+---@class sipeat.http.Part
+---@field name string
+---@field filename? string of a file
+---@field type? string content type
+---@field body string
+
+---@class sipeat.http.Multipart
+---@field fields table<string, string> name -> text; of those that are no files
+---@field files table<string, sipeat.http.Part> name -> file
+---@field parts sipeat.http.Part[] all of them in their order
+
+--- A body of multipart/form-data; or nil, message, "BAD_DATA" | "TOO_BIG".
+---@param options sipeat.http.MultipartOptions?
+---@return sipeat.http.Multipart? form
+---@return string? message
+---@return string? code
+function Request:multipart(options) end
 
 ---@class sipeat.http.Answer
 ---@field status? integer 200, or 204 without a body
@@ -133,7 +158,9 @@ function Request:form() end
 ---@field headers? table<string, any> request headers that count -> type, as query
 ---@field body? table a typed event, or a table of fields, that the body is
 ---@field answers? table<integer, any> status -> text, typed event or table of fields
----@field role? "viewer"|"operator"|"admin" who may ask
+---@field role? "viewer"|"operator"|"admin" who may ask: others get 401 or 403
+---@field max_body_bytes? integer|string of a request; default: the server's
+---@field rate? string requests of one client, such as "5/m"; more get 429
 
 ---@class sipeat.http.Route: sipeat.http.RouteOptions
 ---@field method string
@@ -146,6 +173,19 @@ function Request:form() end
 ---@param options sipeat.http.RouteOptions?
 ---@overload fun(spec: string, options: sipeat.http.RouteOptions, handler: function)
 function M.route(spec, handler, options) end
+
+---@class sipeat.http.AssetOptions
+---@field builtin? boolean survives a reload of the script; default false
+---@field headers? table<string, string> further ones of the answer
+---@field type? string content type; default: by the name's ending
+
+--- Serves a compiled-in file at `path`, where clients ask each time whether it changed, and at the
+--- path that is returned, which has its hash in it and is kept for ever: for links in pages.
+---@param path string "/console/app.js"
+---@param name string of the file
+---@param options sipeat.http.AssetOptions?
+---@return string path "/console/app.0a1b2c3d4e5f.js"
+function M.asset(path, name, options) end
 
 --- Every route that is served, sorted by path, with what its options say.
 ---@return sipeat.http.Route[]
@@ -179,7 +219,11 @@ function M.sse(run) end
 ---@field body_timeout? string default "60s"
 ---@field idle_timeout? string default "60s"
 ---@field max_connections? integer default 1024
----@field max_per_client? integer default 512
+---@field max_per_client? integer connections of one client; default 512
+---@field rate? string requests of one client, such as "100/s"; more get 429; default: any number
+---@field proxies? string[] networks whose x-forwarded-for and x-forwarded-proto count
+---@field tls_cert? string file with the certificate and its chain, PEM: serves https
+---@field tls_key? string file with the key, PEM
 
 ---@class sipeat.http.Server
 ---@field address string such as "127.0.0.1:3000"
@@ -203,7 +247,7 @@ function Server:connections() end
 ---@param options sipeat.http.ListenOptions?
 ---@return sipeat.http.Server? server
 ---@return string? message
----@return string? code "EADDRINUSE", "EACCES", "EADDRNOTAVAIL", "EINVAL"
+---@return string? code "EADDRINUSE", "EACCES", "EADDRNOTAVAIL", "EINVAL", "ENOENT"
 function M.listen(address, options) end
 
 return M
