@@ -15,17 +15,16 @@ function M.new(options)
   return setmetatable({ o = options, entries = {}, count = 0 }, Limit)
 end
 
--- Forgets what is old; when nothing is, somebody.
+-- Forgets what is old; when that is little, a quarter of all, so that it is not done each time.
 local function make_room(self, now)
-  for key, entry in pairs(self.entries) do
-    if now - entry.last > FORGOTTEN_MS then
-      self.entries[key] = nil
-      self.count = self.count - 1
+  local others = self.count - ENTRIES * 3 // 4
+  for _, old in ipairs { true, false } do
+    for key, entry in pairs(self.entries) do
+      if old and now - entry.last > FORGOTTEN_MS or not old and others > 0 then
+        self.entries[key] = nil
+        self.count, others = self.count - 1, others - 1
+      end
     end
-  end
-  if self.count >= ENTRIES then
-    self.entries[next(self.entries)] = nil
-    self.count = self.count - 1
   end
 end
 
@@ -54,11 +53,20 @@ function Limit:take(key)
   return true
 end
 
---- It was the right password.
+--- It was the right password: all attempts are forgotten.
 function Limit:clear(key)
   if self.entries[key] then
     self.entries[key] = nil
     self.count = self.count - 1
+  end
+end
+
+--- It was a right password: this attempt does not count. The others do, since whoever has one
+--- password may be after another one.
+function Limit:give_back(key)
+  local entry = self.entries[key]
+  if entry then
+    entry.tries = entry.tries - 1
   end
 end
 

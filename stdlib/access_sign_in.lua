@@ -61,7 +61,7 @@ end
 -- A path of this server, to go to after the sign-in; anything else is the console.
 local function target_of(text)
   if type(text) == "string" and #text <= 2000 and text:find "^/[%w%-._~!$&'()*+,;=:@/?%%]*$"
-    and not text:find "^//" and not text:find("^" .. PATH, 1, false) then
+    and not text:find "^//" and text:find(PATH, 1, true) ~= 1 then
     return text
   end
   return HOME
@@ -180,7 +180,7 @@ local function take(access)
       return ask(access, req, 401, fields, WRONG)
     end
     by_name:clear(limited)
-    by_address:clear(address)
+    by_address:give_back(address)
     return enter(access, req, user, target_of(fields.next))
   end
 end

@@ -170,6 +170,26 @@ t.test("a mail's HTML is a sandboxed document of its own", function()
   t.eq(request("GET", "/capture/mail/" .. capture.record("notice", { html = "x" })).status, 404)
 end)
 
+t.test("a mail's own styles are let in by their hashes, and no others", function()
+  local function policy(html)
+    local number = capture.record("mail", { subject = "x", html = html })
+    return request("GET", "/capture/mail/" .. number).headers["content-security-policy"]
+  end
+  local one = policy([[<style>p{color:red}</style><p style="color:red">a]]
+    .. "<p style='font:&quot;x&quot;'>")
+  -- as `printf %s 'color:red' | openssl dgst -sha256 -binary | base64` says
+  for _, hash in ipairs { "8f935d27GvUutRyY9yWScUMiFUk4WTdZURISiYfPOeQ=",
+    "p0bF+un5yUb9MBO6xRb8kPHlY2BdpHVtLiFkDrZPF64=",
+    "S0FwQMtpp09pbY52UN0WcfERlRFdbBt1WzAvp/3fdYU=" } do
+    t.has(one, hash)
+  end
+  t.ok(not one:find("unsafe-inline", 1, true))
+  t.has(policy "<p>plain", "style-src 'none'")
+  t.ok(#policy(('<p style="a:%d">'):rep(500):gsub("%%d", function()
+    return capture.record("notice", {})
+  end)) < 10000, "a mail with very many styles")
+end)
+
 t.test("entries.json has everything", function()
   capture.clear()
   capture.record("crm", { name = "</script><b>" })

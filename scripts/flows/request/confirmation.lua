@@ -4,6 +4,7 @@
 -- A chain does not wait for people: the step writes a row in `confirmations` (state open) and
 -- publishes the question; the answer comes by HTTP, whenever it comes. "no" refunds the payment,
 -- "yes" closes the row. What is open can be seen in the table.
+local access = require "sipeat.access"
 local capture = require "sipeat.capture"
 local http = require "sipeat.http"
 local stripe = require "sipeat.stripe"
@@ -116,7 +117,7 @@ function M.answer(row, fell)
 end
 
 local PAGE = [[<!doctype html><meta charset="utf-8"><title>SipEat</title>
-<meta name="viewport" content="width=device-width"><style>
+<meta name="viewport" content="width=device-width"><style nonce="%s">
 body{font:1.1rem sans-serif;margin:3rem auto;max-width:30rem;padding:0 1rem}
 button{font:inherit;padding:.6rem 1.2rem;margin-right:.6rem}</style>
 <h1>%s</h1><p>%s</p>%s]]
@@ -132,7 +133,9 @@ local ANSWERS = {
 }
 
 local function page(status, title, text, form)
-  return { status = status, html = PAGE:format(title, mailer.html(text), form or "") }
+  local nonce = access.nonce()
+  local html = PAGE:format(nonce, title, mailer.html(text), form or "")
+  return access.page(html, { status = status, nonce = nonce })
 end
 
 -- The row that a request is about, or the answer to a request that names none.
