@@ -300,11 +300,11 @@ static void take(struct cctalk *bus, int64_t now_us, const struct sip_frame *byt
   replied(bus, now_us, &reply);
 }
 
-static void take_all(struct cctalk *bus, int64_t now_us)
+static void take_all(struct cctalk *bus, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_frame frame;
 
-  while (sip_framer_next(&bus->in, &frame)) {
+  while (sip_framer_take(&bus->in, now_us, &bytes, &size, &frame)) {
     take(bus, now_us, &frame);
   }
   sip_noise_tell(&bus->noise, now_us, &bus->in, bus->party.line);
@@ -330,13 +330,7 @@ static void cctalk_on_bytes(struct sip_party *party, int64_t now_us, const uint8
   echo = bus->echoes == CCTALK_ECHO_YES ? sip_echo_strip(&bus->echo, bytes, size) : 0;
   bytes += echo;
   size -= echo;
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&bus->in, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    take_all(bus, now_us);
-  }
+  take_all(bus, now_us, bytes, size);
 }
 
 static void cctalk_on_link(struct sip_party *party, int64_t now_us, bool up)
@@ -444,7 +438,7 @@ static void cctalk_on_due(struct sip_party *party, int64_t now_us)
     return;
   }
   if (sip_framer_late(&bus->in, now_us)) {
-    take_all(bus, now_us);
+    take_all(bus, now_us, NULL, 0);
   }
   if (bus->waiting && now_us >= bus->answer_by_us) {
     replied(bus, now_us, &silent);

@@ -297,11 +297,11 @@ static void take(struct cctalk_sim *sim, int64_t now_us, const struct sip_frame 
   }
 }
 
-static void take_all(struct cctalk_sim *sim, int64_t now_us)
+static void take_all(struct cctalk_sim *sim, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_frame frame;
 
-  while (sip_framer_next(&sim->in, &frame)) {
+  while (sip_framer_take(&sim->in, now_us, &bytes, &size, &frame)) {
     take(sim, now_us, &frame);
   }
 }
@@ -313,13 +313,7 @@ static void sim_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t 
   if (sim->echo) {
     (void)sim->party.line->send(sim->party.line, bytes, size); /* a full line echoes nothing */
   }
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&sim->in, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    take_all(sim, now_us);
-  }
+  take_all(sim, now_us, bytes, size);
 }
 
 static void sim_on_link(struct sip_party *party, int64_t now_us, bool up)
@@ -372,7 +366,7 @@ static void sim_on_due(struct sip_party *party, int64_t now_us)
   struct cctalk_sim *sim = sim_of(party);
 
   if (sip_framer_late(&sim->in, now_us)) {
-    take_all(sim, now_us);
+    take_all(sim, now_us, NULL, 0);
   }
   for (unsigned i = 0; i < sim->hopper_count; i++) {
     if (now_us >= sim->hoppers[i].next_us) {

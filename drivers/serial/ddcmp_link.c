@@ -223,12 +223,12 @@ static void hear_data(struct sip_ddcmp_link *link, int64_t now_us,
   take(link, now_us, message);
 }
 
-static void hear_all(struct sip_ddcmp_link *link, int64_t now_us)
+static void hear_all(struct sip_ddcmp_link *link, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_ddcmp_message message;
   struct sip_frame frame;
 
-  while (sip_framer_next(&link->in, &frame)) {
+  while (sip_framer_take(&link->in, now_us, &bytes, &size, &frame)) {
     enum sip_ddcmp_fault fault = sip_ddcmp_read(&message, frame.bytes, frame.size);
 
     if (link->state == DDCMP_IDLE) {
@@ -247,13 +247,7 @@ static void hear_all(struct sip_ddcmp_link *link, int64_t now_us)
 void sip_ddcmp_link_bytes(struct sip_ddcmp_link *link, int64_t now_us, const uint8_t *bytes,
                           size_t size)
 {
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&link->in, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    hear_all(link, now_us);
-  }
+  hear_all(link, now_us, bytes, size);
 }
 
 int64_t sip_ddcmp_link_due_us(const struct sip_ddcmp_link *link)
@@ -269,7 +263,7 @@ void sip_ddcmp_link_due(struct sip_ddcmp_link *link, int64_t now_us)
   unsigned most = link->state == DDCMP_STARTED ? STARTS : TRIES;
 
   if (sip_framer_late(&link->in, now_us)) {
-    hear_all(link, now_us);
+    hear_all(link, now_us, NULL, 0);
   }
   if (link->state == DDCMP_IDLE || now_us < link->due_us) {
     return;

@@ -150,12 +150,12 @@ static void hear_control(struct sip_ddcmp_sim *sim, int64_t now_us,
   }
 }
 
-static void hear_all(struct sip_ddcmp_sim *sim, int64_t now_us)
+static void hear_all(struct sip_ddcmp_sim *sim, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_ddcmp_message message;
   struct sip_frame frame;
 
-  while (sip_framer_next(&sim->in, &frame)) {
+  while (sip_framer_take(&sim->in, now_us, &bytes, &size, &frame)) {
     enum sip_ddcmp_fault fault = sip_ddcmp_read(&message, frame.bytes, frame.size);
 
     if (sip_misbehave_take(sim->faults, SIP_MISBEHAVE_RESET)) {
@@ -173,13 +173,7 @@ static void hear_all(struct sip_ddcmp_sim *sim, int64_t now_us)
 void sip_ddcmp_sim_bytes(struct sip_ddcmp_sim *sim, int64_t now_us, const uint8_t *bytes,
                          size_t size)
 {
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&sim->in, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    hear_all(sim, now_us);
-  }
+  hear_all(sim, now_us, bytes, size);
 }
 
 int64_t sip_ddcmp_sim_due_us(const struct sip_ddcmp_sim *sim)
@@ -193,7 +187,7 @@ int64_t sip_ddcmp_sim_due_us(const struct sip_ddcmp_sim *sim)
 void sip_ddcmp_sim_due(struct sip_ddcmp_sim *sim, int64_t now_us)
 {
   if (sip_framer_late(&sim->in, now_us)) {
-    hear_all(sim, now_us);
+    hear_all(sim, now_us, NULL, 0);
   }
   if (now_us < sim->due_us) {
     return;

@@ -230,11 +230,11 @@ static void hear(struct sip_dex_link *link, int64_t now_us, const struct sip_fra
   }
 }
 
-static void hear_all(struct sip_dex_link *link, int64_t now_us)
+static void hear_all(struct sip_dex_link *link, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_frame frame;
 
-  while (sip_framer_next(&link->in, &frame)) {
+  while (sip_framer_take(&link->in, now_us, &bytes, &size, &frame)) {
     hear(link, now_us, &frame);
   }
 }
@@ -242,13 +242,7 @@ static void hear_all(struct sip_dex_link *link, int64_t now_us)
 void sip_dex_link_bytes(struct sip_dex_link *link, int64_t now_us, const uint8_t *bytes,
                         size_t size)
 {
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&link->in, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    hear_all(link, now_us);
-  }
+  hear_all(link, now_us, bytes, size);
 }
 
 int64_t sip_dex_link_due_us(const struct sip_dex_link *link)
@@ -263,7 +257,7 @@ int64_t sip_dex_link_due_us(const struct sip_dex_link *link)
 void sip_dex_link_due(struct sip_dex_link *link, int64_t now_us)
 {
   if (sip_framer_late(&link->in, now_us)) {
-    hear_all(link, now_us);
+    hear_all(link, now_us, NULL, 0);
   }
   if (now_us >= link->out_us) {
     flush(link, now_us);

@@ -84,6 +84,22 @@ bool sip_framer_next(struct sip_framer *framer, struct sip_frame *frame)
   return false;
 }
 
+bool sip_framer_take(struct sip_framer *framer, int64_t now_us, const uint8_t **bytes, size_t *size,
+                     struct sip_frame *frame)
+{
+  while (!sip_framer_next(framer, frame)) {
+    size_t taken;
+
+    if (*size == 0) {
+      return false;
+    }
+    taken = sip_framer_feed(framer, now_us, *bytes, *size);
+    *bytes += taken;
+    *size -= taken;
+  }
+  return true;
+}
+
 int64_t sip_framer_due_us(const struct sip_framer *framer)
 {
   if (framer->begin == framer->end || framer->framing->pause_us == 0) {

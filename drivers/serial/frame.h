@@ -7,12 +7,8 @@
  * looked at: never the whole length that a damaged byte claims. What does not become a frame within
  * the protocol's pause between two bytes is given up in the same way. One owner, any thread.
  *
- *   while (size > 0) {
- *     size_t taken = sip_framer_feed(&framer, now_us, bytes, size);
- *     bytes += taken, size -= taken;
- *     while (sip_framer_next(&framer, &frame)) { ... }
- *   }
- * and in on_due: if (sip_framer_late(&framer, now_us)) while (sip_framer_next(...)) ... */
+ *   while (sip_framer_take(&framer, now_us, &bytes, &size, &frame)) { ... }
+ * with the bytes that came; and in on_due, if (sip_framer_late(&framer, now_us)), without any. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +56,10 @@ size_t sip_framer_feed(struct sip_framer *framer, int64_t now_us, const uint8_t 
 
 /** The next frame, or false. */
 bool sip_framer_next(struct sip_framer *framer, struct sip_frame *frame);
+
+/** Feeds the bytes, which are moved on, and gives the next frame that ends in them, or false. */
+bool sip_framer_take(struct sip_framer *framer, int64_t now_us, const uint8_t **bytes, size_t *size,
+                     struct sip_frame *frame);
 
 /** When the beginning of a frame has waited too long; INT64_MAX: nothing waits. */
 int64_t sip_framer_due_us(const struct sip_framer *framer);

@@ -201,12 +201,12 @@ static void modbus_frame(struct modbus *modbus, int64_t now_us, const struct sip
   } /* else: of another slave, or of an earlier request: the answer may still come */
 }
 
-static void modbus_frames(struct modbus *modbus, int64_t now_us)
+static void modbus_frames(struct modbus *modbus, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_frame raw;
   uint64_t dropped;
 
-  while (sip_framer_next(&modbus->framer, &raw)) {
+  while (sip_framer_take(&modbus->framer, now_us, &bytes, &size, &raw)) {
     modbus_frame(modbus, now_us, &raw);
   }
   dropped = sip_framer_noise(&modbus->framer);
@@ -230,13 +230,7 @@ static void modbus_on_bytes(struct sip_party *party, int64_t now_us, const uint8
     modbus->next_us = most(modbus->next_us, now_us + modbus->set.latency_us +
                                               sip_gap_us((unsigned)modbus->set.baud));
   }
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&modbus->framer, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    modbus_frames(modbus, now_us);
-  }
+  modbus_frames(modbus, now_us, bytes, size);
 }
 
 static int64_t modbus_due_us(const struct sip_party *party)
@@ -253,7 +247,7 @@ static void modbus_on_due(struct sip_party *party, int64_t now_us)
   struct modbus *modbus = (struct modbus *)party;
 
   if (sip_framer_late(&modbus->framer, now_us)) {
-    modbus_frames(modbus, now_us);
+    modbus_frames(modbus, now_us, NULL, 0);
   }
   if (!modbus->up) {
     return;

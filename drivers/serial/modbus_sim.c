@@ -259,12 +259,12 @@ static void sim_request(struct modbus_sim *sim, int64_t now_us,
   }
 }
 
-static void sim_frames(struct modbus_sim *sim, int64_t now_us)
+static void sim_frames(struct modbus_sim *sim, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_modbus_frame asked;
   struct sip_frame raw;
 
-  while (sip_framer_next(&sim->framer, &raw)) {
+  while (sip_framer_take(&sim->framer, now_us, &bytes, &size, &raw)) {
     enum sip_modbus_fault fault = sip_modbus_read(raw.bytes, raw.size, true, &asked);
 
     if ((asked.address != sim->address && asked.address != 0) || sim->answer_size > 0) {
@@ -286,13 +286,7 @@ static void sim_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t 
 {
   struct modbus_sim *sim = (struct modbus_sim *)party;
 
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&sim->framer, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    sim_frames(sim, now_us);
-  }
+  sim_frames(sim, now_us, bytes, size);
 }
 
 static void sim_on_link(struct sip_party *party, int64_t now_us, bool up)
@@ -355,7 +349,7 @@ static void sim_on_due(struct sip_party *party, int64_t now_us)
   struct modbus_sim *sim = (struct modbus_sim *)party;
 
   if (sip_framer_late(&sim->framer, now_us)) {
-    sim_frames(sim, now_us);
+    sim_frames(sim, now_us, NULL, 0);
   }
   sip_misbehave_on_due(&sim->faults, now_us);
   sim_motors(sim, now_us);

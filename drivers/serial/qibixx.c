@@ -217,14 +217,8 @@ static void qibixx_on_bytes(struct sip_party *party, int64_t now_us, const uint8
   struct sip_frame raw;
   size_t noise = 0;
 
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&qibixx->framer, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    while (sip_framer_next(&qibixx->framer, &raw)) {
-      qibixx_line(qibixx, now_us, &raw, &noise);
-    }
+  while (sip_framer_take(&qibixx->framer, now_us, &bytes, &size, &raw)) {
+    qibixx_line(qibixx, now_us, &raw, &noise);
   }
   if (noise > 0) {
     struct sip_note note = { .name = "noise" };

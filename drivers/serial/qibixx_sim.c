@@ -269,14 +269,8 @@ static void sim_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t 
   struct qibixx_sim *sim = (struct qibixx_sim *)party;
   struct sip_frame raw;
 
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&sim->framer, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    while (sip_framer_next(&sim->framer, &raw)) {
-      sim_line(sim, now_us, &raw);
-    }
+  while (sip_framer_take(&sim->framer, now_us, &bytes, &size, &raw)) {
+    sim_line(sim, now_us, &raw);
   }
 }
 

@@ -274,11 +274,11 @@ static void take(struct vtk *vtk, int64_t now_us, const struct sip_frame *frame)
   }
 }
 
-static void take_all(struct vtk *vtk, int64_t now_us)
+static void take_all(struct vtk *vtk, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_frame frame;
 
-  while (sip_framer_next(&vtk->in, &frame)) {
+  while (sip_framer_take(&vtk->in, now_us, &bytes, &size, &frame)) {
     take(vtk, now_us, &frame);
   }
   sip_noise_tell(&vtk->noise, now_us, &vtk->in, vtk->party.line);
@@ -288,13 +288,7 @@ static void vtk_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t 
 {
   struct vtk *vtk = vtk_of(party);
 
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&vtk->in, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    take_all(vtk, now_us);
-  }
+  take_all(vtk, now_us, bytes, size);
 }
 
 static void vtk_on_link(struct sip_party *party, int64_t now_us, bool up)
@@ -339,7 +333,7 @@ static void vtk_on_due(struct sip_party *party, int64_t now_us)
   struct vtk *vtk = vtk_of(party);
 
   if (sip_framer_late(&vtk->in, now_us)) {
-    take_all(vtk, now_us);
+    take_all(vtk, now_us, NULL, 0);
   }
   sip_vtk_operation_due(vtk, now_us);
   if (vtk->state > VTK_INACTIVE && quiet(vtk) && now_us >= silence_us(vtk)) {

@@ -206,14 +206,8 @@ static void sim_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t 
   struct vtk_sim *sim = sim_of(party);
   struct sip_frame frame;
 
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&sim->in, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    while (sip_framer_next(&sim->in, &frame)) {
-      take(sim, now_us, &frame);
-    }
+  while (sip_framer_take(&sim->in, now_us, &bytes, &size, &frame)) {
+    take(sim, now_us, &frame);
   }
 }
 

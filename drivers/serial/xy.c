@@ -160,12 +160,13 @@ struct heard {
   int64_t last_us;
 };
 
-static void xy_frames(struct xy *xy, int64_t now_us, struct heard *heard)
+static void xy_frames(struct xy *xy, int64_t now_us, const uint8_t *bytes, size_t size,
+                      struct heard *heard)
 {
   struct sip_frame raw;
   struct sip_xy_frame frame;
 
-  while (sip_framer_next(&xy->framer, &raw)) {
+  while (sip_framer_take(&xy->framer, now_us, &bytes, &size, &raw)) {
     if (sip_xy_read(raw.bytes, raw.size, &frame) != SIP_XY_OK) {
       continue; /* not after the framer's look */
     }
@@ -211,13 +212,7 @@ static void xy_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t *
   struct xy *xy = (struct xy *)party;
   struct heard heard = { .is = false };
 
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&xy->framer, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    xy_frames(xy, now_us, &heard);
-  }
+  xy_frames(xy, now_us, bytes, size, &heard);
   xy_answer_last(xy, now_us, &heard);
 }
 
@@ -249,7 +244,7 @@ static void xy_on_due(struct sip_party *party, int64_t now_us)
   struct heard heard = { .is = false };
 
   if (sip_framer_late(&xy->framer, now_us)) {
-    xy_frames(xy, now_us, &heard);
+    xy_frames(xy, now_us, NULL, 0, &heard);
     xy_answer_last(xy, now_us, &heard);
   }
   if (xy->seen && now_us >= xy->polled_us + xy->set.down_us) {

@@ -209,12 +209,12 @@ static void sim_frame(struct xy_sim *sim, int64_t now_us, const struct sip_xy_fr
   }
 }
 
-static void sim_frames(struct xy_sim *sim, int64_t now_us)
+static void sim_frames(struct xy_sim *sim, int64_t now_us, const uint8_t *bytes, size_t size)
 {
   struct sip_frame raw;
   struct sip_xy_frame frame;
 
-  while (sip_framer_next(&sim->framer, &raw)) {
+  while (sip_framer_take(&sim->framer, now_us, &bytes, &size, &raw)) {
     if (sip_xy_read(raw.bytes, raw.size, &frame) == SIP_XY_OK) {
       sim_frame(sim, now_us, &frame);
     }
@@ -225,13 +225,7 @@ static void sim_on_bytes(struct sip_party *party, int64_t now_us, const uint8_t 
 {
   struct xy_sim *sim = (struct xy_sim *)party;
 
-  while (size > 0) {
-    size_t taken = sip_framer_feed(&sim->framer, now_us, bytes, size);
-
-    bytes += taken;
-    size -= taken;
-    sim_frames(sim, now_us);
-  }
+  sim_frames(sim, now_us, bytes, size);
 }
 
 static void sim_on_link(struct sip_party *party, int64_t now_us, bool up)
@@ -286,7 +280,7 @@ static void sim_on_due(struct sip_party *party, int64_t now_us)
   struct xy_sim *sim = (struct xy_sim *)party;
 
   if (sip_framer_late(&sim->framer, now_us)) {
-    sim_frames(sim, now_us);
+    sim_frames(sim, now_us, NULL, 0);
   }
   sip_misbehave_on_due(&sim->faults, now_us);
   if (sim->motor_until_us <= now_us) {
