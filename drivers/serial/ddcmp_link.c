@@ -254,7 +254,6 @@ int64_t sip_ddcmp_link_due_us(const struct sip_ddcmp_link *link)
 {
   int64_t frame = sip_framer_due_us(&link->in);
 
-  frame = frame == SIP_NEVER_US ? frame : frame + 1;
   return frame < link->due_us ? frame : link->due_us;
 }
 

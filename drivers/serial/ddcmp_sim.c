@@ -180,7 +180,6 @@ int64_t sip_ddcmp_sim_due_us(const struct sip_ddcmp_sim *sim)
 {
   int64_t frame = sip_framer_due_us(&sim->in);
 
-  frame = frame == SIP_NEVER_US ? frame : frame + 1;
   return frame < sim->due_us ? frame : sim->due_us;
 }
 

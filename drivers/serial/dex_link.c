@@ -250,7 +250,6 @@ int64_t sip_dex_link_due_us(const struct sip_dex_link *link)
   int64_t frame = sip_framer_due_us(&link->in);
   int64_t due = link->out_us < link->due_us ? link->out_us : link->due_us;
 
-  frame = frame == SIP_NEVER_US ? frame : frame + 1;
   return frame < due ? frame : due;
 }
 

@@ -105,7 +105,7 @@ int64_t sip_framer_due_us(const struct sip_framer *framer)
   if (framer->begin == framer->end || framer->framing->pause_us == 0) {
     return INT64_MAX;
   }
-  return framer->at_us[framer->end - 1] + framer->framing->pause_us;
+  return framer->at_us[framer->end - 1] + framer->framing->pause_us + 1;
 }
 
 bool sip_framer_late(struct sip_framer *framer, int64_t now_us)

@@ -121,7 +121,7 @@ static void each_pair(const struct frames *frames, const uint8_t *noise, size_t 
           check_next(frames, &frame, seen++ == 0 ? i : j);
         }
       }
-      (void)sip_framer_late(&framer, frames->framing->pause_us); /* noise may claim a length */
+      (void)sip_framer_late(&framer, frames->framing->pause_us + 1); /* noise may claim a length */
       while (sip_framer_next(&framer, &frame)) {
         check_next(frames, &frame, seen++ == 0 ? i : j);
       }
@@ -152,12 +152,13 @@ static void each_byte_damaged(const struct frames *frames)
         while (sip_framer_next(&framer, &frame)) {
           CHECK(frame.size < size); /* a shorter one can stand in it by accident */
         }
-        (void)sip_framer_late(&framer, frames->framing->pause_us);
+        (void)sip_framer_late(&framer, frames->framing->pause_us + 1);
         while (sip_framer_next(&framer, &frame)) {
           CHECK(frame.size < size);
         }
-        CHECK_INT(sip_framer_feed(&framer, frames->framing->pause_us, frames->all[i].bytes, size),
-                  size);
+        CHECK_INT(
+          sip_framer_feed(&framer, frames->framing->pause_us + 1, frames->all[i].bytes, size),
+          size);
         while (sip_framer_next(&framer, &frame)) {
           seen += frame.size == size && memcmp(frame.bytes, frames->all[i].bytes, size) == 0;
         }

@@ -435,7 +435,7 @@ static void a_late_answer_is_none(void)
   wire_join(wire, party, NULL);
   wire_link(wire, true);
   party->ops->on_bytes(party, wire->now_us, BYTES, sizeof BYTES);
-  party->ops->on_due(party, wire->now_us + 66000);
+  party->ops->on_due(party, wire->now_us + 66001);
   CHECK_INT(wire->sent, 1);
   party->ops->on_bytes(party, wire->now_us + 200000, BYTES, sizeof BYTES);
   party->ops->on_due(party, wire->now_us + 350000);
