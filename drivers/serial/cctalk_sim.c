@@ -407,47 +407,35 @@ static void swap(struct cctalk_sim *sim, struct sim_hopper *hopper, int64_t seri
   hopper->event = 42;
 }
 
-static void tell_state(struct cctalk_sim *sim, const struct sip_note *command,
-                       const struct sim_hopper *hopper)
+static void tell_state(const struct cctalk_sim *sim, const struct sim_hopper *hopper,
+                       struct sip_note *note)
 {
-  struct sip_note note = { .name = "result", .ticket = command->ticket };
-
-  (void)sip_note_bool(&note, "ok", true);
   if (hopper != NULL) {
-    (void)sip_note_int(&note, "event", hopper->event);
-    (void)sip_note_int(&note, "remaining", hopper->remaining);
-    (void)sip_note_int(&note, "paid", hopper->paid);
-    (void)sip_note_int(&note, "total", hopper->total);
-    (void)sip_note_int(&note, "coins", hopper->coins);
-    (void)sip_note_int(&note, "fell", hopper->fell);
-    (void)sip_note_int(&note, "orders", hopper->orders);
-    (void)sip_note_bool(&note, "on", hopper->on);
+    (void)sip_note_int(note, "event", hopper->event);
+    (void)sip_note_int(note, "remaining", hopper->remaining);
+    (void)sip_note_int(note, "paid", hopper->paid);
+    (void)sip_note_int(note, "total", hopper->total);
+    (void)sip_note_int(note, "coins", hopper->coins);
+    (void)sip_note_int(note, "fell", hopper->fell);
+    (void)sip_note_int(note, "orders", hopper->orders);
+    (void)sip_note_bool(note, "on", hopper->on);
   }
-  (void)sip_note_int(&note, "counter", sim->acceptor.counter);
-  (void)sip_note_int(&note, "accepted", sim->acceptor.accepted);
-  sim->party.line->tell(sim->party.line, &note);
+  (void)sip_note_int(note, "counter", sim->acceptor.counter);
+  (void)sip_note_int(note, "accepted", sim->acceptor.accepted);
 }
 
-static int sim_command(struct sip_party *party, int64_t now_us, const struct sip_note *command,
-                       struct sip_err *err)
+static int sim_obey(struct sip_party *party, int64_t now_us, const struct sip_note *command,
+                    struct sip_note *result, struct sip_err *err)
 {
   struct cctalk_sim *sim = sim_of(party);
   const char *name = command->name;
   int64_t slot = sip_note_number(command, "slot", strcmp(name, "swap") == 0 ? 0 : 1);
   struct sim_hopper *hopper =
     slot >= 1 && slot <= sim->hopper_count ? &sim->hoppers[slot - 1] : NULL;
-  struct sip_note done = { .name = "result", .ticket = command->ticket };
 
+  (void)now_us;
   if (strcmp(name, "state") == 0) {
-    tell_state(sim, command, hopper);
-    return 0;
-  }
-  if (strcmp(name, "fault") == 0) {
-    int rc = sip_misbehave_command(&sim->faults, now_us, command, err);
-
-    if (rc < 0) {
-      return rc;
-    }
+    tell_state(sim, hopper, result);
   } else if (strcmp(name, "coin") == 0) {
     insert(sim, command);
   } else if (strcmp(name, "error") == 0) {
@@ -467,9 +455,13 @@ static int sim_command(struct sip_party *party, int64_t now_us, const struct sip
                        "cctalk simulator: there is no command \"%s\", or no hopper at this slot",
                        name);
   }
-  (void)sip_note_bool(&done, "ok", true);
-  sim->party.line->tell(sim->party.line, &done);
   return 0;
+}
+
+static int sim_command(struct sip_party *party, int64_t now_us, const struct sip_note *command,
+                       struct sip_err *err)
+{
+  return sip_misbehave_obey(&sim_of(party)->faults, party, now_us, command, sim_obey, err);
 }
 
 static void sim_free(struct sip_party *party)

@@ -186,18 +186,17 @@ static void sim_on_due(struct sip_party *party, int64_t now_us)
   }
 }
 
-static int tell_state(struct dex_sim *sim, const struct sip_note *command, struct sip_err *err)
+static int tell_state(struct dex_sim *sim, struct sip_note *note, struct sip_err *err)
 {
-  struct sip_note note = { .name = "result", .ticket = command->ticket };
   struct sip_dex_machine machine = sim->machine; /* what is asked for uses no fault up */
   struct sip_buf text = SIP_BUF_INIT;
   int rc = sip_dex_machine_text(&machine, &text);
 
   if (rc == 0) {
-    (void)sip_note_bool(&note, "ok", true);
-    sip_dex_machine_state(&sim->machine, &note);
-    (void)sip_note_bytes(&note, "text", text.data, text.len);
-    sim->party.line->tell(sim->party.line, &note);
+    sip_dex_machine_state(&sim->machine, note);
+    (void)sip_note_bytes(note, "text", text.data, text.len);
+    sim->party.line->tell(sim->party.line, note); /* the text is borrowed */
+    rc = 1;
   } else {
     (void)sip_err_set(err, rc, "dex simulator: no memory for the audit");
   }
@@ -205,33 +204,32 @@ static int tell_state(struct dex_sim *sim, const struct sip_note *command, struc
   return rc;
 }
 
+static int sim_obey(struct sip_party *party, int64_t now_us, const struct sip_note *command,
+                    struct sip_note *result, struct sip_err *err)
+{
+  struct dex_sim *sim = sim_of(party);
+  int rc;
+
+  (void)now_us;
+  if (strcmp(command->name, "state") == 0) {
+    return tell_state(sim, result, err);
+  }
+  if (strcmp(command->name, "code") == 0) {
+    sim->code = sip_note_number(command, "code", 5) % 100;
+    sim->dd.refuses = sim->code != 0;
+    return 0;
+  }
+  rc = sip_dex_machine_command(&sim->machine, command, err);
+  if (rc > 0) {
+    rc = sip_err_set(err, UV_EINVAL, "dex simulator: there is no command \"%s\"", command->name);
+  }
+  return rc;
+}
+
 static int sim_command(struct sip_party *party, int64_t now_us, const struct sip_note *command,
                        struct sip_err *err)
 {
-  struct dex_sim *sim = sim_of(party);
-  struct sip_note done = { .name = "result", .ticket = command->ticket };
-  int rc = 0;
-
-  if (strcmp(command->name, "state") == 0) {
-    return tell_state(sim, command, err);
-  }
-  if (strcmp(command->name, "fault") == 0) {
-    rc = sip_misbehave_command(&sim->faults, now_us, command, err);
-  } else if (strcmp(command->name, "code") == 0) {
-    sim->code = sip_note_number(command, "code", 5) % 100;
-    sim->dd.refuses = sim->code != 0;
-  } else {
-    rc = sip_dex_machine_command(&sim->machine, command, err);
-    if (rc > 0) {
-      rc = sip_err_set(err, UV_EINVAL, "dex simulator: there is no command \"%s\"", command->name);
-    }
-  }
-  if (rc < 0) {
-    return rc;
-  }
-  (void)sip_note_bool(&done, "ok", true);
-  sim->party.line->tell(sim->party.line, &done);
-  return 0;
+  return sip_misbehave_obey(&sim_of(party)->faults, party, now_us, command, sim_obey, err);
 }
 
 static void sim_free(struct sip_party *party)

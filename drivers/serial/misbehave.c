@@ -56,6 +56,21 @@ int sip_misbehave_command(struct sip_misbehave *faults, int64_t now_us,
   return 0;
 }
 
+int sip_misbehave_obey(struct sip_misbehave *faults, struct sip_party *party, int64_t now_us,
+                       const struct sip_note *command, sip_obey_fn obey, struct sip_err *err)
+{
+  struct sip_note result = { .name = "result", .ticket = command->ticket };
+  int rc;
+
+  (void)sip_note_bool(&result, "ok", true);
+  rc = strcmp(command->name, "fault") == 0 ? sip_misbehave_command(faults, now_us, command, err)
+                                           : obey(party, now_us, command, &result, err);
+  if (rc == 0) {
+    faults->line->tell(faults->line, &result);
+  }
+  return rc < 0 ? rc : 0;
+}
+
 bool sip_misbehave_take(struct sip_misbehave *faults, enum sip_misbehaviour kind)
 {
   if (faults->left[kind] == 0) {

@@ -50,6 +50,15 @@ void sip_misbehave_init(struct sip_misbehave *faults, struct sip_line *line);
 int sip_misbehave_command(struct sip_misbehave *faults, int64_t now_us,
                           const struct sip_note *command, struct sip_err *err);
 
+/** What a command of a simulator's own does, and what it says in `result`. @return 0; 1 when it has
+ *  told its result itself; or a negative code */
+typedef int (*sip_obey_fn)(struct sip_party *party, int64_t now_us, const struct sip_note *command,
+                           struct sip_note *result, struct sip_err *err);
+
+/** The `command` of a simulator: takes `fault`, leaves the others to it, and tells the result. */
+int sip_misbehave_obey(struct sip_misbehave *faults, struct sip_party *party, int64_t now_us,
+                       const struct sip_note *command, sip_obey_fn obey, struct sip_err *err);
+
 /** True when this one is due, which uses it up. */
 bool sip_misbehave_take(struct sip_misbehave *faults, enum sip_misbehaviour kind);
 

@@ -359,15 +359,15 @@ static void sim_on_due(struct sip_party *party, int64_t now_us)
   }
 }
 
-static int sim_does(struct modbus_sim *sim, int64_t now_us, const struct sip_note *command,
+static int sim_obey(struct sip_party *party, int64_t now_us, const struct sip_note *command,
                     struct sip_note *result, struct sip_err *err)
 {
+  struct modbus_sim *sim = (struct modbus_sim *)party;
   int64_t slot = 0, first = sim->profile == DISPENSER ? 1 : 0, code = 0, on = 0;
   int rc = 0;
 
-  if (strcmp(command->name, "fault") == 0) {
-    rc = sip_misbehave_command(&sim->faults, now_us, command, err);
-  } else if (strcmp(command->name, "state") == 0) {
+  (void)now_us;
+  if (strcmp(command->name, "state") == 0) {
     for (unsigned i = 0; i < SLOTS; i++) {
       on += sim->coils[i];
     }
@@ -402,16 +402,8 @@ static int sim_does(struct modbus_sim *sim, int64_t now_us, const struct sip_not
 static int sim_command(struct sip_party *party, int64_t now_us, const struct sip_note *command,
                        struct sip_err *err)
 {
-  struct modbus_sim *sim = (struct modbus_sim *)party;
-  struct sip_note result = { .name = "result", .ticket = command->ticket };
-  int rc;
-
-  (void)sip_note_bool(&result, "ok", true);
-  rc = sim_does(sim, now_us, command, &result, err);
-  if (rc == 0) {
-    party->line->tell(party->line, &result);
-  }
-  return rc;
+  return sip_misbehave_obey(&((struct modbus_sim *)party)->faults, party, now_us, command, sim_obey,
+                            err);
 }
 
 static void sim_free(struct sip_party *party)

@@ -339,16 +339,14 @@ static int sim_select(struct qibixx_sim *sim, int64_t now_us, const struct sip_n
   return 0;
 }
 
-static int sim_does(struct qibixx_sim *sim, int64_t now_us, const struct sip_note *command,
+static int sim_obey(struct sip_party *party, int64_t now_us, const struct sip_note *command,
                     struct sip_note *result, struct sip_err *err)
 {
+  struct qibixx_sim *sim = (struct qibixx_sim *)party;
   char credit[PRICE];
   int64_t amount;
   int rc = 0;
 
-  if (strcmp(command->name, "fault") == 0) {
-    return sip_misbehave_command(&sim->faults, now_us, command, err);
-  }
   if (strcmp(command->name, "select") == 0) {
     return sim_select(sim, now_us, command, result, err);
   }
@@ -386,16 +384,8 @@ static int sim_does(struct qibixx_sim *sim, int64_t now_us, const struct sip_not
 static int sim_command(struct sip_party *party, int64_t now_us, const struct sip_note *command,
                        struct sip_err *err)
 {
-  struct qibixx_sim *sim = (struct qibixx_sim *)party;
-  struct sip_note result = { .name = "result", .ticket = command->ticket };
-  int rc;
-
-  (void)sip_note_bool(&result, "ok", true);
-  rc = sim_does(sim, now_us, command, &result, err);
-  if (rc == 0) {
-    party->line->tell(party->line, &result);
-  }
-  return rc;
+  return sip_misbehave_obey(&((struct qibixx_sim *)party)->faults, party, now_us, command, sim_obey,
+                            err);
 }
 
 static void sim_free(struct sip_party *party)

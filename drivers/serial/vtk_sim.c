@@ -247,22 +247,18 @@ static void sim_on_due(struct sip_party *party, int64_t now_us)
   sip_misbehave_on_due(&sim->faults, now_us);
 }
 
-static void tell_state(struct vtk_sim *sim, const struct sip_note *command)
+static void tell_state(const struct vtk_sim *sim, struct sip_note *note)
 {
-  struct sip_note note = { .name = "result", .ticket = command->ticket };
-
-  (void)sip_note_bool(&note, "ok", true);
-  (void)sip_note_int(&note, "operation", sim->operation);
-  (void)sip_note_int(&note, "charges", sim->charges);
-  (void)sip_note_int(&note, "charged_minor", sim->charged);
-  (void)sip_note_int(&note, "settled_minor", sim->settled);
-  (void)sip_note_int(&note, "refunded_minor", sim->refunded);
-  (void)sip_note_int(&note, "deposited_minor", sim->deposited);
-  (void)sip_note_int(&note, "requests", sim->requests);
-  (void)sip_note_int(&note, "repeats", sim->repeats);
-  (void)sip_note_int(&note, "finals", sim->finals);
-  (void)sip_note_int(&note, "sales", sim->sales);
-  sim->party.line->tell(sim->party.line, &note);
+  (void)sip_note_int(note, "operation", sim->operation);
+  (void)sip_note_int(note, "charges", sim->charges);
+  (void)sip_note_int(note, "charged_minor", sim->charged);
+  (void)sip_note_int(note, "settled_minor", sim->settled);
+  (void)sip_note_int(note, "refunded_minor", sim->refunded);
+  (void)sip_note_int(note, "deposited_minor", sim->deposited);
+  (void)sip_note_int(note, "requests", sim->requests);
+  (void)sip_note_int(note, "repeats", sim->repeats);
+  (void)sip_note_int(note, "finals", sim->finals);
+  (void)sip_note_int(note, "sales", sim->sales);
 }
 
 /* The reader's memory as of a new one. */
@@ -286,23 +282,14 @@ static void set_id(struct vtk_sim *sim, const struct sip_note *note, const char 
   }
 }
 
-static int sim_command(struct sip_party *party, int64_t now_us, const struct sip_note *command,
-                       struct sip_err *err)
+static int sim_obey(struct sip_party *party, int64_t now_us, const struct sip_note *command,
+                    struct sip_note *result, struct sip_err *err)
 {
   struct vtk_sim *sim = sim_of(party);
   const char *name = command->name;
-  struct sip_note done = { .name = "result", .ticket = command->ticket };
 
   if (strcmp(name, "state") == 0) {
-    tell_state(sim, command);
-    return 0;
-  }
-  if (strcmp(name, "fault") == 0) {
-    int rc = sip_misbehave_command(&sim->faults, now_us, command, err);
-
-    if (rc < 0) {
-      return rc;
-    }
+    tell_state(sim, result);
   } else if (strcmp(name, "decline") == 0) {
     sim->declines = sip_note_number(command, "times", 1);
   } else if (strcmp(name, "limit") == 0) {
@@ -319,9 +306,13 @@ static int sim_command(struct sip_party *party, int64_t now_us, const struct sip
   } else {
     return sip_err_set(err, UV_EINVAL, "vtk simulator: there is no command \"%s\"", name);
   }
-  (void)sip_note_bool(&done, "ok", true);
-  sim->party.line->tell(sim->party.line, &done);
   return 0;
+}
+
+static int sim_command(struct sip_party *party, int64_t now_us, const struct sip_note *command,
+                       struct sip_err *err)
+{
+  return sip_misbehave_obey(&sim_of(party)->faults, party, now_us, command, sim_obey, err);
 }
 
 static void sim_free(struct sip_party *party)

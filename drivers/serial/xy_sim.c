@@ -48,11 +48,6 @@ struct xy_sim {
   uint8_t stocks[SLOTS];
 };
 
-static void sim_tell(struct xy_sim *sim, const struct sip_note *note)
-{
-  sim->party.line->tell(sim->party.line, note);
-}
-
 static void sim_say(struct xy_sim *sim, uint8_t command, const uint8_t *text, size_t size)
 {
   if (sim->say_count < SAYS) { /* as in the board: what does not fit is lost */
@@ -297,19 +292,15 @@ static int sim_slot(const struct xy_sim *sim, const struct sip_note *command, in
   return sip_fields_need(command, command->name, "slot", 1, sim->slots, slot, err);
 }
 
-static int sim_does(struct xy_sim *sim, int64_t now_us, const struct sip_note *command,
+static int sim_obey(struct sip_party *party, int64_t now_us, const struct sip_note *command,
                     struct sip_note *result, struct sip_err *err)
 {
+  struct xy_sim *sim = (struct xy_sim *)party;
   int64_t slot = 0, amount = 0, mode = 0, count = 0;
   int rc = 0;
 
-  if (strcmp(command->name, "fault") == 0) {
-    rc = sip_misbehave_command(&sim->faults, now_us, command, err);
-    if (rc == 0 && sim->motor_until_us == SIP_NEVER_US && sip_note_is(command, "kind", "reset") &&
-        sip_misbehave_take(&sim->faults, SIP_MISBEHAVE_RESET)) {
-      sim_reset(sim, now_us); /* with a motor on: when it would have stopped */
-    }
-  } else if (strcmp(command->name, "state") == 0) {
+  (void)now_us;
+  if (strcmp(command->name, "state") == 0) {
     (void)sip_note_int(result, "orders", sim->orders);
     (void)sip_note_int(result, "motor_runs", sim->motor_runs);
     (void)sip_note_int(result, "fallen", sim->fallen);
@@ -354,13 +345,12 @@ static int sim_command(struct sip_party *party, int64_t now_us, const struct sip
                        struct sip_err *err)
 {
   struct xy_sim *sim = (struct xy_sim *)party;
-  struct sip_note result = { .name = "result", .ticket = command->ticket };
-  int rc;
+  int rc = sip_misbehave_obey(&sim->faults, party, now_us, command, sim_obey, err);
 
-  (void)sip_note_bool(&result, "ok", true);
-  rc = sim_does(sim, now_us, command, &result, err);
-  if (rc == 0) {
-    sim_tell(sim, &result);
+  if (rc == 0 && sim->motor_until_us == SIP_NEVER_US && strcmp(command->name, "fault") == 0 &&
+      sip_note_is(command, "kind", "reset") &&
+      sip_misbehave_take(&sim->faults, SIP_MISBEHAVE_RESET)) {
+    sim_reset(sim, now_us); /* with a motor on: when it would have stopped */
   }
   return rc;
 }
