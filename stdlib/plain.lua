@@ -57,6 +57,24 @@ function prune(value, path, depth, dropped)
   return nil
 end
 
+--- Are both the same, as far as plain data goes?
+function M.same(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then
+    return a == b
+  end
+  for key, value in pairs(a) do
+    if not M.same(value, b[key]) then
+      return false
+    end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then
+      return false
+    end
+  end
+  return true
+end
+
 --- The text of the plain part of a value, and a list of what was left out, nil when nothing was.
 function M.reduce(value)
   local text = M.pack(value)

@@ -140,23 +140,6 @@ end
 
 -- --- comparing ---
 
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then
-    return a == b
-  end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
-
 local function name_of(where)
   return place.unescape(where:match "([^/]+)$")
 end
@@ -177,7 +160,7 @@ local function compare_step(run, recording, where)
   elseif not now then
     part("missing", recorded.args, nil)
   else
-    if not same(recorded.args, now.args) then
+    if not plain.same(recorded.args, now.args) then
       part("arguments", recorded.args, now.args)
     end
     if recorded.key ~= now.key then

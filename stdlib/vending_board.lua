@@ -8,6 +8,7 @@
 local events = require "sipeat.vending_events"
 local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
+local plain = require "sipeat.plain"
 local profiles = require "sipeat.vending_profiles"
 local reader = require "sipeat.vending_reader"
 local serial = require "sipeat.serial"
@@ -35,24 +36,6 @@ local ORDER_MARGIN_MS = 60000 -- beyond an order's own deadline: the engine alwa
 
 local Board = {}
 Board.__index = Board
-
-local function same(a, b)
-  for key, value in pairs(a) do
-    if type(value) == "table" and type(b[key]) == "table" then
-      if not same(value, b[key]) then
-        return false
-      end
-    elseif value ~= b[key] then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
 
 function Board:text(what)
   return ("machine %s (%s at %s): %s"):format(self.machine, self.protocol, self.o.port, what)
@@ -268,12 +251,8 @@ function Board:dispense(slot, approval, args)
     slot = number, quantity = args and args.quantity or 1, key = approval,
     amount_minor = args and args.amount_minor, deadline_ms = self.o.dispense_time,
   }, { timeout = timeout_ms .. "ms" })
-  if not result and profiles.REFUSED[code] then
-    return nil, failure.permanent("vending: " .. self:text(message), "INVALID_ORDER")
-  elseif not result and profiles.UNSENT[code] then
-    return nil, failure.transient("vending: " .. self:text(message), "NOT_SENT")
-  elseif not result then
-    return nil, failure.new("vending: " .. self:text(message), "OUTCOME_UNKNOWN", "timeout")
+  if not result then
+    return nil, profiles.failed("vending: " .. self:text(message), code)
   elseif result.outcome == "done" then
     return result.proof or "none", nil, { quantity = result.quantity }
   elseif result.outcome == "failed" then
@@ -433,7 +412,7 @@ local function open(name, machine, settings, before, role)
     return nil, failure.permanent(("vending: machine %s: %s"):format(machine, protocol),
       "INVALID_SETTINGS")
   elseif getmetatable(before) == Board and before.protocol == name and not before.closed
-    and same(before.o, o) then
+    and plain.same(before.o, o) then
     return before
   elseif getmetatable(before) == Board then
     before:close() -- it may have the same port

@@ -1,5 +1,7 @@
 --- What sipeat.vending knows of the boards that it drives: what each can do and prove, and what the
 --- codes of its engine mean for an order.
+local failure = require "sipeat.failure"
+
 local M = {}
 
 M.LONGEST_MS = 240000 -- the longest order of any engine, unless its settings say otherwise
@@ -20,7 +22,17 @@ M.UNSENT = set [[NO_LINK LINK BUSY IN_DOUBT NOT_SENT NO_ANSWER NOT_READY COIL_ON
 M.NOT_CHARGED = set "NO_LINK LINK NUMBER DISABLED TIMEOUT BUSY NOT_READY NO_ANSWER SILENT"
 
 -- Codes of a command that the engine refused for its fields.
-M.REFUSED = set "EINVAL NOT_FOUND ENOTFOUND"
+local REFUSED = set "EINVAL NOT_FOUND ENOTFOUND"
+
+--- The failure of an order that has no result, by the code that it ended with.
+function M.failed(text, code)
+  if REFUSED[code] then
+    return failure.permanent(text, "INVALID_ORDER")
+  elseif M.UNSENT[code] then
+    return failure.transient(text, "NOT_SENT")
+  end
+  return failure.new(text, "OUTCOME_UNKNOWN", "timeout")
+end
 
 -- Codes of a question that has no answer now, and may have one later.
 M.UNREAD = set "NO_LINK LINK NO_ANSWER NOT_READY TIMEOUT SILENT WRONG_DEVICE"

@@ -42,12 +42,8 @@ function M.charge(self, slot, approval, args, before)
     amount_minor = before.amount_minor, operation = before.operation, key = approval,
     slot = math.tointeger(tonumber(slot)), product = args.product,
   }, CHARGE)
-  if not result and profiles.REFUSED[code] then
-    return nil, failure.permanent("vending: " .. self:text(message), "INVALID_ORDER")
-  elseif not result and profiles.UNSENT[code] then
-    return nil, failure.transient("vending: " .. self:text(message), "NOT_SENT")
-  elseif not result then
-    return nil, failure.new("vending: " .. self:text(message), "OUTCOME_UNKNOWN", "timeout")
+  if not result then
+    return nil, profiles.failed("vending: " .. self:text(message), code)
   elseif result.outcome == "done" then
     return "none", nil, more_of(result, before)
   elseif result.outcome == "failed" and profiles.NOT_CHARGED[result.code] then
