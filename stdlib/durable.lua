@@ -324,6 +324,9 @@ function M.resume(id)
     return
   end
   local rows = journal.write { "run_get", id, n = 2 }
+  while not rows and not core.failure() and task.sleep(LOOK_EVERY) do
+    rows = journal.write { "run_get", id, n = 2 } -- its disk did not keep up
+  end
   local row = rows and rows[1]
   if row and row[COLUMN.state] < journal.DONE and row[COLUMN.state] ~= journal.PARKED then
     add(row)

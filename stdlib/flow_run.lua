@@ -132,7 +132,7 @@ end
 
 -- Leaves an event that has a run in the journal: parked, or in the queue of its key.
 local function park(job, why)
-  job.run:leave(journal.PARKED, why.message)
+  job.unwritten = not job.run:leave(journal.PARKED, why.message)
   job.phase, job.failure = "parked", why
   logger:error("parked: " .. why.message, {
     group = job.flow.group, type = job.event.type, code = why.code, run = job.run.id,
@@ -663,12 +663,12 @@ function M.finish(job)
   task.set_event_id(job.event.id)
   if job.run then
     if job.phase == "done" then
-      job.run:finish(journal.DONE)
+      job.unwritten = not job.run:finish(journal.DONE)
     elseif job.phase == "dead" then
-      job.run:finish(journal.DEAD, job.failure.message)
+      job.unwritten = not job.run:finish(journal.DEAD, job.failure.message)
     end
     if not job.from_journal then
-      durable.release(job.run)
+      durable.release(job.run, job.unwritten) -- then the journal does not know of its end yet
     end
     if job.phase == "left" then
       return
@@ -752,7 +752,7 @@ function M.resume(flow, record, run, memory)
     return "stopped"
   end
   M.finish(job)
-  return "ended"
+  return job.unwritten and "stopped" or "ended"
 end
 
 durable.runs_with(M.resume)

@@ -438,3 +438,32 @@ t.test("a retry that its budget does not pay for is held without being begun", f
   end
   t.eq({ calls, second.kept.attempt, second.kept.phase }, { 3, 1, "work" })
 end)
+
+-- A run of the journal whose state is written, or not.
+local function kept(answers)
+  local k = { id = 1, added = true, states = {} }
+  function k:leave(state)
+    self.states[#self.states + 1] = state
+    if table.remove(answers, 1) then
+      return true
+    end
+    return nil, failure.transient("the journal's disk does not keep up", "QUEUE_FULL")
+  end
+  k.finish = k.leave
+  return k
+end
+
+t.test("a run whose end the journal did not take is gone on with", function()
+  local journal = require "sipeat.journal"
+  local ends = {
+    [journal.DONE] = function() return true end,
+    [journal.DEAD] = function() return nil, failure.permanent "no" end,
+    [journal.PARKED] = function() return nil, failure.permanent("who knows", "UNKNOWN_OUTCOME") end,
+  }
+  for state, handler in pairs(ends) do
+    local k = kept { false, true }
+    t.eq(run.resume(flow(handler), RECORD, k, {}), "stopped")
+    t.eq(run.resume(flow(handler), RECORD, k, {}), "ended")
+    t.eq(k.states, { state, state })
+  end
+end)
