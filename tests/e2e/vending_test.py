@@ -18,13 +18,15 @@ import threading
 import time
 
 from support import harness, syscalls
-from support.drink_world import DEAD_LETTERS, DONE, STATES, wait_quiet
+from support.drink_world import DEAD, DEAD_LETTERS, DONE, STATES, wait_quiet
 from support.harness import wait_for
 from support.kafka import Kafka
 from support.vend_world import SCRIPT, BoardMachine, FileMachine, VendRequest, VendWorld
 
 SOAK = bool(os.environ.get("SIPEAT_SOAK"))
-KILLS = {"modbus": 8, "cctalk": 6, "xy": 5, "simulated": 5}
+# Boards, the simulated machine, and one that has sold out: there the payment is undone, and the event dies.
+KILLS = {"modbus": 8, "cctalk": 6, "xy": 5, "simulated": 5, "empty": 4}
+FILES = {"simulated": 5, "empty": 0}  # the stock of those whose world is a file
 FREEZES = 3  # of each way to replug
 SIDE_BY_SIDE = 3
 # What makes a record durable, in the journal and in the ledger; what is said to a board, and what it says: a point
@@ -36,7 +38,7 @@ Point = collections.namedtuple("Point", "file call number")
 
 
 def make(kind, directory):
-    return FileMachine(directory) if kind == "simulated" else BoardMachine(kind, directory)
+    return FileMachine(directory, FILES[kind]) if kind in FILES else BoardMachine(kind, directory)
 
 
 def holds(process, path):
@@ -77,6 +79,8 @@ class Lane:
                 if self.is_stopped():
                     frozen(process, waker.start)
             wait_quiet(self.request, process)
+            if process.popen.poll() == 0:
+                raise AssertionError(f"{self.request.id}: stopped, but not by us\n{process.log}")
             code = process.stop(signal.SIGTERM)
             log = process.log
         finally:
@@ -149,11 +153,11 @@ class Vending(harness.Case):
             return self.known[kind]
         self.known[kind] = found = []
         for name in CALLS:
-            if (name == "world.json") == (kind != "simulated") and name in ("world.json", "board"):
+            if name in ("world.json", "board") and (name == "world.json") != (kind in FILES):
                 continue
             with lane(self.kafka, f"{kind}-clean-{name.split('.')[0]}", kind) as one:
                 counts = one.counts(name)
-                self.assertEqual(one.request.run().state, DONE)
+                self.assertEqual(one.request.run().state, DEAD if kind == "empty" else DONE)
             found += [Point(name, call, number) for call, most in sorted(counts.items())
                       for number in range(1, most + 1)]
         return found
@@ -184,7 +188,7 @@ class Vending(harness.Case):
               flush=True)
         self.assertGreater(ends["hits"], len(jobs) // 2)
         # A board that counts, and whose counter can be read, leaves no doubt; one that does not, may.
-        for kind in ("modbus", "cctalk", "simulated"):
+        for kind in ("modbus", "cctalk", *FILES):
             self.assertEqual(ends[kind, "parked"], 0)
 
     # --- unplugged ---
