@@ -1,7 +1,6 @@
 --- What was changed, by whom: rows that are only added, and go when they are old.
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
-local proxy = require "sipeat.access_proxy"
 local store = require "sipeat.access_store"
 local sys = require "sipeat.core.sys"
 
@@ -35,7 +34,7 @@ function M.note(tx, user, what, fields, req)
     return store.exec(...)
   end
   local done, message, code = exec(INSERT, sys.now_ms(), user.name, user.role,
-    user.via or "program", what, req and req.id, req and req.remote and proxy.address(req),
+    user.via or "program", what, req and req.id, req and req.client,
     fields_of(fields))
   if not done then
     return nil, message, code

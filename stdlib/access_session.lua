@@ -36,7 +36,7 @@ end
 
 --- The value of a cookie that set_cookie has set; nil when there is none.
 function M.cookie(req, name)
-  local wanted = cookie_name(name, proxy.is_secure(req))
+  local wanted = cookie_name(name, req.secure)
   for pair in (req.headers.cookie or ""):gmatch "[^;]+" do
     local found, value = pair:match "^%s*([^=%s]+)=(%S*)%s*$"
     if found == wanted then
@@ -47,7 +47,7 @@ end
 
 --- The text of a Set-Cookie; without a value it deletes the cookie.
 function M.set_cookie(req, name, value)
-  local secure = proxy.is_secure(req)
+  local secure = req.secure
   return ("%s=%s; Path=/; HttpOnly; SameSite=Lax%s%s"):format(
     cookie_name(name, secure), value or "", value and "" or "; Max-Age=0",
     secure and "; Secure" or ""
@@ -76,7 +76,7 @@ function M.begin(req, user)
     if done then
       done, why, reason = tx:exec("INSERT INTO access_sessions VALUES (?, ?, ?, ?, ?, ?)",
         sys.sha256(value), user.name, user.via == "dev" and user.role or nil, now, now,
-        proxy.address(req))
+        req.client)
     end
     return done and true or nil, why, reason
   end)

@@ -97,7 +97,7 @@ local function enter(access, req, user, target)
     value, message, code = session.begin(req, user)
   end
   if value then
-    done, message, code = access.audit(user, "session.begin", { address = proxy.address(req) })
+    done, message, code = access.audit(user, "session.begin", { address = req.client })
   end
   if not value or not done then
     return form.refused(message, code)
@@ -163,7 +163,7 @@ local function take(access)
       return ask(access, req, 403, fields, message)
     end
     local name, password = fields.name or "", fields.password or ""
-    local address = network_of(proxy.address(req))
+    local address = network_of(req.client)
     local limited = sys.sha256(name:lower())
     local pause = pause_of(limited, address)
     if pause then

@@ -60,6 +60,15 @@ local function verify(hash, password)
   return (crypto.password_verify(hash, password))
 end
 
+-- A hash of older parameters becomes one of today's. When that fails it is left for the next time.
+local function strengthen(row, password)
+  local hash = crypto.password_hash(password)
+  if hash then
+    store.exec("UPDATE access_users SET password = ? WHERE name = ? AND password = ?",
+      hash, row.name, row.password)
+  end
+end
+
 --- The user { name, role, via } whose name and password these are; false when they are nobody's; or
 --- nil, message, code.
 function M.check(name, password)
@@ -74,7 +83,12 @@ function M.check(name, password)
   if matches == nil then
     return nil, why, reason
   end
-  return known and matches and { name = row.name, role = row.role, via = "session" } or false
+  if not known or not matches then
+    return false
+  elseif crypto.password_stale(row.password) then
+    strengthen(row, password)
+  end
+  return { name = row.name, role = row.role, via = "session" }
 end
 
 -- --- users ---

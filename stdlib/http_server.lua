@@ -139,6 +139,10 @@ function lazy.secure(req)
   return req.exchange:secure()
 end
 
+function lazy.proxied(req)
+  return req.exchange:proxied()
+end
+
 function lazy.target(req)
   return req.path_text .. (req.query_text and "?" .. req.query_text or "")
 end

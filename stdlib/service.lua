@@ -4,6 +4,7 @@ local deadletter = require "sipeat.deadletter_state"
 local flow = require "sipeat.core.flow"
 local host = require "sipeat.core.host"
 local json = require "sipeat.json"
+local local_requests = require "sipeat.access_proxy"
 local log = require("sipeat.log").new "service"
 local opts = require "sipeat.opts"
 
@@ -94,11 +95,6 @@ local function version()
   }
 end
 
-local function is_loopback(address)
-  address = tostring(address or ""):gsub("^::ffff:", "")
-  return address:find "^127%." ~= nil or address == "::1"
-end
-
 -- A page of another site can make a browser on this machine send a POST, but not without an Origin.
 local function from_a_page(req)
   return req.headers.origin ~= nil or req.headers["sec-fetch-site"] ~= nil
@@ -107,7 +103,7 @@ end
 -- A handler that only programs on this machine reach.
 local function guarded(handler)
   return function(req)
-    if not is_loopback(req.remote) or from_a_page(req) then
+    if not local_requests.is_local(req) or from_a_page(req) then
       return { status = 403, json = { error = "this is for programs on this machine" } }
     end
     return handler(req)
@@ -384,7 +380,7 @@ local server -- the one that open started
 -- Signing in; on a machine of its developer, `sipeat dev` also shows a link that does so once.
 local function open_access(o)
   local name = o.dev and require("sipeat.http_server").parse_address(o.http)
-  local dev = name and is_loopback(name) and function(path)
+  local dev = name and local_requests.is_loopback(name) and function(path)
     host.set_console(path)
     if server then
       log:info(("the next link to the console: %s%s"):format(server.url, path))

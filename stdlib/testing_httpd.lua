@@ -28,6 +28,10 @@ function Exchange.client()
   return "127.0.0.1"
 end
 
+function Exchange.proxied()
+  return false
+end
+
 function Exchange.secure()
   return false
 end

@@ -271,6 +271,7 @@ static void find_client(struct sip_exchange *exchange, const struct head *head)
 
   exchange->remote = exchange->client = connection->remote;
   exchange->secure = server->secure;
+  exchange->proxied = connection->trusted;
   if (!connection->trusted) {
     return;
   }
@@ -551,6 +552,11 @@ const char *sip_exchange_id(const struct sip_exchange *exchange)
 bool sip_exchange_is_secure(const struct sip_exchange *exchange)
 {
   return exchange->secure;
+}
+
+bool sip_exchange_is_proxied(const struct sip_exchange *exchange)
+{
+  return exchange->proxied;
 }
 
 const struct sip_origin *sip_exchange_client(const struct sip_exchange *exchange)

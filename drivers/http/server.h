@@ -77,6 +77,9 @@ const struct sip_origin *sip_exchange_remote(const struct sip_exchange *exchange
 const struct sip_origin *sip_exchange_client(const struct sip_exchange *exchange);
 const char *sip_exchange_id(const struct sip_exchange *exchange); /* also x-request-id */
 bool sip_exchange_is_secure(const struct sip_exchange *exchange); /* came by https */
+
+/** A trusted proxy is connected: what it says of the client counts. */
+bool sip_exchange_is_proxied(const struct sip_exchange *exchange);
 const struct sip_header_list *sip_exchange_headers(const struct sip_exchange *exchange);
 struct sip_slice sip_exchange_body(const struct sip_exchange *exchange);
 

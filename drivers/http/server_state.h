@@ -82,7 +82,7 @@ struct sip_exchange {
   struct MHD_Response *response; /* made, and not queued yet */
   unsigned status;
   bool dispatched, waited, suspended, answered, streaming, endless, ended, gone;
-  bool drain_wanted, secure;
+  bool drain_wanted, secure, proxied;
   struct sip_buf out;    /* of a stream */
   size_t out_at;         /* what libmicrohttpd has taken of it */
   struct hangup *hangup; /* NULL when none is watched */

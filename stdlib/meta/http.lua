@@ -101,6 +101,7 @@ function M.encode_form(fields) end
 ---@field remote string the address that is connected
 ---@field client string the client's address: behind a trusted proxy, whom it names
 ---@field secure boolean it came by TLS, to us or to a trusted proxy
+---@field proxied boolean a trusted proxy is connected: what it says of the client counts
 ---@field target string path and query as they were sent
 ---@field id string request id: x-request-id, or made up
 local Request = {}

@@ -158,6 +158,8 @@ class Programs(Access):
         self.begin()
         self.assertEqual(self.ask("POST", "/admin/reload")[0], 200)
         self.assertEqual(self.ask("POST", "/admin/reload", Origin="http://elsewhere")[0], 403)
+        self.assertEqual(self.ask("POST", "/admin/reload", X_Forwarded_For="203.0.113.9")[0], 403,
+                         "a proxy on this machine asks for somebody else, also one that is not declared")
 
 
 class Proxy(Access):
