@@ -70,12 +70,23 @@ static void rebalance_done(struct sip_source *source)
   source->rebalance = NULL;
 }
 
+/* librdkafka keeps the pause of a partition that goes, and gives nothing of it when it comes back,
+ * which nobody would resume: for its owner it is another one then. */
+static void rebalance_resume(struct sip_source *source, const rd_kafka_topic_partition_list_t *list)
+{
+  rd_kafka_topic_partition_list_t *names = rd_kafka_topic_partition_list_copy(list);
+
+  (void)rd_kafka_resume_partitions(source->client.rk, names); /* an error is of one that is gone */
+  rd_kafka_topic_partition_list_destroy(names);
+}
+
 void sip_source_unassign(struct sip_source *source, const rd_kafka_topic_partition_list_t *list)
 {
   rd_kafka_resp_err_t res = RD_KAFKA_RESP_ERR_NO_ERROR;
   rd_kafka_error_t *error = NULL;
 
   sip_source_disown(source, list);
+  rebalance_resume(source, list);
   if (rebalance_is_cooperative(source)) {
     error = rd_kafka_incremental_unassign(source->client.rk, list);
   } else {

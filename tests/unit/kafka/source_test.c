@@ -149,9 +149,9 @@ static void on_report(void *arg, int status, int32_t partition, int64_t offset,
   ++*(size_t *)arg;
 }
 
-/* Writes "0", "1", … to partition 0, one second apart from `first_ms`. */
-static void write_numbers(struct fixture *fixture, const char *topic, int from, int to,
-                          int64_t first_ms)
+/* Writes "0", "1", … to a partition, one second apart from `first_ms`. */
+static void write_to(struct fixture *fixture, const char *topic, int32_t partition, int from,
+                     int to, int64_t first_ms)
 {
   static const struct sip_header headers[] = {
     { "a", { "1", 1 } }, { "a", { "\0\xff", 2 } }, { "null", { NULL, 0 } }, { "empty", { "", 0 } }
@@ -162,6 +162,7 @@ static void write_numbers(struct fixture *fixture, const char *topic, int from, 
   for (int i = from; i < to; i++) {
     char value[16];
     struct sip_output output = { .topic = topic,
+                                 .partition = partition,
                                  .value = { value, (size_t)snprintf(value, sizeof value, "%d", i) },
                                  .headers = headers,
                                  .header_count = 4,
@@ -171,6 +172,12 @@ static void write_numbers(struct fixture *fixture, const char *topic, int from, 
               0);
   }
   fixture_wait(fixture, &reports, (size_t)(to - from), 10000);
+}
+
+static void write_numbers(struct fixture *fixture, const char *topic, int from, int to,
+                          int64_t first_ms)
+{
+  write_to(fixture, topic, 0, from, to, first_ms);
 }
 
 static void start(struct fixture *fixture, struct owner *owner, const char *topic, int partitions)
@@ -342,6 +349,32 @@ static void a_second_member_gets_its_share_when_the_first_gives_back(void)
   fixture_deinit(&fixture);
 }
 
+static void a_partition_that_comes_back_is_not_paused(void)
+{
+  enum { PARTITIONS = 4, EACH = 3 };
+  static struct owner first, second;
+  struct fixture fixture;
+
+  start(&fixture, &first, "numbers", PARTITIONS);
+  second = (struct owner){ .fixture = &fixture };
+  open_source(&first, "g", "numbers", SIP_START_BEGINNING, 0);
+  fixture_wait(&fixture, &first.partitions, PARTITIONS, 15000);
+  for (int32_t i = 0; i < PARTITIONS; i++) {
+    first.ops->pause(first.source, &(struct sip_partition){ "numbers", i });
+  }
+  open_source(&second, "g", "numbers", SIP_START_BEGINNING, 0);
+  fixture_wait(&fixture, &second.partitions, PARTITIONS / 2, 30000);
+  close_source(&second);
+  fixture_wait(&fixture, &first.partitions, PARTITIONS, 30000);
+  for (int32_t i = 0; i < PARTITIONS; i++) {
+    write_to(&fixture, "numbers", i, 0, EACH, 0);
+  }
+  fixture_wait(&fixture, &first.seen, PARTITIONS / 2 * EACH, 10000);
+  CHECK_INT(first.seen, PARTITIONS / 2 * EACH); /* those that stayed are paused still */
+  close_source(&first);
+  fixture_deinit(&fixture);
+}
+
 static void a_pattern_finds_topics(void)
 {
   static struct owner owner;
@@ -423,6 +456,7 @@ int main(void)
   from_the_end_only_new_records_come();
   a_paused_partition_gives_nothing_until_resumed();
   a_second_member_gets_its_share_when_the_first_gives_back();
+  a_partition_that_comes_back_is_not_paused();
   a_pattern_finds_topics();
   an_unreachable_broker_does_not_hold_up_the_close();
   closing_the_engine_closes_sources_that_hold_an_unanswered_revoke();
