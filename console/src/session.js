@@ -10,7 +10,8 @@ export const useSession = () => useContext(Session);
 
 /** null when the role may; else why not, for people. */
 export function useRefusal(role) {
-  const { user } = useSession();
-  if (!role || RANK[user.role] >= RANK[role]) return null;
+  const session = useSession();
+  if (!role || RANK[session.user.role] >= RANK[role]) return null;
+  const { user } = session;
   return `This needs the role ${role}; you are signed in as ${user.role}.`;
 }
