@@ -23,6 +23,7 @@ local SCOPED = { sleep = wait.sleep, wait = wait.wait }
 
 -- Keys in a child that are no field of a script's.
 local PARENT <const>, SLOT <const>, NAME <const> = "(parent)", "(slot)", "(name)"
+M.PARENT = PARENT
 
 -- What it shares with its parent.
 local function inherit(ctx, name)
@@ -97,12 +98,21 @@ function M.child(ctx, pattern, name, fields)
   return setmetatable(fields, Child)
 end
 
+--- What the contexts of the step of that name have in common, for M.step.
+function M.part(name)
+  local own = { [SLOT] = "step:" .. name, [NAME] = name, step = name }
+  return {
+    __index = function(ctx, field)
+      return own[field] or Child.__index(ctx, field)
+    end,
+  }
+end
+
 --- As child, for a step of a chain; a key of nil is the scope.
-function M.step(ctx, name, key, results, transact)
+function M.step(ctx, part, key, results, transact)
   return setmetatable({
-    [PARENT] = ctx, [SLOT] = "step:" .. name, [NAME] = name, step = name, key = key,
-    results = results, transact = transact,
-  }, Child)
+    [PARENT] = ctx, key = key, results = results, transact = transact,
+  }, part)
 end
 
 -- Has a chain left doubt, or begun and neither come to its end nor given up? What is done has.
@@ -151,13 +161,17 @@ end
 
 --- Says that what stands at that place of the event's memory is `value` now. With a journal it is
 --- durable when this answers true, or with `later` before the next one that does not say so. nil
---- and a failure when it cannot be: then nothing may happen that counts on it.
-function M.keep(ctx, phase, where, value, later)
+--- and a failure when it cannot be: then nothing may happen that counts on it. `quoted` is the JSON
+--- of `text`, a text in the value that need not be written as JSON again.
+function M.keep(ctx, phase, where, value, later, text, quoted)
   local run = ctx.run
   if not run then
     return true
   end
-  return run:keep(phase, where, value, later)
+  return run:keep(phase, where, value, later, text, quoted)
 end
+
+--- Itself: a simulation may put another one in its place.
+M.keep_in_journal = M.keep
 
 return M

@@ -190,8 +190,6 @@ end
 --- Runs f(...). true and its results, or nil and a failure: one that it raised, returned, or gave
 --- as nil, message, code. Anything else that is raised becomes a failure of kind "bug" with its
 --- traceback.
-function M.catch(f, ...)
-  return M.sort_out(xpcall(f, M.caught, ...))
-end
+M.catch = core.catcher(M.caught, Failure, M.sort_out)
 
 return M

@@ -63,7 +63,7 @@ local function failed(self, message, code)
   local kind = code == "ECANCELED" and "cancelled" or "transient"
   local why = failure.new("journal: " .. tostring(message), code or "JOURNAL_FAILED", kind)
   if code ~= "ECANCELED" and code ~= "QUEUE_FULL" and code ~= "ENOMEM" then
-    why.kind, self.refused = "cancelled", why
+    why.kind, self.refused, self.ready = "cancelled", why, nil
   end
   return nil, why
 end
@@ -92,8 +92,14 @@ end
 
 -- Nothing that this run says is taken from now on.
 local function refuse(self, message, code, kind)
-  self.refused = failure.new(message, code, kind)
+  self.refused, self.ready = failure.new(message, code, kind), nil
   return nil, self.refused
+end
+
+-- May what it says be written at once, as it comes? Then the core does that by itself.
+local function settle(self)
+  self.ready = self.added and not self.refused and not self.beginning and not self.pending[1]
+    and M.write == core.write or nil
 end
 
 -- Calls f(self, statements, …) with what waits and one statement more. When f raises, for want of
@@ -102,13 +108,14 @@ local function with_pending(self, statement, f, ...)
   local fresh, statements = {}, self.pending
   local count = #statements
   statements[count + 1] = statement
-  self.pending = fresh
+  self.pending, self.ready = fresh, nil
   local fine, first, second = pcall(f, self, statements, ...)
   if not fine then
     statements[count + 1] = nil
     self.pending = table.move(fresh, 1, #fresh, count + 1, statements)
     error(first, 0)
   end
+  settle(self)
   return first, second
 end
 
@@ -255,30 +262,27 @@ function Run:transact(list, phase, where, value)
   return with_pending(self, { group = group }, send_group)
 end
 
---- Makes a value of the event's memory durable. true; or nil and a failure: then nothing may happen
---- that counts on it. `later`: it need not be durable before what follows, only before what follows
---- that is.
-function Run:keep(phase, where, value, later)
+-- keep, in every case.
+local function keep(self, phase, where, value, later)
   if self.refused then
     return nil, self.refused
   end
-  local at, body = sys.now_ms(), body_of(value)
+  local at = sys.now_ms()
   self.seq = self.seq + 1
-  if self.added and not self.beginning and not self.pending[1] and M.write == core.write then
-    local id, epoch, seq, number = self.id, self.epoch, self.seq, PHASES[phase]
-    if not later then
-      return sent(self, core.keep(id, epoch, seq, at, number, where, body))
-    elseif core.note(id, epoch, seq, at, number, where, body) then
-      return true
-    end
-  end
-  local statement = record(self, at, phase, where, body)
+  local statement = record(self, at, phase, where, body_of(value))
   if later then
     self.pending[#self.pending + 1] = statement
+    self.ready = nil
     return true
   end
   return self:write(statement, at)
 end
+
+--- keep(run, phase, where, value, later) makes a value of the event's memory durable. true; or nil
+--- and a failure: then nothing may happen that counts on it. `later`: it need not be durable before
+--- what follows, only before what follows that is. ends(run, state) is finish without waiting: true,
+--- or false when it cannot be said so.
+Run.keep, Run.ends = core.keeper(keep, sent, PHASES, failure.encode)
 
 --- The run is in that state from now on, with a text and, for what waits, when it is due. Makes
 --- the event the journal's if it is not yet.
@@ -310,10 +314,12 @@ end
 
 --- A run that was begun before: its row, and the number of its last record.
 function M.adopt(row, seq)
-  return setmetatable({
+  local run = setmetatable({
     id = row[1], epoch = row[2], flow = row[6], event = { id = row[11], type = row[12] },
     seq = seq, pending = {}, added = true,
   }, Run)
+  settle(run)
+  return run
 end
 
 -- --- reading back ---

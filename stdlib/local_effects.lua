@@ -77,7 +77,7 @@ function M.method(run, step, record, phase, status)
     after.result = phase == "outcome" and text or record.result
     called = true
     local transaction =
-      begin(run.ctx.run, list, phase, run.place .. step.name, record, after)
+      begin(run.ctx.run, list, phase, run.places[step.name], record, after)
     local ok, message, code = await(transaction)
     if not ok then
       return nil, message, code

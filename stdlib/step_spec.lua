@@ -1,5 +1,6 @@
 --- What a step may look like: checks the list that a chain or a set of commands is made of.
 local attempt = require "sipeat.attempt"
+local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local journal = require "sipeat.journal"
 local opts = require "sipeat.opts"
@@ -84,6 +85,8 @@ local function compile(kind, name, list)
       error(("%s: step %s: two steps have that name"):format(what, step.name), 3)
     end
     chain.has[step.name] = true
+    step.part = context.part(step.name)
+    step.is_plain = step.effect ~= "local" and not step.timeout and not step.lifetime
     step.plan = attempt.plan(step.retry, ("%s: step %s"):format(what, step.name), 3)
     chain.steps[i] = step
   end

@@ -27,7 +27,7 @@ local function undo_one(run, step, record, keep)
   if step.effect == "local" then
     transact = local_effects.method(run, step, record, "undo_outcome", "undone")
   end
-  local ctx = context.step(run.ctx, step.name, record.key .. ":undo", run.results, transact)
+  local ctx = context.step(run.ctx, step.part, record.key .. ":undo", run.results, transact)
   local result = record.result and plain.unpack(record.result)
   return attempt.run(run.chain.undo_plan, nil, function()
     local kept, stopped = keep(run, "undo_intent", step, record)

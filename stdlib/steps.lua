@@ -8,6 +8,8 @@
 -- unknown is parked: nothing is undone, and the failure says UNKNOWN_OUTCOME.
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.context"
+local core = require "sipeat.core.steps"
+local core_json = require "sipeat.core.json"
 local failure = require "sipeat.failure"
 local local_effects = require "sipeat.local_effects"
 local opts = require "sipeat.opts"
@@ -31,14 +33,11 @@ local function step_ctx(run, step, record)
   if step.effect == "local" then
     transact = local_effects.method(run, step, record, "outcome", "done")
   end
-  return context.step(run.ctx, step.name, record.key, run.results, transact)
+  return context.step(run.ctx, step.part, record.key, run.results, transact)
 end
 
 -- What the script says about a step before it runs: its key (nil: the scope) and its arguments.
 local function prepare(run, step, record)
-  if not step.key and not step.args then
-    return record.key or run.ctx.scope .. ":" .. step.name, run.event.data
-  end
   local ctx = step_ctx(run, step, record)
   local key = step.key and step.key(run.event, ctx)
   if step.key and (type(key) ~= "string" or key == "") then
@@ -57,9 +56,21 @@ local function prepare(run, step, record)
   return ctx.key, args
 end
 
+-- The text of the event's data, which is not written anew while nobody has looked into it.
+local function data_text(run)
+  local data = run.event.data
+  if run.data == data and core_json.untouched(data) then
+    return run.data_text
+  end
+  local text, why = plain.pack(data)
+  run.data, run.data_text = data, text
+  return text, why
+end
+
 -- Says how a step stands now: durable before what follows, or with `later` together with it.
 local function keep(run, phase, step, record, later)
-  return context.keep(run.ctx, phase, run.place .. step.name, record, later)
+  local where = run.places[step.name]
+  return context.keep(run.ctx, phase, where, record, later, run.text, run.quoted)
 end
 
 -- Says how the run as a whole stands.
@@ -68,20 +79,27 @@ local function keep_state(run, key)
   return context.keep(run.ctx, "state", where, run.state[key], true)
 end
 
--- Key and arguments are computed once; later attempts and the undo get the same.
+-- Key and arguments are computed once; later attempts and the undo get the same. Their text is in
+-- all records of the step, so its JSON is kept.
 local function intend(run, step, record)
-  if record.args then
-    return true
+  local key, text, why
+  if step.key or step.args then
+    local ok, args
+    ok, key, args = failure.catch(prepare, run, step, record)
+    if not ok then
+      return nil, key
+    end
+    text, why = plain.pack(args)
+  else
+    key = record.key or run.ctx.scope .. ":" .. step.name
+    text, why = data_text(run)
   end
-  local ok, key, args = failure.catch(prepare, run, step, record)
-  if not ok then
-    return nil, key
-  end
-  local text, why = plain.pack(args)
   if not text then
     return nil, failure.new(("args is no plain data: %s"):format(why), "SCRIPT_ERROR", "bug")
+  elseif text ~= run.text then
+    run.text, run.quoted = text, core_json.encode(text)
   end
-  record.key, record.args = key, text
+  record.key, record.args = key, run.text
   return true
 end
 
@@ -178,15 +196,44 @@ local function announce(run, step, record)
   return ok, why
 end
 
+-- Runs a step once: "done", or "failed" or "cancelled" and the failure.
+local function perform(run, step, record)
+  local ctx = step_ctx(run, step, record)
+  local args = plain.unpack(record.args)
+  local ok, why = announce(run, step, record)
+  if not ok then
+    return "cancelled", why
+  end
+  local f = run.world and context.effect(run.ctx, "run", step.name, step.run) or step.run
+  local done, result = attempt.once(step.timeout, f, args, ctx)
+  local settled, stopped = local_effects.settled(record, "done")
+  if settled then
+    run.results[step.name] = plain.unpack(record.result)
+    return "done"
+  elseif stopped then
+    return "cancelled", stopped
+  elseif done then
+    return succeed(run, step, record, result)
+  end
+  return "failed", result
+end
+
+-- The same for a step without timeout, lifetime and local effect, of a run with a journal.
+local perform_plainly = core.performer(failure.catch, succeed, Handled, context.PARENT)
+
 -- Runs a step until it is done, has failed for this attempt of the event, or is in doubt.
 local function advance(run, step, record)
-  local ok, why = intend(run, step, record)
-  if not ok then
-    return why.kind == "cancelled" and "cancelled" or "failed", why
+  local ok, why
+  if not record.args then
+    ok, why = intend(run, step, record)
+    if not ok then
+      return why.kind == "cancelled" and "cancelled" or "failed", why
+    end
   end
   if record.status == "intent" and step.effect == "idempotent" then
     record.doubt = true
   end
+  local once = run.is_plain and step.is_plain and perform_plainly or perform
   attempt.held(step.plan, 1)
   for n = 1, step.plan.attempts do
     local doubt = doubt_of(step, record)
@@ -196,24 +243,10 @@ local function advance(run, step, record)
         return verdict, reason
       end
     end
-    local ctx = step_ctx(run, step, record)
-    local args = plain.unpack(record.args)
-    ok, why = announce(run, step, record)
-    if not ok then
-      return "cancelled", why
+    local verdict, reason = once(run, step, record)
+    if verdict == "failed" then
+      verdict, reason = judge(run, step, record, reason)
     end
-    local f = run.world and context.effect(run.ctx, "run", step.name, step.run) or step.run
-    local done, result = attempt.once(step.timeout, f, args, ctx)
-    local settled, stopped = local_effects.settled(record, "done")
-    if settled then
-      run.results[step.name] = plain.unpack(record.result)
-      return "done"
-    elseif stopped then
-      return "cancelled", stopped
-    elseif done then
-      return succeed(run, step, record, result)
-    end
-    local verdict, reason = judge(run, step, record, result)
     if verdict ~= "failed" or not attempt.goes_on(step.plan, n, reason) then
       return verdict, reason
     end
@@ -331,6 +364,18 @@ local function finish(run)
   return run.results
 end
 
+-- Where the steps stand in the memory of all events that come to the chain the same way.
+local function places_of(chain, below)
+  local at = place.below(below, "state", "steps")
+  if chain.at ~= at then
+    chain.at, chain.places = at, {}
+    for _, step in ipairs(chain.steps) do
+      chain.places[step.name] = place.below(at, step.name)
+    end
+  end
+  return chain.places
+end
+
 local function begin(chain, event, ctx)
   ctx = context.child(context.complete(event, ctx), chain.kind, chain.name)
   ctx.run = ctx.run -- asked for at each record: its own
@@ -339,9 +384,10 @@ local function begin(chain, event, ctx)
   ctx.memory.state = state
   local run = {
     chain = chain, event = event, ctx = ctx, state = state, results = {},
-    place = place.below(ctx.place, "state", "steps") .. "/", final = context.is_final(ctx),
-    world = ctx.world,
+    places = places_of(chain, ctx.place), final = context.is_final(ctx), world = ctx.world,
+    journal = ctx.run, text = nil, quoted = nil, data = nil, data_text = nil, -- see intend
   }
+  run.is_plain = run.journal and not run.world and context.keep == context.keep_in_journal
   for name, record in pairs(state.steps) do
     if chain.has[name] and record.status == "done" then
       run.results[name] = plain.unpack(record.result)

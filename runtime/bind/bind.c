@@ -14,7 +14,7 @@ int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
     { "sipeat.core.sys", sip_open_sys },       { "sipeat.core.flow", sip_open_flow },
     { "sipeat.core.json", sip_open_json },     { "cjson", sip_open_cjson },
     { "sipeat.core.event", sip_open_event },   { "sipeat.core.journal", sip_open_journal },
-    { "sipeat.core.script", sip_open_script },
+    { "sipeat.core.script", sip_open_script }, { "sipeat.core.steps", sip_open_steps },
   };
   int rc = 0;
 

@@ -33,8 +33,7 @@ struct writer {
   lua_State *L;
   struct sip_json_state *state;
   struct sip_buf *buf;
-  const void *marked; /* the metatable of what is marked; NULL: nothing is */
-  struct sip_slice mark;
+  const struct sip_json_style *style; /* borrowed */
   struct sip_err err; /* set when a function answers SIP_EDATA */
 };
 
@@ -140,8 +139,12 @@ static int add_string(struct writer *w, const struct level *level)
 {
   size_t len;
   const char *text = lua_tolstring(w->L, -1, &len);
-  int rc = sip_json_add_string(w->buf, text, len);
+  int rc;
 
+  if (text == w->style->text) {
+    return sip_buf_add(w->buf, w->style->quoted.data, w->style->quoted.len);
+  }
+  rc = sip_json_add_string(w->buf, text, len);
   return rc == 0 ? 0 : refuse_text(w, rc, level, "text is not valid UTF-8");
 }
 
@@ -290,7 +293,7 @@ static int add_items(struct writer *w, const struct level *level, bool is_array)
 
 static int add_marked(struct writer *w, const struct level *level)
 {
-  int rc = sip_json_add_key(w->buf, '{', w->mark.data, w->mark.len);
+  int rc = sip_json_add_key(w->buf, '{', w->style->mark.data, w->style->mark.len);
 
   if (rc == 0) {
     rc = add_items(w, level, false);
@@ -320,11 +323,11 @@ static int add_table(struct writer *w, const struct level *around)
   } else if (class != NULL && class != w->state->array_class && is_secret(L)) {
     return refuse(w, around, "a secret is not written into JSON");
   }
-  level.depth += class != NULL && class == w->marked; /* the object around it */
+  level.depth += class != NULL && class == w->style->marked; /* the object around it */
   if (level.depth > SIP_JSON_DEPTH) {
     return refuse(w, around, "nested deeper than 128, or in a circle");
   }
-  return class != NULL && class == w->marked ? add_marked(w, &level)
+  return class != NULL && class == w->style->marked ? add_marked(w, &level)
                                              : add_items(w, &level, class == w->state->array_class);
 }
 
@@ -342,12 +345,20 @@ static int write_top(struct writer *w, lua_State *L, struct sip_json_state *stat
   return add_value(w, NULL);
 }
 
+static const struct sip_json_style plain = { 0 };
+
 bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struct sip_slice *out)
+{
+  return sip_json_write_as(L, state, index, &plain, out);
+}
+
+bool sip_json_write_as(lua_State *L, struct sip_json_state *state, int index,
+                       const struct sip_json_style *style, struct sip_slice *out)
 {
   int top = lua_gettop(L), rc;
   struct writer w;
 
-  w.marked = NULL;
+  w.style = style;
   lua_pushvalue(L, index);
   rc = write_top(&w, L, state);
   lua_settop(L, top);
@@ -381,17 +392,18 @@ int sip_json_l_encode(lua_State *L)
 {
   struct writer w;
 
-  w.marked = NULL;
+  w.style = &plain;
   return encode(L, &w);
 }
 
 /* Upvalues: the state, the class, the mark. */
 static int l_encode_marked(lua_State *L)
 {
+  struct sip_json_style style = { .marked = lua_topointer(L, lua_upvalueindex(2)) };
   struct writer w;
 
-  w.marked = lua_topointer(L, lua_upvalueindex(2));
-  w.mark.data = lua_tolstring(L, lua_upvalueindex(3), &w.mark.len);
+  style.mark.data = lua_tolstring(L, lua_upvalueindex(3), &style.mark.len);
+  w.style = &style;
   return encode(L, &w);
 }
 
@@ -404,4 +416,15 @@ int sip_json_l_encoder(lua_State *L)
   lua_insert(L, 1);
   lua_pushcclosure(L, l_encode_marked, 3);
   return 1;
+}
+
+bool sip_json_push_marked(lua_State *L, int index)
+{
+  index = lua_absindex(L, index);
+  if (lua_tocfunction(L, index) != l_encode_marked) {
+    return false;
+  }
+  (void)lua_getupvalue(L, index, 2); /* it has them */
+  (void)lua_getupvalue(L, index, 3);
+  return true;
 }

@@ -1,7 +1,7 @@
 /* json_lua.c - sipeat.core.json: texts of JSON as values of Lua, whole or filled when touched.
  *
- * decode(text) -> value, lazy(text) -> value: or nil, message, "BAD_DATA". encode is in
- * json_encode_lua.c. A lazy value is a table with a hidden field that holds the index of the text,
+ * decode(text) -> value, lazy(text) -> value: or nil, message, "BAD_DATA". untouched(value) -> is
+ * it a lazy table of which nothing was read? encode is in json_encode_lua.c. A lazy value is a table with a hidden field that holds the index of the text,
  * and, but for the first table of a text, a second one with the place in it. A field is put into
  * the table when it is read for the first time, and its key in the index is marked: what the script
  * then does to it, also setting it to nil, is the table's alone. Whatever needs the whole table
@@ -479,6 +479,28 @@ static int l_decode(lua_State *L)
   return refused;
 }
 
+void sip_json_push_lazy(lua_State *L, struct sip_json_state *state, int text)
+{
+  enum { FEW = 6 }; /* tokens: a table of so few values costs less than an index */
+  struct sip_err err;
+  size_t len;
+  const char *bytes;
+
+  text = lua_absindex(L, text);
+  bytes = lua_tolstring(L, text, &len);
+  if (sip_json_state_scan(state, bytes, len, &err) < 0) {
+    (void)luaL_error(L, "json decode: %s", err.message);
+  } else if (state->json.tokens->type == SIP_JSON_NULL) {
+    lua_pushnil(L);
+  } else if (state->json.count <= FEW) {
+    push_whole(L, bytes, state->json.tokens);
+  } else {
+    (void)sip_json_push_index(L, state, &state->json, text, 0);
+    push_lazy(L, lua_gettop(L), ((struct index *)lua_touserdata(L, -1))->tokens);
+    lua_remove(L, -2);
+  }
+}
+
 static int l_lazy(lua_State *L)
 {
   struct sip_json_state *state = state_of(L);
@@ -493,6 +515,23 @@ static int l_lazy(lua_State *L)
   }
   (void)sip_json_push_index(L, state, json, 1, 0);
   push_lazy(L, 2, ((struct index *)lua_touserdata(L, 2))->tokens);
+  return 1;
+}
+
+static int l_untouched(lua_State *L)
+{
+  struct sip_json_lazy lazy;
+  bool untouched = false;
+
+  lua_settop(L, 1);
+  if (lua_istable(L, 1) && lua_getmetatable(L, 1)) {
+    untouched = lua_topointer(L, -1) == state_of(L)->lazy_class;
+  }
+  if (untouched) {
+    sip_json_lazy_at(L, 1, &lazy);
+    untouched = sip_json_lazy_untouched(&lazy);
+  }
+  lua_pushboolean(L, untouched);
   return 1;
 }
 
@@ -543,6 +582,7 @@ int sip_open_json(lua_State *L)
     { "decode", l_decode },
     { "lazy", l_lazy },
     { "encode", sip_json_l_encode },
+    { "untouched", l_untouched },
     { "split", l_split },
     { "encoder", sip_json_l_encoder },
     { NULL, NULL },

@@ -59,9 +59,27 @@ void *sip_json_index_extra(lua_State *L, int index);
 /** Pushes the value of one of its tokens, lazily. `index` is absolute. */
 void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
 
+/** Pushes the value of the text at `text`, a string; nil for null. What is large is filled when it
+ * is touched. Throws without memory, and what decode refuses. */
+void sip_json_push_lazy(lua_State *L, struct sip_json_state *state, int text);
+
 /** The text of the value at `index`, in the state's buffer: borrowed until something is encoded.
  * Throws without memory. @return false when it cannot be written; encode then says why */
 bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struct sip_slice *out);
+
+/** How a value is written, besides as JSON: what has the metatable `marked` as {mark: object}, and
+ * the one string of Lua whose bytes are at `text` as `quoted`, which is its JSON. NULL: neither. */
+struct sip_json_style {
+  const void *marked;
+  struct sip_slice mark;
+  const char *text;
+  struct sip_slice quoted;
+};
+bool sip_json_write_as(lua_State *L, struct sip_json_state *state, int index,
+                       const struct sip_json_style *style, struct sip_slice *out);
+
+/** Pushes class and mark of the function at `index`, if encoder(class, mark) has made it. */
+bool sip_json_push_marked(lua_State *L, int index);
 
 /** encode(value), encoder(class, mark): upvalue 1 is the state (json_encode_lua.c). */
 int sip_json_l_encode(lua_State *L);

@@ -3,7 +3,10 @@
  * spawn(signal, f, ...) -> handle with kill(), ended() and error(); the signal's waiters wake when
  * f has ended sleep(duration), signal(), set_event_id(text), event_id() -> text,
  * parse_duration(text) -> ms or nil, guard(handler) -> a message handler that xpcall takes as it
- * is, over() -> code of the budget that the task's event is over, or nothing. Loop thread only. */
+ * is, catcher(guarded, class, sort_out) -> catch(f, ...), which answers true and what f gives, or,
+ * when that is something of `class`, nil or false with more behind it, or f has raised, as
+ * sort_out(ok, ...) does. over() -> code of the budget that the task's event is over, or nothing.
+ * Loop thread only. */
 #include "bind/bind.h"
 #include "bind/sleep_lua.h"
 #include "core/log.h"
@@ -168,6 +171,66 @@ static int l_over(lua_State *L)
   return 1;
 }
 
+/* --- catch --- */
+
+enum { CAUGHT = 1, CLASS, SORT_OUT }; /* upvalues */
+enum { HANDLER = 1, OK, FIRST };      /* places in the stack */
+
+static int catch_sorted(lua_State *L, int status, lua_KContext context)
+{
+  (void)status;
+  (void)context;
+  return lua_gettop(L);
+}
+
+/* Whether the results are plainly no failure. */
+static bool is_good(lua_State *L)
+{
+  bool good = lua_toboolean(L, FIRST) || lua_isnoneornil(L, FIRST + 1);
+
+  if (good && lua_istable(L, FIRST) && lua_getmetatable(L, FIRST)) {
+    good = lua_topointer(L, -1) != lua_topointer(L, lua_upvalueindex(CLASS));
+    lua_pop(L, 1);
+  }
+  return good;
+}
+
+static int catch_after(lua_State *L, int status, lua_KContext context)
+{
+  bool ok = status == LUA_OK || status == LUA_YIELD;
+
+  (void)context;
+  if (ok && is_good(L)) {
+    return lua_gettop(L) - HANDLER;
+  }
+  lua_pushboolean(L, ok);
+  lua_replace(L, OK);
+  lua_pushvalue(L, lua_upvalueindex(SORT_OUT));
+  lua_replace(L, HANDLER);
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, catch_sorted);
+  return lua_gettop(L);
+}
+
+static int l_catch(lua_State *L)
+{
+  luaL_checkany(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(CAUGHT));
+  lua_pushboolean(L, 1);
+  lua_rotate(L, 1, FIRST - 1);
+  return catch_after(
+    L, lua_pcallk(L, lua_gettop(L) - FIRST, LUA_MULTRET, HANDLER, 0, catch_after), 0);
+}
+
+static int l_catcher(lua_State *L)
+{
+  luaL_argcheck(L, lua_iscfunction(L, CAUGHT), CAUGHT, "a guarded handler is needed");
+  luaL_checktype(L, CLASS, LUA_TTABLE);
+  luaL_checktype(L, SORT_OUT, LUA_TFUNCTION);
+  lua_settop(L, SORT_OUT);
+  lua_pushcclosure(L, l_catch, SORT_OUT);
+  return 1;
+}
+
 int sip_open_task(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -178,6 +241,7 @@ int sip_open_task(lua_State *L)
     { "event_id", l_event_id },
     { "parse_duration", l_parse_duration },
     { "guard", sip_guard },
+    { "catcher", l_catcher },
     { "over", l_over },
     { NULL, NULL },
   };

@@ -133,6 +133,24 @@ int sip_batch_blob(struct sip_batch *batch, struct sip_slice blob)
   return batch_bytes(batch, SIP_CELL_BLOB, blob);
 }
 
+int sip_batch_add(struct sip_batch *batch, int statement, const int64_t *numbers, size_t number_count,
+                  const struct sip_slice *texts, size_t text_count)
+{
+  struct sip_batch_mark before = sip_batch_mark(batch);
+  int rc = sip_batch_op(batch, statement);
+
+  for (size_t i = 0; rc == 0 && i < number_count; i++) {
+    rc = sip_batch_integer(batch, numbers[i]);
+  }
+  for (size_t i = 0; rc == 0 && i < text_count; i++) {
+    rc = sip_batch_text(batch, texts[i]);
+  }
+  if (rc < 0) {
+    sip_batch_rewind(batch, before);
+  }
+  return rc;
+}
+
 int sip_batch_sql(struct sip_batch *batch, struct sip_slice sql)
 {
   int rc = sip_batch_op(batch, SIP_BATCH_SQL);
