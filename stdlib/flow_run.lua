@@ -511,6 +511,17 @@ local function begin(flow, record, ticket, job, trouble)
   return job
 end
 
+-- An event that is the journal's, and that nothing waits for any more, ends with the last of what
+-- it says there: true when it has.
+local function ends_there(job)
+  local ends = job.phase == "done" and not job.ends and not job.from_journal
+    and not job.flow.transactional and not job.ticket:has_emitted() and job.run:ends(journal.DONE)
+  if ends then
+    durable.release(job.run)
+  end
+  return ends
+end
+
 -- What is left to do for a job whose attempt has a verdict.
 local function conclude(job)
   if job.phase == "done" and job.unsent then
@@ -535,8 +546,8 @@ local function conclude(job)
     return true, false, job.run ~= false
   end
   local dead, kept = job.phase == "dead", job.run and job.run.added
-  return true, dead,
-    kept or job.ends ~= nil or dead and (job.letter ~= nil or job.flow.on_dead ~= nil)
+  return true, dead, kept and not ends_there(job) or job.ends ~= nil
+    or dead and (job.letter ~= nil or job.flow.on_dead ~= nil)
 end
 
 -- An event of a key that is held back: it follows the one before it, and is not handled.

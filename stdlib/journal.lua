@@ -278,10 +278,10 @@ local function keep(self, phase, where, value, later)
   return self:write(statement, at)
 end
 
---- keep(run, phase, where, value, later) makes a value of the event's memory durable. true; or nil
+--- run:keep(phase, where, value, later) makes a value of the event's memory durable. true; or nil
 --- and a failure: then nothing may happen that counts on it. `later`: it need not be durable before
---- what follows, only before what follows that is. ends(run, state) is finish without waiting: true,
---- or false when it cannot be said so.
+--- what follows, only before what follows that is. run:ends(state) is finish without a wait:
+--- true when it is said.
 Run.keep, Run.ends = core.keeper(keep, sent, PHASES, failure.encode)
 
 --- The run is in that state from now on, with a text and, for what waits, when it is due. Makes

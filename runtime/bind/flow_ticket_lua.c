@@ -18,7 +18,8 @@
  * ticket:emit(topic, key?, value?, headers?, partition?, timestamp?, again?) -> true, number | nil,
  * message, code. Waits while the producer's queue is full. Outputs count from 1 on; `again` is the
  * number of the one that is repeated. Bit n of `outputs` stands for output n + 1, bit 7 for all
- * from 8 on. ticket:keep(value), ticket:stopped() -> was the task asked to stop.
+ * from 8 on. ticket:has_emitted() -> were there any. ticket:keep(value), ticket:stopped() -> was
+ * the task asked to stop.
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
@@ -421,6 +422,12 @@ static int l_stopped(lua_State *L)
   return 1;
 }
 
+static int l_has_emitted(lua_State *L)
+{
+  lua_pushboolean(L, check_event(L)->emitted > 0);
+  return 1;
+}
+
 /* How many of its key wait behind it; nil when it has no key, and nobody waits. */
 static int l_followers(lua_State *L)
 {
@@ -439,6 +446,7 @@ static void push_ticket(lua_State *L, struct sip_event *event)
                                       { "keep", l_keep },
                                       { "stopped", l_stopped },
                                       { "followers", l_followers },
+                                      { "has_emitted", l_has_emitted },
                                       { NULL, NULL } };
   struct sip_event **box = sip_box_class(L, TICKET, ticket_gc, methods);
 

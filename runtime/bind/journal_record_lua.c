@@ -22,10 +22,25 @@
 
 static const char RECORD[] = "sipeat.journal.record";
 
-enum { SPARE_LIMIT = 1024 }; /* records that are kept for the next ones: as many as wait at a time */
-enum { RUN = 1, PHASE, WHERE, VALUE, LATER, TEXT, QUOTED };     /* places in the stack */
+enum {
+  SPARE_LIMIT = 1024
+}; /* records that are kept for the next ones: as many as wait at a time */
+enum { RUN = 1, PHASE, WHERE, VALUE, LATER, TEXT, QUOTED };      /* places in the stack */
 enum { RUN_NUMBERS = 3, RECORD_NUMBERS = 5, STATE_NUMBERS = 5 }; /* id, epoch, seq; and so on */
-enum upvalue { SPARE = 1, JSON, SLOW, SENT, PHASES, CLASS, MARK, READY, ID, EPOCH, SEQ, UPVALUES = SEQ };
+enum upvalue {
+  SPARE = 1,
+  JSON,
+  SLOW,
+  SENT,
+  PHASES,
+  CLASS,
+  MARK,
+  READY,
+  ID,
+  EPOCH,
+  SEQ,
+  UPVALUES = SEQ
+};
 
 /* A record that a task waits for. */
 struct record {
@@ -244,7 +259,8 @@ static int begin_record(lua_State *L, struct sip_journal *journal, lua_Integer p
   return 0;
 }
 
-/* Ends the entry that was begun. @return false when there is no memory for that: it is taken back */
+/* Ends the entry that was begun. @return false when there is no memory for that: it is taken back
+ */
 static bool note_write(lua_State *L, struct sip_journal *journal)
 {
   struct note *note = malloc(sizeof *note);
@@ -337,7 +353,8 @@ static int l_ends(lua_State *L)
   return 1;
 }
 
-/* Leaves what both functions have as upvalues on the stack: what is at SLOW to MARK, between more. */
+/* Leaves what both functions have as upvalues on the stack: what is at SLOW to MARK, between more.
+ */
 static void push_upvalues(lua_State *L)
 {
   static const char *const fields[] = { "ready", "id", "epoch", "seq" };

@@ -28,7 +28,7 @@ enum {
 /* One call of write, from its statements to its results. */
 struct writing {
   struct sip_journal_service *service; /* borrowed: outlives the journal's entries */
-  int box;                   /* its place in the stack */
+  int box;                             /* its place in the stack */
   struct sip_wait wait;
   struct sip_entry entry;
   struct sip_batch answer; /* its statements again, with what they gave */

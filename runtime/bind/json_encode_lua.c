@@ -34,7 +34,7 @@ struct writer {
   struct sip_json_state *state;
   struct sip_buf *buf;
   const struct sip_json_style *style; /* borrowed */
-  struct sip_err err; /* set when a function answers SIP_EDATA */
+  struct sip_err err;                 /* set when a function answers SIP_EDATA */
 };
 
 /* --- refusals --- */
@@ -327,8 +327,9 @@ static int add_table(struct writer *w, const struct level *around)
   if (level.depth > SIP_JSON_DEPTH) {
     return refuse(w, around, "nested deeper than 128, or in a circle");
   }
-  return class != NULL && class == w->style->marked ? add_marked(w, &level)
-                                             : add_items(w, &level, class == w->state->array_class);
+  return class != NULL && class == w->style->marked
+           ? add_marked(w, &level)
+           : add_items(w, &level, class == w->state->array_class);
 }
 
 /* The value on the top of the stack into the state's buffer. The error, which is large, stays as it

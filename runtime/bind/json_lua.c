@@ -1,11 +1,12 @@
 /* json_lua.c - sipeat.core.json: texts of JSON as values of Lua, whole or filled when touched.
  *
  * decode(text) -> value, lazy(text) -> value: or nil, message, "BAD_DATA". untouched(value) -> is
- * it a lazy table of which nothing was read? encode is in json_encode_lua.c. A lazy value is a table with a hidden field that holds the index of the text,
- * and, but for the first table of a text, a second one with the place in it. A field is put into
- * the table when it is read for the first time, and its key in the index is marked: what the script
- * then does to it, also setting it to nil, is the table's alone. Whatever needs the whole table
- * fills it and takes the metatable and the hidden fields away. Loop thread. */
+ * it a lazy table of which nothing was read? encode is in json_encode_lua.c. A lazy value is a
+ * table with a hidden field that holds the index of the text, and, but for the first table of a
+ * text, a second one with the place in it. A field is put into the table when it is read for the
+ * first time, and its key in the index is marked: what the script then does to it, also setting it
+ * to nil, is the table's alone. Whatever needs the whole table fills it and takes the metatable and
+ * the hidden fields away. Loop thread. */
 #include "bind/json_lua.h"
 
 #include "bind/bind.h"

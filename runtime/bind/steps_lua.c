@@ -42,9 +42,10 @@ enum name {
   S_OUTCOME,
   UPVALUES = S_OUTCOME
 };
-static const char *const names[] = { "args",    "ctx",    "doubt",  "journal", "key",    "name",
-                                     "part",    "places", "quoted", "result",  "results", "run",
-                                     "status",  "text",   "done",   "intent",  "keep",   "outcome" };
+static const char *const names[] = {
+  "args",   "ctx",     "doubt", "journal", "key",  "name", "part",   "places", "quoted",
+  "result", "results", "run",   "status",  "text", "done", "intent", "keep",   "outcome"
+};
 
 static void push_field(lua_State *L, int table, enum name name)
 {

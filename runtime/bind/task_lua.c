@@ -217,8 +217,8 @@ static int l_catch(lua_State *L)
   lua_pushvalue(L, lua_upvalueindex(CAUGHT));
   lua_pushboolean(L, 1);
   lua_rotate(L, 1, FIRST - 1);
-  return catch_after(
-    L, lua_pcallk(L, lua_gettop(L) - FIRST, LUA_MULTRET, HANDLER, 0, catch_after), 0);
+  return catch_after(L, lua_pcallk(L, lua_gettop(L) - FIRST, LUA_MULTRET, HANDLER, 0, catch_after),
+                     0);
 }
 
 static int l_catcher(lua_State *L)
@@ -234,16 +234,11 @@ static int l_catcher(lua_State *L)
 int sip_open_task(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "spawn", l_spawn },
-    { "sleep", sip_l_sleep },
-    { "signal", sip_l_signal },
-    { "set_event_id", l_set_event_id },
-    { "event_id", l_event_id },
-    { "parse_duration", l_parse_duration },
-    { "guard", sip_guard },
-    { "catcher", l_catcher },
-    { "over", l_over },
-    { NULL, NULL },
+    { "spawn", l_spawn },       { "sleep", sip_l_sleep },
+    { "signal", sip_l_signal }, { "set_event_id", l_set_event_id },
+    { "event_id", l_event_id }, { "parse_duration", l_parse_duration },
+    { "guard", sip_guard },     { "catcher", l_catcher },
+    { "over", l_over },         { NULL, NULL },
   };
 
   luaL_newlib(L, functions);

@@ -133,8 +133,8 @@ int sip_batch_blob(struct sip_batch *batch, struct sip_slice blob)
   return batch_bytes(batch, SIP_CELL_BLOB, blob);
 }
 
-int sip_batch_add(struct sip_batch *batch, int statement, const int64_t *numbers, size_t number_count,
-                  const struct sip_slice *texts, size_t text_count)
+int sip_batch_add(struct sip_batch *batch, int statement, const int64_t *numbers,
+                  size_t number_count, const struct sip_slice *texts, size_t text_count)
 {
   struct sip_batch_mark before = sip_batch_mark(batch);
   int rc = sip_batch_op(batch, statement);

@@ -78,9 +78,10 @@ void sip_batch_rewind(struct sip_batch *batch, struct sip_batch_mark mark);
 /** Begins a statement; its parameters follow, in order. @return 0 or UV_ENOMEM */
 int sip_batch_op(struct sip_batch *batch, int statement);
 
-/** A whole statement whose parameters are numbers and, behind them, texts. @return 0 or UV_ENOMEM */
-int sip_batch_add(struct sip_batch *batch, int statement, const int64_t *numbers, size_t number_count,
-                  const struct sip_slice *texts, size_t text_count);
+/** A whole statement whose parameters are numbers and, behind them, texts. @return 0 or UV_ENOMEM
+ */
+int sip_batch_add(struct sip_batch *batch, int statement, const int64_t *numbers,
+                  size_t number_count, const struct sip_slice *texts, size_t text_count);
 
 /** A parameter of the last statement, or a cell of the row that was begun last. Bytes are copied; a
  * slice without data is NULL. @return 0 or UV_ENOMEM */
