@@ -106,9 +106,9 @@ function M.settle(self, operation, amount_minor, is_delivered)
     return { operation = operation, amount_minor = result.amount_minor, receipt = result.receipt }
   elseif result.outcome == "failed" and profiles.NOT_CHARGED[result.code] then
     return nil, failure.transient(text_of(self, result, "not settled"), "NOT_SENT")
-  elseif result.outcome == "failed" then
+  elseif result.outcome == "failed" and result.code ~= "NOT_APPROVED" then
     return nil, failure.permanent(text_of(self, result, "not settled"), result.code)
-  end
+  end -- what it had approved it has forgotten, and decided by itself
   return nil, failure.new(text_of(self, result, "not confirmed"), "OUTCOME_UNKNOWN", "timeout")
 end
 

@@ -21,11 +21,13 @@ from support import harness, syscalls
 from support.drink_world import DEAD, DEAD_LETTERS, DONE, STATES, wait_quiet
 from support.harness import wait_for
 from support.kafka import Kafka
-from support.vend_world import SCRIPT, BoardMachine, FileMachine, VendRequest, VendWorld
+from support.vend_world import (READERS, SCRIPT, BoardMachine, FileMachine, PaidMachine, VendRequest,
+                                VendWorld)
 
 SOAK = bool(os.environ.get("SIPEAT_SOAK"))
-# Boards, the simulated machine, and one that has sold out: there the payment is undone, and the event dies.
-KILLS = {"modbus": 8, "cctalk": 6, "xy": 5, "simulated": 5, "empty": 4}
+# Boards; the simulated machine; one that has sold out: there the payment is undone, and the event dies; and readers
+# of cards beside the simulated machine.
+KILLS = {"modbus": 8, "cctalk": 6, "xy": 5, "simulated": 5, "empty": 4, "vtk": 5, "qibixx": 4}
 FILES = {"simulated": 5, "empty": 0}  # the stock of those whose world is a file
 FREEZES = 3  # of each way to replug
 SIDE_BY_SIDE = 3
@@ -38,7 +40,9 @@ Point = collections.namedtuple("Point", "file call number")
 
 
 def make(kind, directory):
-    return FileMachine(directory, FILES[kind]) if kind in FILES else BoardMachine(kind, directory)
+    if kind in FILES:
+        return FileMachine(directory, FILES[kind])
+    return PaidMachine(kind, directory) if kind in READERS else BoardMachine(kind, directory)
 
 
 def holds(process, path):
@@ -188,7 +192,7 @@ class Vending(harness.Case):
               flush=True)
         self.assertGreater(ends["hits"], len(jobs) // 2)
         # A board that counts, and whose counter can be read, leaves no doubt; one that does not, may.
-        for kind in ("modbus", "cctalk", *FILES):
+        for kind in ("modbus", "cctalk", "vtk", *FILES):
             self.assertEqual(ends[kind, "parked"], 0)
 
     # --- unplugged ---
@@ -205,7 +209,8 @@ class Vending(harness.Case):
                                           id=f"3:{serial + 1}")  # the hopper's address and serial number
             return made
 
-        with lane(self.kafka, f"{way}-{number}", "cctalk", boards) as one:
+        with lane(self.kafka, f"{way}-{number}", "vtk" if way == "reader" else "cctalk",
+                  None if way == "reader" else boards) as one:
             done = []
 
             def freeze(process, woken):
@@ -215,12 +220,13 @@ class Vending(harness.Case):
             _, log = one.attempt(*one.strace(point, "SIGSTOP"), frozen=freeze)
             story = f"{way}, frozen at {point}" if done else f"not frozen at {point}"
             one.check(one.request.unfinished(), story, log)
-            self.assertEqual(one.request.machines["M2"].state(), (0, 0), f"{story}: the other board moved")
+            if "M2" in one.request.machines:
+                self.assertEqual(one.request.machines["M2"].state(), (0, 0), f"{story}: the other board moved")
             return way, one.request.run().state, bool(done)
 
     @staticmethod
     def unplugged(way, one, process, woken):
-        mine, other = one.request.machines["M1"], one.request.machines["M2"]
+        mine, other = one.request.machines["M1"], one.request.machines.get("M2")
         directory, path = pathlib.Path(one.directory), os.path.realpath(one.request.machines["M1"].link)
         mine.unplug()
         if way == "swapped":
@@ -243,15 +249,16 @@ class Vending(harness.Case):
             mine.replug()
 
     def test_unplugged_at_each_record(self):
-        began, points = time.monotonic(), self.points("cctalk")
-        ways = ("same", "elsewhere", "other", "swapped")
-        jobs = [(self.frozen, way, number, point) for way in ways
-                for number, point in enumerate(points if SOAK else syscalls.spread(points, FREEZES))]
+        began, jobs = time.monotonic(), []
+        for way in ("same", "elsewhere", "other", "swapped", "reader"):
+            points = self.points("vtk" if way == "reader" else "cctalk")
+            chosen = points if SOAK else syscalls.spread(points, FREEZES)
+            jobs += [(self.frozen, way, number, point) for number, point in enumerate(chosen)]
         ends = self.side_by_side(jobs)
         print(f"{ends['hits']} times unplugged of {len(jobs)}, {time.monotonic() - began:.1f} s: {dict(ends)}",
               flush=True)
         self.assertGreater(ends["hits"], len(jobs) // 2)
-        for way in ("same", "elsewhere"):
+        for way in ("same", "elsewhere", "reader"):
             self.assertEqual(ends[way, "parked"], 0)
 
 

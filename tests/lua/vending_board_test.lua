@@ -4,6 +4,7 @@ local failure = require "sipeat.failure"
 local ledger = require "sipeat.vending_ledger"
 local orders = require "sipeat.vending_order"
 local profiles = require "sipeat.vending_profiles"
+local publish = require "sipeat.publish"
 local serial = require "sipeat.serial"
 local sys = require "sipeat.core.sys"
 local t = require "sipeat.luatest"
@@ -233,16 +234,24 @@ t.test("an order of a process that is gone is settled by the counter", function(
 end)
 
 -- A machine with a reader, whose customers hold up their cards at once.
-local function with_reader()
+local READERS = {
+  vtk = { customers = { tap_ms = 5, keepalive_s = 1 } },
+  qibixx = { customers = { card_ms = 5 }, settings = { slave = 0, master = 2 } },
+}
+
+local function with_reader(protocol)
   made = made + 1
-  local id = "READER-" .. made
+  local id, reader = "READER-" .. made, READERS[protocol or "vtk"]
   local board = t.ok(serial.simulate {
-    protocol = "vtk", settings = { tap_ms = 5, keepalive_s = 1 }, link = folder .. id,
+    protocol = protocol or "vtk", settings = reader.customers, link = folder .. id,
   })
   t.ok(vending.attach {
     machine = id, settings = { slots = { 5 } },
     payment = {
-      driver = "vtk", settings = { port = folder .. id, ready_time = "5s", settle_time = "0ms" },
+      driver = protocol or "vtk",
+      settings = {
+        port = folder .. id, ready_time = "5s", settle_time = "0ms", settings = reader.settings,
+      },
     },
   })
   return id, board
@@ -276,6 +285,31 @@ t.test("a charge is given back, and one that is declined is permanent", function
   t.ok(vending.attach { machine = id, settings = { slots = { 5 } } })
   t.eq(select(2, vending.charge(args, { key = "no" })).code, "ENOTSUP")
   vending.detach(id)
+end)
+
+t.test("what a reader without numbers had approved before it was lost stays a doubt", function()
+  local id, board = with_reader "qibixx"
+  local args = { machine = id, amount_minor = 300 }
+  local function charge(key) -- it takes a while until the reader is there
+    for _ = 1, 100 do
+      local charged, why = vending.charge(args, { key = key })
+      if charged or why.code ~= "NOT_SENT" then
+        return t.ok(charged, why)
+      end
+      task.sleep "50ms"
+    end
+  end
+  charge "pay"
+  t.ok(vending.settle { machine = id, amount_minor = 300 })
+  t.eq(state(board).committed, 1)
+  local lost = t.ok(charge "lost")
+  t.ok(board:command "unplug")
+  t.ok(board:command "replug")
+  local _, why = vending.settle { machine = id, amount_minor = 300 }
+  t.eq({ why.code, failure.proves_absence(why) }, { "OUTCOME_UNKNOWN", false })
+  t.eq(select(2, vending.refund(args, lost)).kind, "permanent", "not given back: somebody looks")
+  t.eq(state(board).committed, 1)
+  finish(id, board)
 end)
 
 t.test("a charge of a process that is gone is taken up under its number", function()
@@ -340,4 +374,83 @@ t.test("an order whose claim is refused does not leave", function()
   t.ok(vending.dispense(args, { key = "a" }, function() return true end))
   t.eq(state(board).orders, 1)
   finish(id, board)
+end)
+
+-- What is true once it has come.
+local function await(what, condition)
+  for _ = 1, 500 do
+    if condition() then
+      return
+    end
+    task.sleep "10ms"
+  end
+  error("not in time: " .. what, 2)
+end
+
+t.test("coins are money that was put in, and a payout moves the counters", function()
+  made = made + 1
+  local id, port = "COINS-" .. made, folder .. made
+  local board = t.ok(serial.simulate {
+    protocol = "cctalk", settings = { tube = 5 }, link = port,
+  })
+  t.ok(vending.attach {
+    machine = id, driver = "cctalk",
+    settings = { port = port, settings = { coins = "5,10,20" }, ready_time = "10s" },
+  })
+  t.eq(t.ok(vending.credit(id)), { amount_minor = 0, count = 0 })
+  local total = t.ok(vending.counters(id)).total
+  await("a coin", function() -- one that came before the first reading is not paid
+    t.ok(board:command("coin", { position = 3 }))
+    return vending.credit(id).count > 0
+  end)
+  local credit = vending.credit(id)
+  t.eq(credit.amount_minor, 20 * credit.count)
+  t.ok(dispense(id, "a"))
+  t.eq(t.ok(vending.counters(id)).total, total + 1)
+  t.eq(state(board).fell, 1)
+  finish(id, board)
+end)
+
+t.test("what a machine says of itself is told: status, sale, fault, audit", function()
+  local real, told = publish.publish, {}
+  publish.publish = function(kind, data, options)
+    told[#told + 1] = { kind = kind.type, data = data, options = options }
+    return true
+  end
+  local _ <close> = setmetatable({}, { __close = function()
+    vending.events {}
+    publish.publish = real
+  end })
+  local function last(kind, machine_id)
+    for i = #told, 1, -1 do
+      if told[i].kind == kind and told[i].data.machineId == machine_id then
+        return told[i].data, told[i].options
+      end
+    end
+    return {}
+  end
+  vending.events { topic = "health" }
+  local id, board = machine "modbus"
+  await("ready", function() return last("machine.status", id).state == "ready" end)
+  t.ok(dispense(id, "sold"))
+  await("the sale", function() return last("machine.sale", id).approval == "sold" end)
+  local sale, options = last("machine.sale", id)
+  t.eq({ sale.slot, sale.proof, options.topic }, { 1, "sensor", "health" })
+  t.ok(board:command("fault", { kind = "jam" }))
+  t.eq(select(2, dispense(id, "jammed")).code, "JAMMED")
+  await("the fault", function() return last("machine.fault", id).approval == "jammed" end)
+  t.eq(last("machine.fault", id).code, "JAMMED")
+  t.ok(board:command "unplug")
+  await("offline", function() return last("machine.status", id).state == "offline" end)
+  t.eq(last("machine.status", id).port, folder .. id)
+  finish(id, board)
+  local books = t.ok(serial.simulate { protocol = "dex", link = folder .. "BOOKS" })
+  t.ok(vending.attach {
+    machine = "BOOKS", settings = { slots = { 5 } },
+    audit = { driver = "dex", settings = { port = folder .. "BOOKS", ready_time = "3s" } },
+  })
+  t.ok(vending.audit "BOOKS")
+  await("the audit", function() return last("machine.audit", "BOOKS").ok end)
+  t.has(last("machine.audit", "BOOKS").text, "DXS*")
+  finish("BOOKS", books)
 end)
