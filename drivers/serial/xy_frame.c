@@ -95,8 +95,10 @@ const char *sip_xy_fault_name(enum sip_xy_fault fault)
 
 size_t sip_xy_write(uint8_t *out, uint8_t command, uint8_t number, const void *text, size_t size)
 {
-  size_t body = number == 0 && size == 0 ? 0 : size + 1;
+  size_t body;
 
+  size = size < SIP_XY_BODY ? size : SIP_XY_BODY - 1; /* what the length's byte can say */
+  body = number == 0 && size == 0 ? 0 : size + 1;
   out[0] = STX1;
   out[1] = STX2;
   out[2] = command;
