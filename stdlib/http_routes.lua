@@ -13,6 +13,7 @@ end
 
 local builtin, user, staged = new_table(), new_table(), nil
 
+local SLASH = ("/"):byte()
 local RANK = { literal = 1, name = 2, rest = 3 }
 
 local function segments_of(path)
@@ -149,7 +150,7 @@ local function lookup(method, path, parts)
   for _, routes in ipairs { user, builtin } do
     local exact = routes.exact[method] and routes.exact[method][path]
     if exact then
-      return exact, {}
+      return exact
     end
     local route, params = search(routes, method, parts)
     if route then
@@ -192,14 +193,15 @@ local function allowed(path, parts)
   return #list > 0 and table.concat(list, ", ") or nil
 end
 
---- The route for a request: route, params; or nil, 400 | 404; or nil, 405, allowed methods.
+--- The route for a request: route, params (nil: none); or nil, 400 | 404; or nil, 405, allowed
+--- methods.
 function M.find(method, path)
-  if path:sub(1, 1) ~= "/" then
-    return nil, 400
-  end
-  local exact = user.exact[method] and user.exact[method][path]
+  local paths = user.exact[method]
+  local exact = paths and paths[path]
   if exact then
-    return exact, {}
+    return exact
+  elseif path:byte() ~= SLASH then
+    return nil, 400
   end
   local parts = decode(path)
   if not parts then

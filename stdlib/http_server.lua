@@ -144,7 +144,11 @@ function lazy.proxied(req)
 end
 
 function lazy.target(req)
-  return req.path_text .. (req.query_text and "?" .. req.query_text or "")
+  return req.exchange:target()
+end
+
+function lazy.params()
+  return {}
 end
 
 local Request = {
@@ -280,9 +284,8 @@ function M.dispatch(exchange)
   if not route then
     return refuse(exchange, method, params, allowed)
   end
-  local req = setmetatable({
+  local req = setmetatable({ -- few fields: most requests never ask for the others
     exchange = exchange, method = method, params = params,
-    path_text = path, query_text = query_text,
     path = path:find("%", 1, true) and core.decode(path) or path,
   }, Request)
   if query_text then

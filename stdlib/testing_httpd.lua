@@ -16,8 +16,13 @@ local Exchange = {}
 Exchange.__index = Exchange
 
 function Exchange:head()
-  local path, query = self.target:match("^([^?#]*)%??([^#]*)")
-  return self.method, path, self.target:find("?", 1, true) and query or nil
+  local path, query = self.asked:match("^([^?#]*)%??([^#]*)")
+  return self.method, path, self.asked:find("?", 1, true) and query or nil
+end
+
+
+function Exchange:target()
+  return self.asked
 end
 
 function Exchange.remote()
@@ -126,7 +131,7 @@ function M.request(method, target, options)
     headers[name:lower()] = value
   end
   local exchange = setmetatable({
-    method = method, target = target, given = headers, text = text,
+    method = method, asked = target, given = headers, text = text,
     number = headers["x-request-id"] or sys.uuid(),
   }, Exchange)
   require("sipeat.http_server").dispatch(exchange)

@@ -65,13 +65,16 @@ enum MHD_Result sip_answer_plain(struct sip_exchange *exchange, unsigned status)
   struct MHD_Response *response =
     MHD_create_response_from_buffer((size_t)len, text, MHD_RESPMEM_MUST_COPY);
   enum MHD_Result result = MHD_NO;
+  const char *date;
 
   exchange->answered = true;
   if (response == NULL) {
     return MHD_NO;
   }
   (void)snprintf(wait, sizeof wait, "%llu", (unsigned long long)(exchange->wait_ms + 999) / 1000);
+  date = sip_server_date(exchange->server);
   if (MHD_add_response_header(response, "content-type", "application/problem+json") == MHD_YES &&
+      (date[0] == '\0' || MHD_add_response_header(response, "date", date) == MHD_YES) &&
       (exchange->id[0] == '\0' ||
        MHD_add_response_header(response, "x-request-id", exchange->id) == MHD_YES) &&
       (exchange->wait_ms == 0 ||
@@ -139,7 +142,7 @@ static int add_field(struct answer *a, struct MHD_Response *response,
                        header->name.data);
   }
   if (header->value.data == NULL || header->value.len == 0 ||
-      sip_header_is(&header->name, "x-request-id") ||
+      sip_header_is(&header->name, "x-request-id") || sip_header_is(&header->name, "date") ||
       (sip_header_is(&header->name, "etag") && a->tag.data == a->made_tag)) {
     return 0; /* an empty value cannot be sent, and says nothing; the others are added below */
   }
@@ -148,8 +151,12 @@ static int add_field(struct answer *a, struct MHD_Response *response,
 
 static int add_fields(struct answer *a, struct MHD_Response *response, struct sip_err *err)
 {
-  int rc = add_own(response, "x-request-id", a->exchange->id, err);
+  const char *date = sip_server_date(a->exchange->server);
+  int rc = date[0] == '\0' ? 0 : add_own(response, "date", date, err);
 
+  if (rc == 0) {
+    rc = add_own(response, "x-request-id", a->exchange->id, err);
+  }
   for (size_t i = 0; i < a->count && rc == 0; i++) {
     rc = add_field(a, response, &a->headers[i], err);
   }

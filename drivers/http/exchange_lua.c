@@ -1,6 +1,6 @@
 /* exchange_lua.c - one request in Lua: what the handler of a server gets, in a task of its own.
  *
- * exchange:head() -> method, path, query | nil   :id() :remote() :client() :secure()
+ * exchange:head() -> method, path, query | nil   :target() :id() :remote() :client() :secure()
  * :proxied() :body()
  * :headers() -> table   :header(name) -> value | nil   :takes_gzip()
  * :multipart(max_parts) -> list of {name, filename, type, body} | nil, message, code
@@ -106,6 +106,12 @@ static int l_head(lua_State *L)
     lua_pushlstring(L, path + len + 1, strcspn(path + len + 1, "#"));
   }
   return 3;
+}
+
+static int l_target(lua_State *L)
+{
+  lua_pushstring(L, sip_exchange_target(check_request(L)->exchange));
+  return 1;
 }
 
 static int l_id(lua_State *L)
@@ -426,25 +432,16 @@ static int l_finish(lua_State *L)
 /* Protected: pushes the box. */
 static int push_request(lua_State *L, void *arg)
 {
-  static const luaL_Reg methods[] = { { "head", l_head },
-                                      { "id", l_id },
-                                      { "remote", l_remote },
-                                      { "client", l_client },
-                                      { "secure", l_secure },
-                                      { "proxied", l_proxied },
-                                      { "headers", l_headers },
-                                      { "header", l_header },
-                                      { "takes_gzip", l_takes_gzip },
-                                      { "body", l_body },
-                                      { "multipart", l_multipart },
-                                      { "take", l_take },
-                                      { "respond", l_respond },
-                                      { "stream", l_stream },
-                                      { "write", l_write },
-                                      { "finish", l_finish },
-                                      { "abort", l_abort },
-                                      { "gone", l_gone },
-                                      { NULL, NULL } };
+  static const luaL_Reg methods[] = { { "head", l_head },       { "target", l_target },
+                                      { "id", l_id },           { "remote", l_remote },
+                                      { "client", l_client },   { "secure", l_secure },
+                                      { "proxied", l_proxied }, { "headers", l_headers },
+                                      { "header", l_header },   { "takes_gzip", l_takes_gzip },
+                                      { "body", l_body },       { "multipart", l_multipart },
+                                      { "take", l_take },       { "respond", l_respond },
+                                      { "stream", l_stream },   { "write", l_write },
+                                      { "finish", l_finish },   { "abort", l_abort },
+                                      { "gone", l_gone },       { NULL, NULL } };
   struct request *request = arg, **box = lua_newuserdatauv(L, sizeof *box, 0);
 
   *box = NULL;

@@ -4,12 +4,17 @@
 #include <string.h>
 #include <strings.h>
 
+enum { FIRST_BYTES = 512 }; /* most heads fit: one allocation */
+
+/* tchar of RFC 9110 section 5.6.2: one bit for each byte below 128 */
+static const uint64_t name_bytes[2] = { 0x03ff6cfa00000000, 0x57ffffffc7fffffe };
+
 bool sip_header_is_name(const struct sip_slice *name)
 {
   for (size_t i = 0; i < name->len; i++) {
     unsigned char c = (unsigned char)name->data[i];
 
-    if (c <= ' ' || c >= 127 || strchr("()<>@,;:\\\"/[]?={}", c) != NULL) {
+    if (c > 127 || (name_bytes[c / 64] >> c % 64 & 1) == 0) {
       return false;
     }
   }
@@ -72,9 +77,10 @@ static int list_add_text(struct sip_header_list *list, const struct sip_slice *t
 int sip_header_list_add(struct sip_header_list *list, const struct sip_slice *name,
                         const struct sip_slice *value)
 {
-  size_t before = list->text.len;
+  size_t before = list->text.len, room = name->len + value->len + FIRST_BYTES;
 
-  if (list_add_text(list, name, true) < 0 || list_add_text(list, value, false) < 0) {
+  if ((before == 0 && sip_buf_reserve(&list->text, room) < 0) ||
+      list_add_text(list, name, true) < 0 || list_add_text(list, value, false) < 0) {
     list->text.len = before;
     return UV_ENOMEM;
   }

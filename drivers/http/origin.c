@@ -48,7 +48,7 @@ static bool parse_plain(struct sip_origin *out, const char *text)
 
 bool sip_origin_parse(struct sip_origin *out, const struct sip_slice *text)
 {
-  char copy[TEXT_MAX], *plain = copy, *colon;
+  char copy[TEXT_MAX], *plain = copy, *colon, *end;
 
   if (text->len == 0 || text->len >= sizeof copy) {
     return false;
@@ -58,7 +58,11 @@ bool sip_origin_parse(struct sip_origin *out, const struct sip_slice *text)
   colon = strchr(copy, ':');
   if (copy[0] == '[') {
     plain = copy + 1;
-    plain[strcspn(plain, "]")] = '\0';
+    end = strchr(plain, ']');
+    if (end == NULL) {
+      return false;
+    }
+    *end = '\0';
   } else if (colon != NULL && strchr(colon + 1, ':') == NULL) {
     *colon = '\0'; /* the port behind an IPv4 address */
   }

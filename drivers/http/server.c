@@ -16,9 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SWEEP_MS = 500, BACKLOG = 1024, HEAD_BYTES = 64 * 1024 };
+enum { SWEEP_MS = 500, BACKLOG = 1024, HEAD_BYTES = 16 * 1024, ID_DIGITS = 10 };
 
 void sip_server_options_init(struct sip_server_options *options)
 {
@@ -284,7 +285,8 @@ static const char TLS_PRIORITIES[] =
 static struct MHD_Daemon *start_daemon(struct sip_server *server, int fd)
 {
   unsigned idle_s = (unsigned)((server->options.idle_timeout_ms + 999) / 1000);
-  unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                   MHD_USE_SUPPRESS_DATE_NO_CLOCK; /* sip_server_date */
   struct MHD_OptionItem tls[] = {
     { MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)server->options.tls_cert },
     { MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)server->options.tls_key },
@@ -346,7 +348,35 @@ static int watch_daemon(struct sip_server *server)
 
 void sip_server_name(struct sip_server *server, char *out, size_t size)
 {
-  (void)snprintf(out, size, "%s-%08llx", server->id_prefix, (unsigned long long)++server->id_count);
+  static const char digits[] = "0123456789abcdef";
+  size_t len = strlen(server->id_prefix);
+  uint64_t count = ++server->id_count;
+
+  assert(size > len + ID_DIGITS + 1);
+  memcpy(out, server->id_prefix, len);
+  out[len] = '-';
+  out[len + ID_DIGITS + 1] = '\0';
+  for (size_t i = ID_DIGITS; i > 0; i--) {
+    out[len + i] = digits[count & 15];
+    count >>= 4;
+  }
+}
+
+const char *sip_server_date(struct sip_server *server)
+{
+  uint64_t now = uv_now(server->loop) / 1000;
+  struct tm parts;
+  time_t seconds;
+
+  if (server->date[0] == '\0' || now != server->dated_at) {
+    seconds = time(NULL);
+    server->dated_at = now;
+    if (gmtime_r(&seconds, &parts) == NULL ||
+        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts) == 0) {
+      server->date[0] = '\0'; /* no year of this calendar */
+    }
+  }
+  return server->date;
 }
 
 /* @return 0 or UV_ENOMEM; what was made hangs on the server */

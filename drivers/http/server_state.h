@@ -30,6 +30,8 @@ struct sip_server {
   struct sip_limiter *limiter; /* NULL: no limit */
   char id_prefix[16];          /* of the requests' ids */
   uint64_t id_count;
+  char date[40];     /* for answers; "" before the first one */
+  uint64_t dated_at; /* seconds of the loop's clock */
   uint16_t port;
   char address[80];
   sip_server_request_fn on_request;
@@ -96,6 +98,9 @@ void sip_server_kick(struct sip_server *server);
 
 /** A new id for a request. */
 void sip_server_name(struct sip_server *server, char *out, size_t size);
+
+/** The time as answers say it (RFC 9110 section 5.6.7), made once a second; "" without a clock. */
+const char *sip_server_date(struct sip_server *server);
 
 /** Answers from what is known of the exchange alone: refusals, before any script. */
 enum MHD_Result sip_answer_plain(struct sip_exchange *exchange, unsigned status);
