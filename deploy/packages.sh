@@ -6,7 +6,7 @@ set -eu
 build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev liblua5.4-dev lua-cjson-dev
   librdkafka-dev libcurl4-openssl-dev libmicrohttpd-dev zlib1g-dev libsqlite3-dev libsodium-dev
   libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js nodejs npm'
-test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 openssl git procps
+test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 python3-pip openssl git procps
   maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
   qemu-system-x86 busybox-static cpio udev chromium'
 

@@ -4,7 +4,6 @@
 -- sipeat-run scripts/pipeline.lua      with the services that .env.local names
 local discord = require "sipeat.discord"
 local sipeat = require "sipeat"
-local confirmation = require "flows.request.confirmation"
 local contact = require "flows.contact"
 local demo = require "flows.demo"
 local events = require "flows.events"
@@ -43,7 +42,6 @@ end
 topics.create()
 fleet.start()
 demo.seed()
-confirmation.routes()
 web.mount()
 
 flow("contact", events.ContactCreated, contact.handler, { key = "data.email", concurrency = 64 })

@@ -21,12 +21,6 @@ function M.one_line(text)
   return (text:gsub("%c+", " "))
 end
 
---- Text from outside as text of HTML.
-function M.html(text)
-  return (text:gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;",
-    ["'"] = "&#39;" }))
-end
-
 --- Sends letter = { to, subject, text, html? }. { sent, message_id?, to } or nil and why not.
 function M.send(letter, ctx)
   if transport == mail.send and not env.get "SMTP_URL" then

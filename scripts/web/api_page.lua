@@ -24,7 +24,10 @@ local function type_text(schema)
   elseif schema.type == "array" and schema.items then
     return type_text(schema.items) .. "[]"
   end
-  local kind = type(schema.type) == "table" and schema.type[1] or schema.type or "any"
+  local kind = schema.type
+  if type(kind) == "table" then
+    kind = #kind > 2 and "any" or kind[1]
+  end
   return schema.format and ("%s (%s)"):format(kind, schema.format) or kind
 end
 

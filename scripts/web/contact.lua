@@ -40,7 +40,7 @@ local ALL = table.move(ANSWERS, 1, #ANSWERS, #FIELDS + 1, table.move(FIELDS, 1, 
 -- The form's page; `state` has what was sent, what is wrong and the form's token.
 local function page(state)
   return layout.page {
-    title = "Contact", path = "/", status = state.status,
+    title = "Contact", path = "/", status = state.status, kept = true,
     headers = { ["set-cookie"] = state.cookie },
     content = {
       h.p { class = "lead", "Questions, praise, or a machine that misbehaves: write to us." },

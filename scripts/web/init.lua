@@ -2,6 +2,7 @@
 local api = require "web.api"
 local api_page = require "web.api_page"
 local assets = require "web.assets"
+local confirmation = require "web.confirmation"
 local contact = require "web.contact"
 local machines = require "web.machines"
 local produce = require "web.produce"
@@ -11,7 +12,10 @@ local M = {}
 
 --- Adds their routes.
 function M.mount()
-  for _, part in ipairs { assets, contact, request, machines, api, produce, api_page } do
+  local parts = {
+    assets, contact, request, confirmation, machines, api, produce, api_page,
+  }
+  for _, part in ipairs(parts) do
     part.routes()
   end
 end

@@ -33,8 +33,16 @@ local function head(title)
   )
 end
 
---- A page: { title, path, content, status?, headers? } as an answer.
+-- The browser may keep a page of a form, with what was entered, for its back button.
+local KEPT = "private, no-cache"
+
+--- A page: { title, path, content, status?, headers?, kept? } as an answer. With `kept` it is one
+--- that the back button shows as it was.
 function M.page(o)
+  local headers = { ["cache-control"] = o.kept and KEPT or nil }
+  for name, value in pairs(o.headers or {}) do
+    headers[name] = value
+  end
   local body = h.body {
     h.a { class = "skip", href = "#main", "Skip to the content" },
     h.header {
@@ -45,7 +53,7 @@ function M.page(o)
     h.footer { h.p { "SipEat vending machines · ", h.a { href = "/api", "API" } } },
   }
   return access.page(html.document("en", head(o.title), body), {
-    status = o.status, headers = o.headers,
+    status = o.status, headers = headers,
   })
 end
 

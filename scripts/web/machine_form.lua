@@ -159,6 +159,20 @@ function M.add_rows(sent)
   end
 end
 
+--- The form's fields, also of the slots, for the list of what is wrong.
+function M.listed(sent)
+  local list = table.move(M.fields, 1, #M.fields, 1, {})
+  list[#list + 1] = { name = "slots", label = "Slots" }
+  for row = 1, rows_of(sent) do
+    for _, cell in ipairs(CELLS) do
+      list[#list + 1] = {
+        name = cell_name(row, cell[1]), label = ("Row %d, %s"):format(row, cell[2]),
+      }
+    end
+  end
+  return list
+end
+
 --- The form's content with what was sent and what is wrong.
 function M.content(sent, errors)
   local out = {}
@@ -172,9 +186,7 @@ function M.content(sent, errors)
   return out
 end
 
-local WORDS = {
-  integer = "a whole number", money = "an amount such as 2.50",
-}
+local WORDS = { integer = "A whole number", money = "Such as 2.50" }
 
 local function add_error(errors, problem, rows)
   local name = cell_of(problem.field, rows)
@@ -182,8 +194,7 @@ local function add_error(errors, problem, rows)
   if errors[name] then
     return
   elseif cell and problem.code ~= "refused" then
-    local text = "Please enter %s."
-    errors[name] = text:format(WORDS[CELL_NODE[cell]] or "a text")
+    errors[name] = WORDS[CELL_NODE[cell]] or "A text"
   else
     errors[name] = problem.code == "refused" and problem.message
       or forms.words(problem, events.MachineCreated)

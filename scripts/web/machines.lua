@@ -163,7 +163,7 @@ local function page(req, state)
     headers = { ["set-cookie"] = hidden.cookie },
     content = {
       forms.trouble(state.trouble),
-      forms.summary(machine_form.fields, state.errors),
+      forms.summary(machine_form.listed(state.sent), state.errors),
       h.form {
         method = "post", action = "/machines", novalidate = true,
         forms.hidden("csrf", hidden.csrf),

@@ -125,7 +125,7 @@ local function page(state)
   table.move(fields, 1, #fields, 2, summed)
   return layout.page {
     title = state.machine and state.machine.name or "Get a drink", path = "/request",
-    status = state.status, headers = { ["set-cookie"] = state.cookie },
+    status = state.status, kept = true, headers = { ["set-cookie"] = state.cookie },
     content = {
       forms.trouble(state.trouble),
       forms.summary(summed, state.errors),

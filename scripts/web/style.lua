@@ -120,6 +120,8 @@ form.auto .auto-hidden { display: none; }
   padding: .6rem 0; border-top: 1px solid var(--line);
 }
 .steps li:first-child { border-top: 0; }
+.steps li > * { margin-top: .1rem; }
+.steps .mark { margin-top: 0; }
 .mark {
   width: 1.75rem; height: 1.75rem; border-radius: 50%; display: grid; place-items: center;
   border: 2px solid var(--line); font-size: .9rem; font-weight: 700; line-height: 1;
@@ -139,6 +141,7 @@ form.auto .auto-hidden { display: none; }
 
 table { width: 100%; border-collapse: collapse; }
 th, td { text-align: left; padding: .5rem .75rem .5rem 0; border-top: 1px solid var(--line); }
+caption { text-align: left; }
 thead th { border-top: 0; color: var(--dim); font-weight: 600; font-size: .9rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
@@ -154,6 +157,7 @@ td code { white-space: nowrap; }
   .slot { grid-template-columns: 4.5rem minmax(0, 2fr) repeat(3, minmax(0, 1fr)); }
   .slot .field:nth-child(2) { grid-column: auto; }
 }
+table + .facts, .scroll + .facts { margin-top: .75rem; }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0; }
 .facts dt { color: var(--dim); }
 .facts dd { margin: 0; overflow-wrap: anywhere; }

@@ -2,7 +2,6 @@
 --- (stock, reservation, payment, machine, mails) when it works, when it fails, and when it comes
 --- again.
 local capture = require "sipeat.capture"
-local confirmation = require "flows.request.confirmation"
 local events = require "flows.events"
 local factory = require "flows.request.factory"
 local fleet = require "flows.fleet"
@@ -19,7 +18,7 @@ local vending = require "sipeat.vending"
 
 store.use(t.ok(require("flows.store.sqlite").open(":memory:")))
 capture.enable() -- with it comes a card network of Stripe's shape
-confirmation.routes()
+require("web.confirmation").routes()
 local base = "http://" .. t.ok(http.listen "127.0.0.1:0").address
 stripe.configure { url = base .. "/capture/stripe", key = "sk_test_1" }
 

@@ -1,6 +1,6 @@
 --- What customers and the teams are written when a contact form comes in.
+local html = require "sipeat.html"
 local settings = require "flows.settings"
-local mailer = require "flows.mailer"
 
 local M = {}
 
@@ -36,7 +36,7 @@ function M.reply(kind, event)
     subject = "SipEat: " .. subject,
     text = ("Hello %s,\n\n%s\n\nYou wrote:\n%s\n\nSipEat\n"):format(data.name, body, data.message),
     html = ("<p>Hello %s,</p><p>%s</p><blockquote>%s</blockquote><p>SipEat</p>"):format(
-      mailer.html(data.name), mailer.html(body), mailer.html(data.message)
+      html.escape(data.name), html.escape(body), html.escape(data.message)
     ),
   }
 end

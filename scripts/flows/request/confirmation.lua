@@ -4,13 +4,10 @@
 -- A chain does not wait for people: the step writes a row in `confirmations` (state open) and
 -- publishes the question; the answer comes by HTTP, whenever it comes. "no" refunds the payment,
 -- "yes" closes the row. What is open can be seen in the table.
-local access = require "sipeat.access"
 local capture = require "sipeat.capture"
-local http = require "sipeat.http"
 local stripe = require "sipeat.stripe"
 local sys = require "sipeat.core.sys"
 local letters = require "flows.request.letters"
-local mailer = require "flows.mailer"
 local notices = require "flows.notices"
 local settings = require "flows.settings"
 local store = require "flows.store"
@@ -114,71 +111,6 @@ function M.answer(row, fell)
     end
   end
   return row.state
-end
-
-local PAGE = [[<!doctype html><meta charset="utf-8"><title>SipEat</title>
-<meta name="viewport" content="width=device-width"><style nonce="%s">
-body{font:1.1rem sans-serif;margin:3rem auto;max-width:30rem;padding:0 1rem}
-button{font:inherit;padding:.6rem 1.2rem;margin-right:.6rem}</style>
-<h1>%s</h1><p>%s</p>%s]]
-
-local QUESTION = [[<form method="post"><input type="hidden" name="token" value="%s">
-<button name="fell" value="yes">Yes, I have it</button>
-<button name="fell" value="no">No, give me my money back</button></form>]]
-
-local ANSWERS = {
-  confirmed = "Thank you. Enjoy your drink.",
-  settled = "We are sorry. You get your money back.",
-  denied = "We are sorry. Your money is on its way back.",
-}
-
-local function page(status, title, text, form)
-  local nonce = access.nonce()
-  local html = PAGE:format(nonce, title, mailer.html(text), form or "")
-  return access.page(html, { status = status, nonce = nonce })
-end
-
--- The row that a request is about, or the answer to a request that names none.
-local function row_of(req, token)
-  local row, problem = store.first("confirmations", { event_id = req.params.id })
-  if problem then
-    return nil, page(503, "SipEat", "Please try again in a minute.")
-  elseif not row or row.token ~= token then
-    return nil, page(404, "SipEat", "There is no such question. Is the link complete?")
-  end
-  return row
-end
-
-local function show_question(req)
-  local row, refusal = row_of(req, req.query.token)
-  if not row then
-    return refusal
-  elseif row.state ~= "open" then
-    return page(200, "SipEat", ANSWERS[row.state])
-  end
-  local text = ("Hello %s, did your %s fall?"):format(row.customer, row.drink)
-  return page(200, "SipEat", text, QUESTION:format(row.token))
-end
-
-local function take_answer(req)
-  local form = req:form() or {}
-  local row, refusal = row_of(req, form.token)
-  if not row then
-    return refusal
-  elseif form.fell ~= "yes" and form.fell ~= "no" then
-    return page(400, "SipEat", "Please answer with one of the two buttons.")
-  end
-  local state = M.answer(row, form.fell == "yes")
-  if not state then
-    return page(503, "SipEat", "Your answer is noted. Please try again in a minute.")
-  end
-  return page(200, "SipEat", ANSWERS[state])
-end
-
---- Registers the page with the question and the form's target.
-function M.routes()
-  http.route("GET /requests/:id/confirmation", show_question)
-  http.route("POST /requests/:id/confirmation", take_answer)
 end
 
 return M

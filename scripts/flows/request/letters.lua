@@ -1,6 +1,6 @@
 --- What customers are written about their drink.
+local html = require "sipeat.html"
 local money = require "sipeat.money"
-local mailer = require "flows.mailer"
 
 local M = {}
 
@@ -29,7 +29,7 @@ function M.receipt(event, plan)
     subject = "SipEat: your " .. plan.drink,
     text = ("Hello %s,\n\n%s\n\nSipEat\n"):format(data.customerName, body),
     html = ("<p>Hello %s,</p><p>%s</p><p>SipEat</p>"):format(
-      mailer.html(data.customerName), mailer.html(body)
+      html.escape(data.customerName), html.escape(body)
     ),
   }
 end
