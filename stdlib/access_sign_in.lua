@@ -19,21 +19,32 @@ local WRONG = "The name or the password is not right."
 local by_name = limits.new { free = 5, first_ms = 1000, longest_ms = 60 * 1000 }
 local by_address = limits.new { free = 20, first_ms = 1000, longest_ms = 15 * 60 * 1000 }
 
-local STYLE = [[:root{color-scheme:light dark}
-body{font:1.05rem/1.5 system-ui,sans-serif;margin:12vh auto 0;max-width:22rem;padding:0 1.25rem}
-h1{font-size:1.4rem}label{display:block;margin:1rem 0 .3rem}
-input{box-sizing:border-box;width:100%;font:inherit;padding:.55rem .6rem;border:1px solid #767676;
-border-radius:.4rem;background:Field;color:FieldText}
-button{font:inherit;margin-top:1.4rem;padding:.6rem 1.2rem;border:0;border-radius:.4rem;
-background:#0b57d0;color:#fff;cursor:pointer}
-:focus-visible{outline:3px solid #5b9bff;outline-offset:2px}
-.problem{border-left:.3rem solid #c5221f;padding:.4rem .8rem;margin:1rem 0 0}]]
+-- The console's colours.
+local STYLE = [[:root{--page:#f5f6f8;--card:#fff;--line:#dcdfe6;--edge:#767d8a;--text:#1b1f27;
+--dim:#596273;--accent:#0b62c4;--on:#fff;--bad:#b9232b;--soft:#fce6e7;color-scheme:light}
+@media (prefers-color-scheme:dark){:root{--page:#12151a;--card:#1a1e25;--line:#2f3642;
+--edge:#7d8798;--text:#e5e8ed;--dim:#9aa5b6;--accent:#74b4ff;--on:#0b1523;--bad:#ff9297;
+--soft:#43191d;color-scheme:dark}}
+*{box-sizing:border-box}
+body{margin:0;padding:min(14vh,8rem) 1rem 2rem;background:var(--page);color:var(--text);
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
+main{max-width:24rem;margin:0 auto;padding:1.75rem;background:var(--card);
+border:1px solid var(--line);border-radius:.75rem}
+.brand{margin:0;color:var(--dim)}
+h1{margin:.1rem 0 1.25rem;font-size:1.5rem;line-height:1.25}
+label{display:block;margin:1rem 0 .3rem;font-weight:600}
+input{width:100%;font:inherit;padding:.6rem .7rem;color:inherit;background:var(--card);
+border:1px solid var(--edge);border-radius:.4rem}
+button{width:100%;font:inherit;font-weight:600;margin-top:1.5rem;padding:.7rem;border:0;
+border-radius:.4rem;background:var(--accent);color:var(--on);cursor:pointer}
+:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+.problem{margin:0;padding:.6rem .8rem;border-radius:.4rem;background:var(--soft);color:var(--bad)}]]
 
 local PAGE = [[<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>%s · sipeat</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style nonce="%s">%s</style></head>
-<body><main><h1>%s</h1>%s</main></body></html>
+<body><main><p class="brand">sipeat</p><h1>%s</h1>%s</main></body></html>
 ]]
 
 local FORM = [[%s<form method="post" action="/console/sign-in">
