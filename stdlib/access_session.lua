@@ -1,5 +1,6 @@
 --- Sessions and tokens: who a request belongs to. Both are 256 random bits, of which the file keeps
 --- the hash only.
+local bytes = require "sipeat.bytes"
 local env = require "sipeat.env"
 local opts = require "sipeat.opts"
 local proxy = require "sipeat.access_proxy"
@@ -13,12 +14,6 @@ local LONGEST = "24h" -- since the sign-in
 local TOUCH_MS = 60 * 1000 -- the time of the last request is noted this often
 local SESSIONS = 20 -- of one user; the oldest end first
 local ALL_SESSIONS = 10000
-
-local function hex(bytes)
-  return (bytes:gsub(".", function(byte)
-    return ("%02x"):format(byte:byte())
-  end))
-end
 
 local function setting_ms(name, fallback)
   return math.floor(opts.duration_ms(env.get(name, fallback)) or opts.duration_ms(fallback))
@@ -60,7 +55,7 @@ M.COOKIE = "sipeat_session"
 function M.begin(req, user)
   local now = sys.now_ms()
   local idle, longest = M.lifetimes()
-  local value = hex(sys.random(32))
+  local value = bytes.hex(sys.random(32))
   local ok, message, code = store.transaction(function(tx)
     local done, why, reason = tx:exec(
       "DELETE FROM access_sessions WHERE created_ms < ? OR seen_ms < ?", now - longest, now - idle)
@@ -139,7 +134,7 @@ end
 
 --- A new token: its text, which is shown once, its id and its hash.
 function M.new_token()
-  local id, value = hex(sys.random(6)), hex(sys.random(32))
+  local id, value = bytes.hex(sys.random(6)), bytes.hex(sys.random(32))
   local text = ("sipeat_%s_%s"):format(id, value)
   return text, id, sys.sha256(text)
 end

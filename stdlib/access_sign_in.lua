@@ -3,6 +3,7 @@
 -- Every refusal reads the same, whether the name or the password was wrong; attempts are limited by
 -- name and by address. A sign-in always begins a new session and ends the one that was there.
 local form = require "sipeat.access_form"
+local html = require "sipeat.html"
 local limits = require "sipeat.access_limit"
 local log = require("sipeat.log").new "access"
 local proxy = require "sipeat.access_proxy"
@@ -47,6 +48,8 @@ local PAGE = [[<!doctype html>
 <body><main><p class="brand">sipeat</p><h1>%s</h1>%s</main></body></html>
 ]]
 
+local PROBLEM = '<p class="problem" role="alert">%s</p>'
+
 local FORM = [[%s<form method="post" action="/console/sign-in">
 <input type="hidden" name="csrf" value="%s"><input type="hidden" name="next" value="%s">
 <label for="name">Name</label>
@@ -55,18 +58,11 @@ local FORM = [[%s<form method="post" action="/console/sign-in">
 <input id="password" name="password" type="password" autocomplete="current-password" required%s>
 <button>Sign in</button></form>]]
 
-local ESCAPES = {
-  ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;",
-}
-
-local function escape(text)
-  return (text:gsub("[&<>\"']", ESCAPES))
-end
-
 local function page(access, status, title, body, headers)
   local nonce = access.nonce()
-  local html = PAGE:format(title, nonce, STYLE, title, body)
-  return access.page(html, { status = status, nonce = nonce, headers = headers })
+  return access.page(PAGE:format(title, nonce, STYLE, title, body), {
+    status = status, nonce = nonce, headers = headers,
+  })
 end
 
 -- A path of this server, to go to after the sign-in; anything else is the console.
@@ -87,9 +83,9 @@ local function ask(access, req, status, fields, problem, headers)
   headers = headers or {}
   headers["set-cookie"] = made.cookie
   local typed = fields.name or ""
-  local note = problem and ('<p class="problem" role="alert">%s</p>'):format(escape(problem)) or ""
-  local body = FORM:format(note, made.token, escape(target_of(fields.next)), escape(typed),
-    typed == "" and " autofocus" or "", typed ~= "" and " autofocus" or "")
+  local note = problem and PROBLEM:format(html.escape(problem)) or ""
+  local body = FORM:format(note, made.token, html.escape(target_of(fields.next)),
+    html.escape(typed), typed == "" and " autofocus" or "", typed ~= "" and " autofocus" or "")
   return page(access, status, "Sign in", body, headers)
 end
 

@@ -1,6 +1,7 @@
 --- The capture page of `sipeat dev`: the page itself, its live stream, and one mail as a document
 --- of its own. Nothing that an event carries can become code: the page builds its elements from
 --- text, and a mail's HTML runs in a sandbox without scripts, forms or network.
+local bytes = require "sipeat.bytes"
 local capture = require "sipeat.capture"
 local json = require "sipeat.json"
 local sys = require "sipeat.core.sys"
@@ -140,10 +141,7 @@ local ENTITIES = { amp = "&", quot = '"', lt = "<", gt = ">", ["#39"] = "'", apo
 
 -- A style as Content-Security-Policy names it.
 local function hash_of(text)
-  local bytes = sys.sha256(text):gsub("%x%x", function(pair)
-    return string.char(tonumber(pair, 16))
-  end)
-  return ("'sha256-%s'"):format(sys.base64(bytes))
+  return ("'sha256-%s'"):format(sys.base64(bytes.unhex(sys.sha256(text))))
 end
 
 --- The source list that lets in the styles which a mail has when it is shown, each by its hash, and

@@ -1,4 +1,5 @@
 --- /admin/chains: what `sipeat chains` does in a process that has the journal.
+local access = require "sipeat.access"
 local chains = require "sipeat.chains"
 local object = require "sipeat.chain_object"
 local opts = require "sipeat.opts"
@@ -79,12 +80,20 @@ local ACT = opts.spec("sipeat.chains.act", {
 
 local function act(req)
   local said, message = req:json()
-  local o
+  local o, code
   if type(said) == "table" then
     o, message = ACT(said, false)
   end
   if not o then
     return nil, message or "an object with verb, who and why is needed", "USAGE"
+  end
+  if not o.dry_run then
+    local noted
+    noted, message, code = access.audit({ name = o.who, via = "command line" }, "chain." .. o.verb,
+      { run = req.params.id, step = o.step, why = o.why })
+    if not noted then
+      return nil, message, code
+    end
   end
   return chains.act(req.params.id, o)
 end

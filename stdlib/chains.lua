@@ -4,6 +4,7 @@
 -- in one transaction, only if nothing has changed since, and never into a run that a process is
 -- handling right now. Functions give nil, message, code: NOT_FOUND, BUSY, REFUSED, or the
 -- journal's.
+local bytes = require "sipeat.bytes"
 local core = require "sipeat.core.journal"
 local durable = require "sipeat.durable"
 local journal = require "sipeat.journal"
@@ -30,12 +31,6 @@ local MAX_ID = math.maxinteger
 local LISTED = 100
 local MAX_LISTED = 10000
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(c)
-    return ("%02x"):format(c:byte())
-  end))
-end
-
 -- A row of a run's columns as a table.
 local function run_of(row)
   return {
@@ -43,7 +38,8 @@ local function run_of(row)
     state = M.STATES[row[3]] or tostring(row[3]), state_number = row[3],
     due_ms = row[4] > 0 and row[4] or nil, at_ms = row[5], flow = row[6], cluster = row[7],
     topic = row[8], partition = row[9], offset = row[10], event_id = row[11], type = row[12],
-    key = row[13], script = hex(row[14]), record = row[15], changed_ms = row[16], why = row[17],
+    key = row[13], script = bytes.hex(row[14]), record = row[15], changed_ms = row[16],
+    why = row[17],
   }
 end
 
@@ -313,17 +309,14 @@ function M.versions()
   end
   local list = {}
   for i, row in ipairs(rows) do
-    list[i] = { hash = hex(row[1]), at_ms = row[2], open = row[3] }
+    list[i] = { hash = bytes.hex(row[1]), at_ms = row[2], open = row[3] }
   end
   return list
 end
 
 --- The files of a version, packed; nil when the journal does not have it.
 function M.script(hash)
-  local bytes = hash:gsub("%x%x", function(pair)
-    return string.char(tonumber(pair, 16))
-  end)
-  local rows, message, code = journal.write { "script_get", core.blob(bytes), n = 2 }
+  local rows, message, code = journal.write { "script_get", core.blob(bytes.unhex(hash)), n = 2 }
   if not rows then
     return nil, message, code
   end

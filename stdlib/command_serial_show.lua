@@ -4,6 +4,7 @@
 -- A view takes chunks (direction, time, bytes) in the order of time and returns what is to be
 -- printed. With a protocol it keeps what is not a whole frame yet; flush gives what has waited.
 local json = require "sipeat.json"
+local raw = require "sipeat.bytes"
 local sys = require "sipeat.core.sys"
 local text_of = require "sipeat.command_text"
 
@@ -29,9 +30,7 @@ function M.unhex(text)
   if #digits % 2 ~= 0 or digits:find "%X" then
     return nil
   end
-  return (digits:gsub("%x%x", function(pair)
-    return string.char(tonumber(pair, 16))
-  end))
+  return raw.unhex(digits)
 end
 
 local function ascii(bytes)

@@ -110,6 +110,18 @@ local function guarded(handler)
   end
 end
 
+-- A change that is noted first, as those of people are. A program is not held up when it cannot be.
+local function noted(what, handler)
+  return function(req)
+    local who = { name = "a program on this machine", via = "program" }
+    local ok, message = require("sipeat.access").audit(who, what)
+    if not ok then
+      log:warn(("%s is not noted: %s"):format(what, message))
+    end
+    return handler(req)
+  end
+end
+
 local function reload()
   local now, message, code = host.reload()
   if now then
@@ -316,7 +328,7 @@ local function routes()
   http.route("GET /ready", ready, builtin)
   http.route("GET /version", version, builtin)
   http.route("GET /metrics", metrics, builtin)
-  http.route("POST /admin/reload", guarded(reload), builtin)
+  http.route("POST /admin/reload", guarded(noted("script.reload", reload)), builtin)
   require("sipeat.chain_routes").add(http, guarded)
   require("sipeat.console_pages").add(http)
   http.route("POST /webhooks/discord", function(req)
@@ -324,7 +336,7 @@ local function routes()
   end, builtin)
   if host.status().may_embed then
     http.route("GET /admin/groups", guarded(groups), builtin)
-    http.route("POST /admin/topics", guarded(create_topic), builtin)
+    http.route("POST /admin/topics", guarded(noted("topic.create", create_topic)), builtin)
   end
 end
 

@@ -1,5 +1,6 @@
 --- Versions of the script in the journal: written before the first run of each, and read when a run
 --- goes on that began with another one than runs. There a hash has 32 bytes.
+local bytes = require "sipeat.bytes"
 local core = require "sipeat.core.journal"
 local journal = require "sipeat.journal"
 local task = require "sipeat.core.task"
@@ -16,16 +17,6 @@ local known = setmetatable({}, { __mode = "v" }) -- hash -> the flow that it is 
 local written = {} -- hash -> when, on the monotonic clock
 local writing = {} -- hash -> signal
 
-local function hex_of(hash)
-  return ("%02x"):rep(#hash):format(hash:byte(1, -1))
-end
-
-local function bytes_of(hex)
-  return (hex:gsub("%x%x", function(pair)
-    return string.char(tonumber(pair, 16))
-  end))
-end
-
 --- The hash of the version that declared a flow, for its runs; "" when no script did.
 function M.of(flow)
   local hex = flow.version and flow.version:hash()
@@ -33,7 +24,7 @@ function M.of(flow)
     return ""
   end
   if flow.version_hex ~= hex then
-    flow.version_hex, flow.version_hash = hex, bytes_of(hex)
+    flow.version_hex, flow.version_hash = hex, bytes.unhex(hex)
   end
   known[flow.version_hash] = flow
   return flow.version_hash
@@ -75,7 +66,7 @@ function M.keep(hash)
 end
 
 local function fetch(hex)
-  local rows, message, code = journal.write { "script_get", core.blob(bytes_of(hex)), n = 2 }
+  local rows, message, code = journal.write { "script_get", core.blob(bytes.unhex(hex)), n = 2 }
   if not rows then
     return nil, message, code
   end
@@ -86,7 +77,7 @@ end
 --- with. It is the run's until release(hash). nil, message, code as of versions.handlers; also
 --- "VERSION_WITHOUT_FLOW" when the version has none of that group.
 function M.flow(hash, group, topic)
-  local hex = hex_of(hash)
+  local hex = bytes.hex(hash)
   local flows, message, code = versions.handlers(hex, fetch)
   if not flows then
     return nil, message, code
@@ -102,7 +93,7 @@ end
 
 --- The run needs its version no longer: it has ended, or sleeps, or has been parked.
 function M.release(hash)
-  versions.release(hex_of(hash))
+  versions.release(bytes.hex(hash))
 end
 
 return M

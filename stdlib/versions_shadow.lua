@@ -156,6 +156,7 @@ local SHADOWS = {
 -- module -> functions that it has while a version loads
 local OVERLAYS = {
   ["sipeat.deadletter"] = { replay = refuse },
+  ["sipeat.access"] = { mask_rules = nothing, serve = refuse },
   ["sipeat.discord"] = {
     configure = nothing, notify = refuse, send = refuse, send_kafka_event_notification = refuse,
     test = refuse,

@@ -1,5 +1,6 @@
 --- Signatures of webhooks, checked: no I/O, and no clock but the one that is given. Each function
 --- gives true, or nil and why not. What is compared is compared in constant time.
+local bytes = require "sipeat.bytes"
 local crypto = require "sipeat.core.crypto"
 local sys = require "sipeat.core.sys"
 
@@ -55,18 +56,12 @@ function M.slack(secret, header, at, body, now_s, tolerance_ms)
   return is_recent(at, now_s, tolerance_ms)
 end
 
-local function bytes_of(hex)
-  return (hex:gsub("%x%x", function(pair)
-    return string.char(tonumber(pair, 16))
-  end))
-end
-
 --- X-Signature-Ed25519 over TIMESTAMP .. BODY; key and signature are hex.
 function M.discord(key, header, at, body, now_s, tolerance_ms)
   local signature = (header or ""):match "^%x+$"
   if not signature or #signature ~= 128 or not (at or ""):find "^%d+$" then
     return nil, UNSIGNED
-  elseif not crypto.ed25519_verify(bytes_of(key), bytes_of(signature), at .. body) then
+  elseif not crypto.ed25519_verify(bytes.unhex(key), bytes.unhex(signature), at .. body) then
     return nil, FORGED
   end
   return is_recent(at, now_s, tolerance_ms)
