@@ -3,6 +3,7 @@ local M = {}
 
 -- name -> module, or module and the name in it
 local LAZY = {
+  access = { "sipeat.access" },
   bench = { "sipeat.bench" },
   breaker = { "sipeat.breaker" },
   bulkhead = { "sipeat.bulkhead" },
@@ -40,6 +41,7 @@ local LAZY = {
   timeout = { "sipeat.timeout" },
   transient = { "sipeat.failure", "transient" },
   vending = { "sipeat.vending" },
+  webhook = { "sipeat.webhook" },
   worker = { "sipeat.core.sys", "worker" },
   workers = { "sipeat.core.sys", "workers" },
   version = { "sipeat.core.sys", "version" },

@@ -3,6 +3,7 @@ error "sipeat: this file describes the module to an editor; it is not run"
 
 ---What a script starts from. Every module is loaded when it is first used.
 ---@class sipeat
+---@field access sipeat.access
 ---@field bench sipeat.bench
 ---@field breaker sipeat.breaker
 ---@field bulkhead sipeat.bulkhead
@@ -27,6 +28,7 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field supabase sipeat.supabase
 ---@field task sipeat.task
 ---@field vending sipeat.vending
+---@field webhook sipeat.webhook
 ---@field worker integer number of the worker that runs this, from 1
 ---@field workers integer how many there are (`--workers`)
 ---@field version string
