@@ -1,5 +1,5 @@
-"""The sign-in in a browser: on a phone and a desk, light and dark, without JavaScript, by the keyboard; and the policies
-of pages, which let in a mail's own styles and nothing that a mail or a name would run."""
+"""The sign-in in a browser: on a phone and a desk, light and dark, without JavaScript, by the keyboard; and what pages
+forbid: they let in a mail's own styles, and nothing that a mail or a name would run."""
 
 import re
 
