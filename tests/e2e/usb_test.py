@@ -101,6 +101,28 @@ class Usb(harness.Case):
         self.assertEqual((port["vid"], port["pid"], port["serial"], port["driver"]), (0x0403, 0x6001, "A1", "ftdi_sio"))
         self.assertIn("/dev/serial/by-path/", port["by_path"])
 
+    def test_list_says_what_comes_and_goes(self):
+        self.vm.run("mkdir -p /run/lock; sipeat serial list --watch --json > /tmp/watch 2>&1 &")
+        board = Board(self, "xy")
+
+        def told():
+            lines = self.vm.run("cat /tmp/watch")[1].splitlines()
+            events = [json.loads(line) for line in lines if line.startswith("{")]
+            return [(e["event"], e.get("serial"), e.get("holder")) for e in events
+                    if e.get("event") and e["path"] == "/dev/ttyUSB0"]
+
+        def says(*events):
+            wait_for(lambda: told() == list(events), lambda: f"told of {events}, but of {told()}", 60, 0.5)
+        wait_for(lambda: "ttyS0" in self.vm.run("cat /tmp/watch")[1], "what is there at first")
+        self.plug("one", board, 1, "A1")
+        says(("new", "A1", None))
+        self.vm.run("sipeat serial monitor /dev/ttyUSB0 > /tmp/seen 2>&1 & echo $! > /tmp/pid")
+        pid = self.vm.run("cat /tmp/pid")[1].strip()
+        held = ("changed", "A1", f"sipeat (process {pid})")
+        says(("new", "A1", None), held)
+        self.unplug("one")
+        says(("new", "A1", None), held, ("gone", "A1", held[2]))
+
     def test_a_port_is_set_up_and_has_one_master(self):
         far, near = os.openpty()
         self.addCleanup(os.close, near)

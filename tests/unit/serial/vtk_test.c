@@ -2,6 +2,7 @@
 #include "serial/vtk.h"
 
 #include "core/err.h"
+#include "serial/vtk_frame.h"
 #include "support/notes.h"
 #include "support/spoil.h"
 #include "support/test.h"
@@ -298,6 +299,35 @@ static void a_request_is_aborted(void)
   wire_free(wire);
 }
 
+/* CON, DAT and DSC are for readers that want our network: they get no answer, and change nothing.
+ */
+static void what_is_not_spoken_is_ignored(void)
+{
+  static const char *const NAMES[4] = { "CON", "DAT", "DSC", "XYZ" };
+  struct wire *wire = open_wire(1, "serial");
+  struct sip_line *reader = wire_line(wire, WIRE_BOARD);
+  struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
+
+  wire_command(wire, WIRE_HOST, &charge);
+  for (size_t i = 0; i < 4; i++) {
+    struct sip_vtk_message message = { .proto = SIP_VTK_FROM_READER };
+    uint8_t frame[64];
+    size_t size;
+
+    sip_vtk_add_text(&message, SIP_VTK_NAME, NAMES[i]);
+    size = sip_vtk_write(frame, sizeof frame, &message, false);
+    CHECK(size > 0);
+    CHECK_INT(reader->send(reader, frame, size), 0);
+    wire_run(wire, SECOND / 100);
+  }
+  result = wire_result(wire, WIRE_HOST, charge.ticket, MINUTE);
+  note_says(result, "outcome", "done");
+  free(result);
+  CHECK_INT(books(wire, "charges"), 1);
+  CHECK_INT(books(wire, "requests"), 1);
+  wire_free(wire);
+}
+
 static void a_reader_that_never_stops_is_survived(void)
 {
   struct wire *wire = open_wire(1, "serial");
@@ -443,6 +473,7 @@ int main(void)
   an_operation_is_settled_after_a_restart();
   silence_is_noticed();
   a_request_is_aborted();
+  what_is_not_spoken_is_ignored();
   a_reader_that_never_stops_is_survived();
   each_byte_may_be_wrong(WIRE_HOST);
   each_byte_may_be_wrong(WIRE_BOARD);
