@@ -147,7 +147,7 @@ local function check_open(self, port)
     return true
   end
   self:say("bad", "open", message, code == "EBUSY"
-    and "another process has it locked: sipeat serial list names who" or nil)
+    and "stop that program, or wait until it is done" or nil)
   return false
 end
 

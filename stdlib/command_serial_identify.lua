@@ -73,10 +73,11 @@ function M.run(options)
         return common.FAILED
       end
       message = message or board and board.reason or "it refused"
-      tried[#tried + 1] = ("  %-8s %s"):format(protocol.name, output.printable(message))
-      if not board and code ~= "ETIMEDOUT" and code ~= "LOST" then
-        break -- the port itself does not work
+      if not board and code ~= "ETIMEDOUT" and code ~= "LOST" then -- the port itself does not work
+        common.complain(options, output.printable(message))
+        return common.FAILED
       end
+      tried[#tried + 1] = ("  %-8s %s"):format(protocol.name, output.printable(message))
     end
   end
   common.complain(options, ("nothing on %s said what it is:\n%s\nTry: sipeat serial doctor %s")

@@ -139,8 +139,10 @@ end
 
 --- Returns the exit code.
 function M.run(options)
-  local opened, message = pump.open(options)
-  if not opened then
+  local opened, message, reason = pump.open(options)
+  if not opened and reason == "ECANCELED" then -- stopped before the port was open
+    return common.OK
+  elseif not opened then
     common.complain(options, message)
     return common.FAILED
   end

@@ -79,30 +79,37 @@ void sip_port_close(struct sip_serial_port *port)
   }
 }
 
-/* The group that may use the port: mostly dialout. */
-static const char *group_of(const char *path, char *room, size_t size)
+/* A group may use the port, mostly dialout; nobody is told to become one of root's. */
+static int port_denied(const char *path, int errnum, struct sip_err *err)
 {
-  struct stat info;
+  const char *name = "dialout";
   struct group entry, *found = NULL;
+  struct stat info;
+  char room[1024];
 
-  if (stat(path, &info) == 0 && getgrgid_r(info.st_gid, &entry, room, size, &found) == 0 &&
-      found != NULL) {
-    return found->gr_name;
+  if (stat(path, &info) == 0) {
+    if ((info.st_mode & 060) != 060 || info.st_gid == 0) {
+      return sip_err_set(err, -errnum,
+                         "open %s: permission denied (no group may use it, its mode is %04o: a "
+                         "udev rule gives it to dialout; sipeat serial doctor says more)",
+                         path, (unsigned)info.st_mode & 07777);
+    }
+    if (getgrgid_r(info.st_gid, &entry, room, sizeof room, &found) == 0 && found != NULL) {
+      name = found->gr_name;
+    }
   }
-  return "dialout";
+  return sip_err_set(err, -errnum,
+                     "open %s: permission denied (is this user in the group %s? sudo usermod -aG "
+                     "%s $USER, then log in again)",
+                     path, name, name);
 }
 
 int sip_port_refused(const char *path, int errnum, struct sip_err *err)
 {
-  char room[1024];
-
   switch (errnum) {
   case EACCES:
   case EPERM:
-    return sip_err_set(err, -errnum,
-                       "open %s: permission denied (is this user in the group %s? sudo usermod -aG "
-                       "%s $USER, then log in again)",
-                       path, group_of(path, room, sizeof room), group_of(path, room, sizeof room));
+    return port_denied(path, errnum, err);
   case ENOENT:
   case ENXIO:
   case ENODEV:

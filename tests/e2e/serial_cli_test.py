@@ -168,6 +168,28 @@ class Serial(World):
         second = self.serial("monitor", "board", code=1)
         self.assertRegex(second.log, rf"{first.popen.pid}|sipeat")
 
+    def test_a_port_that_cannot_be_opened(self):
+        """Each verb says why in one line, with a hint, and ends with 1."""
+        self.sim()
+        holder = self.start("serial", "monitor", "board")
+        wait_for(lambda: holder.output, holder.tail)
+        _, closed = self.terminal()
+        os.chmod(closed, 0o600)
+        for verb in (("send", "hello"), ("monitor",), ("identify",), ("record", "/dev/null")):
+            for port, user, part in (
+                    ("gone", None, "no such port (is it plugged in? sipeat serial list shows what is there)"),
+                    ("board", None, f"sipeat (process {holder.popen.pid}) has it"),
+                    ("/dev/null", None, "this is no serial port"),
+                    (closed, "nobody", "no group may use it, its mode is 0600")):
+                with self.subTest(verb=verb[0], port=port):
+                    done = subprocess.run(
+                        [BINARY, "serial", verb[0], port, *verb[1:]], cwd="/" if user else self.dir, user=user,
+                        env=environment("/tmp" if user else self.dir), capture_output=True, text=True, timeout=60,
+                        check=False)
+                    self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+                    self.assertRegex(done.stderr, rf"^sipeat serial {verb[0]}: open \S+: .*\n$")
+                    self.assertIn(part, done.stderr)
+
     def test_monitor_stands_between_a_board_and_a_program(self):
         self.sim()
         ours, path = self.terminal()
