@@ -159,6 +159,16 @@ local function lookup(method, path, parts)
   end
 end
 
+-- Can a segment be one of a path of ours? One that climbs up behind an encoded slash cannot.
+local function is_plain(text)
+  for part in text:gmatch "[^/\\]+" do
+    if part == "." or part == ".." then
+      return false
+    end
+  end
+  return utf8.len(text) ~= nil and not text:find "%c"
+end
+
 -- Decoded segments of a path as sent; nil when it is not one that a path of ours can be.
 local function decode(path)
   local parts = segments_of(path)
@@ -167,7 +177,7 @@ local function decode(path)
     if part:find("%", 1, true) then
       text = core.decode(part)
     end
-    if not text or text == "." or text == ".." or not utf8.len(text) or text:find("%c") then
+    if not text or not is_plain(text) then
       return nil
     end
     parts[i] = text

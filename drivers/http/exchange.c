@@ -4,6 +4,7 @@
  * libmicrohttpd's functions that suspend are called from inside of its callbacks, those that resume
  * from outside. */
 #include "http/body_limits.h"
+#include "http/layout.h"
 #include "http/server_state.h"
 
 #include <assert.h>
@@ -143,14 +144,21 @@ void *sip_exchange_on_target(void *arg, const char *target, struct MHD_Connectio
   return exchange;
 }
 
+/* Fields on their way from libmicrohttpd. */
+struct incoming {
+  struct sip_exchange *exchange;
+  struct sip_layout layout;
+};
+
 static enum MHD_Result keep_field(void *arg, enum MHD_ValueKind kind, const char *name,
                                   size_t name_len, const char *value, size_t value_len)
 {
-  struct sip_exchange *exchange = arg;
+  struct incoming *incoming = arg;
   struct sip_slice key = { name, name_len }, text = { value == NULL ? "" : value, value_len };
 
   (void)kind;
-  return sip_header_list_add(&exchange->headers, &key, &text) < 0 ? MHD_NO : MHD_YES;
+  sip_layout_field(&incoming->layout, &key, &text);
+  return sip_header_list_add(&incoming->exchange->headers, &key, &text) < 0 ? MHD_NO : MHD_YES;
 }
 
 /* What a head says that matters before the body. */
@@ -297,16 +305,21 @@ static unsigned check_rate(struct sip_exchange *exchange)
   return exchange->wait_ms > 0 ? MHD_HTTP_TOO_MANY_REQUESTS : 0;
 }
 
-static bool read_head(struct sip_exchange *exchange, const char *method, const char *version)
+static bool read_head(struct sip_exchange *exchange, const char *method, const char *url,
+                      const char *version)
 {
+  struct incoming incoming = { .exchange = exchange };
   const struct sip_server_options *options = &exchange->server->options;
   int fields = MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, NULL, NULL);
   struct head head;
 
   exchange->method = strdup(method);
-  (void)MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, keep_field, exchange);
-  if (exchange->method == NULL || exchange->target == NULL ||
-      exchange->headers.count != (size_t)fields) {
+  if (exchange->target == NULL) {
+    return false;
+  }
+  sip_layout_begin(&incoming.layout, method, url, strlen(exchange->target), version);
+  (void)MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, keep_field, &incoming);
+  if (exchange->method == NULL || exchange->headers.count != (size_t)fields) {
     return false;
   }
   read_fields(&head, exchange);
@@ -319,7 +332,9 @@ static bool read_head(struct sip_exchange *exchange, const char *method, const c
     exchange->max_body_bytes =
       sip_body_limits_find(options->body_limits, method, exchange->target, options->max_body_bytes);
   }
-  exchange->refuse_status = check_head(exchange, &head, version);
+  exchange->refuse_status = sip_layout_known() && !sip_layout_end(&incoming.layout)
+                              ? MHD_HTTP_BAD_REQUEST
+                              : check_head(exchange, &head, version);
   if (exchange->refuse_status == 0) {
     exchange->refuse_status = check_rate(exchange);
   }
@@ -397,12 +412,12 @@ enum MHD_Result sip_exchange_on_data(void *arg, struct MHD_Connection *mhd, cons
 {
   struct sip_exchange *exchange = *context;
 
-  (void)arg, (void)mhd, (void)url;
+  (void)arg, (void)mhd;
   if (exchange == NULL || exchange->connection == NULL) {
     return MHD_NO; /* there was no memory for one of them */
   }
   if (exchange->method == NULL) { /* the head; the body may follow */
-    if (!read_head(exchange, method, version)) {
+    if (!read_head(exchange, method, url, version)) {
       return MHD_NO;
     }
     return exchange->refuse_status == 0 ? MHD_YES
