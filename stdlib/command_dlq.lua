@@ -2,6 +2,7 @@
 local kafka = require "sipeat.kafka"
 local ledgers = require "sipeat.deadletter_ledger"
 local list = require "sipeat.deadletter_list"
+local objects = require "sipeat.deadletter_object"
 local opts = require "sipeat.opts"
 local output = require "sipeat.command_output"
 local replay = require "sipeat.deadletter_replay"
@@ -140,7 +141,7 @@ function actions.list(options)
   local rows = {}
   for i, one in ipairs(letters) do
     if options.json then
-      local object = show.object(one)
+      local object = objects.object(one)
       object.was_replayed = one.was_replayed or ledger.done[one.id] == true
       output.json(object)
     end

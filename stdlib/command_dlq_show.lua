@@ -1,70 +1,13 @@
 --- Everything about one dead letter, for people and for programs.
 local json = require "sipeat.json"
 local letters = require "sipeat.deadletter_letter"
+local objects = require "sipeat.deadletter_object"
 local output = require "sipeat.command_output"
-local sys = require "sipeat.core.sys"
 local terminal = require "sipeat.core.terminal"
 
 local M = {}
 
 local SHOWN_BYTES = 65536 -- of a body, for people
-local INTEGER = "%-partition$|%-offset$|%-timestamp$|^retry_topic%-attempts$"
-
--- Is that the name of a header that holds a binary integer?
-local function is_integer(name)
-  for pattern in INTEGER:gmatch "[^|]+" do
-    if name:find(pattern) and (name:find "^kafka_" or name:find "^retry_topic") then
-      return true
-    end
-  end
-  return false
-end
-
--- A header's value as it is meant: a number where it is one in binary form.
-local function decoded(name, value)
-  local number = value and is_integer(name) and letters.integer(value)
-  if number then
-    return number
-  elseif value == nil or sys.valid_utf8(value) then
-    return value
-  end
-  return nil, sys.base64(value)
-end
-
-local function put(object, name, value)
-  local plain, base64 = decoded(name, value)
-  if base64 then
-    object[name .. "_base64"] = base64
-  else
-    object[name] = plain == nil and json.null or plain
-  end
-end
-
-local function time(ms)
-  return ms and ms >= 0 and sys.iso_time(ms) or nil
-end
-
---- A letter as one JSON object, without its body.
-function M.object(one)
-  local object = {
-    topic = one.topic, id = one.id, reason = one.reason, kind = one.kind, message = one.message,
-    type = one.type, event_id = one.event_id, attempts = one.attempts, group = one.group,
-    failed_at = time(one.failed_ms), first_failed_at = time(one.first_failed_ms),
-    replayed = one.replayed, origin = one.origin, pointer = one.pointer,
-    original = {
-      topic = one.original_topic, partition = one.original_partition,
-      offset = one.original_offset, timestamp = one.original_timestamp,
-    },
-  }
-  if not one.record.parked then
-    object.partition, object.offset = one.partition, one.offset
-  end
-  if one.record.key then
-    put(object, "key", one.record.key)
-  end
-  return object
-end
-
 -- JSON text with line breaks, its order kept; nil when it is no JSON.
 local function pretty(text)
   local _, message = json.decode(text)
@@ -121,15 +64,15 @@ local function indented(text)
 end
 
 local function print_json(one, body, why)
-  local object = M.object(one)
+  local object = objects.object(one)
   object.stacktrace, object.headers = one.stacktrace, {}
   for _, header in ipairs(one.record.headers) do
-    put(object.headers, header[1], header[2])
+    objects.put(object.headers, header[1], header[2])
   end
   if body == nil then
     object.body_error = why
   elseif body then
-    put(object, "body", body)
+    objects.put(object, "body", body)
   end
   return output.json(object)
 end
@@ -142,7 +85,7 @@ local FIELDS = {
 }
 
 local function print_fields(one)
-  local object = M.object(one)
+  local object = objects.object(one)
   local original = object.original
   local rows = {}
   for _, field in ipairs(FIELDS) do
@@ -153,7 +96,7 @@ local function print_fields(one)
   end
   rows[#rows + 1] = ("%-14s %s partition %s offset %s, %s\n"):format("came from",
     output.printable(original.topic or "?"), original.partition or "?", original.offset or "?",
-    time(original.timestamp) or "without a time")
+    objects.time(original.timestamp) or "without a time")
   if one.record.key then
     rows[#rows + 1] = ("%-14s %s\n"):format("key", output.printable(one.record.key))
   end
@@ -163,7 +106,7 @@ end
 local function print_headers(one)
   local rows = {}
   for i, header in ipairs(one.record.headers) do
-    local value = decoded(header[1], header[2])
+    local value = objects.decoded(header[1], header[2])
     local text = header[2] == nil and "(null)" or output.printable(tostring(value or header[2]))
     if header[1]:find "stacktrace$" then
       text = "(below)"

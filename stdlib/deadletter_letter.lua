@@ -10,6 +10,7 @@ local sys = require "sipeat.core.sys"
 local M = {}
 
 local REPLAYED, ORIGIN = "sipeat-replayed", "sipeat-replay-origin"
+M.ADDED = { [REPLAYED] = true, [ORIGIN] = true } -- headers of a replay
 
 -- Headers that say why an event is a dead letter. `sipeat-` ones beside the two of a replay are so.
 local PREFIXES = { "kafka_dlt-", "kafka_original-", "kafka_exception-", "retry_topic-" }

@@ -74,6 +74,17 @@ local function ends_of(topic)
   return ends, total
 end
 
+-- A reader of what is wanted: the one letter at o.partition and o.offset, or all from o.offsets on.
+local function reader_of(o, ends)
+  if o.partition then
+    return kafka.reader {
+      topic = o.topic, partitions = { o.partition }, offsets = { [o.partition] = o.offset },
+      ends = { [o.partition] = o.offset + 1 },
+    }
+  end
+  return kafka.reader { topic = o.topic, offsets = o.offsets, ends = ends }
+end
+
 --- Calls visit(letter, number, total) for each letter of o.topic (or parked one) that is there now
 --- and fits; number and total count the others too. Stops when visit answers false, or nil,
 --- message, code. true, or nil, message, code.
@@ -85,7 +96,7 @@ function M.each(o, visit)
   if not ends then
     return nil, total, code
   end
-  local reader <close>, message, why = kafka.reader { topic = o.topic, offsets = o.offsets }
+  local reader <close>, message, why = reader_of(o, ends)
   if not reader then
     return nil, message, why
   end
@@ -144,13 +155,12 @@ end
 --- The letter at a place. nil, message, code.
 function M.get(topic, partition, offset)
   local found
-  local ok, message, code = M.each({ topic = topic, offsets = { [partition] = offset } },
+  local ok, message, code = M.each({ topic = topic, partition = partition, offset = offset },
     function(one)
-      if one.partition == partition and one.offset == offset then
+      if one.offset == offset then -- a place beyond the end is read from the beginning
         found = one
-        return false
       end
-      return true
+      return false
     end)
   if found then
     return found

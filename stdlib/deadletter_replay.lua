@@ -27,12 +27,15 @@ local REPLAY = opts.spec("sipeat.deadletter.replay", {
   dry_run = { "boolean", default = false },
   on_letter = { "function" },
   on_progress = { "function" },
+  partition = { "integer", min = 0 }, -- with offset: only the letter at that place
+  offset = { "integer", min = 0 },
+  change = { "function" }, -- record -> the record to send in its place
 })
 
-local function tell(self, one, outcome, why)
+local function tell(self, one, outcome, why, report)
   self.counts[outcome] = self.counts[outcome] + 1
   if self.o.on_letter then
-    self.o.on_letter(one, outcome, why)
+    self.o.on_letter(one, outcome, why, report)
   end
 end
 
@@ -66,7 +69,7 @@ local function flush(self)
         id = item.letter.id, topic = item.record.topic, partition = result.partition,
         offset = result.offset,
       }
-      tell(self, item.letter, "replayed")
+      tell(self, item.letter, "replayed", nil, result)
     end
   end
   local ok
@@ -138,10 +141,11 @@ local function visit(self, one)
     tell(self, one, "refused", ("it was replayed %d times already"):format(count))
     return true
   end
+  record = o.change and o.change(record) or record
   local ok, message, code = true, nil, nil
   if o.dry_run then
     self.taken = self.taken + 1
-    tell(self, one, "replayed")
+    tell(self, one, "replayed", nil, record)
   else
     ok, message, code = add(self, one, record)
   end
@@ -174,8 +178,8 @@ local function run(self)
 end
 
 --- Replays the letters that fit. { replayed, skipped, refused, failed, seen, total }; or nil,
---- message, code and what was done until then. on_letter(letter, outcome, why) is told of each,
---- on_progress(counts) from time to time.
+--- message, code and what was done until then. on_letter(letter, outcome, why, report) is told of
+--- each (report: where it went, or in a dry run the record), on_progress(counts) from time to time.
 return function(options, level)
   local o = REPLAY(options, (level or 2) + 1)
   if not o.topic and not o.parked then

@@ -60,6 +60,11 @@ function Line:state()
   return self.core:state()
 end
 
+--- The bytes that passed last, oldest first: { at_ms, out, bytes } each.
+function Line:traffic()
+  return self.core:traffic()
+end
+
 function Line:close()
   self.core:close()
 end

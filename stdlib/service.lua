@@ -400,6 +400,7 @@ local function open_access(o)
     end
   end
   require("sipeat.access").serve { file = o.access, dev = dev or nil }
+  require("sipeat.console").serve { mode = o.dev and "dev" or "run", host = host }
 end
 
 --- Opens the HTTP server with the program's own routes. nil, message, code when it cannot.

@@ -239,6 +239,31 @@ function M.status(id)
   return ask(id, "device", "status")
 end
 
+--- What is known of a machine without asking its board: { driver, proof, online, state, reason?,
+--- slots?, line? }; or nil and a failure.
+function M.glance(id)
+  local machine, problem = known(id)
+  if not machine then
+    return nil, problem
+  end
+  local device = machine.device
+  local out = device.glance and device:glance() or { state = "unknown" }
+  out.driver, out.proof = machine.driver, device.proof
+  return out
+end
+
+--- The bytes that passed last on the lines of a machine: { at_ms, out, bytes }, oldest first.
+function M.traffic(id)
+  local machine = machines[id]
+  local device = machine and machine.device
+  return device and device.traffic and device:traffic() or {}
+end
+
+--- Its last orders, newest first: { approval, slot, state, at_ms }; or nil and a failure.
+function M.orders(id)
+  return book:last_orders(id)
+end
+
 --- What the board has counted: { total, slots = { [n] = count } }, as far as it counts. `slot`: of
 --- that one, for boards that ask one at a time.
 function M.counters(id, slot)

@@ -308,6 +308,25 @@ function Board:counters(slot)
 end
 
 --- { online, state, board, port, driver, … }: with what the board says, when it is there.
+-- What is known without asking the board.
+function Board:glance()
+  local line = self.line:state()
+  local online = line.up and self.checked == line.opened
+  return {
+    online = online, state = self.state, reason = not online and (self.reason or line.message)
+      or nil,
+    line = {
+      port = self.o.port, up = line.up, opened = line.opened, lost = line.lost,
+      bytes_in = line.bytes_in, bytes_out = line.bytes_out, message = line.message,
+    },
+  }
+end
+
+-- The bytes of its line.
+function Board:traffic()
+  return self.line:traffic()
+end
+
 function Board:status()
   local line = self.line:state()
   local result = line.up and self.line:command("status", nil, ASK) or {}

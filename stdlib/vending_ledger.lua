@@ -14,6 +14,7 @@ local task = require "sipeat.task"
 local M = {}
 
 local REMEMBERED = 10000 -- settled approvals kept in memory
+local SHOWN = 50 -- of the last orders
 local KEPT_MS = 90 * 24 * 60 * 60 * 1000 -- and in a file
 
 local SCHEMA = [[
@@ -87,6 +88,19 @@ function Memory:open_orders(machine)
     end
   end
   return list
+end
+
+function Memory:last_orders(machine)
+  local list = {}
+  for _, order in pairs(self.orders) do
+    if order.machine == machine then
+      list[#list + 1] = order
+    end
+  end
+  table.sort(list, function(a, b)
+    return a.at_ms > b.at_ms
+  end)
+  return table.move(list, 1, math.min(#list, SHOWN), 1, {})
 end
 
 function Memory:untold()
@@ -214,6 +228,12 @@ end
 function File:open_orders(machine)
   return list_of(run(self, "query",
     "SELECT * FROM vending_orders WHERE machine = ? AND state = 'ordered'", machine))
+end
+
+--- The last orders of a machine, the newest first.
+function File:last_orders(machine)
+  return list_of(run(self, "query", "SELECT * FROM vending_orders WHERE machine = ? "
+    .. "ORDER BY at_ms DESC LIMIT ?", machine, SHOWN))
 end
 
 --- Sales that were not published yet, the oldest first.

@@ -261,6 +261,10 @@ function Device:counters()
   return { total = self.total, slots = slots }
 end
 
+Device.glance = function(self) -- nobody has to be asked
+  return self:status()
+end
+
 function Device:status()
   self:advance()
   local slots = {}

@@ -43,6 +43,14 @@ static int l_cluster(lua_State *L)
   return 1;
 }
 
+static int l_brokers(lua_State *L)
+{
+  const struct sip_kafka_settings *settings = sip_kafka_settings(sip_kafka_of(L));
+
+  lua_pushstring(L, settings == NULL ? NULL : sip_kafka_settings_brokers(settings));
+  return 1;
+}
+
 static int l_pending(lua_State *L)
 {
   lua_pushinteger(L, (lua_Integer)sip_kafka_pending(sip_kafka_of(L)));
@@ -54,6 +62,7 @@ static int luaopen_kafka(lua_State *L)
   static const luaL_Reg functions[] = {
     { "connected", l_connected },
     { "cluster", l_cluster },
+    { "brokers", l_brokers },
     { "pending", l_pending },
     { "send", sip_l_kafka_send },
     { "consumer", sip_l_kafka_consumer },

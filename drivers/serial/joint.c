@@ -81,10 +81,10 @@ static void out_flush(struct sip_joint *joint)
       }
       return;
     }
+    sip_line_passed(joint->shared, true, joint->out + joint->out_at, (size_t)put);
     joint->out_at = (joint->out_at + (size_t)put) % SIP_SERIAL_OUTPUT;
     joint->out_size -= (size_t)put;
     joint->stuck_us = sip_serial_now_us();
-    sip_line_count(joint->shared, 0, (size_t)put);
   }
   if (joint->out_size == 0) {
     out_drop(joint);
@@ -109,7 +109,7 @@ static int line_send(struct sip_line *line, const void *bytes, size_t size)
       joint_break(joint, &err);
       return (int)put;
     }
-    sip_line_count(joint->shared, 0, (size_t)put);
+    sip_line_passed(joint->shared, true, bytes, (size_t)put);
   }
   if ((size_t)put < size) {
     out_push(joint, (const uint8_t *)bytes + put, size - (size_t)put);
@@ -407,7 +407,7 @@ static void joint_read(struct sip_joint *joint, int64_t now_us)
     return;
   }
   if (got > 0) {
-    sip_line_count(joint->shared, (size_t)got, 0);
+    sip_line_passed(joint->shared, false, bytes, (size_t)got);
     if (joint->told_up && joint->party != NULL) { /* else: what a board says as it starts */
       joint->party->ops->on_bytes(joint->party, now_us, bytes, (size_t)got);
     }

@@ -25,6 +25,8 @@ struct sip_serial_line {
   unsigned open_commands;
   unsigned refs;
   struct sip_serial_state state;
+  size_t traffic_count; /* so far: the next one's place is its rest */
+  struct sip_serial_traffic traffic[SIP_SERIAL_TRAFFIC];
 };
 
 /* An opening: a thread that may block. */
@@ -85,7 +87,9 @@ void sip_line_tell(struct sip_serial_line *line, const struct sip_note *note);
 
 /** Changes the state and wakes the loop. `err` NULL: up, at `path`. */
 void sip_line_set_link(struct sip_serial_line *line, const char *path, const struct sip_err *err);
-void sip_line_count(struct sip_serial_line *line, size_t bytes_in, size_t bytes_out);
+
+/** Bytes came, or left. */
+void sip_line_passed(struct sip_serial_line *line, bool out, const void *bytes, size_t size);
 
 /* --- joint.c --- */
 

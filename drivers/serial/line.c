@@ -206,12 +206,37 @@ void sip_line_set_link(struct sip_serial_line *line, const char *path, const str
   pthread_mutex_unlock(&line->mu);
 }
 
-void sip_line_count(struct sip_serial_line *line, size_t bytes_in, size_t bytes_out)
+void sip_line_passed(struct sip_serial_line *line, bool out, const void *bytes, size_t size)
 {
+  const uint8_t *from = bytes;
+  uv_timeval64_t now = { 0 };
+
+  (void)uv_gettimeofday(&now); /* cannot fail with a valid pointer */
   pthread_mutex_lock(&line->mu);
-  line->state.bytes_in += bytes_in;
-  line->state.bytes_out += bytes_out;
+  *(out ? &line->state.bytes_out : &line->state.bytes_in) += size;
+  for (size_t at = 0; at < size;) {
+    struct sip_serial_traffic *one = &line->traffic[line->traffic_count++ % SIP_SERIAL_TRAFFIC];
+
+    one->at_ms = now.tv_sec * 1000 + now.tv_usec / 1000;
+    one->out = out;
+    one->size = (unsigned)(size - at < sizeof one->bytes ? size - at : sizeof one->bytes);
+    memcpy(one->bytes, from + at, one->size);
+    at += one->size;
+  }
   pthread_mutex_unlock(&line->mu);
+}
+
+size_t sip_serial_traffic(struct sip_serial_line *line, struct sip_serial_traffic *out)
+{
+  size_t count;
+
+  pthread_mutex_lock(&line->mu);
+  count = line->traffic_count < SIP_SERIAL_TRAFFIC ? line->traffic_count : SIP_SERIAL_TRAFFIC;
+  for (size_t i = 0; i < count; i++) {
+    out[i] = line->traffic[(line->traffic_count - count + i) % SIP_SERIAL_TRAFFIC];
+  }
+  pthread_mutex_unlock(&line->mu);
+  return count;
 }
 
 /* --- on the loop --- */

@@ -79,6 +79,19 @@ struct sip_serial_state {
 
 void sip_serial_state(struct sip_serial_line *line, struct sip_serial_state *out);
 
+/* Bytes that came or left at once, or a part of them. */
+struct sip_serial_traffic {
+  int64_t at_ms; /* since 1970-01-01 UTC */
+  bool out;
+  unsigned size;
+  uint8_t bytes[64];
+};
+
+enum { SIP_SERIAL_TRAFFIC = 64 };
+
+/** Copies the last ones, oldest first. @param out  SIP_SERIAL_TRAFFIC of them @return how many */
+size_t sip_serial_traffic(struct sip_serial_line *line, struct sip_serial_traffic *out);
+
 /** No callback comes afterwards; what has no result gets none. The port is closed soon: at once,
  *  but for raw bytes, which have a second to leave. NULL is fine. */
 void sip_serial_close(struct sip_serial_line *line);

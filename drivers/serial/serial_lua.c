@@ -289,15 +289,14 @@ static int open_finish(lua_State *L, struct sip_wait *wait)
 static int l_command(lua_State *L);
 static int l_next(lua_State *L);
 static int l_state(lua_State *L);
+static int l_traffic(lua_State *L);
 static int l_close(lua_State *L);
 
 static struct handle *handle_new(lua_State *L)
 {
-  static const luaL_Reg methods[] = { { "command", l_command },
-                                      { "next", l_next },
-                                      { "state", l_state },
-                                      { "close", l_close },
-                                      { NULL, NULL } };
+  static const luaL_Reg methods[] = { { "command", l_command }, { "next", l_next },
+                                      { "state", l_state },     { "traffic", l_traffic },
+                                      { "close", l_close },     { NULL, NULL } };
   struct handle **box = sip_box_class(L, LINE, handle_gc, methods);
   struct handle *handle = calloc(1, sizeof *handle);
 
@@ -517,6 +516,26 @@ static int l_state(lua_State *L)
     lua_setfield(L, -2, "message");
     lua_pushstring(L, state.err.name);
     lua_setfield(L, -2, "code");
+  }
+  return 1;
+}
+
+/* traffic() -> {{at_ms, out, bytes}…}: what passed last, oldest first */
+static int l_traffic(lua_State *L)
+{
+  struct handle *handle = check_handle(L);
+  struct sip_serial_traffic *list = lua_newuserdatauv(L, SIP_SERIAL_TRAFFIC * sizeof *list, 0);
+  size_t count = handle == NULL ? 0 : sip_serial_traffic(handle->line, list);
+
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    lua_createtable(L, 0, 3);
+    set_number(L, "at_ms", (uint64_t)list[i].at_ms);
+    lua_pushboolean(L, list[i].out);
+    lua_setfield(L, -2, "out");
+    lua_pushlstring(L, (const char *)list[i].bytes, list[i].size);
+    lua_setfield(L, -2, "bytes");
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   return 1;
 }

@@ -173,11 +173,25 @@ static void set_count(lua_State *L, const char *name, uint64_t value)
   lua_setfield(L, -2, name);
 }
 
+/* { [longest ms of a bucket] = how many }, of those that have any. */
+static void push_latency(lua_State *L, const struct sip_latency *latency)
+{
+  lua_newtable(L);
+  for (unsigned i = 0; i < SIP_LATENCY_BUCKETS; i++) {
+    if (latency->counts[i] > 0) {
+      lua_pushinteger(L, latency->counts[i]);
+      lua_rawseti(L, -2, (lua_Integer)sip_latency_limit_ms(i));
+    }
+  }
+}
+
 void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status)
 {
   lua_createtable(L, 0, 12);
   lua_pushstring(L, status->group);
   lua_setfield(L, -2, "group");
+  lua_pushstring(L, status->topic); /* nil: of another worker */
+  lua_setfield(L, -2, "topic");
   lua_pushboolean(L, status->assigned);
   lua_setfield(L, -2, "assigned");
   lua_pushboolean(L, status->draining);
@@ -201,6 +215,8 @@ void sip_flow_push_status(lua_State *L, const struct sip_flow_status *status)
   set_count(L, "skipped", status->skipped);
   set_count(L, "committed", status->committed);
   set_count(L, "aborted", status->aborted);
+  push_latency(L, &status->latency);
+  lua_setfield(L, -2, "latency");
 }
 
 static int l_status(lua_State *L)

@@ -1,7 +1,9 @@
-/* log_lua.c - module sipeat.core.log: write(level, module, text, fields?), enabled(level).
+/* log_lua.c - module sipeat.core.log: write(level, module, text, fields?), enabled(level),
+ * recent().
  *
  * Levels are "debug", "info", "warn", "error". `fields` is a table of names to values, shown by
- * tostring. */
+ * tostring. recent() -> the process's last warnings and errors, newest first: {at_ms, level,
+ * module, event_id?, message}. */
 #include "bind/bind.h"
 #include "core/log.h"
 #include "vm/lazy.h"
@@ -37,7 +39,7 @@ static int l_write(lua_State *L)
   struct sip_task *task = sip_task_current(L);
   size_t count = 0;
 
-  if (!sip_log_on(level)) {
+  if (!sip_log_on(level) && level < SIP_LOG_WARN) {
     return 0;
   }
   if (!lua_isnoneornil(L, 4)) {
@@ -59,11 +61,38 @@ static int l_write(lua_State *L)
   return 0;
 }
 
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+  if (text[0] != '\0') {
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+  }
+}
+
+static int l_recent(lua_State *L)
+{
+  struct sip_log_kept *lines = lua_newuserdatauv(L, SIP_LOG_KEPT * sizeof *lines, 0);
+  size_t count = sip_log_recent(lines, SIP_LOG_KEPT);
+
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, lines[i].at_ms);
+    lua_setfield(L, -2, "at_ms");
+    set_text(L, "level", lines[i].level == SIP_LOG_WARN ? "warn" : "error");
+    set_text(L, "module", lines[i].module);
+    set_text(L, "event_id", lines[i].event_id);
+    set_text(L, "message", lines[i].text);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
 int sip_open_log(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "write", l_write },
-                                        { "enabled", l_enabled },
-                                        { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "write", l_write }, { "recent", l_recent }, { "enabled", l_enabled }, { NULL, NULL }
+  };
 
   luaL_newlib(L, functions);
   return 1;

@@ -1,12 +1,13 @@
 /* log.c - the one writer of log lines.
  *
  * Standard error belongs to the process, and so does what is set up here: it is written once before
- * any thread starts and only read afterwards. A line is built on the stack, so logging works when
- * memory is out. */
+ * any thread starts and only read afterwards. The last warnings and errors are kept beside it, for
+ * whoever asks. A line is built on the stack, so logging works when memory is out. */
 #include "core/log.h"
 
 #include "core/utf8.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,12 @@ static struct {
   enum sip_log_level level;
 } sink = { STDERR_FILENO, false, false,
            SIP_LOG_INFO }; /* written before threads start, read-only afterwards */
+
+static struct {
+  pthread_mutex_t mu; /* guards the others; held for a copy */
+  size_t count;       /* so far: the next one's place is its rest */
+  struct sip_log_kept lines[SIP_LOG_KEPT];
+} kept = { .mu = PTHREAD_MUTEX_INITIALIZER };
 
 struct line {
   char text[LINE_BYTES];
@@ -192,11 +199,57 @@ static void write_human(struct line *line, enum sip_log_level level, const char 
   }
 }
 
+/* A copy that ends with a whole character. */
+static void keep_text(char *out, size_t size, const char *text)
+{
+  size_t len = strlen(text), at = 0, n;
+
+  while (at < len && (n = sip_utf8_length(text + at, len - at)) > 0 && at + n < size) {
+    at += n;
+  }
+  memcpy(out, text, at);
+  out[at] = '\0';
+}
+
+static void keep(enum sip_log_level level, const char *module, const char *event_id,
+                 const char *text)
+{
+  struct sip_log_kept *line;
+  struct timeval now;
+
+  (void)gettimeofday(&now, NULL); /* cannot fail with valid pointers */
+  (void)pthread_mutex_lock(&kept.mu);
+  line = &kept.lines[kept.count++ % SIP_LOG_KEPT];
+  line->at_ms = (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+  line->level = level;
+  keep_text(line->module, sizeof line->module, module);
+  keep_text(line->event_id, sizeof line->event_id, event_id == NULL ? "" : event_id);
+  keep_text(line->text, sizeof line->text, text);
+  (void)pthread_mutex_unlock(&kept.mu);
+}
+
+size_t sip_log_recent(struct sip_log_kept *out, size_t max)
+{
+  size_t count;
+
+  (void)pthread_mutex_lock(&kept.mu);
+  count = kept.count < SIP_LOG_KEPT ? kept.count : SIP_LOG_KEPT;
+  count = count < max ? count : max;
+  for (size_t i = 0; i < count; i++) {
+    out[i] = kept.lines[(kept.count - 1 - i) % SIP_LOG_KEPT];
+  }
+  (void)pthread_mutex_unlock(&kept.mu);
+  return count;
+}
+
 void sip_log_fields(enum sip_log_level level, const char *module, const char *event_id,
                     const struct sip_log_field *fields, size_t count, const char *text)
 {
   struct line line;
 
+  if (level >= SIP_LOG_WARN) {
+    keep(level, module, event_id, text);
+  }
   if (!sip_log_on(level)) {
     return;
   }
@@ -219,7 +272,7 @@ void sip_log(enum sip_log_level level, const char *module, const char *event_id,
   char text[LINE_BYTES / 2];
   va_list args;
 
-  if (!sip_log_on(level)) {
+  if (!sip_log_on(level) && level < SIP_LOG_WARN) {
     return;
   }
   va_start(args, format);

@@ -269,6 +269,7 @@ size_t sip_engine_status(const struct sip_engine *engine, struct sip_flow_status
         .unfinished = flow->unfinished,
         .redelivered = flow->redelivered,
         .skipped = flow->skipped,
+        .latency = flow->latency,
       };
       sip_transaction_count(flow, &out[count].committed, &out[count].aborted);
       memcpy(out[count].error, flow->error, sizeof out[count].error);

@@ -5,6 +5,7 @@
  * A flow takes events from one consumer group, keeps their order per key, runs the script's
  * dispatch function for each in a task, and lets the committed offset follow the lowest event that
  * is not terminal. Loop thread only. */
+#include "flow/latency.h"
 #include "flow/port.h"
 #include "vm/budget.h"
 
@@ -55,6 +56,7 @@ struct sip_flow_status {
   uint64_t redelivered;                /* dispatched again, for any reason */
   uint64_t skipped;                    /* came again though it was finished, and was passed */
   uint64_t committed, aborted;         /* transactions */
+  struct sip_latency latency;          /* of finished ones: from taken to ended */
   char error[256];                     /* the source's last error, "" since events came again */
 };
 

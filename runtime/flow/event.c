@@ -155,6 +155,7 @@ static void event_notify(struct sip_event *event)
 static void event_count(struct sip_event *event)
 {
   event->flow->finished++;
+  sip_latency_add(&event->flow->latency, sip_flow_now_ms(event->flow) - event->taken_ms);
   sip_event_trust(event);
   event->flow->dead += event->verdict == SIP_VERDICT_DEAD;
   event_notify(event);
@@ -518,6 +519,7 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
   }
   event->record = copy;
   event->partition = partition;
+  event->taken_ms = sip_flow_now_ms(flow);
   sip_event_suspect(event);
   rc = event_enter_lane(event);
   if (rc < 0) {

@@ -110,6 +110,7 @@ struct sip_event {
   struct sip_list lost;    /* those outputs */
   bool is_lost_unknown;    /* not all of them */
   bool was_read;           /* the script has read the record, and lives */
+  uint64_t taken_ms;       /* loop time */
   uint64_t started_ms;     /* loop time of its last start */
   struct sip_slice id;     /* borrowed from the script's stack until the task runs; or nothing */
   unsigned deaths;         /* processes that died while it ran */
@@ -160,6 +161,7 @@ struct sip_flow {
   bool assigned, draining, timer_open;
   bool fenced; /* another member has its place: it is not opened again */
   uint64_t taken, finished, dead, unfinished, redelivered, skipped;
+  struct sip_latency latency;
   char error[256];
 };
 

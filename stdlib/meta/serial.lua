@@ -83,6 +83,10 @@ function Line:next(timeout) end
 ---@return sipeat.serial.State
 function Line:state() end
 
+--- The bytes that passed last, oldest first; at most 64 pieces of at most 64 bytes.
+---@return {at_ms: integer, out: boolean, bytes: string}[]
+function Line:traffic() end
+
 function Line:close() end
 
 ---@param set? { dtr?: boolean, rts?: boolean }

@@ -134,6 +134,23 @@ function M.capabilities(id) end
 ---@return sipeat.Failure? failure
 function M.status(id) end
 
+--- What is known without asking the board.
+---@param id string
+---@return { driver: string, proof: sipeat.vending.Proof, state: string, online: boolean? }?
+---@return sipeat.Failure? failure
+function M.glance(id) end
+
+--- The bytes that passed last on its line, oldest first.
+---@param id string
+---@return {at_ms: integer, out: boolean, bytes: string}[]
+function M.traffic(id) end
+
+--- Its last orders, newest first.
+---@param id string
+---@return { approval: string, slot: any, state: string, at_ms: integer }[]?
+---@return sipeat.Failure? failure
+function M.orders(id) end
+
 ---@param id string
 ---@param slot (integer|string)? for boards that are asked one slot at a time
 ---@return { total: integer, slots: table }?

@@ -1,0 +1,370 @@
+--- What the search for messages is told: the parameters of its URL, and which records fit.
+local core = require "sipeat.core.http"
+local json = require "sipeat.json"
+local kafka = require "sipeat.kafka"
+local opts = require "sipeat.opts"
+local sys = require "sipeat.core.sys"
+
+local M = {}
+
+local MAX_FINDS, FINDS = 1000, 50
+local CONDITIONS = 16 -- of one search
+local MAX_PARTITIONS = 10000
+local DEPTH = 32 -- of a JSON path
+
+-- --- the URL ---
+
+-- name -> list of values, in their order. nil and a message.
+local function parameters(text)
+  local out = {}
+  for pair in text:gmatch "[^&]+" do
+    local name, value = pair:match "^([^=]*)=?(.*)$"
+    name, value = core.decode(name, true), core.decode(value, true)
+    if not name or not value or not utf8.len(name) or not utf8.len(value) then
+      return nil, "the query is not well-formed (percent-encoding or UTF-8)"
+    end
+    out[name] = out[name] or {}
+    table.insert(out[name], value)
+  end
+  return out
+end
+
+-- "2h" as that long ago, a time as it is: ms since 1970; or nil and a message.
+local function time_of(text, name)
+  local ago = opts.duration_ms(text)
+  local at = ago and sys.now_ms() - ago or kafka.time_ms(text)
+  if not at then
+    return nil, ("%s is a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h; got %s")
+      :format(name, opts.show(text))
+  end
+  return math.floor(at)
+end
+
+local function integer_of(text, name, least, most)
+  local value = text:find "^%d+$" and math.tointeger(tonumber(text))
+  if not value or value < least or value > most then
+    return nil, ("%s is a number from %d to %d, got %s"):format(name, least, most, opts.show(text))
+  end
+  return value
+end
+
+local readers = {}
+
+function readers.from(o, text)
+  if text == "newest" or text == "oldest" then
+    o.from = text
+    return true
+  end
+  local at, message = time_of(text, "from")
+  o.from, o.from_ms = "time", at
+  return at ~= nil, message
+end
+
+function readers.until_(o, text)
+  local message
+  o.until_ms, message = time_of(text, "until")
+  return o.until_ms ~= nil, message
+end
+
+function readers.offset(o, text)
+  local message
+  o.offset, message = integer_of(text, "offset", 0, math.maxinteger - 1)
+  return o.offset ~= nil, message
+end
+
+function readers.limit(o, text)
+  local message
+  o.limit, message = integer_of(text, "limit", 1, MAX_FINDS)
+  return o.limit ~= nil, message
+end
+
+function readers.partition(o, text)
+  o.partitions = {}
+  for part in (text .. ","):gmatch "([^,]*)," do
+    local number, message = integer_of(part, "partition", 0, MAX_PARTITIONS)
+    if not number then
+      return nil, message
+    end
+    table.insert(o.partitions, number)
+  end
+  return true
+end
+
+function readers.cursor(o, text)
+  o.cursor = text
+  return true
+end
+
+function readers.tail(o, text)
+  o.tail = text == "1"
+  return o.tail or text == "0", "tail is 1 or 0"
+end
+
+-- --- conditions: functions of a record ---
+
+local conditions = {}
+
+local function contains(text, part) -- part is in small letters
+  return text ~= nil and text:lower():find(part, 1, true) ~= nil
+end
+
+conditions["key"] = function(text)
+  return function(record)
+    return record.key == text
+  end
+end
+
+conditions["key~"] = function(text)
+  local part = text:lower()
+  return function(record)
+    return contains(record.key, part)
+  end
+end
+
+function conditions.text(text)
+  local part = text:lower()
+  return function(record)
+    if contains(record.value, part) or contains(record.key, part) then
+      return true
+    end
+    for _, header in ipairs(record.headers) do
+      if contains(header[2], part) then
+        return true
+      end
+    end
+    return false
+  end
+end
+
+-- "name", "name=value" or "name~part".
+function conditions.header(text)
+  local name, operator, value = text:match "^([^=~]+)([=~])(.*)$"
+  name = name or text
+  local part = operator == "~" and value:lower()
+  return function(record)
+    for _, header in ipairs(record.headers) do
+      if header[1] == name and (not operator or operator == "=" and (header[2] or "") == value
+        or part and contains(header[2], part)) then
+        return true
+      end
+    end
+    return false
+  end
+end
+
+-- --- JSON paths ---
+
+-- "data.items[0].sku" as { "data", "items", 0, "sku" }, "[*]" as true; or nil and a message.
+local function path_of(text)
+  local path, at = {}, 1
+  text = text:gsub("^%$%.?", "")
+  while at <= #text do
+    local index, stop = text:match("^%[(%d+)%]()", at)
+    local any = not index and text:match("^%[%*%]()", at)
+    local quoted, after = text:match('^%["([^"]*)"%]()', at)
+    local name, rest = text:match("^%.?([^%.%[%]]+)()", at)
+    if index then
+      path[#path + 1], at = math.tointeger(tonumber(index)), stop
+    elseif any then
+      path[#path + 1], at = true, any
+    elseif quoted then
+      path[#path + 1], at = quoted, after
+    elseif name then
+      path[#path + 1], at = name, rest
+    else
+      return nil, ("json: %s is no path, such as data.items[0].sku"):format(opts.show(text))
+    end
+  end
+  if #path == 0 or #path > DEPTH then
+    return nil, ("json: a path of 1 to %d names is needed"):format(DEPTH)
+  end
+  return path
+end
+
+-- Does one of the values at the path fit?
+local function any_at(value, path, at, fits)
+  local step = path[at]
+  if step == nil then
+    return fits(value)
+  elseif type(value) ~= "table" then
+    return false
+  elseif step == true then
+    for _, item in ipairs(value) do
+      if any_at(item, path, at + 1, fits) then
+        return true
+      end
+    end
+    return false
+  end
+  local item
+  if math.type(step) == "integer" then
+    item = value[step + 1]
+  else
+    item = value[step]
+  end
+  return item ~= nil and any_at(item, path, at + 1, fits)
+end
+
+local function text_of(value)
+  if value == json.null then
+    return "null"
+  elseif type(value) == "table" then
+    return nil
+  end
+  return tostring(value)
+end
+
+local function equal_to(text)
+  local number = tonumber(text)
+  return function(value)
+    return text_of(value) == text or number ~= nil and type(value) == "number" and value == number
+  end
+end
+
+-- Numbers by their value, texts (such as times) by their order.
+local function ordered(text, before)
+  local number = tonumber(text)
+  return function(value)
+    if type(value) == "number" then
+      return number ~= nil and before(value, number)
+    end
+    return type(value) == "string" and before(value, text)
+  end
+end
+
+local operators = {
+  ["="] = equal_to,
+  ["!="] = function(text)
+    local equal = equal_to(text)
+    return function(value)
+      return not equal(value)
+    end
+  end,
+  ["~"] = function(text)
+    local part = text:lower()
+    return function(value)
+      return contains(text_of(value), part)
+    end
+  end,
+  [">"] = function(text)
+    return ordered(text, function(a, b)
+      return a > b
+    end)
+  end,
+  ["<"] = function(text)
+    return ordered(text, function(a, b)
+      return a < b
+    end)
+  end,
+}
+
+-- "path=value" and the like as a path, an operator and a value.
+local function split_json(text)
+  local quoted, at = false, 1
+  while at <= #text do
+    local c = text:sub(at, at)
+    if c == '"' then
+      quoted = not quoted
+    elseif not quoted and c == "!" and text:sub(at + 1, at + 1) == "=" then
+      return text:sub(1, at - 1), "!=", text:sub(at + 2)
+    elseif not quoted and operators[c] then
+      return text:sub(1, at - 1), c, text:sub(at + 1)
+    end
+    at = at + 1
+  end
+  return text
+end
+
+-- A text that the value must contain to fit, if it has no escapes; nil when there is none.
+local function needle_of(path)
+  for i = #path, 1, -1 do
+    if type(path[i]) == "string" and path[i]:find '^[%w_%-]+$' then
+      return ('"%s"'):format(path[i])
+    end
+  end
+end
+
+function conditions.json(text)
+  local name, operator, wanted = split_json(text)
+  local path, message = path_of(name)
+  if not path then
+    return nil, message
+  end
+  local fits = operator and operators[operator](wanted) or function()
+    return true
+  end
+  local needle = needle_of(path)
+  return function(record)
+    local body = record.value
+    if not body or needle and not body:find(needle, 1, true) and not body:find("\\", 1, true) then
+      return false
+    end
+    local value = json.lazy(body)
+    return type(value) == "table" and any_at(value, path, 1, fits)
+  end
+end
+
+-- --- all of it ---
+
+local ORDER = { "key", "key~", "header", "json", "text" } -- cheap ones first
+
+local function add_conditions(o, given)
+  for _, name in ipairs(ORDER) do
+    for _, text in ipairs(given[name] or {}) do
+      local fits, message = conditions[name](text)
+      if not fits then
+        return nil, message
+      elseif #o.conditions == CONDITIONS then
+        return nil, ("at most %d conditions"):format(CONDITIONS)
+      end
+      table.insert(o.conditions, fits)
+    end
+  end
+  return true
+end
+
+--- The search that a query describes: { from, from_ms?, until_ms?, offset?, partitions?, limit,
+--- cursor?, tail, conditions }; or nil, message, "BAD_REQUEST".
+function M.parse(query)
+  local given, message = parameters(query)
+  if not given then
+    return nil, message, "BAD_REQUEST"
+  end
+  local o = { from = "newest", limit = FINDS, tail = false, conditions = {} }
+  for name, values in pairs(given) do
+    local read = readers[name == "until" and "until_" or name]
+    if name == "until_" or not read and not conditions[name] then
+      return nil, "there is no parameter " .. opts.show(name), "BAD_REQUEST"
+    elseif read then
+      local ok
+      ok, message = read(o, values[#values])
+      if not ok then
+        return nil, message, "BAD_REQUEST"
+      end
+    end
+  end
+  local ok
+  ok, message = add_conditions(o, given)
+  if not ok then
+    return nil, message, "BAD_REQUEST"
+  elseif o.offset and #(o.partitions or {}) ~= 1 then
+    return nil, "offset needs the one partition that it is in: partition", "BAD_REQUEST"
+  end
+  return o
+end
+
+--- Does a record fit all that is asked for?
+function M.fits(o, record)
+  local at = record.timestamp
+  if o.from_ms and at < o.from_ms or o.until_ms and at >= o.until_ms then
+    return false
+  end
+  for _, fits in ipairs(o.conditions) do
+    if not fits(record) then
+      return false
+    end
+  end
+  return true
+end
+
+return M
