@@ -251,9 +251,19 @@ local operators = {
       return a > b
     end)
   end,
+  [">="] = function(text)
+    return ordered(text, function(a, b)
+      return a >= b
+    end)
+  end,
   ["<"] = function(text)
     return ordered(text, function(a, b)
       return a < b
+    end)
+  end,
+  ["<="] = function(text)
+    return ordered(text, function(a, b)
+      return a <= b
     end)
   end,
 }
@@ -265,8 +275,8 @@ local function split_json(text)
     local c = text:sub(at, at)
     if c == '"' then
       quoted = not quoted
-    elseif not quoted and c == "!" and text:sub(at + 1, at + 1) == "=" then
-      return text:sub(1, at - 1), "!=", text:sub(at + 2)
+    elseif not quoted and operators[text:sub(at, at + 1)] then
+      return text:sub(1, at - 1), text:sub(at, at + 1), text:sub(at + 2)
     elseif not quoted and operators[c] then
       return text:sub(1, at - 1), c, text:sub(at + 1)
     end

@@ -184,6 +184,7 @@ local function reset(req)
       ok, message, code = cluster.call("reset_group", {
         group = name, topic = o.topic, to = o.to,
       })
+      lag.refresh()
     end
   end
   if not ok then

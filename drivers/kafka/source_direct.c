@@ -15,6 +15,7 @@ static const struct sip_client_property direct_properties[] = {
   { "enable.auto.commit", "false", true },
   { "enable.partition.eof", "true", true },
   { "auto.offset.reset", "earliest", true },
+  { "fetch.wait.max.ms", "100", false }, /* how late the end of a topic is noticed */
 };
 
 rd_kafka_resp_err_t sip_source_count(struct sip_source *source, const char *topic, int *count)
