@@ -11,10 +11,8 @@
 enum { DIRECT_TIMEOUT_MS = 10000 };
 
 static const struct sip_client_property direct_properties[] = {
-  { "enable.auto.offset.store", "false", true },
-  { "enable.auto.commit", "false", true },
-  { "enable.partition.eof", "true", true },
-  { "auto.offset.reset", "earliest", true },
+  { "enable.auto.offset.store", "false", true }, { "enable.auto.commit", "false", true },
+  { "enable.partition.eof", "true", true },      { "auto.offset.reset", "earliest", true },
   { "fetch.wait.max.ms", "100", false }, /* how late the end of a topic is noticed */
 };
 

@@ -310,7 +310,8 @@ class WithKafka(Console):
         self.produce("orders", key="k", value=json.dumps(bad), headers=[{"name": "x", "value": "1"}])
         topic = wait_for(lambda: next((one for one in self.viewer.get("letters")["topics"]
                                        if one["topic"] == "orders-dlt" and one["letters"]), None), "a letter")
-        self.assertEqual((topic["reasons"], topic["types"], topic["counted"]), ({"NO_STOCK": 1}, {"order.created": 1}, 1))
+        self.assertEqual((topic["reasons"], topic["types"], topic["counted"]),
+                         ({"NO_STOCK": 1}, {"order.created": 1}, 1))
         letter = self.operator.get("letters/orders-dlt?reason=NO_STOCK")["letters"][0]
         self.assertEqual((letter["event_id"], letter["original"]["topic"], letter["was_replayed"]),
                          ("e-bad", "orders", False))
@@ -327,13 +328,15 @@ class WithKafka(Console):
         self.refused(400, "BAD_REQUEST", "POST", path + "/replay", {"edit": {"kay": "x"}})
         good = json.dumps({"id": "e-good", "type": "order.created", "data": {}})
         sent = self.operator.post(path + "/replay", {"edit": {"value": good}})
-        self.assertEqual((sent["outcome"], sent["report"]["topic"], sent["record"]["value"]), ("replayed", "orders", good))
+        self.assertEqual((sent["outcome"], sent["report"]["topic"], sent["record"]["value"]),
+                         ("replayed", "orders", good))
         found, _ = self.viewer.messages("orders", text="e-good")
         self.assertEqual(found[0]["headers"][0], {"name": "x", "value": "1"})
         self.assertEqual(self.operator.post(path + "/replay", {})["outcome"], "skipped")
         self.assertTrue(self.operator.get("letters/orders-dlt")["letters"][0]["was_replayed"])
         self.refused(409, "CONFIRM", "POST", "letters/orders-dlt/replay", {"again": True})
-        many = self.operator.post("letters/orders-dlt/replay", {"again": True, "confirm": "orders-dlt", "reason": "NO_STOCK"})
+        many = self.operator.post("letters/orders-dlt/replay",
+                                  {"again": True, "confirm": "orders-dlt", "reason": "NO_STOCK"})
         self.assertEqual((many["replayed"], many["seen"], len(many["letters"])), (1, 1, 1))
         wait_for(lambda: self.viewer.get("letters")["topics"][0]["letters"] == 2, "it fails again")
         self.refused(404, "NOT_FOUND", "GET", "letters/orders-dlt/0/99")
@@ -440,7 +443,8 @@ class Embedded(Console):
         topic = self.viewer.get("topics/requests")
         self.assertIsNone(topic["configuration"])
         self.assertTrue(any("configuration" in text for text in topic["limits"]))
-        self.assertIn("embedded", self.refused(422, "UNSUPPORTED", "DELETE", "topics/requests", {"confirm": "requests"}))
+        self.assertIn("embedded", self.refused(422, "UNSUPPORTED", "DELETE", "topics/requests",
+                                               {"confirm": "requests"}))
         found, done = self.viewer.messages("requests", json="amount=150", header="ce_type=request.created")
         self.assertEqual((len(found), done["reason"]), (1, "end"))
         found, _ = self.viewer.messages("requests", **{"from": "1h"})
