@@ -97,8 +97,11 @@ function M.list(options) end
 ---@field limit? integer events that were replayed so often are refused; default 3
 ---@field again? boolean also letters that were replayed before; default false
 ---@field dry_run? boolean change nothing; default false
----@field on_letter? fun(letter: sipeat.DeadLetter, outcome: string, why: string?) told of each
+---@field on_letter? fun(letter: sipeat.DeadLetter, outcome: string, why: string?, report: table?)
 ---@field on_progress? fun(counts: sipeat.ReplayCounts)
+---@field partition? integer with offset: only the letter at that place
+---@field offset? integer
+---@field change? fun(record: table): table the record to send in its place
 
 ---@class sipeat.ReplayCounts
 ---@field replayed integer

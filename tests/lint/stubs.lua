@@ -9,8 +9,8 @@ local t = require "sipeat.luatest"
 
 -- Modules that users do not require: parts of another one, or of the command line.
 local PARTS = {
-  attempt = true, bytes = true, chains = true, console_pages = true, context = true,
-  durable = true, fields = true,
+  attempt = true, bytes = true, chains = true, console = true, context = true, durable = true,
+  fields = true,
   guard = true, journal = true, local_effects = true, place = true, plain = true, record = true,
   replay = true,
   retry_topic = true, sibling_topic = true,
