@@ -9,6 +9,7 @@ local M = {}
 local SERVE = opts.spec("sipeat.console.serve", {
   mode = { "string", default = "console", enum = { "run", "dev", "console" } },
   host = { "table" },
+  own_groups = { "function" }, -- of the process of an embedded broker: name -> { state, members }
 })
 
 local PARTS = {
@@ -20,7 +21,7 @@ local PARTS = {
 function M.serve(options)
   local o = SERVE(options)
   host.set(o.mode, o.host)
-  lag.set_own(host.own_groups)
+  lag.set_own(o.own_groups or host.own_groups)
   for _, part in ipairs(PARTS) do
     require("sipeat.console_" .. part).routes()
   end

@@ -2,6 +2,7 @@
 --- console, and how their lag went. All groups cost one look.
 local cluster = require "sipeat.console_cluster"
 local json = require "sipeat.json"
+local opts = require "sipeat.opts"
 local sampler = require "sipeat.console_sampler"
 local sys = require "sipeat.core.sys"
 
@@ -53,32 +54,28 @@ local function forget(seen)
   end
 end
 
--- The groups as the cluster tells them, and what it does not tell; or nil, message, code.
+-- The groups as the cluster tells them, what it does not tell, and our own; or nil, message, code.
 local function look()
   local embedded, message, code = cluster.is_embedded()
   if embedded == nil then
     return nil, message, code
   end
-  local names = {}
-  for name in pairs(own()) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
+  local mine = own()
   local found
-  found, message, code = cluster.call("describe_groups", embedded and names or nil)
+  found, message, code = cluster.call("describe_groups", embedded and opts.names(mine) or nil)
   if not found then
     return nil, message, code
   end
-  return found, json.array { embedded and EMBEDDED or nil }
+  return found, json.array { embedded and EMBEDDED or nil }, mine
 end
 
 --- Looks at the groups now. true, or nil, message, code.
 function M.refresh()
-  local found, told, code = look()
+  local found, told, mine = look()
   if not found then
-    return nil, told, code
+    return nil, told, mine
   end
-  local mine, seen, now = own(), {}, sys.now_ms()
+  local seen, now = {}, sys.now_ms()
   groups, limits, at_ms = {}, told, sys.monotonic_ms()
   for i = 1, math.min(#found, GROUPS) do
     local one = found[i]

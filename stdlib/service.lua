@@ -340,21 +340,6 @@ local function routes()
   end
 end
 
--- What the settings say of the server.
-local function server_options(o)
-  local env = require "sipeat.env"
-  local proxies = {}
-  for network in env.get("SIPEAT_PROXY", ""):gmatch "[^,%s]+" do
-    proxies[#proxies + 1] = network
-  end
-  return {
-    tls_cert = o.tls_cert ~= "" and o.tls_cert or nil,
-    tls_key = o.tls_key ~= "" and o.tls_key or nil,
-    rate = env.get "SIPEAT_HTTP_RATE",
-    proxies = proxies,
-  }
-end
-
 -- Listens on `address`; in dev on the next free port when that one is taken.
 local function listen(address, next_free, options)
   local http = require "sipeat.http"
@@ -415,7 +400,7 @@ function M.open(options)
     require("sipeat.capture").enable()
   end
   local message, code
-  server, message, code = listen(o.http, o.dev, server_options(o))
+  server, message, code = listen(o.http, o.dev, require "sipeat.http_environment"(o))
   if not server then
     return nil, message, code
   end

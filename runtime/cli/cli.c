@@ -19,6 +19,7 @@ static const struct sip_verb verbs[] = {
   { "outbox", "list, show, retry and discard what waits here for the broker", sip_verb_outbox },
   { "dlq", "list, show and replay dead letters", sip_verb_dlq },
   { "chains", "list, show and decide what chains in the journal have done", sip_verb_chains },
+  { "console", "serve the web console alone, against any cluster", sip_verb_console },
   { "replay", "run a recorded chain again on today's scripts, and compare", sip_verb_replay },
   { "user", "add, list, change and remove those who may sign in", sip_verb_user },
   { "token", "add, list and remove tokens for programs", sip_verb_token },

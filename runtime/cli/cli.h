@@ -42,6 +42,7 @@ int sip_verb_group(int argc, char **argv);
 int sip_verb_outbox(int argc, char **argv);
 int sip_verb_dlq(int argc, char **argv);
 int sip_verb_chains(int argc, char **argv);
+int sip_verb_console(int argc, char **argv);
 int sip_verb_replay(int argc, char **argv);
 int sip_verb_user(int argc, char **argv);
 int sip_verb_token(int argc, char **argv);

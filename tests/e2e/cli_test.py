@@ -19,7 +19,7 @@ OK, FAILED, USAGE, SCRIPT, BROKER, SETTINGS = range(6)
 VERBS = [verb.split() for verb in (
     "run", "dev", "publish", "consume", "topic create", "topic list", "topic show", "topic delete", "group list",
     "group show", "group reset", "dlq list", "dlq show", "dlq replay", "user add", "token add",
-    "audit", "discord test", "test", "version")]
+    "audit", "console", "discord test", "test", "version")]
 HELLO = """
 local sipeat = require "sipeat"
 local words = require "words"
