@@ -10,10 +10,12 @@ local M = {}
 
 local CALLS, PATIENCE = 2, "12s"
 local FRESH_MS = 1000
+local GLANCE, FAILED_MS = "2s", 5000
 
 local admin = kafka.admin()
 local turns = task.semaphore(CALLS)
 local kept = {} -- name -> { turn, at_ms, value }
+local failed -- the last glance, when it failed
 
 --- A call of sipeat.kafka.admin by its name: its results.
 function M.call(name, ...)
@@ -49,6 +51,26 @@ function M.shared(name)
   local entry = kept[name] or { turn = task.semaphore(1) }
   kept[name] = entry
   return entry.turn:with(refresh, entry, name)
+end
+
+local function cluster_now()
+  return M.shared "cluster"
+end
+
+--- The cluster, for what is shown at once: when no broker answers it waits for two seconds, and for
+--- some more it says so without asking.
+function M.glance()
+  local now = sys.monotonic_ms()
+  if failed and now - failed.at_ms < FAILED_MS then
+    return nil, failed.message, failed.code
+  end
+  local found, message, code = task.with_timeout(GLANCE, cluster_now)
+  if not found and code == "ETIMEDOUT" then
+    message = "no broker answers"
+  end
+  failed = not found and code ~= "ECANCELED"
+    and { at_ms = now, message = message, code = code } or nil
+  return found, message, code
 end
 
 --- What is kept may be wrong now.

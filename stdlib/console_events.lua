@@ -49,7 +49,10 @@ local function refresh(source, now)
     return
   end
   source.asked_ms = now
-  local state, message, code = source.look()
+  local fine, state, message, code = pcall(source.look)
+  if not fine then
+    state, message, code = nil, tostring(state), "SCRIPT"
+  end
   if not state then
     if message and source.told ~= message and code ~= "ECANCELED" then
       log:warn(("live figures, %s: %s"):format(source.name, message), { code = code })

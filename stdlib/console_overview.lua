@@ -13,7 +13,7 @@ local M = {}
 
 -- What is known of the cluster; it may not answer.
 local function cluster_of(limits)
-  local found, message = cluster.shared "cluster"
+  local found, message = cluster.glance()
   local out = { brokers = core.brokers(), connected = found ~= nil, embedded = false }
   if found then
     out.id, out.embedded, out.nodes = found.id, found.embedded, #found.brokers

@@ -48,7 +48,10 @@ function Sampler:now()
     if self.looks and self.looks > seen then
       return true -- somebody else has looked meanwhile
     end
-    local ok, message, code = self.look()
+    local fine, ok, message, code = pcall(self.look)
+    if not fine then
+      ok, message, code = nil, tostring(ok), "SCRIPT"
+    end
     self.looks = (self.looks or 0) + (ok and 1 or 0)
     return ok, message, code
   end)

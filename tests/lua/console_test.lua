@@ -1,0 +1,130 @@
+--- The parts of the console that need no cluster: what a search is told, which records fit, what of
+--- a record is shown, and quantiles.
+local filter = require "sipeat.console_filter"
+local flows = require "sipeat.console_flows"
+local records = require "sipeat.console_record"
+local json = require "sipeat.json"
+local t = require "sipeat.luatest"
+
+local function record(fields)
+  local out = {
+    topic = "t", partition = 0, offset = 1, timestamp = 1000, timestamp_type = "CreateTime",
+    headers = {},
+  }
+  for name, value in pairs(fields) do
+    out[name] = value
+  end
+  return out
+end
+
+local function fits(query, fields)
+  return filter.fits(t.ok(filter.parse(query)), record(fields))
+end
+
+t.test("a search has its defaults and takes what it is told", function()
+  local o = t.ok(filter.parse "")
+  t.eq({ o.from, o.limit, o.tail, #o.conditions }, { "newest", 50, false, 0 })
+  o = t.ok(filter.parse "from=2026-03-01T10%3A00%3A00Z&until=2026-03-02&partition=0,3&limit=7&tail=1")
+  t.eq({ o.from, o.from_ms, o.until_ms, o.partitions, o.limit, o.tail },
+    { "time", 1772359200000, 1772409600000, { 0, 3 }, 7, true })
+  o = t.ok(filter.parse "partition=2&offset=17")
+  t.eq({ o.offset, o.partitions }, { 17, { 2 } })
+end)
+
+t.test("what is wrong with a search is named", function()
+  for query, part in pairs {
+    ["nix=1"] = "nix", ["limit=0"] = "1 to 1000", ["limit=x"] = "limit", ["offset=1"] = "partition",
+    ["partition=1&offset=-1"] = "offset", ["from=soon"] = "from", ["until=1"] = "until",
+    ["tail=2"] = "tail", ["partition=1,,2"] = "partition", ["text=%ff"] = "UTF-8",
+    ["json="] = "path", ["json=a[b]"] = "path", ["json=%5B%5D"] = "path", ["until_=1"] = "until_",
+  } do
+    local o, message, code = filter.parse(query)
+    t.eq({ o, code }, { nil, "BAD_REQUEST" }, query)
+    t.has(message, part)
+  end
+  local _, message = filter.parse(("header=a&"):rep(17))
+  t.has(message, "16 conditions")
+end)
+
+t.test("keys, headers and texts", function()
+  t.eq(fits("key=a", { key = "a" }), true)
+  t.eq(fits("key=a", { key = "ab" }), false)
+  t.eq(fits("key=a", {}), false)
+  t.eq(fits("key%7E=B", { key = "abc" }), true)
+  t.eq(fits("key~=b", { key = "aBc" }), true)
+  local headers = { { "event-type", "order.created" }, { "event-type", "again" }, { "empty" } }
+  t.eq(fits("header=event-type", { headers = headers }), true)
+  t.eq(fits("header=Event-Type", { headers = headers }), false)
+  t.eq(fits("header=event-type=again", { headers = headers }), true)
+  t.eq(fits("header=event-type~ORDER", { headers = headers }), true)
+  t.eq(fits("header=event-type=order", { headers = headers }), false)
+  t.eq(fits("header=empty=", { headers = headers }), true)
+  t.eq(fits("header=event-type=again&header=missing", { headers = headers }), false)
+  t.eq(fits("text=CREATED", { headers = headers }), true)
+  t.eq(fits("text=x%25y", { value = "wX%Yz" }), true)
+  t.eq(fits("text=.", { value = "abc" }), false)
+end)
+
+t.test("JSON paths", function()
+  local value = [[{"a":{"b":[{"c":1},{"c":"two"}],"d.e":true},"n":null,"price":12.5,"at":"2026-03-01"}]]
+  local function at(condition)
+    return fits("json=" .. condition:gsub("[^%w]", function(c)
+      return ("%%%02X"):format(c:byte())
+    end), { value = value })
+  end
+  for condition, wanted in pairs {
+    ["a.b[0].c=1"] = true, ["a.b[0].c=1.0"] = true, ["a.b[0].c=2"] = false, ["$.a.b[1].c=two"] = true,
+    ["a.b[1].c~TW"] = true, ["a.b[*].c=two"] = true, ["a.b[*].c=three"] = false, ["a.b[2].c"] = false,
+    ['a["d.e"]=true'] = true, ["a.b[0].c"] = true, ["a.x"] = false, ["n=null"] = true,
+    ["price>12"] = true, ["price>12.5"] = false, ["price>=12.5"] = true, ["price<13"] = true,
+    ["price<=12"] = false, ["at>2026-02"] = true, ["at<2026-02"] = false, ["price!=12.5"] = false,
+    ["price!=1"] = true, ["missing!=1"] = false, ["price>abc"] = false,
+  } do
+    t.eq(at(condition), wanted, condition)
+  end
+  for _, body in ipairs { "", "no JSON", "[1", "5", '"a"' } do
+    t.eq(fits("json=a", { value = body }), false, body)
+  end
+  t.eq(fits("json=a", {}), false)
+  t.eq(fits("json=%C3%A9=1", { value = [[{"\u00e9":1}]] }), true)
+  t.eq(fits("json=ab=1", { value = [[{"a\u0062":1}]] }), true, "an escaped name")
+end)
+
+t.test("times", function()
+  local at = { timestamp = 1772359200000 }
+  t.eq(fits("from=2026-03-01T10:00:00Z", at), true)
+  t.eq(fits("from=2026-03-01T10:00:01Z", at), false)
+  t.eq(fits("until=2026-03-01T10:00:00Z", at), false)
+  t.eq(fits("from=2026-03-01&until=2026-03-02", at), true)
+end)
+
+t.test("what a record carries is text, bytes or nothing, and long values are cut", function()
+  local object = records.object(record { key = "k\255", value = ("é"):rep(5),
+    headers = { { "<b>", "1" }, { "bytes", "\0\255" }, { "none" } } }, 5)
+  t.eq({ object.key_base64, object.key }, { "a/8=" })
+  t.eq({ object.value, object.value_cut, object.value_bytes }, { "éé", true, 10 })
+  t.eq(object.headers, json.array {
+    { name = "<b>", value = "1" }, { name = "bytes", value_base64 = "AP8=" },
+    { name = "none", value = json.null },
+  })
+  object = records.object(record {}, 5)
+  t.eq({ object.key, object.value, object.value_cut, object.at },
+    { json.null, json.null, false, "1970-01-01T00:00:01.000Z" })
+end)
+
+t.test("a viewer sees no personal data", function()
+  local masked = records.masked({ user = { role = "viewer" } }, record {
+    key = "ada@example.org", value = [[{"email":"ada@example.org","n":1}]],
+    headers = { { "by", "ada@example.org" } },
+  })
+  local text = json.encode(records.object(masked, 1000, true))
+  t.eq(text:find("ada@", 1, true), nil)
+  t.has(text, "\\\"n\\\":1")
+end)
+
+t.test("quantiles of counts", function()
+  t.eq(flows.quantiles {}, { count = 0, p50_ms = 0, p95_ms = 0, p99_ms = 0, max_ms = 0 })
+  t.eq(flows.quantiles { [3] = 1 }, { count = 1, p50_ms = 3, p95_ms = 3, p99_ms = 3, max_ms = 3 })
+  t.eq(flows.quantiles { [1] = 90, [10] = 8, [100] = 2 },
+    { count = 100, p50_ms = 1, p95_ms = 10, p99_ms = 100, max_ms = 100 })
+end)
