@@ -36,7 +36,8 @@ SEARCHES = [
 def fill(address):
     kcat.write(address, "million", [(f"o-{n}", json.dumps(
         {"id": f"o-{n}", "customer": {"tier": "gold" if n % 1000 == 0 else "basic"}, "total": n % 997,
-         "note": "nothing in particular, but some bytes"})) for n in range(MESSAGES)], [("event-type", b"order.created")])
+         "note": "nothing in particular, but some bytes"})) for n in range(MESSAGES)],
+               [("event-type", b"order.created")])
 
 
 def search(api, query):
