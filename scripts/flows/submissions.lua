@@ -38,6 +38,7 @@ function M.find(id)
   local row, problem = store.first("submissions", { event_id = id })
   if row then
     row.about = json.decode(row.about) or {}
+    row.ended = row.ended and json.decode(row.ended)
   end
   return row, problem
 end
@@ -81,14 +82,24 @@ function M.lost(row, why)
   return move(row.event_id, row.state, "lost", why)
 end
 
+-- Where a chain or commands have failed, from what they report.
+local function place_of(why)
+  local where = { failed = why.step }
+  for _, name in ipairs { "undone", "not_undone", "unknown" } do
+    where[name] = json.array(why[name] or {})
+  end
+  return json.encode(where)
+end
+
 --- A handler that also notes how an event of the web ended.
 function M.noted(handler)
   return function(event, ctx)
     if event.source == M.SOURCE and ctx.on_end then
       ctx:on_end(function(outcome)
-        local why = outcome.failure and (outcome.failure.code or outcome.failure.message)
+        local why = outcome.status == "dead" and outcome.failure
         store.change("submissions", { event_id = event.id }, {
-          state = outcome.status == "dead" and "dead" or "done", why = why,
+          state = why and "dead" or "done", why = why and (why.code or why.message) or nil,
+          ended = why and place_of(why) or nil,
         })
       end)
     end

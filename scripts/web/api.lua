@@ -99,7 +99,7 @@ local function status_route(place, kind, summary)
       steps[i] = { name = step.name, state = step.state }
     end
     return { json = {
-      id = view.id, state = view.state, steps = steps, ended = view.ended or false, why = view.why,
+      id = view.id, state = view.state, steps = steps, ended = view.ended, why = view.why,
       failed = view.failed,
     } }
   end)

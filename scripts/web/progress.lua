@@ -69,33 +69,58 @@ local function from_run(view, run)
   end
 end
 
-local OUTCOMES = { done = "done", completed = "done", dead = "failed", abandoned = "failed",
-  parked = "unknown" }
+-- What the flow noted at the end says where steps stand, also when there is no run any more.
+local MARKED = { undone = "undone", not_undone = "stuck", unknown = "unknown" }
 
--- What is shown: { id, state, steps, failed?, why?, ended }; state is "sending", "waiting",
+local function from_end(view, row)
+  local states = {}
+  for list, state in pairs(MARKED) do
+    for _, name in ipairs(row.ended and row.ended[list] or {}) do
+      states[name] = state
+    end
+  end
+  view.failed = row.ended and row.ended.failed or view.failed
+  for _, step in ipairs(view.steps) do
+    step.state = states[step.name] or step.state
+    if row.state == "done" and step.state == "waiting" then
+      step.state = "done"
+    end
+  end
+end
+
+local OF_RUN = {
+  done = "done", completed = "done", dead = "failed", abandoned = "failed", parked = "unknown",
+}
+local OF_ROW = { taken = "sending", lost = "lost", done = "done" }
+
+-- A run that a person lets go on is under way again, whatever was noted before.
+local function state_of(row, run)
+  if run then
+    return row.state == "done" and "done" or OF_RUN[run.state] or "working"
+  elseif row.state == "dead" then
+    return row.why == "UNKNOWN_OUTCOME" and "unknown" or "failed"
+  end
+  return OF_ROW[row.state] or "waiting"
+end
+
+local ENDS = { done = true, failed = true, unknown = true }
+
+-- What is shown: { id, state, steps, failed?, why?, ended, row }; state is "sending", "waiting",
 -- "working", "done", "failed", "unknown" or "lost".
 local function look(row)
-  local view = { id = row.event_id, state = "waiting", steps = {}, why = row.why }
+  local view = { id = row.event_id, steps = {}, why = row.why, row = row }
   for i, name in ipairs(row.about.steps or {}) do
     view.steps[i] = { name = name, state = "waiting" }
   end
   local run = run_of(row.event_id)
   if run then
     from_run(view, run)
-    view.state = OUTCOMES[run.state] or "working"
-  elseif row.state == "taken" then
-    view.state = "sending"
-  elseif row.state == "lost" then
-    view.state = "lost"
   end
-  if row.state == "done" or row.state == "dead" then
-    local unknown = row.why == "UNKNOWN_OUTCOME"
-    view.state = row.state == "done" and "done" or unknown and "unknown" or "failed"
-    view.ended = true
+  view.state = state_of(row, run)
+  view.ended = ENDS[view.state] or false
+  if view.ended then
+    from_end(view, row)
   end
-  view.ended = view.ended or view.state == "done" or view.state == "failed"
-    or view.state == "unknown"
-  view.row = row
   return view
 end
 
@@ -128,7 +153,8 @@ end
 -- --- showing ---
 
 local MARKS = {
-  done = "✓", failed = "!", undone = "↩", undoing = "↩", unknown = "?", skipped = "–",
+  done = "✓", failed = "!", undone = "↩", undoing = "↩", unknown = "?", stuck = "!",
+  skipped = "–",
 }
 local WORDS = {
   waiting = "waiting", working = "under way", done = "done", failed = "failed",

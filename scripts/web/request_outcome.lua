@@ -40,6 +40,8 @@ local function about_money(view)
     return "There was nothing to pay."
   elseif paid.state == "undone" then
     return ("You get your money back: %s."):format(price)
+  elseif paid.state == "stuck" then
+    return "Your payment could not be given back by itself. Our team has been told, and does it."
   elseif paid.state == "undoing" or paid.state == "done" then
     return ("Your payment of %s is being given back."):format(price)
   end

@@ -128,7 +128,7 @@ form.auto .auto-hidden { display: none; }
 }
 .done .mark { background: var(--good); border-color: var(--good); color: var(--card); }
 .working .mark { border-color: var(--accent); border-right-color: transparent; }
-.failed .mark, .unknown .mark {
+.failed .mark, .unknown .mark, .stuck .mark {
   background: var(--bad); border-color: var(--bad); color: var(--card);
 }
 .undone .mark { background: var(--warn); border-color: var(--warn); color: var(--card); }

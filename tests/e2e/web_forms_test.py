@@ -1,5 +1,6 @@
 """The forms of SipEat over HTTP, as a browser without JavaScript sends them, and what goes wrong there."""
 
+import re
 import threading
 
 from support import harness
@@ -152,6 +153,16 @@ class Request(Site):
         self.assertEqual(ada.get("/request/nothing/events").status, 404)
 
 
+    def test_without_a_journal_the_end_is_told_all_the_same(self):
+        self.open(self.breakable(), env={"SIPEAT_JOURNAL": "none"})
+        ada = self.visitor()
+        page = self.wait_for(ada, self.order(ada).location, "Your Coca-Cola is out")
+        self.assertRegex(page.seen, "Payment done . The machine dispenses done")
+        self.assertEqual(ada.ask("POST", "/test/break/M12345?kind=jam").status, 200)
+        page = self.wait_for(ada, self.order(ada).location, "You get your money back: 2.50 EUR")
+        self.assertRegex(page.seen, "Payment taken back ! The machine dispenses failed")
+
+
 SLOT = {"slots.1.drink": "Tea", "slots.1.stock": "3", "slots.1.capacity": "5", "slots.1.price": "1,20"}
 MACHINE = {"machineId": "M7", "machineName": "Canteen", "location.address": "7 High Street", **SLOT}
 
@@ -223,6 +234,23 @@ class Guarded(harness.Case):
         self.assertEqual(operator.get("/machines").status, 200)
         self.assertEqual(Visitor(self.base, authorization=f"Bearer {viewer}").get("/machines").status, 403)
         self.assertEqual(operator.post("/machines", MACHINE).status, 403, "without the form's key")
+
+    def test_an_operator_who_has_signed_in_sends_forms_of_the_session(self):
+        self.start_without_kafka()
+        (self.dir / "password").write_text("correct horse battery")
+        self.assertEqual(self.run_sipeat("user", "add", "ada", "--role", "operator", "--password-file",
+                                         self.dir / "password").returncode, 0)
+        ada = Visitor(self.base)
+        sign_in = ada.get("/console/sign-in?next=/machines/new")
+        action = re.search('action="([^"]+)"', sign_in.text)[1]
+        entered = {**sign_in.form(action), "name": "ada", "password": "correct horse battery"}
+        self.assertEqual(ada.post(action, entered).status, 303)
+        form = {**ada.get("/machines/new").form("/machines"), **MACHINE}
+        self.assertEqual(ada.post("/machines", {**form, "csrf": "x"}).status, 403)
+        self.assertEqual(ada.post("/machines", {**form, "key": "x"}).status, 403)
+        answer = ada.post("/machines", form)
+        self.assertEqual((answer.status, answer.form("/machines")["key"]), (503, form["key"]))
+        self.assertIn("machine.set_up", self.run_sipeat("audit").output)
 
     def test_a_form_keeps_what_was_entered_while_kafka_is_away(self):
         self.start_without_kafka()

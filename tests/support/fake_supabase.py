@@ -65,8 +65,8 @@ TABLES = {
         "machine_id": TEXT, "kind": TEXT, "every_days": INT, "next_at": TEXT, "technician": TEXT, "event_id": TEXT,
         "updated_at": TEXT}, ("technician",), checks=(lambda r: r["every_days"] > 0,)),
     "submissions": table(("event_id",), {
-        "event_id": TEXT, "kind": TEXT, "digest": TEXT, "about": TEXT, "state": TEXT, "why": TEXT, "created_at": TEXT,
-        "updated_at": TEXT}, ("why",),
+        "event_id": TEXT, "kind": TEXT, "digest": TEXT, "about": TEXT, "state": TEXT, "why": TEXT, "ended": TEXT,
+        "created_at": TEXT, "updated_at": TEXT}, ("why", "ended"),
         checks=(lambda r: r["state"] in ("taken", "sent", "lost", "done", "dead"),)),
     "confirmations": table(("event_id",), {
         "event_id": TEXT, "token": TEXT, "machine_id": TEXT, "slot": INT, "drink": TEXT, "customer": TEXT,

@@ -92,6 +92,7 @@ CREATE TABLE IF NOT EXISTS submissions (
   about TEXT NOT NULL,             -- what its page shows, JSON
   state TEXT NOT NULL CHECK (state IN ('taken', 'sent', 'lost', 'done', 'dead')),
   why TEXT,                        -- what a dead one failed with
+  ended TEXT,                      -- and where: the step, what was undone and what not; JSON
   created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL
 );

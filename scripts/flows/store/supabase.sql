@@ -43,7 +43,7 @@ create table if not exists maintenance (
 );
 create table if not exists submissions (
   event_id text primary key, kind text not null, digest text not null, about text not null,
-  state text not null check (state in ('taken', 'sent', 'lost', 'done', 'dead')), why text,
+  state text not null check (state in ('taken', 'sent', 'lost', 'done', 'dead')), why text, ended text,
   created_at timestamptz not null, updated_at timestamptz not null
 );
 create table if not exists confirmations (

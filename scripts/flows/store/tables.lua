@@ -13,6 +13,6 @@ return {
   reservations = { key = { "event_id" }, optional = {} },
   machine_network = { key = { "machine_id" }, optional = { "address", "gateway", "mask" } },
   maintenance = { key = { "machine_id", "kind" }, optional = { "technician" } },
-  submissions = { key = { "event_id" }, optional = { "why" } },
+  submissions = { key = { "event_id" }, optional = { "why", "ended" } },
   confirmations = { key = { "event_id" }, optional = { "email", "payment_id", "payment_key" } },
 }
