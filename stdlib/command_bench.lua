@@ -24,6 +24,20 @@ local function value_text(step)
   return step.value ~= nil and step.value ~= true and stats.text(step.value, step.unit) or ""
 end
 
+-- The limits of a series: "p50 at most 500, max at most 2000".
+local function limits_of(series)
+  local parts = {}
+  for _, name in ipairs { "count", "min", "mean", "p50", "p95", "p99", "max" } do
+    for _, word in ipairs { "at_least", "at_most" } do
+      local limit = (series[word] or {})[name]
+      if limit then
+        parts[#parts + 1] = ("%s %s %s"):format(name, (word:gsub("_", " ")), stats.text(limit))
+      end
+    end
+  end
+  return table.concat(parts, ", ")
+end
+
 local function rows_of(device)
   local rows = {}
   local function add(...)
@@ -37,10 +51,10 @@ local function rows_of(device)
     end
     for _, series in ipairs(phase.series) do
       local s = series.summary
-      local text = s.count == 0 and "no values" or ("%d: %s, p50 %s, p99 %s, max %s"):format(
+      local text = s.count == 0 and "no values" or ("%d: min %s, p50 %s, p99 %s, max %s"):format(
         s.count, stats.text(s.min), stats.text(s.p50), stats.text(s.p99),
         stats.text(s.max, series.unit))
-      add("", series.name, text, "", MARKS[series.outcome], "")
+      add("", series.name, text, limits_of(series), MARKS[series.outcome], "")
     end
   end
   return rows

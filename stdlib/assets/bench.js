@@ -15,8 +15,8 @@
   Chart.defaults.borderColor = colour("line");
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 
-  function axis(title) {
-    return { type: "linear", title: { display: !!title, text: title } };
+  function axis(title, ticks) {
+    return { type: "linear", ticks: ticks || {}, title: { display: !!title, text: title } };
   }
   function name(plot) {
     return plot.name + (plot.unit ? ", " + plot.unit : "");
@@ -52,14 +52,14 @@
       data: { datasets: [own].concat(limits(plot, points[0].x, points[points.length - 1].x)) },
       options: {
         parsing: false,
-        scales: { x: axis("measurement"), y: axis(plot.unit) },
+        scales: { x: axis("measurement", { precision: 0 }), y: axis(plot.unit) },
         plugins: { legend: { labels: { boxHeight: 1, boxWidth: 18 } } }
       }
     };
   }
   function histogram(plot) {
     var width = plot.histogram[0][1] - plot.histogram[0][0];
-    var digits = width > 0 ? Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(width)))) : 3;
+    var digits = width > 0 ? Math.max(0, Math.min(9, -Math.floor(Math.log10(width)))) : 3;
     function short(x) {
       return Number(x.toFixed(digits)).toString();
     }

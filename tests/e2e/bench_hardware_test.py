@@ -123,6 +123,7 @@ class Bench(harness.Case):
         done = self.bench(body, "--port", "sim", "--port", "sim", "--html", "r.html", "--junit", "r.xml", "--operator",
                           "Ada <&>", code=FAILED)
         self.assertIn("p99 is 99 ms, at most 98 ms", done.output)
+        self.assertIn("min at least 1, p99 at most 98, max at most 200", done.output)
         page = Page((self.dir / "r.html").read_text())
         self.assertEqual((page.open, page.fetched, page.canvases), ([], [], 4))
         plots = json.loads(page.plots)
