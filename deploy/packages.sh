@@ -1,5 +1,6 @@
 #!/bin/sh
-# packages.sh build|test - install the Debian 12 packages for building sipeat, or those for its tests too.
+# packages.sh build|test|bench - install the Debian 12 packages for building sipeat, those for its tests too, or those
+# for measuring it beside others as well.
 # Does nothing when all are there. Needs root, or sudo; without either it says what to install.
 set -eu
 
@@ -8,12 +9,14 @@ build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev lib
   libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js nodejs npm'
 test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 python3-pip openssl git procps
   maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
-  qemu-system-x86 busybox-static cpio udev chromium'
+  qemu-system-x86 busybox-static cpio udev chromium nginx wrk'
+bench='libnginx-mod-http-lua openjdk-17-jdk-headless golang linux-perf'
 
 case ${1:-} in
   build) wanted=$build ;;
   test) wanted="$build $test" ;;
-  *) echo "usage: $0 build|test" >&2; exit 2 ;;
+  bench) wanted="$build $test $bench" ;;
+  *) echo "usage: $0 build|test|bench" >&2; exit 2 ;;
 esac
 
 missing=''
@@ -64,7 +67,8 @@ install || {
 } || status=1
 [ -z "$quiet" ] || $root rm -f /usr/sbin/policy-rc.d
 case $missing in
-  *opensmtpd*) ! command -v systemctl >/dev/null || $root systemctl disable opensmtpd >>"$log" 2>&1 || true ;;
+  *opensmtpd* | *nginx*)
+    ! command -v systemctl >/dev/null || $root systemctl disable opensmtpd nginx >>"$log" 2>&1 || true ;;
 esac
 if [ $status -ne 0 ]; then
   tail -n 15 "$log" >&2

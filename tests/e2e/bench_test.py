@@ -34,6 +34,16 @@ class Bench(Case):
         self.assertIn("| plain C, librdkafka and cJSON |", done.stdout)
         self.assertIn("| sipeat |", done.stdout)
 
+    def test_servers_answer_requests_side_by_side(self):
+        few = ["--servers", "sipeat", "--routes", "/lua", "--runs", "1", "--seconds", "1"]
+        command = [sys.executable, SOURCE / "tests/bench/web.py", *([] if SOAK else few)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1800 if SOAK else 120, check=False)
+        print(done.stdout)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("answers from the script alone", done.stdout)
+        if SOAK:
+            self.assertIn("publishes, and does not wait", done.stdout)
+
     def test_the_checker_finds_what_is_wrong(self):
         checker = programs.build_c(SOURCE / "tests/bench/c/check.c")
         one_key = "c-0000000"
