@@ -1,13 +1,14 @@
 """The console's API (docs/console-api.md) against Apache Kafka and against the embedded broker."""
 
 import http.client
+import http.cookiejar
 import json
 import os
-import pathlib
 import re
-import tempfile
 import threading
+import urllib.error
 import urllib.parse
+import urllib.request
 
 from support import harness, kcat
 from support.console import Api, token
@@ -383,6 +384,49 @@ class WithKafka(Console):
         self.assertEqual(next(only)[0], "machines")
         only.close()
         self.refused(400, "BAD_REQUEST", "GET", "events?only=weather")
+
+
+    def test_the_console_alone_is_signed_into_by_its_link(self):
+        self.kafka_topic("alone", 1)
+        process = self.start("console", "--broker", self.kafka.address, "--http", "127.0.0.1:0")
+        link = re.search(r"open (http://[0-9.:]+)(/console/sign-in\S+)", process.wait_log("signs in once"))
+        self.assertEqual(get(link[1] + "/console/api/topics")[0], 401)
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+        with browser.open(link[1] + link[2], timeout=20) as page:
+            self.assertEqual(page.url, link[1] + "/console")
+
+        def call(path, body=None, **headers):
+            request = urllib.request.Request(f"{link[1]}/console/api/{path}", body, headers)
+            try:
+                with browser.open(request, timeout=20) as answer:
+                    return answer.status, json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, json.loads(error.read())
+        session = call("session")[1]
+        self.assertEqual((session["program"]["mode"], session["features"]["flows"]), ("console", False))
+        self.assertEqual(call("topics/alone/messages", b'{"value": "x"}')[0], 403)
+        self.assertEqual(call("topics/alone/messages", b'{"value": "x"}', **{"x-csrf-token": session["csrf"]})[0], 201)
+        self.assertEqual(call("overview")[1]["topics"]["messages"] >= 1, True)
+        for area, empty in (("flows", "flows"), ("chains", "runs"), ("machines", "machines"), ("scripts", "versions")):
+            told = call(area)[1]
+            self.assertEqual((told["available"], told[empty]), (False, []), area)
+        self.assertEqual(call("chains/1")[0], 503)
+        self.assertEqual(get(link[1] + link[2])[0] // 100, 4)  # the link is used up
+        self.assertEqual(process.stop(), 0)
+
+    def test_a_cluster_that_is_down_is_told_soon(self):
+        gone = self.start("console", "-b", "127.0.0.1:1", "--http", "127.0.0.1:0")
+        link = re.search(r"open (http://[0-9.:]+)(/console/sign-in\S+)", gone.wait_log("signs in once"))
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+        browser.open(link[1] + link[2], timeout=20).close()
+        with browser.open(link[1] + "/console/api/session", timeout=20) as answer:
+            session = json.loads(answer.read())
+        self.assertFalse(session["cluster"]["connected"])
+        self.assertIn("does not answer", session["limits"][0])
+        with browser.open(link[1] + "/console/api/overview", timeout=20) as answer:
+            self.assertNotIn("topics", json.loads(answer.read()))
+        self.assertEqual(gone.stop(), 0)
 
 
 class Embedded(Console):
