@@ -117,7 +117,7 @@ local function tail(stream, req, topic, o)
 end
 
 local function search(req)
-  local o, message, code = filter.parse(req.query_text or "")
+  local o, message, code = filter.parse(req.target:match "%?([^#]*)" or "")
   if not o then
     return nil, message, code
   end
