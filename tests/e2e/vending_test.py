@@ -82,6 +82,8 @@ class Lane:
                          process.tail, 30, every=0.01)
                 if self.is_stopped():
                     frozen(process, waker.start)
+                else:
+                    waker.start()  # the point may be one that it passes as it ends
             wait_quiet(self.request, process)
             if process.popen.poll() == 0:
                 raise AssertionError(f"{self.request.id}: stopped, but not by us\n{process.log}")
