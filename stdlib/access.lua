@@ -230,13 +230,19 @@ local SERVE = opts.spec("sipeat.access.serve", {
 })
 
 --- For the program itself: names the file, and adds the routes of signing in and out. `dev` is told
---- each path that signs in once, without a password, from this machine.
+--- each path that signs in once, without a password, from this machine. nil, message, code when a
+--- setting is wrong.
 function M.serve(options)
   local o = SERVE(options)
+  local problem = session.problem()
+  if problem then
+    return nil, "access: " .. problem, "EINVAL"
+  end
   if o.file then
     store.use(o.file)
   end
   require("sipeat.access_sign_in").routes(M, o.dev)
+  return true
 end
 
 return M

@@ -8,6 +8,7 @@ local M = {}
 local COVER = "***"
 local MAX_DEPTH = 128
 local CARD_DIGITS = { 13, 19 }
+local LOCAL_BYTES, DOMAIN_BYTES = 64, 253 -- the longest that an address of mail has
 
 local kinds = {}
 
@@ -42,12 +43,15 @@ end
 -- The check digit of a card's number.
 local function is_card(digits)
   local sum = 0
+  if #digits < CARD_DIGITS[1] or #digits > CARD_DIGITS[2] then
+    return false
+  end
   for i = 1, #digits do
     local digit = digits:byte(-i) - 48
     digit = i % 2 == 0 and digit * 2 or digit
     sum = sum + (digit > 9 and digit - 9 or digit)
   end
-  return #digits >= CARD_DIGITS[1] and #digits <= CARD_DIGITS[2] and sum % 10 == 0
+  return sum % 10 == 0
 end
 
 local function cover_digits(text)
@@ -59,12 +63,28 @@ local function cover_digits(text)
   end
 end
 
+-- A text with addresses of mail in it covered. What stands around each "@" is looked at in windows,
+-- so that no text takes more time than its length.
+local function cover_addresses(text)
+  local out, from = {}, 1
+  local at = text:find("@", 1, true)
+  while at do
+    local before = text:sub(math.max(from, at - LOCAL_BYTES), at - 1):match "[%w._%%+-]+$"
+    local after = text:sub(at + 1, at + DOMAIN_BYTES):match "^[%w-]+%.[%w.-]*%a"
+    if before and after then
+      out[#out + 1] = text:sub(from, at - #before - 1)
+      out[#out + 1] = kinds.email(before .. "@" .. after)
+      from = at + #after + 1
+    end
+    at = text:find("@", math.max(from, at + 1), true)
+  end
+  out[#out + 1] = text:sub(from)
+  return table.concat(out)
+end
+
 --- A text with addresses, telephone and card numbers in it covered.
 local function scan(text)
-  if text:find("@", 1, true) then
-    text = text:gsub("[%w._%%+-]+@[%w-]+%.[%w.-]*%a", kinds.email)
-  end
-  return (text:gsub("%+?%d[%d %-()]+%d", cover_digits))
+  return (cover_addresses(text):gsub("%+?%d[%d %-()]+%d", cover_digits))
 end
 
 -- --- by name ---

@@ -19,6 +19,17 @@ local function setting_ms(name, fallback)
   return math.floor(opts.duration_ms(env.get(name, fallback)) or opts.duration_ms(fallback))
 end
 
+--- What is wrong with the settings, or nil.
+function M.problem()
+  for _, name in ipairs { "SIPEAT_SESSION_IDLE", "SIPEAT_SESSION_MAX", "SIPEAT_AUDIT_KEEP" } do
+    local text = env.get(name)
+    local ms, why = opts.duration_ms(text or "1h")
+    if not ms then
+      return ("%s: %s"):format(name, why)
+    end
+  end
+end
+
 --- The lifetimes of a session in ms: without a request, and in all.
 function M.lifetimes()
   return setting_ms("SIPEAT_SESSION_IDLE", IDLE), setting_ms("SIPEAT_SESSION_MAX", LONGEST)

@@ -154,11 +154,27 @@ local function pause_of(name, address)
   return not free and math.ceil(left / 1000) or nil
 end
 
--- An address of version 6 stands for its network: one client has very many.
+-- An address of version 6 stands for its network (its first four groups): one client has very many.
 local function network_of(address)
-  local head = address:match "^(%x*:%x*:%x*:%x*):"
-  return head and head .. "::/64" or address
+  if not address:find(":", 1, true) then
+    return address
+  end
+  local head, tail = address:match "^(.-)::(.*)$"
+  local groups = {}
+  for group in (head or address):gmatch "[^:]+" do
+    groups[#groups + 1] = group
+  end
+  local _, given = (tail or ""):gsub("[^:]+", "")
+  for _ = #groups + given + 1, head and 8 or 0 do
+    groups[#groups + 1] = "0"
+  end
+  for group in (tail or ""):gmatch "[^:]+" do
+    groups[#groups + 1] = group
+  end
+  return table.concat(groups, ":", 1, math.min(4, #groups))
 end
+
+M.network_of = network_of -- for the tests
 
 local function take(access)
   return function(req)

@@ -384,8 +384,11 @@ local function open_access(o)
       log:info(("the next link to the console: %s%s"):format(server.url, path))
     end
   end
-  require("sipeat.access").serve { file = o.access, dev = dev or nil }
-  require("sipeat.console").serve { mode = o.dev and "dev" or "run", host = host }
+  local ok, message, code = require("sipeat.access").serve { file = o.access, dev = dev or nil }
+  if ok then
+    require("sipeat.console").serve { mode = o.dev and "dev" or "run", host = host }
+  end
+  return ok, message, code
 end
 
 --- Opens the HTTP server with the program's own routes. nil, message, code when it cannot.
@@ -395,11 +398,13 @@ function M.open(options)
     return true
   end
   routes()
-  open_access(o)
+  local ok, message, code = open_access(o)
+  if not ok then
+    return nil, message, code
+  end
   if o.dev then
     require("sipeat.capture").enable()
   end
-  local message, code
   server, message, code = listen(o.http, o.dev, require "sipeat.http_environment"(o))
   if not server then
     return nil, message, code

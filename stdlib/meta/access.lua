@@ -123,6 +123,9 @@ function M.mask_rules(rules) end
 
 --- For the program itself: adds the routes of signing in and out.
 ---@param options sipeat.access.ServeOptions?
+---@return true?
+---@return string? message
+---@return string? code
 function M.serve(options) end
 
 return M

@@ -295,6 +295,17 @@ t.test("guesses from one address have to wait, at whatever names", function()
   t.ok(refused and refused <= 21, "refused at " .. tostring(refused))
 end)
 
+t.test("an address of version 6 stands for its network", function()
+  local network_of = require("sipeat.access_sign_in").network_of
+  local addresses = {}
+  for i, address in ipairs { "203.0.113.7", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::1",
+    "2001:db8::1", "2001:db8::5:6:7:8", "::1", "2001:db8:1:2:3::" } do
+    addresses[i] = network_of(address)
+  end
+  t.eq(addresses, { "203.0.113.7", "2001:db8:1:2", "2001:db8:1:2", "2001:db8:0:0",
+    "2001:db8:0:0", "0:0:0:0", "2001:db8:1:2" })
+end)
+
 t.test("pauses double up to the longest, and what is kept is bounded", function()
   local now = 1000
   with(sys, "monotonic_ms", function()
@@ -450,4 +461,13 @@ t.test("viewers see covered what is personal, others see it", function()
     access.mask_rules { x = "blur" }
   end, "x = \"blur\"")
   t.eq(access.mask("Ada", "name"), "A***")
+  t.eq(access.mask "a@b.de, <c.d+e@f-g.co.uk>; @x @@ a@b @c.de x@y.z@w.de",
+    "a***@***.de, <c***@***.uk>; @x @@ a@b @c.de x***@***.z@w.de")
+end)
+
+t.test("no text takes long to cover", function()
+  for _, part in ipairs { "a", "a@", "1", "1(", "+1 ", "a.b@c-", "+", "@" } do
+    t.ok(access.mask(part:rep(200000) .. "@")) -- or the script is stopped for running too long
+    task.sleep "0ms"
+  end
 end)
