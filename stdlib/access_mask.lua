@@ -24,7 +24,7 @@ end
 
 -- "ada@example.org" -> "a***@***.org"
 function kinds.email(value)
-  local first, ending = value:match "^(%w)[^@]*@.*(%.%a+)$"
+  local first, ending = value:match("^(" .. utf8.charpattern .. ")[^@]*@.*(%.[^.]*)$")
   return first and ("%s%s@%s%s"):format(first, COVER, COVER, ending) or COVER
 end
 
@@ -69,8 +69,8 @@ local function cover_addresses(text)
   local out, from = {}, 1
   local at = text:find("@", 1, true)
   while at do
-    local before = text:sub(math.max(from, at - LOCAL_BYTES), at - 1):match "[%w._%%+-]+$"
-    local after = text:sub(at + 1, at + DOMAIN_BYTES):match "^[%w-]+%.[%w.-]*%a"
+    local before = text:sub(math.max(from, at - LOCAL_BYTES), at - 1):match "[%w._%%+\128-\255-]+$"
+    local after = text:sub(at + 1, at + DOMAIN_BYTES):match "^[%w\128-\255-]+%.[%w.@\128-\255-]*%a"
     if before and after then
       out[#out + 1] = text:sub(from, at - #before - 1)
       out[#out + 1] = kinds.email(before .. "@" .. after)
