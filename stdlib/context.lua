@@ -134,7 +134,7 @@ end
 
 --- The place of a chain in that memory that was stopped on its way, or is in doubt; nil when there
 --- is none. After the last attempt nobody goes on with it, whatever its handler made of that.
-function M.unfinished(memory, below, is_done)
+function M.unfinished(memory, is_done)
   for slot, child in pairs(memory) do
     local pattern, name
     if type(child) == "table" and slot ~= "state" then
@@ -143,10 +143,10 @@ function M.unfinished(memory, below, is_done)
     if pattern then
       local observed = pattern == "observer" and (memory.observers or {})[name]
       local ended = is_done or observed and observed.done
-      local at = place.below(below, slot)
-      local found = is_open(child.state, ended) and at or M.unfinished(child, at, ended)
-      if found then
-        return found
+      local inside = is_open(child.state, ended) and "" or M.unfinished(child, ended)
+      if inside then
+        local at = place.below(nil, slot)
+        return inside == "" and at or at .. "/" .. inside
       end
     end
   end

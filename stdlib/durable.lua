@@ -258,6 +258,7 @@ function M.run(job)
   job.run = journal.run {
     epoch = epoch, flow = job.flow.group, cluster = cluster_id(), record = job.record,
     event = job.event, script = kept.of(job.flow),
+    id = nil, seq = nil, pending = nil, added = nil, ready = nil, beginning = nil, -- room
   }
   in_flow[job.run.id] = true
   return job.run

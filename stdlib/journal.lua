@@ -178,16 +178,22 @@ local kept -- sipeat.versions_kept, which needs this module
 
 local function first_write(self, statements, at)
   kept = kept or require "sipeat.versions_kept"
-  local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms }
   local ok, message, code = kept.keep(self.script)
   if not ok then
     return failed(self, message, code)
   end
-  local results = table.pack(M.write(known, adding(self, at), table.unpack(statements)))
-  if results[1] == nil then
-    return failed(self, results[2], results[3])
+  local found, added
+  if M.write == core.write and not statements[2] and statements[1][1] == "record_add" then
+    local packed = M.pack_record(self.record)
+    found, added, code = core.add(self, at - M.window_ms, at, packed, statements[1])
+  else
+    local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms }
+    found, added, code = M.write(known, adding(self, at), table.unpack(statements))
   end
-  return accept(self, results[1], results[2], at)
+  if found == nil then
+    return failed(self, added, code)
+  end
+  return accept(self, found, added, at)
 end
 
 -- The first write: the event is accepted, unless it was before.
@@ -303,13 +309,11 @@ end
 
 M.window_ms = 7 * 24 * 3600 * 1000
 
---- A run that has not begun: nothing is written before its first record.
-function M.run(spec)
-  return setmetatable({
-    id = new_id(spec.epoch), epoch = spec.epoch, flow = spec.flow, cluster = spec.cluster,
-    script = spec.script, record = spec.record, event = spec.event, seq = 0, pending = {},
-    on_accepted = spec.on_accepted, added = false,
-  }, Run)
+--- A run that has not begun: nothing is written before its first record. What it is given (epoch,
+--- flow, cluster, script, record, event, on_accepted?) becomes the run.
+function M.run(run)
+  run.id, run.seq, run.pending, run.added = new_id(run.epoch), 0, {}, false
+  return setmetatable(run, Run)
 end
 
 --- A run that was begun before: its row, and the number of its last record.

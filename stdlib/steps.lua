@@ -377,17 +377,20 @@ local function places_of(chain, below)
 end
 
 local function begin(chain, event, ctx)
-  ctx = context.child(context.complete(event, ctx), chain.kind, chain.name)
-  ctx.run = ctx.run -- asked for at each record: its own
+  local parent = context.complete(event, ctx)
+  local journal_run, world = parent.run, parent.world
+  ctx = context.child(parent, chain.kind, chain.name, {
+    run = journal_run, scope = nil, key = nil, memory = nil, place = nil, -- room
+  })
   local state = ctx.memory.state or {}
   state.steps = state.steps or {} -- what a journal had of the state may be of no step
   ctx.memory.state = state
   local run = {
     chain = chain, event = event, ctx = ctx, state = state, results = {},
-    places = places_of(chain, ctx.place), final = context.is_final(ctx), world = ctx.world,
-    journal = ctx.run, text = nil, quoted = nil, data = nil, data_text = nil, -- see intend
+    places = places_of(chain, ctx.place), final = context.is_final(parent), world = world,
+    journal = journal_run, text = nil, quoted = nil, data = nil, data_text = nil, -- see intend
   }
-  run.is_plain = run.journal and not run.world and context.keep == context.keep_in_journal
+  run.is_plain = journal_run and not world and context.keep == context.keep_in_journal
   for name, record in pairs(state.steps) do
     if chain.has[name] and record.status == "done" then
       run.results[name] = plain.unpack(record.result)

@@ -238,5 +238,8 @@ const struct sip_store_ops *sip_sqlite_store_operations(void)
     .close = store_close,
   };
 
+  /* The count of all its memory, which nobody asks for, is two locks for each allocation. Once
+   * SQLite is in use this is refused: then it counts. */
+  (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   return &operations;
 }

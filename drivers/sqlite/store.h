@@ -5,7 +5,7 @@
 #include "journal/port.h"
 
 /** `place` is a file; beside it lie PLACE-wal, PLACE-shm and PLACE.lock, which keeps a second
- * process away. */
+ * process away. Called before there are threads. */
 const struct sip_store_ops *sip_sqlite_store_operations(void);
 
 #endif

@@ -6,7 +6,10 @@
  * also be {sql = text, parameter…}, whose rows have the names of their columns, and `expect` says
  * how many rows one must change or give; its result is a list of theirs, or {failed = index,
  * message, code}. A parameter is a number, boolean, text, nil, or blob(bytes); a row is {n =
- * columns, cell…} with nil for NULL. Loop thread. */
+ * columns, cell…} with nil for NULL.
+ *
+ * add(run, since, at, packed, statement) -> what write does of run_of_event since then, run_add of
+ * the run, whose record is `packed`, and `statement`, a record_add. Loop thread. */
 #include "bind/journal_service.h"
 
 #include "journal/statements.h"
@@ -409,6 +412,123 @@ static int l_write(lua_State *L)
   return sip_await(L, &writing->wait, SIP_FOREVER);
 }
 
+/* --- the first record of a run --- */
+
+/* What is written with it; all of it is held by the arguments. */
+struct first {
+  int64_t id, epoch, at, since, partition, offset, seq, phase;
+  struct sip_slice flow, cluster, topic, event, type, key, script, packed, where, body;
+};
+
+static int64_t number_of(lua_State *L, int table, const char *name)
+{
+  int64_t number;
+
+  lua_getfield(L, table, name);
+  number = luaL_checkinteger(L, -1);
+  lua_pop(L, 1);
+  return number;
+}
+
+/* A text of the table; without data where it may be missing, and is. */
+static struct sip_slice text_of(lua_State *L, int table, const char *name, bool optional)
+{
+  struct sip_slice text = { NULL, 0 };
+
+  if (lua_getfield(L, table, name) == LUA_TSTRING) {
+    text = slice_at_top(L);
+  } else if (!optional) {
+    luaL_error(L, "journal: a run has no %s", name);
+  }
+  lua_pop(L, 1);
+  return text;
+}
+
+enum { FIRST_RUN = 1, FIRST_SINCE, FIRST_AT, FIRST_PACKED, FIRST_RECORD, FIRST_PLACE, FIRST_EVENT };
+
+/* Throws when an argument is not what it should be. */
+static void read_first(lua_State *L, struct first *first)
+{
+  luaL_checktype(L, FIRST_RUN, LUA_TTABLE);
+  luaL_checktype(L, FIRST_RECORD, LUA_TTABLE);
+  first->since = luaL_checkinteger(L, FIRST_SINCE);
+  first->at = luaL_checkinteger(L, FIRST_AT);
+  first->packed.data = luaL_checklstring(L, FIRST_PACKED, &first->packed.len);
+  luaL_argcheck(L, lua_getfield(L, FIRST_RUN, "record") == LUA_TTABLE, FIRST_RUN, "has no record");
+  luaL_argcheck(L, lua_getfield(L, FIRST_RUN, "event") == LUA_TTABLE, FIRST_RUN, "has no event");
+  first->id = number_of(L, FIRST_RUN, "id");
+  first->epoch = number_of(L, FIRST_RUN, "epoch");
+  first->flow = text_of(L, FIRST_RUN, "flow", false);
+  first->cluster = text_of(L, FIRST_RUN, "cluster", false);
+  first->script = text_of(L, FIRST_RUN, "script", false);
+  first->topic = text_of(L, FIRST_PLACE, "topic", false);
+  first->partition = number_of(L, FIRST_PLACE, "partition");
+  first->offset = number_of(L, FIRST_PLACE, "offset");
+  first->key = text_of(L, FIRST_PLACE, "key", true);
+  first->event = text_of(L, FIRST_EVENT, "id", false);
+  first->type = text_of(L, FIRST_EVENT, "type", true);
+  (void)lua_rawgeti(L, FIRST_RECORD, 4); /* see statements.h; the first is the name */
+  first->seq = luaL_checkinteger(L, -1);
+  (void)lua_rawgeti(L, FIRST_RECORD, 6);
+  first->phase = luaL_checkinteger(L, -1);
+  (void)lua_rawgeti(L, FIRST_RECORD, 7);
+  first->where.data = luaL_checklstring(L, -1, &first->where.len);
+  (void)lua_rawgeti(L, FIRST_RECORD, 8);
+  first->body.data = luaL_checklstring(L, -1, &first->body.len);
+  lua_settop(L, FIRST_EVENT);
+}
+
+/* @return 0 or UV_ENOMEM */
+static int add_first(struct sip_batch *batch, const struct first *first)
+{
+  const struct sip_slice texts[] = { first->flow, first->cluster, first->topic };
+  const int64_t run[] = { first->id, first->epoch, SIP_RUN_ACTIVE, 0, first->at };
+  const int64_t record[] = { first->id, first->epoch, first->seq, first->at, first->phase };
+  const struct sip_slice place_and_body[] = { first->where, first->body };
+  struct sip_slice type = first->type;
+  int rc = sip_batch_op(batch, SIP_STATEMENT_RUN_OF_EVENT);
+
+  rc = rc < 0 ? rc : sip_batch_text(batch, first->flow);
+  rc = rc < 0 ? rc : sip_batch_text(batch, first->event);
+  rc = rc < 0 ? rc : sip_batch_integer(batch, first->since);
+  rc = rc < 0 ? rc : sip_batch_add(batch, SIP_STATEMENT_RUN_ADD, run, 5, texts, 3);
+  rc = rc < 0 ? rc : sip_batch_integer(batch, first->partition);
+  rc = rc < 0 ? rc : sip_batch_integer(batch, first->offset);
+  rc = rc < 0 ? rc : sip_batch_text(batch, first->event);
+  type.data = type.data == NULL ? "" : type.data;
+  rc = rc < 0 ? rc : sip_batch_text(batch, type);
+  rc = rc < 0 ? rc : sip_batch_blob(batch, first->key);
+  rc = rc < 0 ? rc : sip_batch_blob(batch, first->script);
+  rc = rc < 0 ? rc : sip_batch_blob(batch, first->packed);
+  return rc < 0 ? rc : sip_batch_add(batch, SIP_STATEMENT_RECORD_ADD, record, 5, place_and_body, 2);
+}
+
+static int l_add(lua_State *L)
+{
+  struct sip_journal *journal = sip_journal_lua_journal(L);
+  struct sip_err err = { 0 };
+  struct sip_batch *batch;
+  struct writing *writing;
+  struct first first;
+
+  lua_settop(L, FIRST_RECORD);
+  read_first(L, &first);
+  if (journal == NULL) {
+    return luaL_error(L, "journal: there is none");
+  }
+  writing = writing_take(L); /* as in l_write */
+  batch = sip_journal_begin(journal, &err);
+  if (batch == NULL) {
+    return sip_push_err(L, &err);
+  }
+  if (add_first(batch, &first) < 0) {
+    sip_journal_rewind(journal);
+    return luaL_error(L, "journal: not enough memory");
+  }
+  sip_journal_write(journal, &writing->entry, writing_on_done);
+  return sip_await(L, &writing->wait, SIP_FOREVER);
+}
+
 static int l_blob(lua_State *L)
 {
   luaL_checkstring(L, 1);
@@ -422,7 +542,7 @@ static int l_blob(lua_State *L)
 
 void sip_journal_write_functions(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "write", l_write }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "write", l_write }, { "add", l_add }, { NULL, NULL } };
 
   lua_pushcfunction(L, l_blob);
   lua_setfield(L, -2, "blob");

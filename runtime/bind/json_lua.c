@@ -502,6 +502,51 @@ void sip_json_push_lazy(lua_State *L, struct sip_json_state *state, int text)
   }
 }
 
+static bool is_lazy(lua_State *L, const struct sip_json_state *state, int index)
+{
+  bool lazy;
+
+  if (!lua_istable(L, index) || !lua_getmetatable(L, index)) {
+    return false;
+  }
+  lazy = lua_topointer(L, -1) == state->lazy_class;
+  lua_pop(L, 1);
+  return lazy;
+}
+
+bool sip_json_push_twin(lua_State *L, struct sip_json_state *state, int table, int text)
+{
+  struct sip_json_lazy lazy;
+  struct sip_json part;
+  struct index *twin;
+  size_t len;
+
+  table = lua_absindex(L, table);
+  text = lua_absindex(L, text);
+  if (!is_lazy(L, state, table)) {
+    return false;
+  }
+  sip_json_lazy_at(L, table, &lazy); /* leaves the index */
+  part.text = lua_tolstring(L, text, &len);
+  if (!sip_json_lazy_untouched(&lazy) || lazy.spaced || lazy.token->len != len) {
+    lua_pop(L, 1);
+    return false;
+  }
+  part.tokens = lazy.token;
+  part.count = lazy.token->span;
+  part.spaced = false;
+  part.depth = lazy.depth;
+  (void)sip_json_push_index(L, state, &part, text, 0);
+  twin = lua_touserdata(L, -1);
+  for (uint32_t i = 0, from = lazy.token->at; i < twin->count; i++) {
+    twin->tokens[i].at -= from;
+  }
+  push_lazy(L, lua_gettop(L), twin->tokens);
+  lua_replace(L, -3); /* of the first index */
+  lua_pop(L, 1);
+  return true;
+}
+
 static int l_lazy(lua_State *L)
 {
   struct sip_json_state *state = state_of(L);
@@ -522,12 +567,10 @@ static int l_lazy(lua_State *L)
 static int l_untouched(lua_State *L)
 {
   struct sip_json_lazy lazy;
-  bool untouched = false;
+  bool untouched;
 
   lua_settop(L, 1);
-  if (lua_istable(L, 1) && lua_getmetatable(L, 1)) {
-    untouched = lua_topointer(L, -1) == state_of(L)->lazy_class;
-  }
+  untouched = is_lazy(L, state_of(L), 1);
   if (untouched) {
     sip_json_lazy_at(L, 1, &lazy);
     untouched = sip_json_lazy_untouched(&lazy);

@@ -63,6 +63,10 @@ void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
  * is touched. Throws without memory, and what decode refuses. */
 void sip_json_push_lazy(lua_State *L, struct sip_json_state *state, int text);
 
+/** Pushes what sip_json_push_lazy pushes for `text`, without reading it: it is what was written of
+ * the lazy table at `table`. @return false, and nothing pushed, when that is none, or was touched */
+bool sip_json_push_twin(lua_State *L, struct sip_json_state *state, int table, int text);
+
 /** The text of the value at `index`, in the state's buffer: borrowed until something is encoded.
  * Throws without memory. @return false when it cannot be written; encode then says why */
 bool sip_json_write(lua_State *L, struct sip_json_state *state, int index, struct sip_slice *out);

@@ -24,6 +24,8 @@ enum upvalue {
 enum name {
   F_ARGS = NAMES,
   F_CTX,
+  F_DATA,
+  F_DATA_TEXT,
   F_DOUBT,
   F_JOURNAL,
   F_KEY,
@@ -42,10 +44,10 @@ enum name {
   S_OUTCOME,
   UPVALUES = S_OUTCOME
 };
-static const char *const names[] = {
-  "args",   "ctx",     "doubt", "journal", "key",  "name", "part",   "places", "quoted",
-  "result", "results", "run",   "status",  "text", "done", "intent", "keep",   "outcome"
-};
+static const char *const names[] = { "args",    "ctx",    "data",    "data_text", "doubt",
+                                     "journal", "key",    "name",    "part",      "places",
+                                     "quoted",  "result", "results", "run",       "status",
+                                     "text",    "done",   "intent",  "keep",      "outcome" };
 
 static void push_field(lua_State *L, int table, enum name name)
 {
@@ -199,6 +201,16 @@ static int after_announce(lua_State *L, int status, lua_KContext context)
   return after_run(L, LUA_OK, 0);
 }
 
+/* Pushes the step's own copy of its arguments, of which many are the event's data. */
+static void push_args(lua_State *L)
+{
+  push_field(L, RUN, F_DATA);
+  push_field(L, RUN, F_DATA_TEXT);
+  if (!lua_rawequal(L, -1, ARGS) || !sip_json_push_twin(L, state_of(L), -2, ARGS)) {
+    sip_json_push_lazy(L, state_of(L), ARGS);
+  }
+}
+
 static int l_perform(lua_State *L)
 {
   for (int i = RUN; i <= RECORD; i++) {
@@ -207,8 +219,9 @@ static int l_perform(lua_State *L)
   lua_settop(L, RECORD);
   push_field(L, RECORD, F_ARGS);
   luaL_argcheck(L, lua_type(L, ARGS) == LUA_TSTRING, RECORD, "a record with args is needed");
-  sip_json_push_lazy(L, state_of(L), ARGS);
+  push_args(L);
   lua_replace(L, ARGS);
+  lua_settop(L, ARGS);
   push_context(L);
   push_field(L, RECORD, F_STATUS);
   lua_pushvalue(L, lua_upvalueindex(S_INTENT));
