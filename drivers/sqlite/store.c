@@ -14,13 +14,16 @@ enum { STATEMENT_BYTES = 1000 };
 /* As RECORD_ADD, of a run that needs no look. */
 static const char next_record[] =
   "INSERT INTO record (run, seq, at, phase, scope, body) VALUES ($1, $3, $4, $5, $6, $7)";
+static const char data_version[] = "PRAGMA data_version";
 
 /* --- running a batch: writer thread --- */
 
 /* $1 to ?1: SQLite numbers what begins with $ by its first place in the text. */
 int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, struct sip_err *err)
 {
-  const char *known = number == SIP_STORE_NEXT_RECORD ? next_record : sip_statements[number];
+  const char *known = number == SIP_STORE_NEXT_RECORD    ? next_record
+                      : number == SIP_STORE_DATA_VERSION ? data_version
+                                                         : sip_statements[number];
   char text[STATEMENT_BYTES];
   size_t len = strlen(known);
 
@@ -38,33 +41,83 @@ int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, s
   return 0;
 }
 
-/* Its first two parameters are those of the last run that was found to be its owner's. */
-static bool is_of_last_run(const struct sip_store *store, const struct sip_batch *batch,
-                           const struct sip_op *op)
+/* --- owners --- */
+
+/* Where it is noted that a run is its owner's; another run may have the same place. */
+static struct sip_store_owned *owned_at(struct sip_store *store, int64_t run)
+{
+  return &store->owned[((uint64_t)run * 0x9E3779B97F4A7C15U) >> (64 - SIP_STORE_OWNED_BITS)];
+}
+
+/* What was noted before counts no more. */
+static void owners_forget(struct sip_store *store)
+{
+  store->owners_known++;
+}
+
+/* Somebody else, who has the file open too, has written to it since the last transaction. */
+static int owners_look(struct sip_store *store, struct sip_err *err)
+{
+  sqlite3_stmt *statement = NULL;
+  int rc = sip_store_prepare(store, SIP_STORE_DATA_VERSION, &statement, err);
+  int64_t version;
+
+  if (rc < 0) {
+    return rc;
+  }
+  if (sqlite3_step(statement) != SQLITE_ROW) {
+    rc = sip_store_refused(store, err, "look for other writers");
+    (void)sqlite3_reset(statement); /* repeats the error, which was told */
+    return rc;
+  }
+  version = sqlite3_column_int64(statement, 0);
+  (void)sqlite3_reset(statement); /* it gave its row */
+  if (version != store->data_version) {
+    store->data_version = version;
+    owners_forget(store);
+  }
+  return 0;
+}
+
+static bool is_owned(struct sip_store *store, const struct sip_batch *batch,
+                     const struct sip_op *op)
+{
+  const struct sip_cell *cells = &batch->cells[op->first];
+  const struct sip_store_owned *owned = owned_at(store, cells[0].integer);
+
+  return owned->known == store->owners_known && owned->run == cells[0].integer &&
+         owned->epoch == cells[1].integer;
+}
+
+/* What a statement that was run says about owners. */
+static void owners_learn(struct sip_store *store, const struct sip_batch *batch,
+                         const struct sip_op *op)
 {
   const struct sip_cell *cells = &batch->cells[op->first];
 
-  return store->has_last_run && cells[0].integer == store->last_run &&
-         cells[1].integer == store->last_epoch;
+  if (op->statement == SIP_STATEMENT_RUN_ADD || op->statement == SIP_STATEMENT_RECORD_ADD) {
+    if (op->changes == 1) {
+      *owned_at(store, cells[0].integer) =
+        (struct sip_store_owned){ cells[0].integer, cells[1].integer, store->owners_known };
+    }
+  } else if (op->statement < SIP_STATEMENT_META_GET && op->statement != SIP_STATEMENT_RUN_STATE) {
+    owners_forget(store); /* it may have changed one */
+  }
 }
 
-/* A record follows another one of its run, or the run itself: that the run is still its owner's was
- * seen a moment ago, in this transaction. */
+/* Whose a run is was seen in this transaction, or in one before since which nobody has changed an
+ * owner: then its record needs no look at it. */
 static int store_run_op(struct sip_store *store, struct sip_batch *batch, struct sip_op *op,
                         struct sip_err *err)
 {
-  bool is_record = op->statement == SIP_STATEMENT_RECORD_ADD;
-  bool follows = is_record && is_of_last_run(store, batch, op);
+  bool is_known = op->statement == SIP_STATEMENT_RECORD_ADD && is_owned(store, batch, op);
   sqlite3_stmt *statement = NULL;
   int rc =
-    sip_store_prepare(store, follows ? SIP_STORE_NEXT_RECORD : op->statement, &statement, err);
+    sip_store_prepare(store, is_known ? SIP_STORE_NEXT_RECORD : op->statement, &statement, err);
 
   rc = rc < 0 ? rc : sip_store_step(store, statement, batch, op, err);
-  store->has_last_run =
-    rc == 0 && op->changes == 1 && (is_record || op->statement == SIP_STATEMENT_RUN_ADD);
-  if (store->has_last_run) {
-    store->last_run = batch->cells[op->first].integer;
-    store->last_epoch = batch->cells[op->first + 1].integer;
+  if (rc == 0) {
+    owners_learn(store, batch, op);
   }
   return rc;
 }
@@ -77,9 +130,12 @@ static int store_run(struct sip_store *store, struct sip_batch *batch, struct si
 
   for (size_t i = 0; rc == 0 && i < batch->op_count; i += count) {
     count = batch->ops[i].group > 0 ? batch->ops[i].group : 1;
-    store->has_last_run = store->has_last_run && batch->ops[i].group == 0;
-    rc = batch->ops[i].group > 0 ? sip_store_run_group(store, batch, i, err)
-                                 : store_run_op(store, batch, &batch->ops[i], err);
+    if (batch->ops[i].group > 0) {
+      rc = sip_store_run_group(store, batch, i, err);
+      owners_forget(store); /* a script's statements may write anywhere */
+    } else {
+      rc = store_run_op(store, batch, &batch->ops[i], err);
+    }
   }
   return rc;
 }
@@ -112,12 +168,15 @@ static int store_transact(struct sip_store *store, struct sip_list *batches, str
 {
   int rc = store_exec(store, "BEGIN IMMEDIATE", err);
 
-  store->has_last_run = false;
+  rc = rc < 0 ? rc : owners_look(store, err);
   for (struct sip_list *node = batches->next; rc == 0 && node != batches; node = node->next) {
     rc = store_run(store, SIP_CONTAINER(node, struct sip_batch, link), err);
   }
   if (rc == 0) {
     rc = store_exec(store, "COMMIT", err);
+  }
+  if (rc != 0) {
+    owners_forget(store); /* what was learned is taken back */
   }
   if (rc != 0 && !sqlite3_get_autocommit(store->db)) {
     (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL); /* the first fault is the one */
@@ -182,6 +241,7 @@ static int store_open(struct sip_store **out, const char *place, struct sip_stor
     return sip_err_set(err, UV_ENOMEM, "journal %s: not enough memory", place);
   }
   store->lock_fd = -1;
+  store->owners_known = 1;
   store->place = strdup(place);
   rc = store->place == NULL ? sip_err_set(err, UV_ENOMEM, "journal %s: not enough memory", place)
                             : sip_store_open_file(store, report, err);

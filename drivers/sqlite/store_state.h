@@ -11,16 +11,25 @@
 enum {
   SIP_STORE_WAL_PAGES = 4000, /* of 4 KiB: then the log is carried over into the file */
   SIP_STORE_AGAIN = 1,        /* SQLite has ended the transaction: begin it anew */
-  SIP_STORE_NEXT_RECORD = SIP_STATEMENT_COUNT, /* a statement of the store's own */
-  SIP_STORE_STATEMENTS
+  SIP_STORE_NEXT_RECORD = SIP_STATEMENT_COUNT, /* statements of the store's own */
+  SIP_STORE_DATA_VERSION,
+  SIP_STORE_STATEMENTS,
+  SIP_STORE_OWNED_BITS = 12 /* of the number of runs whose owner is known */
+};
+
+/* A run that was seen to be of that epoch. */
+struct sip_store_owned {
+  int64_t run, epoch;
+  uint64_t known; /* the store's `owners_known` then */
 };
 
 struct sip_store {
   sqlite3 *db;                                    /* the writer's once it runs */
   sqlite3_stmt *statements[SIP_STORE_STATEMENTS]; /* the writer's; prepared at first use */
-  bool has_last_run; /* the statement before was a record or a run, and was taken */
-  int64_t last_run, last_epoch;
-  char *place; /* owned */
+  struct sip_store_owned owned[1 << SIP_STORE_OWNED_BITS];
+  uint64_t owners_known; /* from 1 on; what was seen under another number counts no more */
+  int64_t data_version;  /* SQLite's, of the last transaction: changes when others write */
+  char *place;           /* owned */
   int lock_fd;
   off_t note_at;             /* where in the lock's file a note for other processes goes */
   bool was_journal;          /* the lock says that there was a journal, or there is now */

@@ -281,6 +281,36 @@ static void a_run_that_is_taken_among_its_records_takes_no_more(void)
   world_close(&w);
 }
 
+/* Nor that they follow each other from one transaction to the next. */
+static void a_run_that_is_taken_between_its_records_takes_no_more(void)
+{
+  struct world w;
+
+  world_open(&w, kind->ops, kind->new_place());
+  world_say_run(&w, 7, 1, 42, "event-1");
+  world_say_run(&w, 8, 1, 43, "event-2");
+  world_say_record(&w, 7, 1, 1);
+  CHECK_CHANGES(&w, 1, 1, 1);
+  world_say_record(&w, 7, 1, 2);
+  world_say_record(&w, 8, 1, 1);
+  world_say_record(&w, 8, 2, 2); /* not its owner */
+  CHECK_CHANGES(&w, 1, 1, 0);
+  world_say(&w, SIP_STATEMENT_RUN_SEIZE, "iii", 7LL, 1LL, 1LL);
+  CHECK_CHANGES(&w, 1);
+  world_say_record(&w, 7, 1, 3);
+  world_say_record(&w, 8, 1, 2);
+  CHECK_CHANGES(&w, 0, 1);
+  world_say(&w, SIP_STATEMENT_RUN_STATE, "iiiii0", 8LL, 1LL, 10LL, 0LL, 5LL);
+  CHECK_CHANGES(&w, 1);
+  world_say_record(&w, 8, 1, 3);
+  CHECK_CHANGES(&w, 1);
+  world_say(&w, SIP_STATEMENT_PURGE_RUNS, "iii", 1000LL, 0LL, 1000LL);
+  CHECK_CHANGES(&w, 1);
+  world_say_record(&w, 8, 1, 4); /* there is no such run any more */
+  CHECK_CHANGES(&w, 0);
+  world_close(&w);
+}
+
 static size_t told; /* the statement that is told next: in the order of writing */
 
 static void count_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
@@ -490,6 +520,7 @@ void store_suite(const struct store_kind *of)
   what_is_written_is_there_after_a_reopening();
   bytes_come_back_as_they_were();
   a_run_that_is_taken_among_its_records_takes_no_more();
+  a_run_that_is_taken_between_its_records_takes_no_more();
   what_is_written_in_one_turn_shares_a_commit();
   a_statement_that_breaks_a_rule_stops_the_journal();
   statements_of_scripts_ride_along();

@@ -90,6 +90,28 @@ static void another_writer_is_waited_for(void)
   world_close(&w);
 }
 
+/* Somebody else who has taken a run meanwhile is noticed at its next record. */
+static void another_writer_takes_a_run(void)
+{
+  struct world w;
+
+  test_new_path(place, sizeof place, "journal.db");
+  world_open(&w, ops, place);
+  world_say_run(&w, 7, 1, 42, "event");
+  world_say_record(&w, 7, 1, 1);
+  CHECK_INT(world_write(&w), 0);
+  world_say_record(&w, 7, 1, 2);
+  CHECK_INT(world_write(&w), 0);
+  CHECK_INT(world_changes(&w, 0), 1);
+  change(sip_pages_vfs(), "UPDATE run SET epoch = 2 WHERE id = 7");
+  world_say_record(&w, 7, 1, 3);
+  world_say_record(&w, 7, 2, 3);
+  CHECK_INT(world_write(&w), 0);
+  CHECK_INT(world_changes(&w, 0), 0);
+  CHECK_INT(world_changes(&w, 1), 1);
+  world_close(&w);
+}
+
 static void write_file(const void *bytes, size_t len)
 {
   FILE *file = fopen(place, "wb");
@@ -197,6 +219,7 @@ int main(void)
   store_suite(&kind);
   a_second_one_is_refused();
   another_writer_is_waited_for();
+  another_writer_takes_a_run();
   versions_are_looked_at();
   files_that_are_no_journals();
   places_without_rights();
