@@ -64,7 +64,7 @@ void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
 void sip_json_push_lazy(lua_State *L, struct sip_json_state *state, int text);
 
 /** Pushes what sip_json_push_lazy pushes for `text`, without reading it: it is what was written of
- * the lazy table at `table`. @return false, and nothing pushed, when that is none, or was touched */
+ * the lazy table at `table`. @return false, and nothing pushed, when that is none or was touched */
 bool sip_json_push_twin(lua_State *L, struct sip_json_state *state, int table, int text);
 
 /** The text of the value at `index`, in the state's buffer: borrowed until something is encoded.
