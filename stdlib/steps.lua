@@ -236,7 +236,7 @@ local function advance(run, step, record)
   local once = run.is_plain and step.is_plain and perform_plainly or perform
   attempt.held(step.plan, 1)
   for n = 1, step.plan.attempts do
-    local doubt = doubt_of(step, record)
+    local doubt = (record.status or record.doubt) and doubt_of(step, record)
     if doubt then
       local verdict, reason = reconcile(run, step, record, doubt)
       if verdict ~= "not_done" then
@@ -244,7 +244,9 @@ local function advance(run, step, record)
       end
     end
     local verdict, reason = once(run, step, record)
-    if verdict == "failed" then
+    if verdict == "done" then
+      return verdict
+    elseif verdict == "failed" then
       verdict, reason = judge(run, step, record, reason)
     end
     if verdict ~= "failed" or not attempt.goes_on(step.plan, n, reason) then
@@ -325,11 +327,10 @@ local function skip(run, step, record, why)
   return true
 end
 
--- true: the chain goes on after this step. Otherwise nil and the failure of the whole run.
+-- Of a step that is not done: true when the chain goes on after it all the same. Otherwise nil and
+-- the failure of the whole run.
 local function conclude(run, step, record, verdict, why)
-  if verdict == "done" then
-    return true
-  elseif verdict == "cancelled" then
+  if verdict == "cancelled" then
     return nil, why
   elseif verdict == "unsettled" and not run.final then
     return nil, run.chain.failed(step, why)
@@ -422,7 +423,11 @@ function M.run(chain, event, ctx)
     if run.state.handled then
       break
     elseif not SETTLED[record.status] then
-      local ok, reason = conclude(run, step, record, advance(run, step, record))
+      local verdict, reason = advance(run, step, record)
+      local ok = verdict == "done"
+      if not ok then
+        ok, reason = conclude(run, step, record, verdict, reason)
+      end
       if not ok then
         return nil, reason
       end
