@@ -1,7 +1,7 @@
 /* pages.c - see pages.h. Files of one connection are used by one thread at a time. */
 #include "sqlite/pages.h"
 
-#include "sqlite/layer.h"
+#include "sqlite/log_file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,11 +16,17 @@ struct pages_file {
   bool is_checked; /* its header says that there is room for checksums */
 };
 
+/* What SQLite makes room for. */
+union any_file {
+  struct pages_file pages;
+  struct sip_log_file log;
+};
+
 /* SQLite keeps a pointer to it for good. */
 struct pages_vfs {
   sqlite3_vfs vfs;
   sqlite3_vfs *below;
-  sqlite3_io_methods methods;
+  sqlite3_io_methods methods, log_methods;
 };
 
 /* Two sums that depend on each other, as in SQLite's log: any single bit shows. */
@@ -90,6 +96,11 @@ static int pages_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *out, int
   struct pages_file *file = (struct pages_file *)out;
   bool is_main = (flags & SQLITE_OPEN_MAIN_DB) != 0;
 
+  if ((flags & SQLITE_OPEN_WAL) != 0) {
+    sip_log_init((struct sip_log_file *)out);
+    return sip_layer_open(pages->below, path, out, sizeof(struct sip_log_file), &pages->log_methods,
+                          flags, given);
+  }
   file->is_checked = false;
   return sip_layer_open(pages->below, path, out, sizeof *file,
                         is_main ? &pages->methods : &sip_layer_methods, flags, given);
@@ -108,10 +119,11 @@ const char *sip_pages_vfs(void)
   }
   pages.vfs = *pages.below;
   pages.vfs.zName = NAME;
-  pages.vfs.szOsFile = (int)sizeof(struct pages_file) + pages.below->szOsFile;
+  pages.vfs.szOsFile = (int)sizeof(union any_file) + pages.below->szOsFile;
   pages.vfs.xOpen = pages_open;
   pages.methods = sip_layer_methods;
   pages.methods.xRead = pages_read;
   pages.methods.xWrite = pages_write;
+  sip_log_methods(&pages.log_methods);
   return sqlite3_vfs_register(&pages.vfs, 0) == SQLITE_OK ? NAME : NULL;
 }

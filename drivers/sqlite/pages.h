@@ -12,8 +12,9 @@ enum {
   SIP_PAGES_RESERVE_AT = 20 /* where the header says so ("Database File Format", 1.3) */
 };
 
-/** The VFS to open with, made at the first call (before there are threads). A page that does not
- *  fit its checksum gives SQLITE_IOERR_DATA. @return its name, or NULL without memory */
+/** The VFS to open with, which also joins the writes to the log (log_file.h); made at the first
+ * call (before there are threads). A page that does not fit its checksum gives SQLITE_IOERR_DATA.
+ * @return its name, or NULL without memory */
 const char *sip_pages_vfs(void);
 
 #endif

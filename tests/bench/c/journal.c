@@ -3,10 +3,10 @@
  * journal FILE CHAINS GROUP MODEL
  * MODEL is a journal of sipeat's, of which one chain has ended. Its tables and indexes are made
  * anew in FILE, and the rows of that chain are written again for that many chains, byte by byte but
- * for what has to differ, by the statements that sipeat runs. GROUP chains go side by side, with
- * one commit for each step of a group: run and first intent; each outcome with the next intent; the
- * last outcome with the end. Prints the seconds, those of CPU, and the number of
- * commits. */
+ * for what has to differ, by the journal's statements, of which each record looks at the owner of
+ * its run. GROUP chains go side by side, with one commit for each step of a group: run and first
+ * intent; each outcome with the next intent; the last outcome with the end. Prints the seconds,
+ * those of CPU, and the number of commits. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
