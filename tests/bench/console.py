@@ -6,6 +6,7 @@ them; beside kcat, which reads the same messages and pipes them to grep.
 """
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -50,6 +51,11 @@ def search(api, query):
     raise AssertionError("the stream did not end")
 
 
+def cpu_seconds(process):
+    fields = pathlib.Path(f"/proc/{process.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="sipeat-bench-") as name, Kafka() as kafka:
         place = pathlib.Path(name)
@@ -63,12 +69,15 @@ def main():
             process.wait_log(" runs")
             api = Api(url, token(place / "state", "operator"))
             before = process.rss_mb()
-            print(f"{'search':24} {'first find':>11} {'all':>9} {'found':>6} {'looked at':>10} {'a second':>10}")
+            print(f"{'search':22} {'first find':>11} {'all':>9} {'CPU':>7} {'found':>6} {'looked at':>10} "
+                  f"{'a second':>9}")
             for title, query in SEARCHES:
-                first, took, found, done = min((search(api, query) for _ in range(3)), key=lambda one: one[1])
+                used = cpu_seconds(process)
+                first, took, found, done = search(api, query)
+                used = cpu_seconds(process) - used
                 shown = f"{first * 1000:8.0f} ms" if first is not None else "       none"
-                print(f"{title:24} {shown} {took * 1000:6.0f} ms {found:6} {done['scanned']:10} "
-                      f"{done['scanned'] / took:10.0f}")
+                print(f"{title:22} {shown} {took * 1000:6.0f} ms {used:5.2f} s {found:6} {done['scanned']:10} "
+                      f"{done['scanned'] / took:9.0f}", flush=True)
             print(f"memory: {before:.0f} MB before, {process.rss_mb():.0f} MB after")
         finally:
             process.close()
