@@ -21,17 +21,14 @@ local PING = "15s"
 
 local function lag_state()
   lag.touch()
-  local known, at_ms = lag.known()
-  if not at_ms then
-    return nil
-  end
-  return { groups = groups.summaries(known) }
+  local known, at = lag.known()
+  return at and { groups = groups.summaries(known), at = at }
 end
 
 -- Sources by name: what they tell, and after how long they are asked again.
 local SOURCES = {
   { name = "flows", every_ms = 1000, look = flows.state },
-  { name = "lag", every_ms = 1000, look = lag_state }, -- what was found, which is every 5 s
+  { name = "lag", every_ms = 1000, look = lag_state, timed = true }, -- a look is every 5 s
   { name = "chains", every_ms = 2000, look = chains.state },
   { name = "letters", every_ms = 1000, look = letters.state },
   { name = "machines", every_ms = 1000, look = machines.state },
@@ -62,7 +59,10 @@ local function refresh(source, now)
   end
   source.told = nil
   local text = json.encode(state)
-  local compared = text and text:gsub('"at":"[^"]*"', "", 1) -- the time alone is nothing new
+  local compared = text
+  if text and not source.timed then
+    compared = text:gsub('"at":"[^"]*"', "", 1) -- the time alone is nothing new
+  end
   if text and compared ~= source.compared then
     source.text, source.compared = text, compared
     source.version = (source.version or 0) + 1

@@ -17,7 +17,7 @@ local own = function() -- names of the groups of this process; set by serve
 end
 
 local groups, limits = {}, {} -- the last look: by name, and what it could not tell
-local at_ms -- of it
+local at_ms, told_at -- of it: on the monotonic clock, and as text
 local history = {} -- name -> { first, last, [n] = { at_ms, lag } }
 
 --- Names the function that tells the groups of this process.
@@ -76,7 +76,7 @@ function M.refresh()
     return nil, told, mine
   end
   local seen, now = {}, sys.now_ms()
-  groups, limits, at_ms = {}, told, sys.monotonic_ms()
+  groups, limits, at_ms, told_at = {}, told, sys.monotonic_ms(), sys.iso_time(now)
   for i = 1, math.min(#found, GROUPS) do
     local one = found[i]
     one.lag, one.ours = sum_of(one.offsets), mine[one.name] ~= nil
@@ -110,9 +110,9 @@ function M.groups()
   return groups, limits
 end
 
---- The same without asking for anything.
+--- The same without asking for anything, and when that was, as text; nil when it never was.
 function M.known()
-  return groups, at_ms
+  return groups, told_at
 end
 
 --- { every_ms, points } of one group.
