@@ -27,8 +27,8 @@ end
 
 -- Sources by name: what they tell, and after how long they are asked again.
 local SOURCES = {
-  { name = "flows", every_ms = 1000, look = flows.state },
-  { name = "lag", every_ms = 1000, look = lag_state, timed = true }, -- a look is every 5 s
+  { name = "flows", every_ms = 1000, look = flows.state, has_clock = true },
+  { name = "lag", every_ms = 1000, look = lag_state }, -- what was found last, which is every 5 s
   { name = "chains", every_ms = 2000, look = chains.state },
   { name = "letters", every_ms = 1000, look = letters.state },
   { name = "machines", every_ms = 1000, look = machines.state },
@@ -60,7 +60,7 @@ local function refresh(source, now)
   source.told = nil
   local text = json.encode(state)
   local compared = text
-  if text and not source.timed then
+  if text and source.has_clock then
     compared = text:gsub('"at":"[^"]*"', "", 1) -- the time alone is nothing new
   end
   if text and compared ~= source.compared then
