@@ -51,7 +51,10 @@ export async function call(path, { method = "GET", body, signal } = {}) {
   let answer;
   try {
     answer = await fetch(BASE + path, {
-      method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
+      method,
+      headers,
+      signal,
+      body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
@@ -106,8 +109,8 @@ async function read(path, handlers, signal) {
 }
 
 /**
- * A stream of named events that is read once: handlers by name get the parsed data. `problem` also gets what keeps it from
- * beginning or breaks it, `ended` is called when it ends without `done`. Gives a function that stops it.
+ * A stream of named events that is read once: handlers by name get the parsed data. `problem` also gets what keeps
+ * it from beginning or breaks it, `ended` is called when it ends without `done`. Gives a function that stops it.
  */
 export function stream(path, handlers) {
   const abort = new AbortController();

@@ -2,7 +2,12 @@
 const NUMBER = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-const SPANS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const SPANS = [
+  [86400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
 const UNKNOWN = "–";
 
 const known = (value) => value !== null && value !== undefined;
@@ -10,10 +15,10 @@ const known = (value) => value !== null && value !== undefined;
 export const count = (value) => (known(value) ? NUMBER.format(value) : UNKNOWN);
 
 export const short = (value) =>
-  (known(value) ? (Math.abs(value) < 10000 ? NUMBER : SHORT).format(value) : UNKNOWN);
+  known(value) ? (Math.abs(value) < 10000 ? NUMBER : SHORT).format(value) : UNKNOWN;
 
 export const rate = (value) =>
-  (known(value) ? `${value < 10 ? Math.round(value * 10) / 10 : short(Math.round(value))}/s` : UNKNOWN);
+  known(value) ? `${value < 10 ? Math.round(value * 10) / 10 : short(Math.round(value))}/s` : UNKNOWN;
 
 export function bytes(value) {
   if (!known(value)) return UNKNOWN;

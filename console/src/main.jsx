@@ -27,9 +27,25 @@ function App() {
   useEffect(() => {
     begin();
   }, []);
-  if (error) return <main class="lonely"><h1>sipeat console</h1><Failed error={error} again={begin} /></main>;
-  if (!session) return <main class="lonely"><h1 class="hidden">sipeat console</h1><Loading lines={4} /></main>;
-  return <Session.Provider value={session}><Shell /></Session.Provider>;
+  if (error)
+    return (
+      <main class="lonely">
+        <h1>sipeat console</h1>
+        <Failed error={error} again={begin} />
+      </main>
+    );
+  if (!session)
+    return (
+      <main class="lonely">
+        <h1 class="hidden">sipeat console</h1>
+        <Loading lines={4} />
+      </main>
+    );
+  return (
+    <Session.Provider value={session}>
+      <Shell />
+    </Session.Provider>
+  );
 }
 
 startRouter();

@@ -23,7 +23,9 @@ function Missing() {
   return (
     <>
       <Head title="No such page" />
-      <Empty title="There is nothing at this address"><a href={href()}>To the overview</a></Empty>
+      <Empty title="There is nothing at this address">
+        <a href={href()}>To the overview</a>
+      </Empty>
     </>
   );
 }
@@ -55,8 +57,10 @@ const PAGES = [
 export function pageOf({ parts, query }) {
   const given = parts.length ? parts : [""];
   for (const [names, page] of PAGES) {
-    const fits = names.length === given.length && names[0] === given[0]
-      && (names[2] !== "messages" || given[2] === "messages");
+    const fits =
+      names.length === given.length &&
+      names[0] === given[0] &&
+      (names[2] !== "messages" || given[2] === "messages");
     if (fits) {
       const props = Object.fromEntries(names.slice(1).map((name, i) => [name, given[i + 1]]));
       return { page, props: { ...props, query } };

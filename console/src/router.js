@@ -6,13 +6,17 @@ const listeners = new Set();
 
 /** "/console/topics/a%20b?x=1" -> { parts: ["topics", "a b"], query } */
 export function here() {
-  const parts = location.pathname.slice(BASE.length).split("/").filter(Boolean).map((part) => {
-    try {
-      return decodeURIComponent(part);
-    } catch {
-      return part;
-    }
-  });
+  const parts = location.pathname
+    .slice(BASE.length)
+    .split("/")
+    .filter(Boolean)
+    .map((part) => {
+      try {
+        return decodeURIComponent(part);
+      } catch {
+        return part;
+      }
+    });
   return { parts, query: new URLSearchParams(location.search), search: location.search };
 }
 
@@ -35,17 +39,24 @@ export function go(target, { replace = false } = {}) {
 }
 
 function ours(link) {
-  return link && link.origin === location.origin && !link.target && !link.download
-    && (link.pathname === BASE || link.pathname.startsWith(BASE + "/"))
-    && !/^\/console\/(api|sign-in|sign-out)\b/.test(link.pathname);
+  return (
+    link &&
+    link.origin === location.origin &&
+    !link.target &&
+    !link.download &&
+    (link.pathname === BASE || link.pathname.startsWith(BASE + "/")) &&
+    !/^\/console\/(api|sign-in|sign-out)\b/.test(link.pathname)
+  );
 }
 
 export function startRouter() {
   window.addEventListener("popstate", changed);
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href]");
-    const plain = !event.defaultPrevented && event.button === 0
-      && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
+    const plain =
+      !event.defaultPrevented &&
+      event.button === 0 &&
+      !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
     if (plain && ours(link) && link.getAttribute("href")[0] !== "#") {
       event.preventDefault();
       go(link.pathname + link.search);

@@ -16,11 +16,24 @@ const CONNECTION = {
 function areas(features, role) {
   return [
     [null, [["", "Overview", true]]],
-    ["Processing", [
-      ["flows", "Flows", features.flows], ["chains", "Chains", features.chains], ["letters", "Dead letters", true],
-      ["machines", "Machines", features.machines], ["scripts", "Scripts", features.scripts],
-    ]],
-    ["Kafka", [["topics", "Topics", true], ["groups", "Consumer groups", true], ["brokers", "Brokers", true]]],
+    [
+      "Processing",
+      [
+        ["flows", "Flows", features.flows],
+        ["chains", "Chains", features.chains],
+        ["letters", "Dead letters", true],
+        ["machines", "Machines", features.machines],
+        ["scripts", "Scripts", features.scripts],
+      ],
+    ],
+    [
+      "Kafka",
+      [
+        ["topics", "Topics", true],
+        ["groups", "Consumer groups", true],
+        ["brokers", "Brokers", true],
+      ],
+    ],
     ["People", [["audit", "Audit", features.audit && role === "admin"]]],
   ];
 }
@@ -36,7 +49,11 @@ function badges({ chains, letters, scripts }) {
 
 function Navigation({ at, close }) {
   const { features, user } = useSession();
-  const marks = badges({ chains: useLive("chains"), letters: useLive("letters"), scripts: useLive("scripts") });
+  const marks = badges({
+    chains: useLive("chains"),
+    letters: useLive("letters"),
+    scripts: useLive("scripts"),
+  });
   return areas(features, user.role).map(([title, links]) => {
     const shown = links.filter(([, , there]) => there);
     return shown.length ? (
@@ -45,10 +62,17 @@ function Navigation({ at, close }) {
         <ul>
           {shown.map(([name, text]) => (
             <li key={name}>
-              <a href={name ? href(name) : href()} aria-current={at === name ? "page" : undefined} onClick={close}>
+              <a
+                href={name ? href(name) : href()}
+                aria-current={at === name ? "page" : undefined}
+                onClick={close}
+              >
                 <span>{text}</span>
                 {marks[name]?.[0] ? (
-                  <span class="badge">{marks[name][0]}<span class="hidden"> {marks[name][1]}</span></span>
+                  <span class="badge">
+                    {marks[name][0]}
+                    <span class="hidden"> {marks[name][1]}</span>
+                  </span>
                 ) : null}
               </a>
             </li>
@@ -68,7 +92,8 @@ function Search() {
   }, [given]);
   useEffect(() => {
     const key = (event) => {
-      const inside = /^(input|textarea|select)$/i.test(event.target.tagName) || event.target.isContentEditable;
+      const inside =
+        /^(input|textarea|select)$/i.test(event.target.tagName) || event.target.isContentEditable;
       if (event.key === "/" && !inside && !event.ctrlKey && !event.metaKey && !event.altKey) {
         event.preventDefault();
         box.current.focus();
@@ -87,8 +112,16 @@ function Search() {
   };
   return (
     <form class="search" role="search" onSubmit={submit}>
-      <input ref={box} type="search" name="q" aria-label="Search for an id everywhere" placeholder="Search for an id"
-        aria-keyshortcuts="/" autocomplete="off" spellcheck={false} />
+      <input
+        ref={box}
+        type="search"
+        name="q"
+        aria-label="Search for an id everywhere"
+        placeholder="Search for an id"
+        aria-keyshortcuts="/"
+        autocomplete="off"
+        spellcheck={false}
+      />
       <kbd aria-hidden="true">/</kbd>
     </form>
   );
@@ -106,7 +139,8 @@ function Connection() {
   const [tone, text] = CONNECTION[useLive("connection")] || CONNECTION.connecting;
   return (
     <span class={`connection ${tone}`} title={text}>
-      <span class="dot" aria-hidden="true" /><span class="connection-text">{text}</span>
+      <span class="dot" aria-hidden="true" />
+      <span class="connection-text">{text}</span>
     </span>
   );
 }
@@ -115,11 +149,22 @@ function Who() {
   const { user, program, cluster } = useSession();
   return (
     <div class="who">
-      <p class="who-name">{user.name} <span class="chip">{user.role}</span></p>
-      <p class="dim">{cluster.brokers}{cluster.embedded ? ", embedded" : ""}</p>
-      <p class="dim">sipeat {program.version}{program.mode === "run" ? "" : `, ${program.mode}`}</p>
-      {user.via === "session"
-        ? <button type="button" class="button small" onClick={signOut}>Sign out</button> : null}
+      <p class="who-name">
+        {user.name} <span class="chip">{user.role}</span>
+      </p>
+      <p class="dim">
+        {cluster.brokers}
+        {cluster.embedded ? ", embedded" : ""}
+      </p>
+      <p class="dim">
+        sipeat {program.version}
+        {program.mode === "run" ? "" : `, ${program.mode}`}
+      </p>
+      {user.via === "session" ? (
+        <button type="button" class="button small" onClick={signOut}>
+          Sign out
+        </button>
+      ) : null}
     </div>
   );
 }
@@ -136,13 +181,26 @@ export function Shell() {
   const { page: Page, props } = pageOf(place);
   return (
     <div class={`shell ${menu ? "menu-open" : ""}`}>
-      <a class="skip" href="#main">Skip to the page</a>
+      <a class="skip" href="#main">
+        Skip to the page
+      </a>
       <header class="top">
-        <button type="button" class="menu-button" aria-expanded={menu} aria-controls="menu" aria-label="Menu"
-          onClick={() => set(!menu)}>
+        <button
+          type="button"
+          class="menu-button"
+          aria-expanded={menu}
+          aria-controls="menu"
+          aria-label="Menu"
+          onClick={() => set(!menu)}
+        >
           <span aria-hidden="true">{menu ? "×" : "☰"}</span>
         </button>
-        <a class="brand" href={href()}><Mark /><span class="brand-name">sipeat <span class="dim">console</span></span></a>
+        <a class="brand" href={href()}>
+          <Mark />
+          <span class="brand-name">
+            sipeat <span class="dim">console</span>
+          </span>
+        </a>
         <Search />
         <Connection />
       </header>
@@ -150,7 +208,9 @@ export function Shell() {
         <Navigation at={place.parts[0] || ""} close={close} />
         <Who />
       </nav>
-      <main id="main" tabIndex={-1}><Page key={place.parts.join("/")} {...props} /></main>
+      <main id="main" tabIndex={-1}>
+        <Page key={place.parts.join("/")} {...props} />
+      </main>
       <Toasts />
     </div>
   );

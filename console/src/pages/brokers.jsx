@@ -10,7 +10,10 @@ import { Configuration } from "./configuration.jsx";
 
 const columns = [
   {
-    id: "id", label: "Broker", kind: "first", sort: (one) => one.id,
+    id: "id",
+    label: "Broker",
+    kind: "first",
+    sort: (one) => one.id,
     cell: (one) => (
       <>
         <a href={href("brokers", one.id)}>{one.id}</a>
@@ -19,13 +22,25 @@ const columns = [
     ),
   },
   {
-    id: "address", label: "Address", kind: "mono grow", sort: (one) => one.host, cell: (one) => `${one.host}:${one.port}`,
+    id: "address",
+    label: "Address",
+    kind: "mono grow",
+    sort: (one) => one.host,
+    cell: (one) => `${one.host}:${one.port}`,
   },
   {
-    id: "leaders", label: "Leads", kind: "number", sort: (one) => one.leaders, cell: (one) => count(one.leaders),
+    id: "leaders",
+    label: "Leads",
+    kind: "number",
+    sort: (one) => one.leaders,
+    cell: (one) => count(one.leaders),
   },
   {
-    id: "replicas", label: "Replicas", kind: "number", sort: (one) => one.replicas, cell: (one) => count(one.replicas),
+    id: "replicas",
+    label: "Replicas",
+    kind: "number",
+    sort: (one) => one.replicas,
+    cell: (one) => count(one.replicas),
   },
 ];
 
@@ -37,11 +52,19 @@ export function Brokers() {
       <Loaded of={page}>
         {(data) => (
           <>
-            <Facts of={[
-              ["Cluster", data.id && <code>{data.id}</code>],
-              ["Kind", data.embedded ? "embedded: events are kept in memory only" : null],
-            ]} />
-            <Table label="Brokers" columns={columns} rows={data.brokers} id={(one) => one.id} order={{ id: "id" }} />
+            <Facts
+              of={[
+                ["Cluster", data.id && <code>{data.id}</code>],
+                ["Kind", data.embedded ? "embedded: events are kept in memory only" : null],
+              ]}
+            />
+            <Table
+              label="Brokers"
+              columns={columns}
+              rows={data.brokers}
+              id={(one) => one.id}
+              order={{ id: "id" }}
+            />
           </>
         )}
       </Loaded>

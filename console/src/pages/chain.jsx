@@ -13,7 +13,10 @@ import { toast } from "../ui/toast.jsx";
 
 const EVERY_MS = 3000;
 const VERBS = {
-  retry: ["Retry", "It goes on from where it stands. A step in doubt asks the world first; nothing is repeated blindly."],
+  retry: [
+    "Retry",
+    "It goes on from where it stands. A step in doubt asks the world first; nothing is repeated blindly.",
+  ],
   skip: ["Settle a step", "You have looked: the step has happened, or it has not and may run again."],
   undo: ["Undo", "What is done is undone, in reverse. The chain ends in the dead letters."],
   complete: ["Complete", "It counts as done. Nothing more of it runs."],
@@ -28,9 +31,18 @@ function Value({ of, label }) {
   const text = asText(of);
   if (!text || text === "{}" || text === "[]") return null;
   const short = text.length < 80;
-  return short ? <code class="value"><span class="dim">{label} </span>{text}</code> : (
-    <details class="value"><summary>{label}</summary>
-      <pre tabIndex={0} role="region" aria-label={label}>{(layOut(text) || [[text]]).map(([token]) => token)}</pre></details>
+  return short ? (
+    <code class="value">
+      <span class="dim">{label} </span>
+      {text}
+    </code>
+  ) : (
+    <details class="value">
+      <summary>{label}</summary>
+      <pre tabIndex={0} role="region" aria-label={label}>
+        {(layOut(text) || [[text]]).map(([token]) => token)}
+      </pre>
+    </details>
   );
 }
 
@@ -48,15 +60,18 @@ function Timeline({ of }) {
   return (
     <ol class="timeline">
       {of.map((one, i) => (
-        <li key={i} class={`${one.phase} ${one.status || ""}`}>
+        <li key={i} class={`${one.phase} ${one.status || (one.code ? "parked" : "")}`}>
           <Time at={one.at} precise />
           <div class="timeline-what">
-            <span class="timeline-name">{one.step || one.place || one.phase}</span>
+            <span class="timeline-name" title={one.place}>
+              {one.step || one.place?.split("/").at(-1) || one.phase}
+            </span>
             {one.step || one.place ? <span class="dim">{one.phase}</span> : null}
             {one.status ? <Chip>{one.status}</Chip> : null}
             {one.attempt > 1 ? <span class="dim">attempt {one.attempt}</span> : null}
-            {one.duration_ms !== null && one.duration_ms !== undefined
-              ? <span class="dim">{duration(one.duration_ms)}</span> : null}
+            {one.duration_ms !== null && one.duration_ms !== undefined ? (
+              <span class="dim">{duration(one.duration_ms)}</span>
+            ) : null}
             {one.code ? <code>{one.code}</code> : null}
             {one.message ? <p class="timeline-message">{one.message}</p> : null}
             <Value of={one.args} label="arguments" />
@@ -83,22 +98,40 @@ function StepFields({ steps, form, put }) {
     <>
       <Field label="Step">
         <select name="step" value={form.step} onChange={({ target }) => put({ step: target.value })}>
-          {steps.map((one) => <option key={one.path} value={one.path}>{one.path} ({one.status})</option>)}
+          {steps.map((one) => (
+            <option key={one.path} value={one.path}>
+              {one.path} ({one.status})
+            </option>
+          ))}
         </select>
       </Field>
       <fieldset class="choice">
         <legend>What was found</legend>
-        {[[false, SETTLED], [true, NOT_DONE]].map(([value, text]) => (
+        {[
+          [false, SETTLED],
+          [true, NOT_DONE],
+        ].map(([value, text]) => (
           <label class="check" key={text}>
-            <input type="radio" name="not_done" checked={form.notDone === value} onChange={() => put({ notDone: value })} />
+            <input
+              type="radio"
+              name="not_done"
+              checked={form.notDone === value}
+              onChange={() => put({ notDone: value })}
+            />
             {text}
           </label>
         ))}
       </fieldset>
       {form.notDone ? null : (
         <Field label="Its result, as JSON" hint="When later steps need one">
-          <textarea name="result" rows={3} value={form.result} spellcheck={false} placeholder='{"vended": true}'
-            onInput={({ target }) => put({ result: target.value })} />
+          <textarea
+            name="result"
+            rows={3}
+            value={form.result}
+            spellcheck={false}
+            placeholder='{"vended": true}'
+            onInput={({ target }) => put({ result: target.value })}
+          />
         </Field>
       )}
     </>
@@ -109,7 +142,11 @@ function Plan({ of }) {
   return (
     <div role="status">
       <Note title={`It would go from ${of.before} to ${of.state}${of.goes_on ? ", and go on" : ""}`}>
-        <ul>{(of.changes || []).map((text, i) => <li key={i}>{text}</li>)}</ul>
+        <ul>
+          {(of.changes || []).map((text, i) => (
+            <li key={i}>{text}</li>
+          ))}
+        </ul>
       </Note>
     </div>
   );
@@ -131,9 +168,15 @@ function Decide({ run, next, close, done }) {
     show({ ...state, plan: null });
   };
   const say = (dryRun) => {
-    const skip = next.verb === "skip"
-      ? { step: form.step, ...(form.notDone ? { not_done: true } : parsedResult(form.result)) } : {};
-    return post(at`chains/${run.id}/${next.verb}`, { why: form.why, ...skip, ...(dryRun ? { dry_run: true } : {}) });
+    const skip =
+      next.verb === "skip"
+        ? { step: form.step, ...(form.notDone ? { not_done: true } : parsedResult(form.result)) }
+        : {};
+    return post(at`chains/${run.id}/${next.verb}`, {
+      why: form.why,
+      ...skip,
+      ...(dryRun ? { dry_run: true } : {}),
+    });
   };
   const look = async () => {
     show({ busy: true, error: null, plan: null });
@@ -152,14 +195,35 @@ function Decide({ run, next, close, done }) {
   const ready = form.why.trim() !== "";
   return (
     <Dialog title={`${name}: chain ${run.id}`} close={close} wide>
-      <ActForm action={name} danger={["undo", "abandon"].includes(next.verb)} needs="operator" ready={ready} act={act}
-        close={close} before={<Button busy={state.busy} disabled={!ready} onClick={look}>Look first</Button>}>
+      <ActForm
+        action={name}
+        danger={["undo", "abandon"].includes(next.verb)}
+        needs="operator"
+        ready={ready}
+        act={act}
+        close={close}
+        before={
+          <Button busy={state.busy} disabled={!ready} onClick={look}>
+            Look first
+          </Button>
+        }
+      >
         <p>{text}</p>
         {next.verb === "skip" ? <StepFields steps={run.steps} form={form} put={put} /> : null}
         <Field label="Why" hint="Kept with your name and the time">
-          <textarea name="why" rows={2} value={form.why} required onInput={({ target }) => put({ why: target.value })} />
+          <textarea
+            name="why"
+            rows={2}
+            value={form.why}
+            required
+            onInput={({ target }) => put({ why: target.value })}
+          />
         </Field>
-        {state.error ? <p class="form-error" role="alert">{state.error.message}</p> : null}
+        {state.error ? (
+          <p class="form-error" role="alert">
+            {state.error.message}
+          </p>
+        ) : null}
         {state.plan ? <Plan of={state.plan} /> : null}
       </ActForm>
     </Dialog>
@@ -173,9 +237,10 @@ function Decisions({ run, decide }) {
       {run.next.map((next) => (
         <li key={`${next.verb} ${next.step}`}>
           <Button needs="operator" onClick={() => decide(next)}>
-            {VERBS[next.verb]?.[0] || next.verb}{next.step ? `: ${next.step}` : ""}
+            {VERBS[next.verb]?.[0] || next.verb}
+            {next.step ? `: ${next.step}` : ""}
           </Button>
-          <span>{next.text || VERBS[next.verb]?.[1]}</span>
+          <span>{VERBS[next.verb]?.[1] || next.text}</span>
         </li>
       ))}
     </ul>
@@ -192,28 +257,58 @@ const auditColumns = [
 function Detail({ run, decide }) {
   return (
     <>
-      {run.state === "parked" ? <Note tone="warn" title="In doubt: a person decides">{run.why}</Note> : null}
-      <Facts of={[
-        ["Type", run.type], ["Flow", run.flow], ["Key", run.key && <code>{run.key}</code>],
-        ["Event", run.event_id && (
-          <a href={`${href("search")}?q=${encodeURIComponent(run.event_id)}`}><code>{run.event_id}</code></a>)],
-        ["Came from", run.topic && <a href={href("topics", run.topic, "messages", run.partition, run.offset)}>
-          {run.topic} {run.partition}:{run.offset}</a>],
-        ["Began", <Time at={run.began} />], ["Changed", <Time at={run.changed} />],
-        ["Due", run.due ? <Time at={run.due} /> : null],
-        ["Script", run.script && <code>{run.script.slice(0, 12)}</code>],
-        ["Why", run.state === "parked" ? null : run.why],
-      ]} />
-      <Section title="What can be decided"><Decisions run={run} decide={decide} /></Section>
+      {run.state === "parked" ? (
+        <Note tone="warn" title="In doubt: a person decides">
+          {run.why}
+        </Note>
+      ) : null}
+      <Facts
+        of={[
+          ["Type", run.type],
+          ["Flow", run.flow],
+          ["Key", run.key && <code>{run.key}</code>],
+          [
+            "Event",
+            run.event_id && (
+              <a href={`${href("search")}?q=${encodeURIComponent(run.event_id)}`}>
+                <code>{run.event_id}</code>
+              </a>
+            ),
+          ],
+          [
+            "Came from",
+            run.topic && (
+              <a href={href("topics", run.topic, "messages", run.partition, run.offset)}>
+                {run.topic} {run.partition}:{run.offset}
+              </a>
+            ),
+          ],
+          ["Began", <Time at={run.began} />],
+          ["Changed", <Time at={run.changed} />],
+          ["Due", run.due ? <Time at={run.due} /> : null],
+          ["Script", run.script && <code>{run.script.slice(0, 12)}</code>],
+          ["Why", run.state === "parked" ? null : run.why],
+        ]}
+      />
+      <Section title="What can be decided">
+        <Decisions run={run} decide={decide} />
+      </Section>
       {run.steps?.length ? (
         <Section title="Steps">
           <Table label="Steps" columns={stepColumns} rows={run.steps} id={(one) => one.path} />
         </Section>
       ) : null}
-      <Section title="Timeline"><Timeline of={run.timeline || []} /></Section>
+      <Section title="Timeline">
+        <Timeline of={run.timeline || []} />
+      </Section>
       {run.audit?.length ? (
         <Section title="What people said">
-          <Table label="What people said" columns={auditColumns} rows={run.audit} id={(one) => `${one.at} ${one.verb}`} />
+          <Table
+            label="What people said"
+            columns={auditColumns}
+            rows={run.audit}
+            id={(one) => `${one.at} ${one.verb}`}
+          />
         </Section>
       ) : null}
     </>
@@ -226,9 +321,14 @@ export function Chain({ id }) {
   const run = page.data;
   return (
     <>
-      <Head title={`Chain ${run?.id || id}`} crumbs={[["Chains", href("chains")]]}
-        mark={run ? <Chip>{run.state}</Chip> : null} />
-      <Loaded of={page} lines={8}>{() => <Detail run={run} decide={decide} />}</Loaded>
+      <Head
+        title={`Chain ${run?.id || id}`}
+        crumbs={[["Chains", href("chains")]]}
+        mark={run ? <Chip>{run.state}</Chip> : null}
+      />
+      <Loaded of={page} lines={8}>
+        {() => <Detail run={run} decide={decide} />}
+      </Loaded>
       {next ? <Decide run={run} next={next} close={() => decide(null)} done={page.reload} /> : null}
     </>
   );

@@ -9,35 +9,74 @@ import { Button, Chip, Head, Tabs, Time } from "../ui/basics.jsx";
 import { Empty, Loaded } from "../ui/states.jsx";
 import { Table } from "../ui/table.jsx";
 
-const STATES = ["parked", "active", "sleeping", "waiting", "held", "done", "dead", "completed", "abandoned", "all"];
+const STATES = [
+  "parked",
+  "active",
+  "sleeping",
+  "waiting",
+  "held",
+  "done",
+  "dead",
+  "completed",
+  "abandoned",
+  "all",
+];
 const ENDED = ["done", "dead", "completed", "abandoned", "all"];
 const FILTERS = ["flow", "type", "key", "event", "since"];
 const EVERY_MS = 5000;
 
 export const runColumns = [
   {
-    id: "id", label: "Chain", kind: "mono first", sort: (one) => one.id,
+    id: "id",
+    label: "Chain",
+    kind: "mono first",
+    sort: (one) => one.id,
     cell: (one) => <a href={href("chains", one.id)}>{one.id}</a>,
   },
   { id: "state", label: "State", sort: (one) => one.state, cell: (one) => <Chip>{one.state}</Chip> },
-  { id: "type", label: "Type", kind: "cut", sort: (one) => one.type, cell: (one) => one.type || <span class="dim">–</span> },
-  { id: "key", label: "Key", kind: "mono cut", sort: (one) => one.key, cell: (one) => one.key ?? <span class="dim">–</span> },
-  { id: "changed", label: "Changed", sort: (one) => one.changed, cell: (one) => <Time at={one.changed} relative /> },
   {
-    id: "why", label: "Why", kind: "cut grow",
-    cell: (one) => (one.due ? <>{one.why} due <Time at={one.due} relative /></> : one.why || ""),
+    id: "type",
+    label: "Type",
+    kind: "cut",
+    sort: (one) => one.type,
+    cell: (one) => one.type || <span class="dim">–</span>,
+  },
+  {
+    id: "key",
+    label: "Key",
+    kind: "mono cut",
+    sort: (one) => one.key,
+    cell: (one) => one.key ?? <span class="dim">–</span>,
+  },
+  {
+    id: "changed",
+    label: "Changed",
+    sort: (one) => one.changed,
+    cell: (one) => <Time at={one.changed} relative />,
+  },
+  {
+    id: "why",
+    label: "Why",
+    kind: "cut grow",
+    cell: (one) =>
+      one.due ? (
+        <>
+          {one.why} due <Time at={one.due} relative />
+        </>
+      ) : (
+        one.why || ""
+      ),
   },
 ];
 
 function StateTabs({ state, counts, filters }) {
   const to = (name) => href("chains") + queryOf({ ...filters, state: name });
-  const tab = (name) => [
-    name, counts?.[name] ? `${name} ${count(counts[name])}` : name, to(name),
-  ];
-  const shown = STATES.filter((name) => !ENDED.includes(name) || name === state || ["done", "dead", "all"].includes(name));
+  const tab = (name) => [name, counts?.[name] ? `${name} ${count(counts[name])}` : name, to(name)];
+  const shown = STATES.filter(
+    (name) => !ENDED.includes(name) || name === state || ["done", "dead", "all"].includes(name),
+  );
   return (
-    <Tabs label="States" current={state || "open"}
-      tabs={[["open", "open", to(null)], ...shown.map(tab)]} />
+    <Tabs label="States" current={state || "open"} tabs={[["open", "open", to(null)], ...shown.map(tab)]} />
   );
 }
 
@@ -58,23 +97,39 @@ export function Chains({ query }) {
       <StateTabs state={state} filters={filters} counts={live?.counts || page.data?.counts} />
       <form class="bar" onSubmit={submit} aria-label="Which chains">
         {FILTERS.map((name) => (
-          <input key={name} name={name} aria-label={name} spellcheck={false} value={form[name]}
+          <input
+            key={name}
+            name={name}
+            aria-label={name}
+            spellcheck={false}
+            value={form[name]}
             placeholder={name === "since" ? "since: 2h" : name}
-            onInput={({ target }) => set({ ...form, [name]: target.value })} />
+            onInput={({ target }) => set({ ...form, [name]: target.value })}
+          />
         ))}
         <Button type="submit">Filter</Button>
       </form>
       <Loaded of={page}>
         {(data) => (
           <>
-            <Table label="Chains" columns={runColumns} rows={data.runs} id={(one) => one.id}
-              empty={(
-                <Empty title={state ? `No chain is ${state === "all" ? "there" : state}` : "No chain is open"}>
+            <Table
+              label="Chains"
+              columns={runColumns}
+              rows={data.runs}
+              id={(one) => one.id}
+              empty={
+                <Empty
+                  title={state ? `No chain is ${state === "all" ? "there" : state}` : "No chain is open"}
+                >
                   {state ? null : "Chains that have ended are behind the other tabs."}
                 </Empty>
-              )} />
-            {data.more && max < 1000
-              ? <p class="more"><Button onClick={() => more(Math.min(max * 3, 1000))}>Show more</Button></p> : null}
+              }
+            />
+            {data.more && max < 1000 ? (
+              <p class="more">
+                <Button onClick={() => more(Math.min(max * 3, 1000))}>Show more</Button>
+              </p>
+            ) : null}
           </>
         )}
       </Loaded>

@@ -3,12 +3,31 @@ import { Button } from "../ui/basics.jsx";
 
 const EXISTS = "is there";
 const OPERATORS = {
-  header: [["=", "is"], ["~", "contains"], ["", EXISTS]],
-  key: [["", "is"], ["~", "contains"]],
-  json: [["=", "is"], ["!=", "is not"], ["~", "contains"], [">", "is above"], ["<", "is below"], ["", EXISTS]],
+  header: [
+    ["=", "is"],
+    ["~", "contains"],
+    ["", EXISTS],
+  ],
+  key: [
+    ["", "is"],
+    ["~", "contains"],
+  ],
+  json: [
+    ["=", "is"],
+    ["!=", "is not"],
+    ["~", "contains"],
+    [">", "is above"],
+    ["<", "is below"],
+    ["", EXISTS],
+  ],
   text: [["", "contains"]],
 };
-const KINDS = [["header", "Header"], ["key", "Key"], ["json", "JSON path"], ["text", "Any text"]];
+const KINDS = [
+  ["header", "Header"],
+  ["key", "Key"],
+  ["json", "JSON path"],
+  ["text", "Any text"],
+];
 const NAMED = { header: "event-type", json: "data.items[0].sku" };
 const OPERATOR = { header: /^(.*?)([=~])(.*)$/s, json: /^(.*?)(!=|[=~><])(.*)$/s };
 
@@ -28,8 +47,8 @@ export function rowsOf(query) {
   return rows;
 }
 
-const complete = (row) => (row.kind in NAMED
-  ? row.name.trim() !== "" && (row.operator === "" || row.value !== "") : row.value !== "");
+const complete = (row) =>
+  row.kind in NAMED ? row.name.trim() !== "" && (row.operator === "" || row.value !== "") : row.value !== "";
 
 /** Rows as parameters of the API; those that say nothing yet are left out. */
 export function parametersOf(rows) {
@@ -52,24 +71,57 @@ function Row({ row, number, change, remove }) {
   const label = `Filter ${number + 1}`;
   return (
     <div class="filter" role="group" aria-label={label}>
-      <select aria-label={`${label}: what`} value={row.kind}
-        onChange={({ target }) => set({ kind: target.value, operator: OPERATORS[target.value][0][0], name: "" })}>
-        {KINDS.map(([kind, text]) => <option key={kind} value={kind}>{text}</option>)}
+      <select
+        aria-label={`${label}: what`}
+        value={row.kind}
+        onChange={({ target }) =>
+          set({ kind: target.value, operator: OPERATORS[target.value][0][0], name: "" })
+        }
+      >
+        {KINDS.map(([kind, text]) => (
+          <option key={kind} value={kind}>
+            {text}
+          </option>
+        ))}
       </select>
       {row.kind in NAMED ? (
-        <input aria-label={`${label}: name`} class="filter-name" placeholder={NAMED[row.kind]} value={row.name}
-          onInput={({ target }) => set({ name: target.value })} spellcheck={false} autocapitalize="off" />
+        <input
+          aria-label={`${label}: name`}
+          class="filter-name"
+          placeholder={NAMED[row.kind]}
+          value={row.name}
+          onInput={({ target }) => set({ name: target.value })}
+          spellcheck={false}
+          autocapitalize="off"
+        />
       ) : null}
       {operators.length > 1 ? (
-        <select aria-label={`${label}: how`} value={operator} onChange={({ target }) => set({ operator: target.value })}>
-          {operators.map(([sign, text]) => <option key={sign} value={sign}>{text}</option>)}
+        <select
+          aria-label={`${label}: how`}
+          value={operator}
+          onChange={({ target }) => set({ operator: target.value })}
+        >
+          {operators.map(([sign, text]) => (
+            <option key={sign} value={sign}>
+              {text}
+            </option>
+          ))}
         </select>
       ) : null}
       {valued ? (
-        <input aria-label={`${label}: value`} class="filter-value" placeholder="value" value={row.value}
-          onInput={({ target }) => set({ value: target.value })} spellcheck={false} autocapitalize="off" />
+        <input
+          aria-label={`${label}: value`}
+          class="filter-value"
+          placeholder="value"
+          value={row.value}
+          onInput={({ target }) => set({ value: target.value })}
+          spellcheck={false}
+          autocapitalize="off"
+        />
       ) : null}
-      <button type="button" class="close" aria-label={`Remove filter ${number + 1}`} onClick={remove}>×</button>
+      <button type="button" class="close" aria-label={`Remove filter ${number + 1}`} onClick={remove}>
+        ×
+      </button>
     </div>
   );
 }
@@ -78,10 +130,17 @@ export function Filters({ rows, set }) {
   return (
     <div class="filters">
       {rows.map((row, i) => (
-        <Row key={i} row={row} number={i} change={(changed) => set(rows.map((one, j) => (j === i ? changed : one)))}
-          remove={() => set(rows.filter((_, j) => j !== i))} />
+        <Row
+          key={i}
+          row={row}
+          number={i}
+          change={(changed) => set(rows.map((one, j) => (j === i ? changed : one)))}
+          remove={() => set(rows.filter((_, j) => j !== i))}
+        />
       ))}
-      <Button kind="small" onClick={() => set([...rows, noRow()])}>Add a filter</Button>
+      <Button kind="small" onClick={() => set([...rows, noRow()])}>
+        Add a filter
+      </Button>
     </div>
   );
 }

@@ -17,7 +17,12 @@ const POINTS = 720;
 function Lag({ row, most }) {
   return (
     <span class="lag">
-      <meter min={0} max={Math.max(most, 1)} value={row.lag || 0} aria-label={`Lag of partition ${row.partition}`} />
+      <meter
+        min={0}
+        max={Math.max(most, 1)}
+        value={row.lag || 0}
+        aria-label={`Lag of partition ${row.partition}`}
+      />
       {count(row.lag)}
     </span>
   );
@@ -25,27 +30,57 @@ function Lag({ row, most }) {
 
 const columnsOf = (most) => [
   {
-    id: "topic", label: "Topic", kind: "first", sort: (one) => one.topic,
+    id: "topic",
+    label: "Topic",
+    kind: "first",
+    sort: (one) => one.topic,
     cell: (one) => <a href={href("topics", one.topic)}>{one.topic}</a>,
   },
-  { id: "partition", label: "Partition", kind: "number", sort: (one) => one.partition, cell: (one) => one.partition },
-  { id: "lag", label: "Lag", kind: "number", sort: (one) => one.lag, cell: (one) => <Lag row={one} most={most} /> },
   {
-    id: "committed", label: "Committed", kind: "number", sort: (one) => one.committed,
+    id: "partition",
+    label: "Partition",
+    kind: "number",
+    sort: (one) => one.partition,
+    cell: (one) => one.partition,
+  },
+  {
+    id: "lag",
+    label: "Lag",
+    kind: "number",
+    sort: (one) => one.lag,
+    cell: (one) => <Lag row={one} most={most} />,
+  },
+  {
+    id: "committed",
+    label: "Committed",
+    kind: "number",
+    sort: (one) => one.committed,
     cell: (one) => count(one.committed),
   },
   { id: "high", label: "To offset", kind: "number", sort: (one) => one.high, cell: (one) => count(one.high) },
   {
-    id: "member", label: "Member", kind: "mono cut", sort: (one) => one.member,
+    id: "member",
+    label: "Member",
+    kind: "mono cut",
+    sort: (one) => one.member,
     cell: (one) => one.member || <span class="dim">nobody</span>,
   },
 ];
 
 const memberColumns = [
-  { id: "client", label: "Client", kind: "first", sort: (one) => one.client_id, cell: (one) => one.client_id },
+  {
+    id: "client",
+    label: "Client",
+    kind: "first",
+    sort: (one) => one.client_id,
+    cell: (one) => one.client_id,
+  },
   { id: "host", label: "Host", sort: (one) => one.host, cell: (one) => one.host },
   {
-    id: "count", label: "Partitions", kind: "number", sort: (one) => (one.partitions || []).length,
+    id: "count",
+    label: "Partitions",
+    kind: "number",
+    sort: (one) => (one.partitions || []).length,
     cell: (one) => count((one.partitions || []).length),
   },
   { id: "id", label: "Member", kind: "mono grow", cell: (one) => one.id },
@@ -73,24 +108,43 @@ function useHistory(name, history) {
 
 function Detail({ data }) {
   const plot = useHistory(data.name, data.history);
-  const rows = (data.topics || []).flatMap(({ topic, partitions }) => partitions.map((one) => ({ topic, ...one })));
+  const rows = (data.topics || []).flatMap(({ topic, partitions }) =>
+    partitions.map((one) => ({ topic, ...one })),
+  );
   const most = rows.reduce((max, one) => Math.max(max, one.lag || 0), 0);
   return (
     <>
-      <Facts of={[
-        ["State", <Chip>{data.state}</Chip>], ["Lag", count(data.lag)], ["Protocol", data.protocol],
-        ["Flow", data.ours ? <a href={href("flows")}>of this process</a> : null],
-      ]} />
-      {plot[0].length > 1 ? <Plot label="Lag over time" series={LAG} data={plot} format={short} />
-        : <p class="quiet">The plot begins while this page is open.</p>}
+      <Facts
+        of={[
+          ["State", <Chip>{data.state}</Chip>],
+          ["Lag", count(data.lag)],
+          ["Protocol", data.protocol],
+          ["Flow", data.ours ? <a href={href("flows")}>of this process</a> : null],
+        ]}
+      />
+      {plot[0].length > 1 ? (
+        <Plot label="Lag over time" series={LAG} data={plot} format={short} />
+      ) : (
+        <p class="quiet">The plot begins while this page is open.</p>
+      )}
       <Section title="Partitions">
-        <Table label="Lag for each partition" columns={columnsOf(most)} rows={rows} order={{ id: "topic" }}
+        <Table
+          label="Lag for each partition"
+          columns={columnsOf(most)}
+          rows={rows}
+          order={{ id: "topic" }}
           id={(one) => `${one.topic}:${one.partition}`}
-          empty={<Empty title="No offsets yet">The group has committed nothing.</Empty>} />
+          empty={<Empty title="No offsets yet">The group has committed nothing.</Empty>}
+        />
       </Section>
       <Section title="Members">
-        <Table label="Members" columns={memberColumns} rows={data.members || []} id={(one) => one.id}
-          empty={<Empty title="Nobody reads">The group has no member now.</Empty>} />
+        <Table
+          label="Members"
+          columns={memberColumns}
+          rows={data.members || []}
+          id={(one) => one.id}
+          empty={<Empty title="Nobody reads">The group has no member now.</Empty>}
+        />
       </Section>
     </>
   );
@@ -101,10 +155,15 @@ export function Group({ name }) {
   const [resetting, reset] = useState(false);
   return (
     <>
-      <Head title={name} crumbs={[["Consumer groups", href("groups")]]}
-        actions={(
-          <Button needs="operator" disabled={!page.data} onClick={() => reset(true)}>Reset offsets</Button>
-        )} />
+      <Head
+        title={name}
+        crumbs={[["Consumer groups", href("groups")]]}
+        actions={
+          <Button needs="operator" disabled={!page.data} onClick={() => reset(true)}>
+            Reset offsets
+          </Button>
+        }
+      />
       <Loaded of={page}>{(data) => <Detail data={data} />}</Loaded>
       {resetting ? <ResetOffsets group={page.data} close={() => reset(false)} done={page.reload} /> : null}
     </>

@@ -11,7 +11,10 @@ import { Empty, Loaded, Note } from "../ui/states.jsx";
 import { Table } from "../ui/table.jsx";
 import { toast } from "../ui/toast.jsx";
 
-const most = (counts) => Object.entries(counts || {}).sort((a, b) => b[1] - a[1]).slice(0, 4);
+const most = (counts) =>
+  Object.entries(counts || {})
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 4);
 
 function Counts({ of, topic, name }) {
   return most(of).map(([text, number]) => (
@@ -23,14 +26,34 @@ function Counts({ of, topic, name }) {
 
 const topicColumns = [
   {
-    id: "topic", label: "Topic", kind: "first", sort: (one) => one.topic,
+    id: "topic",
+    label: "Topic",
+    kind: "first",
+    sort: (one) => one.topic,
     cell: (one) => <a href={href("letters", one.topic)}>{one.topic}</a>,
   },
-  { id: "letters", label: "Letters", kind: "number", sort: (one) => one.letters, cell: (one) => count(one.letters) },
-  { id: "newest", label: "Newest", sort: (one) => one.newest, cell: (one) => <Time at={one.newest} relative /> },
   {
-    id: "reasons", label: "Reasons", kind: "grow",
-    cell: (one) => <span class="chips"><Counts of={one.reasons} topic={one.topic} name="reason" /></span>,
+    id: "letters",
+    label: "Letters",
+    kind: "number",
+    sort: (one) => one.letters,
+    cell: (one) => count(one.letters),
+  },
+  {
+    id: "newest",
+    label: "Newest",
+    sort: (one) => one.newest,
+    cell: (one) => <Time at={one.newest} relative />,
+  },
+  {
+    id: "reasons",
+    label: "Reasons",
+    kind: "grow",
+    cell: (one) => (
+      <span class="chips">
+        <Counts of={one.reasons} topic={one.topic} name="reason" />
+      </span>
+    ),
   },
 ];
 
@@ -45,12 +68,19 @@ export function Letters() {
         {(data) => (
           <>
             {data.waiting ? (
-              <Note tone="warn">{plural(data.waiting, "letter")} cannot be written to the cluster now; their events are
-                not finished.</Note>
+              <Note tone="warn">
+                {plural(data.waiting, "letter")} cannot be written to the cluster now; their events are not
+                finished.
+              </Note>
             ) : null}
-            <Table label="Topics of dead letters" columns={topicColumns} rows={data.topics} id={(one) => one.topic}
+            <Table
+              label="Topics of dead letters"
+              columns={topicColumns}
+              rows={data.topics}
+              id={(one) => one.topic}
               order={{ id: "letters", down: true }}
-              empty={<Empty title="No dead letters">Every event came to a good end.</Empty>} />
+              empty={<Empty title="No dead letters">Every event came to a good end.</Empty>}
+            />
           </>
         )}
       </Loaded>
@@ -62,18 +92,52 @@ const letterHref = (one) => href("letters", one.topic, one.partition, one.offset
 
 const columns = [
   {
-    id: "failed", label: "Failed", kind: "first", sort: (one) => one.failed_at,
-    cell: (one) => <a href={letterHref(one)}><Time at={one.failed_at} /></a>,
+    id: "failed",
+    label: "Failed",
+    kind: "first",
+    sort: (one) => one.failed_at,
+    cell: (one) => (
+      <a href={letterHref(one)}>
+        <Time at={one.failed_at} />
+      </a>
+    ),
   },
-  { id: "reason", label: "Reason", sort: (one) => one.reason, cell: (one) => <Chip tone="bad">{one.reason || "unknown"}</Chip> },
-  { id: "type", label: "Type", kind: "cut", sort: (one) => one.type, cell: (one) => one.type || <span class="dim">–</span> },
-  { id: "key", label: "Key", kind: "mono cut", sort: (one) => one.key, cell: (one) => one.key ?? <span class="dim">–</span> },
   {
-    id: "attempts", label: "Attempts", kind: "number", sort: (one) => one.attempts, cell: (one) => count(one.attempts),
+    id: "reason",
+    label: "Reason",
+    sort: (one) => one.reason,
+    cell: (one) => <Chip tone="bad">{one.reason || "unknown"}</Chip>,
   },
   {
-    id: "message", label: "Message", kind: "cut grow",
-    cell: (one) => <>{one.was_replayed ? <Chip tone="good">replayed</Chip> : null} {one.message}</>,
+    id: "type",
+    label: "Type",
+    kind: "cut",
+    sort: (one) => one.type,
+    cell: (one) => one.type || <span class="dim">–</span>,
+  },
+  {
+    id: "key",
+    label: "Key",
+    kind: "mono cut",
+    sort: (one) => one.key,
+    cell: (one) => one.key ?? <span class="dim">–</span>,
+  },
+  {
+    id: "attempts",
+    label: "Attempts",
+    kind: "number",
+    sort: (one) => one.attempts,
+    cell: (one) => count(one.attempts),
+  },
+  {
+    id: "message",
+    label: "Message",
+    kind: "cut grow",
+    cell: (one) => (
+      <>
+        {one.was_replayed ? <Chip tone="good">replayed</Chip> : null} {one.message}
+      </>
+    ),
   },
 ];
 
@@ -84,16 +148,19 @@ const outcomeColumns = [
 ];
 
 function Outcome({ of }) {
-  const words = ["replayed", "skipped", "refused", "failed"].filter((name) => of[name])
+  const words = ["replayed", "skipped", "refused", "failed"]
+    .filter((name) => of[name])
     .map((name) => `${count(of[name])} ${name}`);
   return (
     <div role="status">
       <Note tone={of.failed || of.refused ? "warn" : "good"}>
-        {of.dry_run ? "It would be: " : ""}{words.join(", ") || "nothing"}{of.total > of.seen ? `, of ${count(of.total)}` : ""}.
-        {" "}{of.dry_run ? "Nothing has been sent." : ""}
+        {of.dry_run ? "It would be: " : ""}
+        {words.join(", ") || "nothing"}
+        {of.total > of.seen ? `, of ${count(of.total)}` : ""}. {of.dry_run ? "Nothing has been sent." : ""}
       </Note>
-      {of.letters?.length
-        ? <Table label="Letters" columns={outcomeColumns} rows={of.letters} id={(one) => one.id} /> : null}
+      {of.letters?.length ? (
+        <Table label="Letters" columns={outcomeColumns} rows={of.letters} id={(one) => one.id} />
+      ) : null}
     </div>
   );
 }
@@ -105,7 +172,9 @@ function ReplayMany({ topic, filters, close, done }) {
   const path = at`letters/${topic}/replay`;
   const body = () => ({
     ...Object.fromEntries(Object.entries(filters).filter(([, value]) => value)),
-    rate: options.rate || undefined, max: Number(options.max) || undefined, again: options.again,
+    rate: options.rate || undefined,
+    max: Number(options.max) || undefined,
+    again: options.again,
   });
   const look = async () => {
     show({ busy: true, error: null, outcome: null });
@@ -127,28 +196,65 @@ function ReplayMany({ topic, filters, close, done }) {
     <Dialog title="Replay dead letters" close={close} wide>
       <p>
         {chosen.length ? "Those with " : "All letters of this topic"}
-        {chosen.map(([name, value], i) => <span key={name}>{i ? " and " : ""}{name} <code>{value}</code></span>)}
-        {" "}go back to the topics that they came from, for the flow that gave them up.
+        {chosen.map(([name, value], i) => (
+          <span key={name}>
+            {i ? " and " : ""}
+            {name} <code>{value}</code>
+          </span>
+        ))}{" "}
+        go back to the topics that they came from, for the flow that gave them up.
       </p>
       {finished ? (
         <>
           <Outcome of={state.outcome} />
-          <div class="form-foot"><Button kind="primary" onClick={close}>Close</Button></div>
+          <div class="form-foot">
+            <Button kind="primary" onClick={close}>
+              Close
+            </Button>
+          </div>
         </>
       ) : (
-        <ActForm action="Replay" needs="operator" name={state.outcome ? topic : null} ready={state.outcome !== null}
-          act={act} close={close} before={<Button busy={state.busy} onClick={look}>Look first</Button>}>
+        <ActForm
+          action="Replay"
+          needs="operator"
+          name={state.outcome ? topic : null}
+          ready={state.outcome !== null}
+          act={act}
+          close={close}
+          before={
+            <Button busy={state.busy} onClick={look}>
+              Look first
+            </Button>
+          }
+        >
           <div class="row">
-            <Field label="At most"><input name="max" type="number" min="1" max="10000" value={options.max}
-              onInput={({ target }) => put({ max: target.value })} /></Field>
-            <Field label="Rate"><input name="rate" value={options.rate}
-              onInput={({ target }) => put({ rate: target.value })} /></Field>
+            <Field label="At most">
+              <input
+                name="max"
+                type="number"
+                min="1"
+                max="10000"
+                value={options.max}
+                onInput={({ target }) => put({ max: target.value })}
+              />
+            </Field>
+            <Field label="Rate">
+              <input name="rate" value={options.rate} onInput={({ target }) => put({ rate: target.value })} />
+            </Field>
           </div>
           <label class="check">
-            <input type="checkbox" checked={options.again} onChange={({ target }) => put({ again: target.checked })} />
+            <input
+              type="checkbox"
+              checked={options.again}
+              onChange={({ target }) => put({ again: target.checked })}
+            />
             Also those that were replayed before
           </label>
-          {state.error ? <p class="form-error" role="alert">{state.error.message}</p> : null}
+          {state.error ? (
+            <p class="form-error" role="alert">
+              {state.error.message}
+            </p>
+          ) : null}
           {state.outcome ? <Outcome of={state.outcome} /> : null}
         </ActForm>
       )}
@@ -170,34 +276,60 @@ export function LettersOf({ topic, query }) {
   };
   return (
     <>
-      <Head title={topic} crumbs={[["Dead letters", href("letters")]]}
-        actions={(
+      <Head
+        title={topic}
+        crumbs={[["Dead letters", href("letters")]]}
+        actions={
           <>
-            <a class="button" href={href("topics", topic)}>As messages</a>
-            <Button needs="operator" kind="primary" disabled={!page.data?.letters.length} onClick={() => replay(true)}>
-              Replay many</Button>
+            <a class="button" href={href("topics", topic)}>
+              As messages
+            </a>
+            <Button
+              needs="operator"
+              kind="primary"
+              disabled={!page.data?.letters.length}
+              onClick={() => replay(true)}
+            >
+              Replay many
+            </Button>
           </>
-        )} />
+        }
+      />
       <form class="bar" onSubmit={submit} aria-label="Which letters">
         {FILTERS.map((name) => (
-          <input key={name} name={name} aria-label={name} spellcheck={false} value={form[name]}
+          <input
+            key={name}
+            name={name}
+            aria-label={name}
+            spellcheck={false}
+            value={form[name]}
             placeholder={name === "since" ? "since: 2h" : name}
-            onInput={({ target }) => set({ ...form, [name]: target.value })} />
+            onInput={({ target }) => set({ ...form, [name]: target.value })}
+          />
         ))}
         <Button type="submit">Filter</Button>
       </form>
       <Loaded of={page}>
         {(data) => (
           <>
-            <Table label={`Dead letters of ${topic}`} columns={columns} rows={data.letters} id={(one) => one.id}
-              empty={<Empty title={queryOf(filters) ? "No letter fits" : "No dead letters here"} />} />
-            {data.more && max < 1000
-              ? <p class="more"><Button onClick={() => more(Math.min(max * 3, 1000))}>Show more</Button></p> : null}
+            <Table
+              label={`Dead letters of ${topic}`}
+              columns={columns}
+              rows={data.letters}
+              id={(one) => one.id}
+              empty={<Empty title={queryOf(filters) ? "No letter fits" : "No dead letters here"} />}
+            />
+            {data.more && max < 1000 ? (
+              <p class="more">
+                <Button onClick={() => more(Math.min(max * 3, 1000))}>Show more</Button>
+              </p>
+            ) : null}
           </>
         )}
       </Loaded>
-      {replaying
-        ? <ReplayMany topic={topic} filters={filters} close={() => replay(false)} done={page.reload} /> : null}
+      {replaying ? (
+        <ReplayMany topic={topic} filters={filters} close={() => replay(false)} done={page.reload} />
+      ) : null}
     </>
   );
 }

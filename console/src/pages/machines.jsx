@@ -9,11 +9,17 @@ import { Empty, Loaded, Note } from "../ui/states.jsx";
 import { Table } from "../ui/table.jsx";
 
 const EVERY_MS = 3000;
-const able = (capabilities) => Object.entries(capabilities || {}).filter(([, has]) => has).map(([name]) => name);
+const able = (capabilities) =>
+  Object.entries(capabilities || {})
+    .filter(([, has]) => has)
+    .map(([name]) => name);
 
 function State({ of }) {
-  return of.online ? <Chip tone={of.state === "ready" ? "good" : "info"}>{of.state}</Chip>
-    : <Chip tone="bad">offline</Chip>;
+  return of.online ? (
+    <Chip tone={of.state === "ready" ? "good" : "info"}>{of.state}</Chip>
+  ) : (
+    <Chip tone="bad">offline</Chip>
+  );
 }
 
 function Slots({ of, counters }) {
@@ -26,7 +32,9 @@ function Slots({ of, counters }) {
           <span class="slot-name">{slot}</span>
           <span class="slot-stock">{count(stock)}</span>
           <span class="dim">{stock === 0 ? "empty" : "left"}</span>
-          {counted.has(String(slot)) ? <span class="dim">{count(counted.get(String(slot)))} sold</span> : null}
+          {counted.has(String(slot)) ? (
+            <span class="dim">{count(counted.get(String(slot)))} sold</span>
+          ) : null}
         </li>
       ))}
     </ul>
@@ -36,12 +44,17 @@ function Slots({ of, counters }) {
 function Line({ of }) {
   if (!of) return null;
   return (
-    <Facts of={[
-      ["Port", <code>{of.port}</code>], ["Line", <Chip tone={of.up ? "good" : "bad"}>{of.up ? "up" : "down"}</Chip>],
-      ["Read", bytes(of.bytes_in)], ["Written", bytes(of.bytes_out)],
-      ["Opened", of.opened > 1 ? `${count(of.opened)} times` : null], ["Lost", of.lost ? `${count(of.lost)} times` : null],
-      ["Says", of.message],
-    ]} />
+    <Facts
+      of={[
+        ["Port", <code>{of.port}</code>],
+        ["Line", <Chip tone={of.up ? "good" : "bad"}>{of.up ? "up" : "down"}</Chip>],
+        ["Read", bytes(of.bytes_in)],
+        ["Written", bytes(of.bytes_out)],
+        ["Opened", of.opened > 1 ? `${count(of.opened)} times` : null],
+        ["Lost", of.lost ? `${count(of.lost)} times` : null],
+        ["Says", of.message],
+      ]}
+    />
   );
 }
 
@@ -53,22 +66,28 @@ export function Machines() {
     <>
       <Head title="Machines" />
       <Loaded of={shown}>
-        {({ machines }) => (machines.length ? (
-          <div class="cards">
-            {machines.map((one) => (
-              <section class="card" key={one.id} aria-label={`Machine ${one.id}`}>
-                <div class="card-head">
-                  <h2><a href={href("machines", one.id)}>{one.id}</a></h2>
-                  <State of={one} />
-                  <span class="dim">{one.driver}</span>
-                </div>
-                {one.reason ? <Note tone={one.online ? "warn" : "bad"}>{one.reason}</Note> : null}
-                <Slots of={one.slots} />
-                <Line of={one.line} />
-              </section>
-            ))}
-          </div>
-        ) : <Empty title="No machine is attached">A script attaches them with sipeat.vending.</Empty>)}
+        {({ machines }) =>
+          machines.length ? (
+            <div class="cards">
+              {machines.map((one) => (
+                <section class="card" key={one.id} aria-label={`Machine ${one.id}`}>
+                  <div class="card-head">
+                    <h2>
+                      <a href={href("machines", one.id)}>{one.id}</a>
+                    </h2>
+                    <State of={one} />
+                    <span class="dim">{one.driver}</span>
+                  </div>
+                  {one.reason ? <Note tone={one.online ? "warn" : "bad"}>{one.reason}</Note> : null}
+                  <Slots of={one.slots} />
+                  <Line of={one.line} />
+                </section>
+              ))}
+            </div>
+          ) : (
+            <Empty title="No machine is attached">A script attaches them with sipeat.vending.</Empty>
+          )
+        }
       </Loaded>
     </>
   );
@@ -86,12 +105,25 @@ function Traffic({ of }) {
   return (
     <div class="table-frame traffic" role="region" aria-label="Last bytes" tabIndex={0}>
       <table>
-        <thead><tr><th scope="col">Time</th><th scope="col">Way</th><th scope="col">Bytes</th><th scope="col">Text</th></tr></thead>
+        <thead>
+          <tr>
+            <th scope="col">Time</th>
+            <th scope="col">Way</th>
+            <th scope="col">Bytes</th>
+            <th scope="col">Text</th>
+          </tr>
+        </thead>
         <tbody>
           {of.map((one, i) => (
             <tr key={i}>
-              <td><Time at={one.at} precise /></td>
-              <td><Chip tone={one.direction === "in" ? "good" : "info"}>{one.direction === "in" ? "from it" : "to it"}</Chip></td>
+              <td>
+                <Time at={one.at} precise />
+              </td>
+              <td>
+                <Chip tone={one.direction === "in" ? "good" : "info"}>
+                  {one.direction === "in" ? "from it" : "to it"}
+                </Chip>
+              </td>
               <td class="mono">{one.hex}</td>
               <td class="mono grow">{one.text}</td>
             </tr>
@@ -106,22 +138,43 @@ export function Machine({ id }) {
   const page = useLoad(at`machines/${id}`, EVERY_MS);
   return (
     <>
-      <Head title={id} crumbs={[["Machines", href("machines")]]} mark={page.data ? <State of={page.data} /> : null} />
+      <Head
+        title={id}
+        crumbs={[["Machines", href("machines")]]}
+        mark={page.data ? <State of={page.data} /> : null}
+      />
       <Loaded of={page} lines={8}>
         {(data) => (
           <>
             {data.reason ? <Note tone={data.online ? "warn" : "bad"}>{data.reason}</Note> : null}
-            <Facts of={[
-              ["Driver", data.driver], ["Proof of a vend", data.proof], ["It can", able(data.capabilities).join(", ")],
-              ["Vends counted", data.counters ? count(data.counters.total) : null],
-            ]} />
-            <Section title="Slots"><Slots of={data.slots} counters={data.counters} /></Section>
-            <Section title="Line"><Line of={data.line} /></Section>
-            <Section title="Last orders">
-              <Table label="Last orders" columns={orderColumns} rows={data.orders || []} id={(one) => one.approval}
-                empty="No orders yet" />
+            <Facts
+              of={[
+                ["Driver", data.driver],
+                ["Proof of a vend", data.proof],
+                ["It can", able(data.capabilities).join(", ")],
+                ["Vends counted", data.counters ? count(data.counters.total) : null],
+              ]}
+            />
+            <Section title="Slots">
+              <Slots of={data.slots} counters={data.counters} />
             </Section>
-            <Section title="Last bytes"><Traffic of={data.traffic} /></Section>
+            {data.line ? (
+              <Section title="Line">
+                <Line of={data.line} />
+              </Section>
+            ) : null}
+            <Section title="Last orders">
+              <Table
+                label="Last orders"
+                columns={orderColumns}
+                rows={data.orders || []}
+                id={(one) => one.approval}
+                empty="No orders yet"
+              />
+            </Section>
+            <Section title="Last bytes">
+              <Traffic of={data.traffic} />
+            </Section>
           </>
         )}
       </Loaded>

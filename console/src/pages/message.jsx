@@ -12,7 +12,8 @@ const PREVIEW = 160;
 
 export const placeOf = (message) => `${message.partition}:${message.offset}`;
 
-const headerOf = (message, names) => message.headers.find(({ name, value }) => names.includes(name) && value)?.value;
+const headerOf = (message, names) =>
+  message.headers.find(({ name, value }) => names.includes(name) && value)?.value;
 
 function preview(message) {
   if (message.value === null) return <span class="dim">tombstone</span>;
@@ -22,17 +23,45 @@ function preview(message) {
 
 export const columns = (open, turn) => [
   {
-    id: "at", label: "Time", kind: "first",
+    id: "at",
+    label: "Time",
+    kind: "first",
     cell: (one) => (
-      <button type="button" class="expand" aria-expanded={open === placeOf(one)}
-        aria-label={`Message ${one.partition}:${one.offset}`} onClick={() => turn(placeOf(one))}>
-        <span class="arrow" aria-hidden="true" /><Time at={one.at} precise />
+      <button
+        type="button"
+        class="expand"
+        aria-expanded={open === placeOf(one)}
+        aria-label={`Message ${one.partition}:${one.offset}`}
+        onClick={() => turn(placeOf(one))}
+      >
+        <span class="arrow" aria-hidden="true" />
+        <Time at={one.at} precise />
       </button>
     ),
   },
-  { id: "place", label: "Offset", kind: "number", cell: (one) => <><span class="dim">{one.partition}:</span>{one.offset}</> },
-  { id: "key", label: "Key", kind: "mono cut", cell: (one) => one.key ?? one.key_base64 ?? <span class="dim">–</span> },
-  { id: "type", label: "Type", kind: "cut", cell: (one) => headerOf(one, TYPES) || <span class="dim">–</span> },
+  {
+    id: "place",
+    label: "Offset",
+    kind: "number",
+    cell: (one) => (
+      <>
+        <span class="dim">{one.partition}:</span>
+        {one.offset}
+      </>
+    ),
+  },
+  {
+    id: "key",
+    label: "Key",
+    kind: "mono cut key",
+    cell: (one) => one.key ?? one.key_base64 ?? <span class="dim">–</span>,
+  },
+  {
+    id: "type",
+    label: "Type",
+    kind: "cut",
+    cell: (one) => headerOf(one, TYPES) || <span class="dim">–</span>,
+  },
   { id: "value", label: "Value", kind: "mono cut grow", cell: preview },
 ];
 
@@ -41,13 +70,24 @@ function Copied({ message, alone }) {
   return (
     <div class="actions">
       {alone ? null : (
-        <a class="button small" href={href("topics", message.topic, "messages", message.partition, message.offset)}>
-          Open</a>
+        <a
+          class="button small"
+          href={href("topics", message.topic, "messages", message.partition, message.offset)}
+        >
+          Open
+        </a>
       )}
-      <a class="button small"
-        href={`${href("topics", message.topic, "produce")}?copy=${message.partition}:${message.offset}`}>
-        Produce a copy</a>
-      {id ? <a class="button small" href={`${href("search")}?q=${encodeURIComponent(id)}`}>Search its id</a> : null}
+      <a
+        class="button small"
+        href={`${href("topics", message.topic, "produce")}?copy=${message.partition}:${message.offset}`}
+      >
+        Produce a copy
+      </a>
+      {id ? (
+        <a class="button small" href={`${href("search")}?q=${encodeURIComponent(id)}`}>
+          Search its id
+        </a>
+      ) : null}
     </div>
   );
 }
@@ -55,17 +95,30 @@ function Copied({ message, alone }) {
 export function MessageDetail({ message, alone }) {
   return (
     <div class="message-detail">
-      <Facts of={[
-        ["Partition", message.partition], ["Offset", message.offset],
-        ["Time", <><Time at={message.at} precise /> <span class="dim">{message.timestamp_type}</span></>],
-        ["Key", <code>{message.key ?? message.key_base64 ?? "none"}</code>],
-      ]} />
+      <Facts
+        of={[
+          ["Partition", message.partition],
+          ["Offset", message.offset],
+          [
+            "Time",
+            <>
+              <Time at={message.at} precise /> <span class="dim">{message.timestamp_type}</span>
+            </>,
+          ],
+          ["Key", <code>{message.key ?? message.key_base64 ?? "none"}</code>],
+        ]}
+      />
       {message.masked ? <Note>Personal data is masked for your role.</Note> : null}
       <h2 class="minor">Headers</h2>
       <Headers of={message.headers} />
       <h2 class="minor">Value</h2>
-      <Payload text={message.value} base64={message.value_base64} size={message.value_bytes} cut={message.value_cut}
-        tombstone={message.value === null} />
+      <Payload
+        text={message.value}
+        base64={message.value_base64}
+        size={message.value_bytes}
+        cut={message.value_cut}
+        tombstone={message.value === null}
+      />
       <Copied message={message} alone={alone} />
     </div>
   );
@@ -76,13 +129,25 @@ export function Message({ name, partition, offset }) {
   const beside = (step) => href("topics", name, "messages", partition, Number(offset) + step);
   return (
     <>
-      <Head title={`Message ${partition}:${offset}`} crumbs={[["Topics", href("topics")], [name, href("topics", name)]]}
-        actions={(
+      <Head
+        title={`Message ${partition}:${offset}`}
+        crumbs={[
+          ["Topics", href("topics")],
+          [name, href("topics", name)],
+        ]}
+        actions={
           <>
-            {Number(offset) > 0 ? <a class="button" href={beside(-1)}>Previous</a> : null}
-            <a class="button" href={beside(1)}>Next</a>
+            {Number(offset) > 0 ? (
+              <a class="button" href={beside(-1)}>
+                Previous
+              </a>
+            ) : null}
+            <a class="button" href={beside(1)}>
+              Next
+            </a>
           </>
-        )} />
+        }
+      />
       <Loaded of={page}>{(message) => <MessageDetail message={message} alone />}</Loaded>
     </>
   );

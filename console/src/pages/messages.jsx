@@ -33,7 +33,9 @@ function useFinds(topic) {
       waiting = [];
       set((old) => ({
         ...old,
-        messages: tail ? [...arrived.reverse(), ...old.messages].slice(0, LIVE_ROWS) : [...old.messages, ...arrived],
+        messages: tail
+          ? [...arrived.reverse(), ...old.messages].slice(0, LIVE_ROWS)
+          : [...old.messages, ...arrived],
       }));
     };
     const last = (fields) => {
@@ -67,31 +69,49 @@ function Progress({ finds, halt }) {
   if (state === "idle" || state === "failed") return null;
   const { scanned = 0, total, found = 0, elapsed_ms: ms, skipped } = progress || {};
   const running = state === "running";
-  const text = tail ? `${count(finds.messages.length)} shown` : `${count(scanned)} of ${count(total)} looked at, ${
-    count(Math.max(found, finds.messages.length))} found`;
+  const text = tail
+    ? `${count(finds.messages.length)} shown`
+    : `${count(scanned)} of ${count(total)} looked at, ${count(
+        Math.max(found, finds.messages.length),
+      )} found`;
   return (
     <div class="progress-line" role="status">
-      {running && !tail ? <progress max={total || 1} value={scanned} aria-label="How much has been looked at" /> : null}
+      {running && !tail ? (
+        <progress max={total || 1} value={scanned} aria-label="How much has been looked at" />
+      ) : null}
       {running && tail ? <span class="dot good pulse" aria-hidden="true" /> : null}
       <span>
-        {running && tail ? "Waiting for new messages, " : ""}{state === "stopped" ? "Stopped: " : ""}{text}
+        {running && tail ? "Waiting for new messages, " : ""}
+        {state === "stopped" ? "Stopped: " : ""}
+        {text}
         {running && progress?.rate ? `, ${rate(progress.rate)}` : ""}
         {state === "done" && ms ? `, in ${duration(ms)}` : ""}
         {skipped ? `; ${count(skipped)} came too fast and were left out` : ""}
       </span>
-      {running ? <Button kind="small" onClick={halt}>Stop</Button> : null}
+      {running ? (
+        <Button kind="small" onClick={halt}>
+          Stop
+        </Button>
+      ) : null}
     </div>
   );
 }
 
-const FROM = [["newest", "Newest first"], ["oldest", "Oldest first"], ["time", "From a time"], ["offset", "From an offset"]];
+const FROM = [
+  ["newest", "Newest first"],
+  ["oldest", "Oldest first"],
+  ["time", "From a time"],
+  ["offset", "From an offset"],
+];
 
 function whereOf(query) {
   const from = query.get("from") || "newest";
   const timed = !["newest", "oldest"].includes(from);
   return {
     mode: query.get("offset") ? "offset" : timed ? "time" : from,
-    time: timed ? from : "", offset: query.get("offset") || "", until: query.get("until") || "",
+    time: timed ? from : "",
+    offset: query.get("offset") || "",
+    until: query.get("until") || "",
     partition: query.get("partition") || "",
   };
 }
@@ -102,30 +122,59 @@ function Where({ where, set, partitions }) {
     <div class="where">
       <Field label="Order">
         <select name="from" value={where.mode} onChange={({ target }) => put({ mode: target.value })}>
-          {FROM.map(([value, text]) => <option key={value} value={value}>{text}</option>)}
+          {FROM.map(([value, text]) => (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ))}
         </select>
       </Field>
       {where.mode === "time" ? (
         <Field label="Time">
-          <input name="time" placeholder="2h, or 2026-11-21T20:00:00Z" value={where.time} required spellcheck={false}
-            onInput={({ target }) => put({ time: target.value })} />
+          <input
+            name="time"
+            placeholder="2h, or 2026-11-21T20:00:00Z"
+            value={where.time}
+            required
+            spellcheck={false}
+            onInput={({ target }) => put({ time: target.value })}
+          />
         </Field>
       ) : null}
       {where.mode === "offset" ? (
         <Field label="Offset">
-          <input name="offset" inputMode="numeric" pattern="[0-9]+" value={where.offset} required
-            onInput={({ target }) => put({ offset: target.value })} />
+          <input
+            name="offset"
+            inputMode="numeric"
+            pattern="[0-9]+"
+            value={where.offset}
+            required
+            onInput={({ target }) => put({ offset: target.value })}
+          />
         </Field>
       ) : null}
       <Field label="Partition">
-        <select name="partition" value={where.partition} onChange={({ target }) => put({ partition: target.value })}>
+        <select
+          name="partition"
+          value={where.partition}
+          onChange={({ target }) => put({ partition: target.value })}
+        >
           {where.mode === "offset" ? null : <option value="">All</option>}
-          {partitions.map(({ id }) => <option key={id} value={String(id)}>{id}</option>)}
+          {partitions.map(({ id }) => (
+            <option key={id} value={String(id)}>
+              {id}
+            </option>
+          ))}
         </select>
       </Field>
       <Field label="Until">
-        <input name="until" placeholder="a time, or 30min" value={where.until} spellcheck={false}
-          onInput={({ target }) => put({ until: target.value })} />
+        <input
+          name="until"
+          placeholder="a time, or 30min"
+          value={where.until}
+          spellcheck={false}
+          onInput={({ target }) => put({ until: target.value })}
+        />
       </Field>
     </div>
   );
@@ -138,7 +187,8 @@ function queryFrom(where, rows, partitions) {
     from: where.mode === "time" ? where.time : where.mode === "oldest" ? "oldest" : null,
     offset: where.mode === "offset" ? where.offset : null,
     partition: where.partition || (where.mode === "offset" ? String(partitions[0].id) : null),
-    until: where.until, ...filters,
+    until: where.until,
+    ...filters,
   });
 }
 
@@ -153,19 +203,35 @@ function apiFields(query) {
 function Found({ topic, finds, more }) {
   const [open, turn] = useState(null);
   const all = columns(open, (id) => turn(open === id ? null : id));
-  const nothing = finds.state === "running" ? <p class="quiet">Nothing yet.</p> : (
-    <Empty title={topic.messages ? "Nothing fits" : "The topic is empty"}>
-      {topic.messages ? "Look at more partitions, another time or with fewer filters."
-        : <a href={href("topics", topic.name, "produce")}>Produce a message</a>}
-    </Empty>
-  );
+  const nothing =
+    finds.state === "running" ? (
+      <p class="quiet">Nothing yet.</p>
+    ) : (
+      <Empty title={topic.messages ? "Nothing fits" : "The topic is empty"}>
+        {topic.messages ? (
+          "Look at more partitions, another time or with fewer filters."
+        ) : (
+          <a href={href("topics", topic.name, "produce")}>Produce a message</a>
+        )}
+      </Empty>
+    );
   if (finds.state === "idle") return null;
   return (
     <>
-      <Table label={`Messages of ${topic.name}`} columns={all} rows={finds.messages} id={placeOf} open={open}
-        detail={(message) => <MessageDetail message={message} />} empty={finds.state === "failed" ? <span /> : nothing} />
-      {finds.cursor && finds.state === "done"
-        ? <p class="more"><Button onClick={more}>Show more</Button></p> : null}
+      <Table
+        label={`Messages of ${topic.name}`}
+        columns={all}
+        rows={finds.messages}
+        id={placeOf}
+        open={open}
+        detail={(message) => <MessageDetail message={message} />}
+        empty={finds.state === "failed" ? <span /> : nothing}
+      />
+      {finds.cursor && finds.state === "done" ? (
+        <p class="more">
+          <Button onClick={more}>Show more</Button>
+        </p>
+      ) : null}
     </>
   );
 }
@@ -197,9 +263,14 @@ export function Messages({ topic, query }) {
         <Where where={where} set={setWhere} partitions={topic.partitions} />
         <Filters rows={rows} set={setRows} />
         <div class="finder-foot">
-          <Button type="submit" kind="primary">Search</Button>
-          {finds.tail && finds.state === "running" ? <Button onClick={halt}>Stop the live tail</Button>
-            : <Button onClick={tail}>Live tail</Button>}
+          <Button type="submit" kind="primary">
+            Search
+          </Button>
+          {finds.tail && finds.state === "running" ? (
+            <Button onClick={halt}>Stop the live tail</Button>
+          ) : (
+            <Button onClick={tail}>Live tail</Button>
+          )}
         </div>
       </form>
       <Progress finds={finds} halt={halt} />

@@ -13,7 +13,11 @@ function worries({ chains, letters, machines, scripts, flows }) {
   const list = [];
   const parked = chains?.counts?.parked;
   if (parked) {
-    list.push(["warn", `${plural(parked, "chain")} parked: a person decides`, `${href("chains")}?state=parked`]);
+    list.push([
+      "warn",
+      `${plural(parked, "chain")} parked: a person decides`,
+      `${href("chains")}?state=parked`,
+    ]);
   }
   for (const one of letters?.topics || []) {
     if (one.letters) {
@@ -22,7 +26,11 @@ function worries({ chains, letters, machines, scripts, flows }) {
   }
   for (const one of machines?.machines || []) {
     if (!one.online) {
-      list.push(["bad", `Machine ${one.id} is offline${one.reason ? `: ${one.reason}` : ""}`, href("machines", one.id)]);
+      list.push([
+        "bad",
+        `Machine ${one.id} is offline${one.reason ? `: ${one.reason}` : ""}`,
+        href("machines", one.id),
+      ]);
     }
   }
   for (const one of flows?.flows || []) {
@@ -39,16 +47,27 @@ function worries({ chains, letters, machines, scripts, flows }) {
 
 function Worries() {
   const found = worries({
-    chains: useLive("chains"), letters: useLive("letters"), machines: useLive("machines"),
-    scripts: useLive("scripts"), flows: useLive("flows"),
+    chains: useLive("chains"),
+    letters: useLive("letters"),
+    machines: useLive("machines"),
+    scripts: useLive("scripts"),
+    flows: useLive("flows"),
   });
   return (
     <Section title="Needs attention">
       {found.length ? (
         <ul class="worries">
-          {found.map(([tone, text, link]) => <li key={text} class={tone}><a href={link}>{text}</a></li>)}
+          {found.map(([tone, text, link]) => (
+            <li key={text} class={tone}>
+              <a href={link}>{text}</a>
+            </li>
+          ))}
         </ul>
-      ) : <p class="quiet"><span class="dot good" aria-hidden="true" /> Nothing.</p>}
+      ) : (
+        <p class="quiet">
+          <span class="dot good" aria-hidden="true" /> Nothing.
+        </p>
+      )}
     </Section>
   );
 }
@@ -64,22 +83,49 @@ function Figures({ data }) {
   return (
     <div class="figures">
       {data.flows ? (
-        <Figure label="Events finished" value={rate(finished)} to={href("flows")}
-          note={`${count(data.flows.running)} running, ${count(data.flows.waiting)} waiting`} />
+        <Figure
+          label="Events finished"
+          value={rate(finished)}
+          to={href("flows")}
+          note={`${count(data.flows.running)} running, ${count(data.flows.waiting)} waiting`}
+        />
       ) : null}
-      <Figure label="Lag" value={short(behind)} to={href("groups")} note={plural(groups.count, "consumer group")} />
-      <Figure label="Dead letters" value={short(letters)} tone={letters ? "bad" : ""} to={href("letters")}
-        note={plural(data.letters?.topics || 0, "topic")} />
+      <Figure
+        label="Lag"
+        value={short(behind)}
+        to={href("groups")}
+        note={plural(groups.count, "consumer group")}
+      />
+      <Figure
+        label="Dead letters"
+        value={short(letters)}
+        tone={letters ? "bad" : ""}
+        to={href("letters")}
+        note={plural(data.letters?.topics || 0, "topic")}
+      />
       {data.chains?.available ? (
-        <Figure label="Chains parked" value={short(parked)} tone={parked ? "warn" : ""} to={href("chains")}
-          note={`${count(data.chains.counts.active || 0)} active`} />
+        <Figure
+          label="Chains parked"
+          value={short(parked)}
+          tone={parked ? "warn" : ""}
+          to={href("chains")}
+          note={`${count(data.chains.counts.active || 0)} active`}
+        />
       ) : null}
       {machines?.count ? (
-        <Figure label="Machines online" value={`${machines.online} of ${machines.count}`} to={href("machines")}
-          tone={machines.online < machines.count ? "bad" : ""} />
+        <Figure
+          label="Machines online"
+          value={`${machines.online} of ${machines.count}`}
+          to={href("machines")}
+          tone={machines.online < machines.count ? "bad" : ""}
+        />
       ) : null}
-      <Figure label="Messages" value={short(topics.messages)} to={href("topics")}
-        note={`${plural(topics.count, "topic")}, ${plural(topics.partitions, "partition")}`} />
+      <Figure
+        label="Messages"
+        value={short(topics.messages)}
+        to={href("topics")}
+        note={`${plural(topics.count, "topic")}, ${plural(topics.partitions, "partition")}`}
+      />
     </div>
   );
 }
@@ -96,23 +142,36 @@ export function Overview() {
             <Worries />
             <div class="columns">
               <Section title="Cluster">
-                <Facts of={[
-                  ["Brokers", <a href={href("brokers")}>{data.cluster.brokers}</a>],
-                  ["State", <Chip tone={data.cluster.connected ? "good" : "bad"}>
-                    {data.cluster.connected ? "connected" : "no broker answers"}</Chip>],
-                  ["Kind", data.cluster.embedded ? "embedded: events are kept in memory only" : null],
-                  ["Nodes", data.cluster.nodes], ["Id", data.cluster.id],
-                ]} />
+                <Facts
+                  of={[
+                    ["Brokers", <a href={href("brokers")}>{data.cluster.brokers}</a>],
+                    [
+                      "State",
+                      <Chip tone={data.cluster.connected ? "good" : "bad"}>
+                        {data.cluster.connected ? "connected" : "no broker answers"}
+                      </Chip>,
+                    ],
+                    ["Kind", data.cluster.embedded ? "embedded: events are kept in memory only" : null],
+                    ["Nodes", data.cluster.nodes],
+                    ["Id", data.cluster.id],
+                  ]}
+                />
               </Section>
               {data.script ? (
                 <Section title="Script">
-                  <Facts of={[
-                    ["File", <a href={href("scripts")}>{data.script.path}</a>],
-                    ["Version", <code>{(data.script.version || "").slice(0, 12)}</code>],
-                    ["State", <Chip tone={data.script.reload_error ? "bad" : "good"}>
-                      {data.script.reload_error ? "reload refused" : "running"}</Chip>],
-                    ["Seen", <Time at={data.at} />],
-                  ]} />
+                  <Facts
+                    of={[
+                      ["File", <a href={href("scripts")}>{data.script.path}</a>],
+                      ["Version", <code>{(data.script.version || "").slice(0, 12)}</code>],
+                      [
+                        "State",
+                        <Chip tone={data.script.reload_error ? "bad" : "good"}>
+                          {data.script.reload_error ? "reload refused" : "running"}
+                        </Chip>,
+                      ],
+                      ["Seen", <Time at={data.at} />],
+                    ]}
+                  />
                 </Section>
               ) : null}
             </div>

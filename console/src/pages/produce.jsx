@@ -14,21 +14,43 @@ export function HeaderFields({ headers, set }) {
       <legend>Headers</legend>
       {headers.map((one, i) => (
         <div class="row" key={i}>
-          <input aria-label={`Name of header ${i + 1}`} placeholder="event-type" value={one.name} spellcheck={false}
-            onInput={({ target }) => put(i, { name: target.value })} />
-          <input aria-label={`Value of header ${i + 1}`} placeholder="value" value={one.value ?? ""} spellcheck={false}
-            onInput={({ target }) => put(i, { value: target.value })} />
-          <button type="button" class="close" aria-label={`Remove header ${i + 1}`}
-            onClick={() => set(headers.filter((_, j) => j !== i))}>×</button>
+          <input
+            aria-label={`Name of header ${i + 1}`}
+            placeholder="event-type"
+            value={one.name}
+            spellcheck={false}
+            onInput={({ target }) => put(i, { name: target.value })}
+          />
+          <input
+            aria-label={`Value of header ${i + 1}`}
+            placeholder="value"
+            value={one.value ?? ""}
+            spellcheck={false}
+            onInput={({ target }) => put(i, { value: target.value })}
+          />
+          <button
+            type="button"
+            class="close"
+            aria-label={`Remove header ${i + 1}`}
+            onClick={() => set(headers.filter((_, j) => j !== i))}
+          >
+            ×
+          </button>
         </div>
       ))}
-      <Button kind="small" onClick={() => set([...headers, { name: "", value: "" }])}>Add a header</Button>
+      <Button kind="small" onClick={() => set([...headers, { name: "", value: "" }])}>
+        Add a header
+      </Button>
     </fieldset>
   );
 }
 
-export const namedHeaders = (headers) => headers.filter(({ name }) => name !== "")
-  .map(({ name, value, value_base64: base64 }) => (value === undefined ? { name, value_base64: base64 } : { name, value }));
+export const namedHeaders = (headers) =>
+  headers
+    .filter(({ name }) => name !== "")
+    .map(({ name, value, value_base64: base64 }) =>
+      value === undefined ? { name, value_base64: base64 } : { name, value },
+    );
 
 /** Says when a text looks like JSON and is not. */
 export function jsonWarning(text) {
@@ -46,14 +68,27 @@ export function PayloadFields({ event, set, rows = 8 }) {
   return (
     <>
       <Field label="Key" hint="Events of one key stay in order. Empty: none.">
-        <input name="key" value={event.key} onInput={({ target }) => put({ key: target.value })} spellcheck={false}
-          autocomplete="off" />
+        <input
+          name="key"
+          value={event.key}
+          onInput={({ target }) => put({ key: target.value })}
+          spellcheck={false}
+          autocomplete="off"
+        />
       </Field>
       <HeaderFields headers={event.headers} set={(headers) => put({ headers })} />
-      <Field label="Value" hint={jsonWarning(event.value) ? null : "Text, sent as it stands"}
-        error={jsonWarning(event.value)}>
-        <textarea name="value" rows={rows} value={event.value} spellcheck={false}
-          onInput={({ target }) => put({ value: target.value })} />
+      <Field
+        label="Value"
+        hint={jsonWarning(event.value) ? null : "Text, sent as it stands"}
+        error={jsonWarning(event.value)}
+      >
+        <textarea
+          name="value"
+          rows={rows}
+          value={event.value}
+          spellcheck={false}
+          onInput={({ target }) => put({ value: target.value })}
+        />
       </Field>
     </>
   );
@@ -73,7 +108,13 @@ export function Produce({ topic, query }) {
     const [from, offset] = copy.split(":");
     call(at`topics/${topic.name}/messages/${from}/${offset}`).then((found) => {
       const { key_base64, value_base64 } = found;
-      set({ key: found.key || "", value: found.value || "", headers: found.headers, key_base64, value_base64 });
+      set({
+        key: found.key || "",
+        value: found.value || "",
+        headers: found.headers,
+        key_base64,
+        value_base64,
+      });
       setTombstone(found.value === null);
     }, fail);
   }, [copy, topic.name]);
@@ -92,18 +133,29 @@ export function Produce({ topic, query }) {
     <div class="narrow">
       {error ? <Failed error={error} /> : null}
       <ActForm action="Produce" needs="operator" act={act}>
-        {event.key_base64 || event.value_base64
-          ? <Note>What is not UTF-8 in the copied message is sent as it is, unless you write something there.</Note> : null}
+        {event.key_base64 || event.value_base64 ? (
+          <Note>
+            What is not UTF-8 in the copied message is sent as it is, unless you write something there.
+          </Note>
+        ) : null}
         <PayloadFields event={event} set={set} />
         <div class="row">
           <Field label="Partition">
             <select name="partition" value={partition} onChange={({ target }) => choose(target.value)}>
               <option value="">By its key</option>
-              {topic.partitions.map(({ id }) => <option key={id} value={String(id)}>{id}</option>)}
+              {topic.partitions.map(({ id }) => (
+                <option key={id} value={String(id)}>
+                  {id}
+                </option>
+              ))}
             </select>
           </Field>
           <label class="check">
-            <input type="checkbox" checked={tombstone} onChange={({ target }) => setTombstone(target.checked)} />
+            <input
+              type="checkbox"
+              checked={tombstone}
+              onChange={({ target }) => setTombstone(target.checked)}
+            />
             No value: a tombstone
           </label>
         </div>

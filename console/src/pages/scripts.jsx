@@ -23,15 +23,20 @@ const failureColumns = [
   { id: "count", label: "Times", kind: "number", cell: (one) => count(one.count) },
   { id: "message", label: "Message", kind: "grow", cell: (one) => <span class="pre">{one.message}</span> },
   {
-    id: "event", label: "Event", kind: "mono cut",
-    cell: (one) => one.event_id && <a href={`${href("search")}?q=${encodeURIComponent(one.event_id)}`}>{one.event_id}</a>,
+    id: "event",
+    label: "Event",
+    kind: "mono cut",
+    cell: (one) =>
+      one.event_id && <a href={`${href("search")}?q=${encodeURIComponent(one.event_id)}`}>{one.event_id}</a>,
   },
 ];
 
 function Refused({ title, text }) {
   return (
     <Note tone="bad" title={title}>
-      <pre class="trace" tabIndex={0} role="region" aria-label={title}>{text}</pre>
+      <pre class="trace" tabIndex={0} role="region" aria-label={title}>
+        {text}
+      </pre>
       <Copy text={text} />
     </Note>
   );
@@ -41,7 +46,7 @@ export function Scripts() {
   const page = useLoad("scripts");
   const live = useLive("scripts");
   const [state, set] = useState({ busy: false, refused: null });
-  const shown = { ...page, data: live || page.data };
+  const shown = { ...page, data: live ? { ...page.data, ...live } : page.data };
   const reload = async () => {
     set({ busy: true, refused: null });
     try {
@@ -56,25 +61,53 @@ export function Scripts() {
   const failed = state.refused || shown.data?.reload_error;
   return (
     <>
-      <Head title="Scripts" actions={(
-        <Button needs="admin" kind="primary" busy={state.busy} disabled={!shown.data?.path} onClick={reload}>Reload</Button>
-      )} />
-      {failed ? <Refused title="The last reload was refused: the former version goes on" text={failed} /> : null}
+      <Head
+        title="Scripts"
+        actions={
+          <Button
+            needs="admin"
+            kind="primary"
+            busy={state.busy}
+            disabled={!shown.data?.path}
+            onClick={reload}
+          >
+            Reload
+          </Button>
+        }
+      />
+      {failed ? (
+        <Refused title="The last reload was refused: the former version goes on" text={failed} />
+      ) : null}
       <Loaded of={shown}>
         {(data) => (
           <>
-            <Facts of={[
-              ["File", <code>{data.path}</code>], ["Version", <code class="pre">{data.version}</code>],
-              ["Generation", count(data.generation)], ["Runs for", duration(data.uptime_ms)],
-              ["Reloads", count(data.reloads)], ["Refused", count(data.refused)],
-            ]} />
+            <Facts
+              of={[
+                ["File", <code>{data.path}</code>],
+                ["Version", <code class="pre">{data.version}</code>],
+                ["Generation", count(data.generation)],
+                ["Runs for", duration(data.uptime_ms)],
+                ["Reloads", count(data.reloads)],
+                ["Refused", count(data.refused)],
+              ]}
+            />
             <Section title="What failed">
-              <Table label="Warnings and errors" columns={failureColumns} rows={data.failures || []}
-                id={(one) => `${one.at} ${one.source} ${one.message}`} empty="No warnings, no errors" />
+              <Table
+                label="Warnings and errors"
+                columns={failureColumns}
+                rows={data.failures || []}
+                id={(one) => `${one.at} ${one.source} ${one.message}`}
+                empty="No warnings, no errors"
+              />
             </Section>
             {data.versions?.length ? (
               <Section title="Versions that open chains need">
-                <Table label="Versions" columns={versionColumns} rows={data.versions} id={(one) => one.script} />
+                <Table
+                  label="Versions"
+                  columns={versionColumns}
+                  rows={data.versions}
+                  id={(one) => one.script}
+                />
               </Section>
             ) : null}
           </>

@@ -8,21 +8,44 @@ import { Empty, Failed } from "../ui/states.jsx";
 
 const START = { hits: [], progress: null, state: "running", problems: [], complete: false };
 
-const NAMED = { topic: ["Topic", "topics"], group: ["Consumer group", "groups"], machine: ["Machine", "machines"] };
+const NAMED = {
+  topic: ["Topic", "topics"],
+  group: ["Consumer group", "groups"],
+  machine: ["Machine", "machines"],
+};
 
 function describe(hit) {
   if (hit.kind === "chain") {
     const { run } = hit;
-    return [href("chains", run.id), "Chain", run.id, <><Chip>{run.state}</Chip> {run.type} {run.why}</>, run.changed];
+    return [
+      href("chains", run.id),
+      "Chain",
+      run.id,
+      <>
+        <Chip>{run.state}</Chip> {run.type} {run.why}
+      </>,
+      run.changed,
+    ];
   } else if (hit.kind === "letter") {
     const { letter } = hit;
-    return [href("letters", letter.topic, letter.partition, letter.offset), "Dead letter", letter.id,
-      <><Chip tone="bad">{letter.reason}</Chip> {letter.message}</>, letter.failed_at];
+    return [
+      href("letters", letter.topic, letter.partition, letter.offset),
+      "Dead letter",
+      letter.id,
+      <>
+        <Chip tone="bad">{letter.reason}</Chip> {letter.message}
+      </>,
+      letter.failed_at,
+    ];
   } else if (hit.kind === "message") {
     const { message } = hit;
-    return [href("topics", message.topic, "messages", message.partition, message.offset), "Message",
+    return [
+      href("topics", message.topic, "messages", message.partition, message.offset),
+      "Message",
       `${message.topic} ${message.partition}:${message.offset}`,
-      <code class="cut">{(message.value ?? "").slice(0, 160)}</code>, message.at];
+      <code class="cut">{(message.value ?? "").slice(0, 160)}</code>,
+      message.at,
+    ];
   }
   const [kind, area] = NAMED[hit.kind] || [hit.kind, ""];
   return [href(area, hit.name), kind, hit.name, null, null];
@@ -35,7 +58,9 @@ function Hits({ of }) {
         const [link, kind, name, text, at] = describe(hit);
         return (
           <li key={i}>
-            <a href={link}><span class="hit-kind">{kind}</span> <span class="mono">{name}</span></a>
+            <a href={link}>
+              <span class="hit-kind">{kind}</span> <span class="mono">{name}</span>
+            </a>
             {at ? <Time at={at} relative /> : null}
             {text ? <p>{text}</p> : null}
           </li>
@@ -79,23 +104,45 @@ export function Find({ query }) {
       <Head title={title} />
       {text ? (
         <div class="progress-line" role="status">
-          {running ? <progress max={progress?.total || 1} value={progress?.scanned || 0} aria-label="How much has been looked at" />
-            : null}
+          {running ? (
+            <progress
+              max={progress?.total || 1}
+              value={progress?.scanned || 0}
+              aria-label="How much has been looked at"
+            />
+          ) : null}
           <span>
             {plural(found.hits.length, "hit")}
             {progress ? `, ${count(progress.scanned)} of ${count(progress.total)} messages looked at` : ""}
             {running && progress?.topic ? `, now in ${progress.topic}` : ""}
           </span>
-          {running ? <Button kind="small" onClick={halt}>Stop</Button> : null}
+          {running ? (
+            <Button kind="small" onClick={halt}>
+              Stop
+            </Button>
+          ) : null}
         </div>
-      ) : <Empty title="What are you looking for?">The id of an event, an order, a payment, a machine: type it above.</Empty>}
-      {found.problems.map((one, i) => <Failed key={i} error={{ message: one.detail, code: one.code }} />)}
-      {found.hits.length ? <Section title="Found"><Hits of={found.hits} /></Section> : null}
-      {text && !running && !found.hits.length && !found.problems.length
-        ? <Empty title="Nothing has it">{found.complete ? "Everything has been looked at." : null}</Empty> : null}
+      ) : (
+        <Empty title="What are you looking for?">
+          The id of an event, an order, a payment, a machine: type it above.
+        </Empty>
+      )}
+      {found.problems.map((one, i) => (
+        <Failed key={i} error={{ message: one.detail, code: one.code }} />
+      ))}
+      {found.hits.length ? (
+        <Section title="Found">
+          <Hits of={found.hits} />
+        </Section>
+      ) : null}
+      {text && !running && !found.hits.length && !found.problems.length ? (
+        <Empty title="Nothing has it">{found.complete ? "Everything has been looked at." : null}</Empty>
+      ) : null}
       {text && !running && !found.complete && !deep ? (
         <p class="more">
-          <a class="button" href={`${href("search")}${queryOf({ q: text, deep: true })}`}>Look at all messages</a>
+          <a class="button" href={`${href("search")}${queryOf({ q: text, deep: true })}`}>
+            Look at all messages
+          </a>
         </p>
       ) : null}
     </>

@@ -13,26 +13,53 @@ import { Configuration } from "./configuration.jsx";
 import { Messages } from "./messages.jsx";
 import { Produce } from "./produce.jsx";
 
+const EVERY_MS = 10000;
+
 const partitionColumns = [
   { id: "id", label: "Partition", kind: "number", sort: (one) => one.id, cell: (one) => one.id },
-  { id: "messages", label: "Messages", kind: "number", sort: (one) => one.messages, cell: (one) => count(one.messages) },
+  {
+    id: "messages",
+    label: "Messages",
+    kind: "number",
+    sort: (one) => one.messages,
+    cell: (one) => count(one.messages),
+  },
   { id: "low", label: "From offset", kind: "number", sort: (one) => one.low, cell: (one) => count(one.low) },
   { id: "high", label: "To offset", kind: "number", sort: (one) => one.high, cell: (one) => count(one.high) },
   {
-    id: "leader", label: "Leader", kind: "number", sort: (one) => one.leader,
-    cell: (one) => (one.leader === null || one.leader < 0 ? <Chip tone="bad">none</Chip>
-      : <a href={href("brokers", one.leader)}>{one.leader}</a>),
+    id: "leader",
+    label: "Leader",
+    kind: "number",
+    sort: (one) => one.leader,
+    cell: (one) =>
+      one.leader === null || one.leader < 0 ? (
+        <Chip tone="bad">none</Chip>
+      ) : (
+        <a href={href("brokers", one.leader)}>{one.leader}</a>
+      ),
   },
   {
-    id: "in_sync", label: "In sync", kind: "number", sort: (one) => one.in_sync,
-    cell: (one) => (one.in_sync < one.replicas
-      ? <Chip tone="bad">{one.in_sync} of {one.replicas}</Chip> : `${one.in_sync} of ${one.replicas}`),
+    id: "in_sync",
+    label: "In sync",
+    kind: "number",
+    sort: (one) => one.in_sync,
+    cell: (one) =>
+      one.in_sync < one.replicas ? (
+        <Chip tone="bad">
+          {one.in_sync} of {one.replicas}
+        </Chip>
+      ) : (
+        `${one.in_sync} of ${one.replicas}`
+      ),
   },
 ];
 
 const groupColumns = [
   {
-    id: "name", label: "Group", kind: "first", sort: (one) => one.name,
+    id: "name",
+    label: "Group",
+    kind: "first",
+    sort: (one) => one.name,
     cell: (one) => <a href={href("groups", one.name)}>{one.name}</a>,
   },
   { id: "state", label: "State", sort: (one) => one.state, cell: (one) => <Chip>{one.state}</Chip> },
@@ -48,7 +75,10 @@ function DeleteTopic({ name, messages, close }) {
   return (
     <Dialog title="Delete the topic" close={close}>
       <ActForm action="Delete for ever" danger name={name} act={act} close={close}>
-        <p>{plural(messages, "message")} of <code>{name}</code> will be gone for everybody. There is no way back.</p>
+        <p>
+          {plural(messages, "message")} of <code>{name}</code> will be gone for everybody. There is no way
+          back.
+        </p>
       </ActForm>
     </Dialog>
   );
@@ -56,25 +86,39 @@ function DeleteTopic({ name, messages, close }) {
 
 function Body({ data, tab, query }) {
   if (tab === "produce") return <Produce topic={data} query={query} />;
-  if (tab === "configuration") return <Configuration of={data.configuration} label={`Configuration of ${data.name}`} />;
+  if (tab === "configuration")
+    return <Configuration of={data.configuration} label={`Configuration of ${data.name}`} />;
   if (tab === "partitions") {
     return (
-      <Table label={`Partitions of ${data.name}`} columns={partitionColumns} rows={data.partitions} id={(one) => one.id}
-        order={{ id: "id" }} />
+      <Table
+        label={`Partitions of ${data.name}`}
+        columns={partitionColumns}
+        rows={data.partitions}
+        id={(one) => one.id}
+        order={{ id: "id" }}
+      />
     );
   } else if (tab === "groups") {
     return (
-      <Table label={`Groups that read ${data.name}`} columns={groupColumns} rows={data.groups} id={(one) => one.name}
+      <Table
+        label={`Groups that read ${data.name}`}
+        columns={groupColumns}
+        rows={data.groups}
+        id={(one) => one.name}
         order={{ id: "name" }}
-        empty={<Empty title="No consumer group reads it">Groups are listed here once they have committed an
-          offset.</Empty>} />
+        empty={
+          <Empty title="No consumer group reads it">
+            Groups are listed here once they have committed an offset.
+          </Empty>
+        }
+      />
     );
   }
   return <Messages topic={data} query={query} />;
 }
 
 export function Topic({ name, tab = "messages", query }) {
-  const page = useLoad(at`topics/${name}`);
+  const page = useLoad(at`topics/${name}`, EVERY_MS);
   const [deleting, ask] = useState(false);
   const { data } = page;
   const tabs = [
@@ -86,9 +130,22 @@ export function Topic({ name, tab = "messages", query }) {
   ];
   return (
     <>
-      <Head title={name} crumbs={[["Topics", href("topics")]]}
-        mark={data?.dead_letter ? <a href={href("letters", name)}><Chip tone="bad">dead letters</Chip></a> : null}
-        actions={<Button needs="admin" kind="quiet-danger" disabled={!data} onClick={() => ask(true)}>Delete</Button>}>
+      <Head
+        title={name}
+        crumbs={[["Topics", href("topics")]]}
+        mark={
+          data?.dead_letter ? (
+            <a href={href("letters", name)}>
+              <Chip tone="bad">dead letters</Chip>
+            </a>
+          ) : null
+        }
+        actions={
+          <Button needs="admin" kind="quiet-danger" disabled={!data} onClick={() => ask(true)}>
+            Delete
+          </Button>
+        }
+      >
         {data ? (
           <p class="summary">
             {plural(data.messages, "message")} in {plural(data.partitions.length, "partition")}
@@ -97,7 +154,9 @@ export function Topic({ name, tab = "messages", query }) {
         ) : null}
       </Head>
       <Tabs label={`Parts of ${name}`} tabs={tabs} current={tab} />
-      <Loaded of={page}>{() => <Body data={data} tab={tab} query={query} />}</Loaded>
+      <Loaded of={page} limits={tab === "partitions"}>
+        {() => <Body data={data} tab={tab} query={query} />}
+      </Loaded>
       {deleting ? <DeleteTopic name={name} messages={data.messages} close={() => ask(false)} /> : null}
     </>
   );

@@ -16,8 +16,15 @@ export function Button({ needs, kind = "", busy, onClick, children, disabled, ty
     }
   };
   return (
-    <button type={type} class={`button ${kind}`} onClick={press} disabled={disabled}
-      aria-disabled={refusal || busy ? "true" : undefined} title={refusal || rest.title} {...rest}>
+    <button
+      type={type}
+      class={`button ${kind}`}
+      onClick={press}
+      disabled={disabled}
+      aria-disabled={refusal || busy ? "true" : undefined}
+      title={refusal || rest.title}
+      {...rest}
+    >
       {busy ? <span class="spin" aria-hidden="true" /> : null}
       {children}
     </button>
@@ -25,12 +32,41 @@ export function Button({ needs, kind = "", busy, onClick, children, disabled, ty
 }
 
 const TONES = {
-  running: "good", ready: "good", online: "good", Stable: "good", done: "good", closed: "good", ok: "good",
-  replayed: "good", completed: "good", active: "info", joining: "info", sleeping: "info", waiting: "info",
-  held: "info", intent: "info", begun: "info", draining: "warn", parked: "warn", unknown: "warn",
-  half_open: "warn", "half-open": "warn", Empty: "", skipped: "", abandoned: "warn", PreparingRebalance: "warn",
-  CompletingRebalance: "warn", undone: "warn", error: "bad", failed: "bad", dead: "bad", open: "bad",
-  offline: "bad", refused: "bad", Dead: "bad", warn: "warn",
+  running: "good",
+  ready: "good",
+  online: "good",
+  Stable: "good",
+  done: "good",
+  closed: "good",
+  ok: "good",
+  replayed: "good",
+  completed: "good",
+  active: "info",
+  joining: "info",
+  sleeping: "info",
+  waiting: "info",
+  held: "info",
+  intent: "info",
+  begun: "info",
+  draining: "warn",
+  parked: "warn",
+  unknown: "warn",
+  half_open: "warn",
+  "half-open": "warn",
+  Empty: "",
+  skipped: "",
+  abandoned: "warn",
+  PreparingRebalance: "warn",
+  CompletingRebalance: "warn",
+  undone: "warn",
+  error: "bad",
+  failed: "bad",
+  dead: "bad",
+  open: "bad",
+  offline: "bad",
+  refused: "bad",
+  Dead: "bad",
+  warn: "warn",
 };
 
 /** A state in a word, with the colour that goes with it. */
@@ -45,7 +81,14 @@ export function Time({ at, precise, relative }) {
   const today = text.slice(0, 10) === format.time(Date.now()).slice(0, 10);
   return (
     <time dateTime={date.toISOString()} title={format.time(at, true)}>
-      {relative ? format.ago(at) : <><span class={today ? "date" : ""}>{text.slice(0, 11)}</span>{text.slice(11)}</>}
+      {relative ? (
+        format.ago(at)
+      ) : (
+        <>
+          <span class={today ? "date" : ""}>{text.slice(0, 11)}</span>
+          {text.slice(11)}
+        </>
+      )}
     </time>
   );
 }
@@ -59,7 +102,11 @@ export function Head({ title, crumbs = [], mark, actions, children }) {
     <header class="head">
       {crumbs.length ? (
         <nav class="crumbs" aria-label="Above this page">
-          {crumbs.map(([text, link]) => <a key={link} href={link}>{text}</a>)}
+          {crumbs.map(([text, link]) => (
+            <a key={link} href={link}>
+              {text}
+            </a>
+          ))}
         </nav>
       ) : null}
       <div class="head-line">
@@ -88,9 +135,14 @@ export function Section({ title, actions, children, id }) {
 export function Facts({ of }) {
   return (
     <dl class="facts">
-      {of.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => (
-        <div key={name}><dt>{name}</dt><dd>{value}</dd></div>
-      ))}
+      {of
+        .filter(([, value]) => value !== null && value !== undefined && value !== "")
+        .map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
     </dl>
   );
 }
@@ -104,7 +156,13 @@ export function Figure({ label, value, note, tone = "", to }) {
       {note ? <span class="figure-note">{note}</span> : null}
     </>
   );
-  return to ? <a class={`figure ${tone}`} href={to}>{inside}</a> : <div class={`figure ${tone}`}>{inside}</div>;
+  return to ? (
+    <a class={`figure ${tone}`} href={to}>
+      {inside}
+    </a>
+  ) : (
+    <div class={`figure ${tone}`}>{inside}</div>
+  );
 }
 
 /** Pages beside each other: [[name, text, href], …]. */
@@ -112,7 +170,9 @@ export function Tabs({ label, tabs, current }) {
   return (
     <nav class="tabs" aria-label={label}>
       {tabs.map(([name, text, link]) => (
-        <a key={name} href={link} aria-current={name === current ? "page" : undefined}>{text}</a>
+        <a key={name} href={link} aria-current={name === current ? "page" : undefined}>
+          {text}
+        </a>
       ))}
     </nav>
   );
@@ -124,7 +184,11 @@ export function Field({ label, hint, error, children, wide }) {
       <span class="field-label">{label}</span>
       {children}
       {hint ? <span class="field-hint">{hint}</span> : null}
-      {error ? <span class="field-error" role="alert">{error}</span> : null}
+      {error ? (
+        <span class="field-error" role="alert">
+          {error}
+        </span>
+      ) : null}
     </label>
   );
 }
@@ -142,5 +206,9 @@ export function Copy({ text, label = "Copy" }) {
       toast("The browser does not let this page copy: mark the text instead.", "warn");
     }
   };
-  return <button type="button" class="button small" onClick={copy}>{done ? "Copied" : label}</button>;
+  return (
+    <button type="button" class="button small" onClick={copy}>
+      {done ? "Copied" : label}
+    </button>
+  );
 }

@@ -11,11 +11,20 @@ export function Dialog({ title, close, children, wide }) {
     return () => before?.focus?.();
   }, []);
   return (
-    <dialog ref={box} class={wide ? "wide" : ""} aria-label={title}
-      onCancel={(event) => { event.preventDefault(); close(); }}>
+    <dialog
+      ref={box}
+      class={wide ? "wide" : ""}
+      aria-label={title}
+      onCancel={(event) => {
+        event.preventDefault();
+        close();
+      }}
+    >
       <div class="dialog-head">
         <h2>{title}</h2>
-        <button type="button" class="close" aria-label="Close" onClick={close}>×</button>
+        <button type="button" class="close" aria-label="Close" onClick={close}>
+          ×
+        </button>
       </div>
       {children}
     </dialog>
@@ -46,18 +55,40 @@ export function ActForm({ action, danger, needs, name, act, close, children, rea
     <form class="form" onSubmit={submit}>
       {children}
       {name ? (
-        <Field label={<>Type <code>{name}</code> to go on</>}>
-          <input value={typed} onInput={(event) => type(event.target.value)} autocomplete="off" spellcheck={false}
-            name="confirm" />
+        <Field
+          label={
+            <>
+              Type <code>{name}</code> to go on
+            </>
+          }
+        >
+          <input
+            value={typed}
+            onInput={(event) => type(event.target.value)}
+            autocomplete="off"
+            spellcheck={false}
+            name="confirm"
+          />
         </Field>
       ) : null}
       {refusal ? <p class="dim">{refusal}</p> : null}
-      {state.error ? <p class="form-error" role="alert">{state.error.message}</p> : null}
+      {state.error ? (
+        <p class="form-error" role="alert">
+          {state.error.message}
+        </p>
+      ) : null}
       <div class="form-foot">
         {close ? <Button onClick={close}>Cancel</Button> : null}
         {before}
-        <Button type="submit" kind={danger ? "danger" : "primary"} needs={needs} busy={state.busy}
-          disabled={!matches || !ready}>{action}</Button>
+        <Button
+          type="submit"
+          kind={danger ? "danger" : "primary"}
+          needs={needs}
+          busy={state.busy}
+          disabled={!matches || !ready}
+        >
+          {action}
+        </Button>
       </div>
     </form>
   );

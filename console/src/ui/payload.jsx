@@ -56,18 +56,30 @@ export function Payload({ label = "Value", text, base64, size, cut, tombstone })
     <div class="payload">
       <div class="payload-head">
         <span class="dim">
-          {label}, {kind}{size !== undefined && size !== null ? `, ${bytes(size)}` : ""}{cut ? ", cut" : ""}
+          {label}, {kind}
+          {size !== undefined && size !== null ? `, ${bytes(size)}` : ""}
+          {cut ? ", cut" : ""}
         </span>
         <span class="actions">
           {laid ? (
-            <button type="button" class="button small" aria-pressed={raw} onClick={() => set(!raw)}>As written</button>
+            <button type="button" class="button small" aria-pressed={raw} onClick={() => set(!raw)}>
+              As written
+            </button>
           ) : null}
           <Copy text={shown} />
         </span>
       </div>
       <pre tabIndex={0} role="region" aria-label={label}>
         {laid && !raw
-          ? laid.map(([token, name], i) => (name ? <span key={i} class={name}>{token}</span> : token))
+          ? laid.map(([token, name], i) =>
+              name ? (
+                <span key={i} class={name}>
+                  {token}
+                </span>
+              ) : (
+                token
+              ),
+            )
           : shown}
       </pre>
     </div>
@@ -80,7 +92,10 @@ export function Headers({ of }) {
   return (
     <dl class="headers">
       {of.map(({ name, value, value_base64: base64 }, i) => (
-        <div key={i}><dt>{name}</dt><dd>{value ?? base64 ?? <span class="dim">null</span>}</dd></div>
+        <div key={i}>
+          <dt>{name}</dt>
+          <dd>{value ?? base64 ?? <span class="dim">null</span>}</dd>
+        </div>
       ))}
     </dl>
   );

@@ -16,11 +16,14 @@ function clocks(ticks) {
 
 function options(series, format, width) {
   const axis = {
-    stroke: colour("--dim"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false },
+    stroke: colour("--dim"),
+    grid: { stroke: colour("--grid"), width: 1 },
+    ticks: { show: false },
     font: "12px system-ui, sans-serif",
   };
   return {
-    width, height: HEIGHT,
+    width,
+    height: HEIGHT,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1) * 1.1] } },
@@ -28,9 +31,15 @@ function options(series, format, width) {
       { ...axis, space: 70, size: 30, values: (_, ticks) => clocks(ticks) },
       { ...axis, size: 58, values: (_, ticks) => ticks.map(format) },
     ],
-    series: [{}, ...series.map(({ label, tone }) => ({
-      label, stroke: colour(tone), width: 1.5, points: { show: false },
-    }))],
+    series: [
+      {},
+      ...series.map(({ label, tone }) => ({
+        label,
+        stroke: colour(tone),
+        width: 1.5,
+        points: { show: false },
+      })),
+    ],
   };
 }
 
@@ -45,10 +54,11 @@ export function Plot({ label, series, data, format }) {
     return () => dark.removeEventListener("change", turn);
   }, []);
   useEffect(() => {
-    const width = () => Math.max(160, Math.floor(box.current.clientWidth));
-    plot.current = new uPlot(options(series, format, width()), data, box.current);
+    const frame = box.current;
+    const width = () => Math.max(160, Math.floor(frame.clientWidth));
+    plot.current = new uPlot(options(series, format, width()), data, frame);
     const sizes = new ResizeObserver(() => plot.current?.setSize({ width: width(), height: HEIGHT }));
-    sizes.observe(box.current);
+    sizes.observe(frame);
     return () => {
       sizes.disconnect();
       plot.current.destroy();
@@ -57,7 +67,8 @@ export function Plot({ label, series, data, format }) {
   }, [scheme, series.length]);
   useEffect(() => plot.current?.setData(data), [data]);
   const last = data[0].length - 1;
-  const values = series.map((one, i) => `${one.label} ${last >= 0 ? format(data[i + 1][last]) : "unknown"}`);
+  const now = series.map((_, i) => (last >= 0 ? format(data[i + 1][last]) : "–"));
+  const values = series.map((one, i) => `${one.label} ${now[i]}`);
   return (
     <figure class="plot">
       <figcaption>
@@ -65,7 +76,7 @@ export function Plot({ label, series, data, format }) {
         {series.map((one, i) => (
           <span key={one.label} class="plot-key">
             <span class={`swatch ${one.tone.slice(2)}`} aria-hidden="true" />
-            {one.label} <b>{last >= 0 ? format(data[i + 1][last]) : "–"}</b>
+            {one.label} <b>{now[i]}</b>
           </span>
         ))}
       </figcaption>

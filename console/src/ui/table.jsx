@@ -24,36 +24,49 @@ function HeadCell({ column, order, turn }) {
     <th scope="col" class={column.kind} aria-sort={direction}>
       {column.sort ? (
         <button type="button" class="sort" onClick={() => turn(column)}>
-          {column.label}<span aria-hidden="true">{mine ? (order.down ? " ↓" : " ↑") : ""}</span>
+          {column.label}
+          <span aria-hidden="true">{mine ? (order.down ? " ↓" : " ↑") : ""}</span>
         </button>
-      ) : column.label}
+      ) : (
+        column.label
+      )}
     </th>
   );
 }
 
 /**
- * columns: { id, label, cell(row), sort?(row), kind? } where kind is "number", "mono" or "grow". `open` is the row id below
- * which `detail(row)` is shown.
+ * columns: { id, label, cell(row), sort?(row), kind? } where kind is "number", "mono" or "grow". `open` is the id
+ * of the row below which `detail(row)` is shown.
  */
 export function Table({ label, columns, rows, id, empty = "Nothing here", order: first, open, detail }) {
   const [order, set] = useState(first);
   const shown = useMemo(() => sorted(rows, columns, order), [rows, columns, order]);
   if (!rows.length) return typeof empty === "string" ? <Empty title={empty} /> : empty;
-  const turn = (column) => set((old) => (
-    { id: column.id, down: old?.id === column.id ? !old.down : column.kind === "number" }));
+  const turn = (column) =>
+    set((old) => ({ id: column.id, down: old?.id === column.id ? !old.down : column.kind === "number" }));
   return (
     <div class="table-frame" role="region" aria-label={label} tabIndex={0}>
       <table>
         <thead>
-          <tr>{columns.map((one) => <HeadCell key={one.id} column={one} order={order} turn={turn} />)}</tr>
+          <tr>
+            {columns.map((one) => (
+              <HeadCell key={one.id} column={one} order={order} turn={turn} />
+            ))}
+          </tr>
         </thead>
         <tbody>
           {shown.map((row) => [
             <tr key={id(row)} class={open === id(row) ? "open" : undefined}>
-              {columns.map((one) => <td key={one.id} class={one.kind}>{one.cell(row)}</td>)}
+              {columns.map((one) => (
+                <td key={one.id} class={one.kind}>
+                  {one.cell(row)}
+                </td>
+              ))}
             </tr>,
             open === id(row) ? (
-              <tr key={`${id(row)} detail`} class="detail"><td colSpan={columns.length}>{detail(row)}</td></tr>
+              <tr key={`${id(row)} detail`} class="detail">
+                <td colSpan={columns.length}>{detail(row)}</td>
+              </tr>
             ) : null,
           ])}
         </tbody>

@@ -33,7 +33,9 @@ export function Toasts() {
       {shown.map(({ id, text, tone }) => (
         <div key={id} class={`toast ${tone}`}>
           <span>{text}</span>
-          <button type="button" class="close" aria-label="Dismiss" onClick={() => dismiss(id)}>×</button>
+          <button type="button" class="close" aria-label="Dismiss" onClick={() => dismiss(id)}>
+            ×
+          </button>
         </div>
       ))}
     </div>
