@@ -1,8 +1,8 @@
 // bridge.mjs - lets tests/support/browser.py drive Chromium: a request is a line of JSON on standard input
 // ({id, page, call, args}), an answer one on standard output ({id, value} or {id, error}).
 //
-// `page` is the number of a page, and `call` one of `own` below or any method of a page of Playwright. What a page logs as
-// an error, what it throws and what its policy forbids is kept for `problems`.
+// `page` is the number of a page, and `call` one of `own` below or any method of a page of Playwright. What a page logs
+// as an error, what it throws and what its policy forbids is kept for `problems`.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ function watch(page) {
   page.problems = [];
   page.dialogs = [];
   page.on("console", (message) => {
-    if (message.type() === "error") page.problems.push(message.text());
+    if (message.type() === "error") page.problems.push(`${message.text()} (${message.location().url})`);
   });
   page.on("pageerror", (error) => page.problems.push(String(error.stack || error)));
   page.on("dialog", (dialog) => {
