@@ -31,7 +31,15 @@ const KINDS = [
 const NAMED = { header: "event-type", json: "data.items[0].sku" };
 const OPERATOR = { header: /^(.*?)([=~])(.*)$/s, json: /^(.*?)(!=|[=~><])(.*)$/s };
 
-export const noRow = () => ({ kind: "header", name: "event-type", operator: "=", value: "" });
+const SEEN = "headers-seen"; // the id of the names that the shown messages have
+const TYPES = ["event-type", "ce_type", "type"];
+
+const newRow = (seen) => ({
+  kind: "header",
+  name: TYPES.find((name) => seen.includes(name)) || TYPES[0],
+  operator: "=",
+  value: "",
+});
 
 function parse(kind, text) {
   const [, name, operator, value] = text.match(OPERATOR[kind]) || [null, text, "", ""];
@@ -89,6 +97,7 @@ function Row({ row, number, change, remove }) {
           aria-label={`${label}: name`}
           class="filter-name"
           placeholder={NAMED[row.kind]}
+          list={row.kind === "header" ? SEEN : undefined}
           value={row.name}
           onInput={({ target }) => set({ name: target.value })}
           spellcheck={false}
@@ -126,9 +135,15 @@ function Row({ row, number, change, remove }) {
   );
 }
 
-export function Filters({ rows, set }) {
+/** `seen`: names of headers to choose from. */
+export function Filters({ rows, set, seen }) {
   return (
     <div class="filters">
+      <datalist id={SEEN}>
+        {seen.map((name) => (
+          <option key={name} value={name} />
+        ))}
+      </datalist>
       {rows.map((row, i) => (
         <Row
           key={i}
@@ -138,7 +153,7 @@ export function Filters({ rows, set }) {
           remove={() => set(rows.filter((_, j) => j !== i))}
         />
       ))}
-      <Button kind="small" onClick={() => set([...rows, noRow()])}>
+      <Button kind="small" onClick={() => set([...rows, newRow(seen)])}>
         Add a filter
       </Button>
     </div>

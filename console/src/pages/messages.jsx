@@ -1,5 +1,5 @@
 // The messages of a topic: found by filters, in pages or live.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { at, query as queryOf, stream } from "../api.js";
 import { count, duration, rate } from "../format.js";
 import { go, href } from "../router.js";
@@ -241,6 +241,10 @@ export function Messages({ topic, query }) {
   const [rows, setRows] = useState(() => rowsOf(query));
   const { finds, begin, halt } = useFinds(topic.name);
   const search = query.toString();
+  const seen = useMemo(() => {
+    const names = finds.messages.slice(0, LIMIT).flatMap((one) => one.headers.map(({ name }) => name));
+    return [...new Set(names)].sort();
+  }, [finds.messages]);
   useEffect(() => {
     setWhere(whereOf(query));
     setRows(rowsOf(query));
@@ -261,7 +265,7 @@ export function Messages({ topic, query }) {
     <>
       <form class="finder" onSubmit={submit} aria-label="Which messages">
         <Where where={where} set={setWhere} partitions={topic.partitions} />
-        <Filters rows={rows} set={setRows} />
+        <Filters rows={rows} set={setRows} seen={seen} />
         <div class="finder-foot">
           <Button type="submit" kind="primary">
             Search

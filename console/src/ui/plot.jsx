@@ -37,7 +37,7 @@ function options(series, format, width) {
         label,
         stroke: colour(tone),
         width: 1.5,
-        points: { show: false },
+        points: { size: 4 },
       })),
     ],
   };
