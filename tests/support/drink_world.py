@@ -5,6 +5,7 @@ its own; it says what the fakes and the journal know of it, and whether that bre
 """
 
 import contextlib
+import functools
 import json
 import pathlib
 import shutil
@@ -18,7 +19,7 @@ import time
 from support import kcat
 from support.dispenser import Dispenser
 from support.fake_stripe import FakeStripe
-from support.harness import wait_for
+from support.harness import Process, wait_for
 
 HERE = pathlib.Path(__file__).parent
 SCRIPT = HERE / "drink.lua"
@@ -137,6 +138,31 @@ def read_postgres(server):
             for row in rows]
 
 
+@functools.cache
+def empty_journal(brokers):
+    """A file with tables and nothing in them.
+
+    strace counts the calls of each thread on its own. Making the tables takes a thread more calls than a whole
+    request takes the others later: whoever is to be killed at the K-th call in the middle of a request begins with
+    this one.
+    """
+    nowhere = "http://127.0.0.1:1"
+    with tempfile.TemporaryDirectory(prefix="sipeat-journal-") as directory:
+        path = pathlib.Path(directory) / "journal.db"
+        process = Process(["run", SCRIPT, "--no-watch"], directory, {
+            "SIPEAT_JOURNAL": path, "KAFKA_BROKERS": brokers, "TOPIC": "nothing", "DEAD_LETTERS": DEAD_LETTERS,
+            "MACHINES_URL": nowhere, "STRIPE_API_URL": nowhere, "STRIPE_SECRET_KEY": "sk_test_sweep",
+            "SMTP_URL": "smtp://127.0.0.1:1", "MAIL_FROM": "SipEat <no-reply@sipeat.test>"})
+        try:
+            process.wait_log("joining the group")
+            code = process.stop()
+        finally:
+            process.close()
+        if code != 0:
+            raise AssertionError(f"ended with {code}\n{process.tail()}")
+        return path.read_bytes()
+
+
 class Request:
     """One request.created event for a machine of its own."""
 
@@ -160,6 +186,8 @@ class Request:
 
     def write(self):
         """Puts it into a topic of its own."""
+        if not self.server:
+            self.journal.write_bytes(empty_journal(self.kafka.address))
         self.kafka.wire.create_topic(self.topic)
         kcat.write(self.kafka.address, self.topic, [self.record()])
 
