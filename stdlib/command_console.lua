@@ -10,7 +10,7 @@ local terminal = require "sipeat.core.terminal"
 
 local M = {}
 
-local OK, FAILED, USAGE = 0, 1, 2
+local OK, FAILED, USAGE, SETTINGS = 0, 1, 2, 5
 local FOREVER = "365d"
 
 local function complain(message)
@@ -48,9 +48,13 @@ local function add_routes(options, link)
     return { status = 303, headers = { location = "/console" } }
   end, builtin)
   require("sipeat.console_pages").add(http)
-  access.serve { file = options.access, dev = link }
+  local ok, message = access.serve { file = options.access, dev = link }
+  if not ok then
+    return nil, message
+  end
   local address = options.embedded_http
   console.serve { mode = "console", own_groups = address and groups_of(address) or nil }
+  return true
 end
 
 --- Returns the exit code.
@@ -62,8 +66,13 @@ function M.run(options)
   end
   local state = {}
   local is_local = proxy.is_loopback(name)
-  add_routes(options, is_local and tell_link(state) or nil)
-  local found, message = http.listen(options.http, http_environment(options))
+  local ok, found, message
+  ok, message = add_routes(options, is_local and tell_link(state) or nil)
+  if not ok then
+    complain(message)
+    return SETTINGS
+  end
+  found, message = http.listen(options.http, http_environment(options))
   if not found then
     complain(message .. " (another one: --http HOST:PORT)")
     return FAILED

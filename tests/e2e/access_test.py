@@ -135,6 +135,10 @@ class People(Access):
         self.assertIn("there is no user bob", self.verb("user", "remove", "bob", code=FAILED).log)
         self.assertIn("there are no users", self.verb("user", "list").log)
         self.assertIn("state off", self.verb("user", "list", "--state", "off", code=USAGE).log)
+        for verb in (["run", self.script(SCRIPT)], ["console", "--http", "127.0.0.1:0", "-b", "127.0.0.1:1"]):
+            done = self.run_sipeat(*verb, env={"SIPEAT_SESSION_IDLE": "2x"})
+            self.assertNotEqual(done.returncode, OK)
+            self.assertIn('SIPEAT_SESSION_IDLE: "2x" is no duration', done.log.replace("\\", ""))
 
 
 class Programs(Access):
