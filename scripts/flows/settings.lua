@@ -1,5 +1,6 @@
 --- What the flows take from the environment, and the names of topics and groups.
 local env = require "sipeat.env"
+local opts = require "sipeat.opts"
 
 local M = {}
 
@@ -46,6 +47,26 @@ end
 --- Whether what comes by the web is kept on the disk while no broker is there.
 function M.web_outbox()
   return env.get("SIPEAT_WEB_OUTBOX", "0") == "1"
+end
+
+-- A duration of the environment; raises when it is none.
+local function duration(name, default)
+  local text = env.get(name, default)
+  local ms, message = opts.duration_ms(text)
+  if not ms then
+    error(("%s: %s"):format(name, message), 0)
+  end
+  return text, ms
+end
+
+--- How long who comes by the web waits for Kafka before it is told that it is away.
+function M.web_patience()
+  return (duration("SIPEAT_WEB_PATIENCE", "10s"))
+end
+
+--- How long what came in by the web is remembered, in ms.
+function M.submissions_keep_ms()
+  return select(2, duration("SIPEAT_SUBMISSIONS_KEEP", "30d"))
 end
 
 --- Topics that POST /api/kafka/produce may write: names, or patterns with *, parted by commas.

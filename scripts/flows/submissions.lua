@@ -6,6 +6,8 @@
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
 local store = require "flows.store"
+local log = require("sipeat.log").new "submissions"
+local settings = require "flows.settings"
 local sys = require "sipeat.core.sys"
 
 local M = {}
@@ -66,6 +68,24 @@ function M.open(id, kind, data, about)
   end
   row.about = about or {}
   return row
+end
+
+local EVERY_MS = 60 * 60 * 1000
+local forgotten_at
+
+--- Forgets what is older than SIPEAT_SUBMISSIONS_KEEP: now and then, when something comes in.
+function M.forget_old()
+  local now = sys.now_ms()
+  if forgotten_at and now - forgotten_at < EVERY_MS then
+    return 0
+  end
+  forgotten_at = now
+  local count, problem = store.forget("submissions",
+    sys.iso_time(now - settings.submissions_keep_ms()))
+  if not count then
+    log:warn("old submissions are still there: " .. problem.message)
+  end
+  return count
 end
 
 local function move(id, from, to, why)

@@ -12,7 +12,6 @@ local who = require "web.who"
 
 local M = {}
 
-local PATIENCE = "10s" -- with a broker, for who waits for its acknowledgement
 local MAX_HEADERS = 100
 
 local BODY = {
@@ -44,7 +43,11 @@ local function patterns()
   return list
 end
 
+-- Kafka's own topics are never written.
 local function is_allowed(topic)
+  if topic:find "^__" then
+    return false
+  end
   for _, pattern in ipairs(patterns()) do
     local text = pattern:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*")
     if topic:find("^" .. text .. "$") then
@@ -106,7 +109,7 @@ local function send(record, outbox)
 end
 
 local function acknowledged(record, outbox)
-  local report, message, code = task.with_timeout(PATIENCE, send, record, outbox)
+  local report, message, code = task.with_timeout(settings.web_patience(), send, record, outbox)
   if not report then
     return refused(message, code)
   end

@@ -100,7 +100,7 @@ class Api(Site):
         self.assertEqual([record["key"] for record in records], ["INV-001", "INV-001"])
         self.assertIn("created", json.dumps(records[0]["headers"]))
         self.assertEqual(ada.post_json("/api/kafka/produce?wait=acked", {**body, "topic": "orders.eu"}).status, 200)
-        for topic in ("secrets", "invoices2", "xinvoices", "orders"):
+        for topic in ("secrets", "invoices2", "xinvoices", "orders", "__consumer_offsets"):
             refused = ada.post_json("/api/kafka/produce", {**body, "topic": topic})
             self.assertEqual((refused.status, refused.json()["code"]), (403, "TOPIC_NOT_ALLOWED"))
         for topic in ("..", "a b", "a/b", "ä"):
@@ -143,6 +143,7 @@ class Api(Site):
         status, text = schemathesis.run(base + "/openapi.json", self.dir, "--seed", seed, "--header",
                                         f"authorization: Bearer {token}", *limits)
         self.assertEqual(status, 0, text[-6000:])
+        print(re.search(r"\d+ generated.*", text)[0], flush=True)
         self.assertEqual(re.search(r"Tested: (\d+)", text)[1], "9", text)
         self.assertEqual(Visitor(base).ask("GET", "/ping").status, 200)
         errors = [line for line in process.lines if line.get("module") == "http" and line["level"] == "error"]

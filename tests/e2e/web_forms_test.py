@@ -1,10 +1,12 @@
 """The forms of SipEat over HTTP, as a browser without JavaScript sends them, and what goes wrong there."""
 
 import re
+import signal
 import threading
 
 from support import harness
 from support.harness import PIPELINE, free_ports
+from support.kafka_wire import Client
 from support.site import Site
 from support.web import Visitor
 
@@ -264,6 +266,22 @@ class Guarded(harness.Case):
             self.assertEqual([kept[name] for name in ("name", "email", "message", "csrf")],
                              ["Ada", "ada@example.org", "Do not lose this", form["csrf"]])
         self.assertEqual(ada.post_json("/api/contacts", CONTACT).status, 503)
+
+    def test_a_form_that_was_on_its_way_when_kafka_froze_arrives_once(self):
+        kafka = self.start("dev", self.script("return 0", "empty.lua"), "--no-watch")
+        kafka.until(lambda: "Ctrl-C" in kafka.output, "its banner")
+        broker = re.search(r"broker +([\d.:]+)", kafka.output)[1]
+        process = self.start_without_kafka({"KAFKA_BROKERS": broker, "SIPEAT_WEB_PATIENCE": "500ms"})
+        process.until(lambda: harness.get(self.base + "/ready")[0] == 200, "ready")
+        ada = Visitor(self.base)
+        form = {**ada.get("/").form("/"), **CONTACT}
+        kafka.popen.send_signal(signal.SIGSTOP)
+        for _ in range(2):
+            self.assertEqual(ada.post("/", form).status, 503)
+        kafka.popen.send_signal(signal.SIGCONT)
+        answer = process.until(lambda: ada.post("/", form).location, "it is sent")
+        process.until(lambda: "is with our team" in ada.get(answer).seen, lambda: ada.get(answer).seen)
+        self.assertEqual(Client(broker).count(TOPIC), 1)
 
     def test_with_the_outbox_a_form_is_taken_while_kafka_is_away(self):
         self.start_without_kafka({"SIPEAT_WEB_OUTBOX": "1"})

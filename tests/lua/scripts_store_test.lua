@@ -77,6 +77,18 @@ t.test("a row that breaks a rule is refused for good, and named", function()
   t.eq({ ok, why.code, why.kind }, { nil, "SQL_UNIQUE", "permanent" })
 end)
 
+t.test("what is old is forgotten", function()
+  for id, at in pairs { old = "2026-01-01T00:00:00Z", new = "2026-03-01T00:00:00Z" } do
+    t.ok(store.put("submissions", {
+      event_id = id, kind = "contact.created", digest = "d", about = "{}", state = "sent",
+      created_at = at,
+    }))
+  end
+  t.eq(store.forget("submissions", "2026-02-01T00:00:00.000Z"), 1)
+  t.eq(store.first("submissions", { event_id = "old" }), false)
+  t.ok(store.first("submissions", { event_id = "new" }))
+end)
+
 t.test("a change tells how many rows were in the state it expected", function()
   t.ok(store.replace("inventory", { machine_id = "C" }, { slot("C", 1, 3) }))
   t.ok(store.reserve("c1", "C", 1))

@@ -4,6 +4,7 @@
 --   find(table, filters) -> rows          filters are { column = value }
 --   put(table, row)                       adds a row, or changes the one with its key
 --   replace(table, filters, rows)         these rows instead of those that fit
+--   forget(table, before)                 rows whose created_at is before that time; how many
 --   change(table, filters, changes)       how many were changed: a compare-and-set, when the
 --                                         filters name a state
 --   reserve(event_id, machine_id, slot)   a reservation: takes one from the stock, once an event
@@ -49,7 +50,7 @@ function M.use(store)
 end
 
 -- M.find(…) and the rest: the same methods on the store that is open.
-for _, method in ipairs { "find", "put", "replace", "change", "reserve", "release" } do
+for _, method in ipairs { "find", "put", "replace", "forget", "change", "reserve", "release" } do
   M[method] = function(...)
     local store, problem = M.get()
     if not store then

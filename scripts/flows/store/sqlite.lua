@@ -103,6 +103,15 @@ function Store:change(name, filters, changes)
   return count
 end
 
+function Store:forget(name, before)
+  local text = ("DELETE FROM %s WHERE created_at < ?"):format(name)
+  local count, message, code = self.db:exec(text, before)
+  if not count then
+    return fail(message, code)
+  end
+  return count
+end
+
 -- Inside of a transaction: the reservation, or nil, message, code.
 local function reserve(tx, event_id, machine_id, slot)
   local known, message, code = tx:query("SELECT * FROM reservations WHERE event_id = ?", event_id)

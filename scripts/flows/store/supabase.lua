@@ -74,6 +74,15 @@ function Store:change(name, filters, changes)
   return #rows
 end
 
+function Store:forget(name, before)
+  local filters = { created_at = { "lt", before } }
+  local rows, message, code = self.client:delete(name, filters, { returning = true })
+  if not rows then
+    return supabase.fail(message, code)
+  end
+  return #rows
+end
+
 function Store:reserve(event_id, machine_id, slot)
   local answer, message, code = self.client:rpc("reserve_drink", {
     p_event_id = event_id, p_machine_id = machine_id, p_slot = slot,
