@@ -236,6 +236,7 @@ local ROUTE = opts.spec("sipeat.http.route", {
   body = { "table" },
   answers = { "table" },
   role = { "string", enum = { "viewer", "operator", "admin" } },
+  guard = { "handler" },
   max_body_bytes = { "size" },
   rate = { "string" },
 })
@@ -256,7 +257,7 @@ function M.route(spec, handler, options)
     error("http.route: the handler is a function, got a " .. type(handler), 2)
   end
   if o.role then
-    handler = require("sipeat.access").guard(o.role, handler)
+    handler = (o.guard or require("sipeat.access").guard)(o.role, handler)
   end
   local ok, message = routes.add(spec, handler, o)
   if not ok then

@@ -106,9 +106,8 @@ end
 -- --- routes ---
 
 --- As http.route(spec, options, handler), of a handler that is called with the request, its typed
---- query in req.args, and the typed body, when the options have one. `guard(role, handler)` is put
---- around it when the options name a role.
-function M.route(spec, options, handler, guard)
+--- query in req.args, and the typed body, when the options have one.
+function M.route(spec, options, handler)
   local check_query = query_checker(options.query, spec)
   local check_body = options.body and checker(options.body, spec)
   local function answer(req)
@@ -125,12 +124,6 @@ function M.route(spec, options, handler, guard)
       return refusal
     end
     return handler(req, body)
-  end
-  if options.role then
-    if not guard then
-      error(("resource.route %s: a role needs a guard"):format(spec), 2)
-    end
-    answer = guard(options.role, answer)
   end
   http.route(spec, options, answer)
 end

@@ -120,8 +120,8 @@ end
 local function take_route(place, summary, body, handler, status_place, role)
   resource.route("POST /api/" .. place, {
     summary = summary, tags = { place }, body = body, query = { ["wait?"] = { "acked" } },
-    headers = KEY, answers = answers_of(status_place), role = role,
-  }, handler, who.only)
+    headers = KEY, answers = answers_of(status_place), role = role, guard = who.only,
+  }, handler)
 end
 
 -- --- contacts ---

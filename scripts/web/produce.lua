@@ -161,6 +161,7 @@ function M.routes()
       .. "does, unless wait=acked asks for its partition and offset.",
     tags = { "kafka" },
     role = "operator",
+    guard = who.only,
     query = { ["wait?"] = { "acked" } },
     body = BODY,
     answers = {
@@ -169,7 +170,7 @@ function M.routes()
       [404] = "The broker has no such topic",
       [503] = "No broker answers, or not in time",
     },
-  }, produce, who.only)
+  }, produce)
 end
 
 return M

@@ -160,6 +160,7 @@ function Request:multipart(options) end
 ---@field body? table a typed event, or a table of fields, that the body is
 ---@field answers? table<integer, any> status -> text, typed event or table of fields
 ---@field role? "viewer"|"operator"|"admin" who may ask: others get 401 or 403
+---@field guard? fun(role: string, handler: function): function instead of access.guard
 ---@field max_body_bytes? integer|string of a request; default: the server's
 ---@field rate? string requests of one client, such as "5/m"; more get 429
 

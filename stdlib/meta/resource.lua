@@ -10,8 +10,7 @@ local M = {}
 ---@param spec string "POST /api/orders"
 ---@param options sipeat.http.RouteOptions
 ---@param handler fun(req: sipeat.http.Request, body: any): sipeat.http.Answer
----@param guard? fun(role: string, handler: function): function needed for a role
-function M.route(spec, options, handler, guard) end
+function M.route(spec, options, handler) end
 
 --- The answer to a request some of whose fields are wrong.
 ---@param problems { field: string, message: string, code: string }[]
