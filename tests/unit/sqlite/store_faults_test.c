@@ -134,6 +134,23 @@ static int write_big(struct world *w, int n)
   return world_write(w);
 }
 
+/* SQLite writes each page in two pieces; the disk gets many pages in one. */
+static void the_log_is_written_in_few_pieces(void)
+{
+  struct world w;
+
+  test_new_path(place, sizeof place, "journal.db");
+  fault_vfs_arm(FAULT_NONE, 0);
+  world_open(&w, ops, place);
+  CHECK_INT(write_big(&w, 0), 0);
+  fault_vfs_arm(FAULT_NONE, 0);
+  CHECK_INT(write_big(&w, 1), 0);
+  CHECK_INT(fault_vfs_syncs(), 1);
+  CHECK(fault_vfs_writes() < BIG_BYTES / 4096 / 5);
+  world_close(&w);
+  fault_vfs_forget(place);
+}
+
 /* When the log is carried over into the file, that file fails. */
 static void a_checkpoint_that_fails_stops_the_journal(enum fault fault, int at)
 {
@@ -228,6 +245,7 @@ int main(void)
   torn = sweep(FAULT_SHORT);
   written = sweep(FAULT_WRITE);
   synced = sweep(FAULT_SYNC);
+  the_log_is_written_in_few_pieces();
   checkpoints_fail();
   power_cuts();
   (void)printf("ok: failed at each of %d, %d and %d writes and %d syncs\n", full, torn, written,
