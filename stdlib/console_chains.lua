@@ -2,9 +2,9 @@
 local access = require "sipeat.access"
 local api = require "sipeat.console_api"
 local chains = require "sipeat.chains"
+local filter = require "sipeat.console_filter"
 local host = require "sipeat.console_host"
 local json = require "sipeat.json"
-local kafka = require "sipeat.kafka"
 local object = require "sipeat.chain_object"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
@@ -43,16 +43,9 @@ local function seen(req, run)
 end
 
 local function time_of(text, name)
-  if text == nil or text == "" then
-    return nil
+  if text ~= nil and text ~= "" then
+    return filter.time_ms(text, name)
   end
-  local ago = opts.duration_ms(text)
-  local at = ago and sys.now_ms() - ago or kafka.time_ms(text)
-  if not at then
-    return nil, ("%s is a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h")
-      :format(name), "BAD_REQUEST"
-  end
-  return math.floor(at)
 end
 
 local function filter_of(req)

@@ -29,13 +29,13 @@ local function parameters(text)
   return out
 end
 
--- "2h" as that long ago, a time as it is: ms since 1970; or nil and a message.
-local function time_of(text, name)
+--- "2h" as that long ago, a time as it is: ms since 1970; or nil, message, "BAD_REQUEST".
+function M.time_ms(text, name)
   local ago = opts.duration_ms(text)
   local at = ago and sys.now_ms() - ago or kafka.time_ms(text)
   if not at then
     return nil, ("%s is a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h; got %s")
-      :format(name, opts.show(text))
+      :format(name, opts.show(text)), "BAD_REQUEST"
   end
   return math.floor(at)
 end
@@ -55,14 +55,14 @@ function readers.from(o, text)
     o.from = text
     return true
   end
-  local at, message = time_of(text, "from")
+  local at, message = M.time_ms(text, "from")
   o.from, o.from_ms = "time", at
   return at ~= nil, message
 end
 
 function readers.until_(o, text)
   local message
-  o.until_ms, message = time_of(text, "until")
+  o.until_ms, message = M.time_ms(text, "until")
   return o.until_ms ~= nil, message
 end
 

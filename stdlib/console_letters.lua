@@ -3,9 +3,9 @@
 local api = require "sipeat.console_api"
 local bytes = require "sipeat.bytes"
 local cluster = require "sipeat.console_cluster"
+local filter = require "sipeat.console_filter"
 local flows = require "sipeat.console_flows"
 local json = require "sipeat.json"
-local kafka = require "sipeat.kafka"
 local ledgers = require "sipeat.deadletter_ledger"
 local letters = require "sipeat.deadletter_letter"
 local list = require "sipeat.deadletter_list"
@@ -57,16 +57,9 @@ local function object_of(req, one, done)
 end
 
 local function since_of(text)
-  if text == nil or text == "" then
-    return nil
+  if text ~= nil and text ~= "" then
+    return filter.time_ms(text, "since")
   end
-  local ago = opts.duration_ms(text)
-  local at = ago and sys.now_ms() - ago or kafka.time_ms(text)
-  if not at then
-    return nil, "since is a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h",
-      "BAD_REQUEST"
-  end
-  return math.floor(at)
 end
 
 local function check_topic(name)
