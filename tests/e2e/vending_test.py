@@ -85,6 +85,8 @@ class Lane:
                 else:
                     waker.start()  # the point may be one that it passes as it ends
             wait_quiet(self.request, process)
+            if frozen and waker.ident is None:
+                waker.start()  # it may be stopped only now that it ends
             if process.popen.poll() == 0:
                 raise AssertionError(f"{self.request.id}: stopped, but not by us\n{process.log}")
             code = process.stop(signal.SIGTERM)
