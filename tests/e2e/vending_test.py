@@ -12,7 +12,9 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import random
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -30,7 +32,11 @@ SOAK = bool(os.environ.get("SIPEAT_SOAK"))
 KILLS = {"modbus": 8, "cctalk": 6, "xy": 5, "simulated": 5, "empty": 4, "vtk": 5, "qibixx": 4}
 FILES = {"simulated": 5, "empty": 0}  # the stock of those whose world is a file
 FREEZES = 3  # of each way to replug
+AGAIN = 25 if SOAK else 1  # of each kind
+SEED = int(os.environ.get("SIPEAT_SEED", "20261121"))
 SIDE_BY_SIDE = 3
+# A board that counts, and whose counter can be read, leaves no doubt, nor does a reader that knows charges by number.
+SURE = ("modbus", "cctalk", "vtk", *FILES)
 # What makes a record durable, in the journal and in the ledger; what is said to a board, and what it says: a point
 # before each of them.
 CALLS = {"journal.db-wal": ("fdatasync",), "ledger.db-wal": ("pwrite64", "fdatasync"), "board": ("write", "read"),
@@ -195,8 +201,40 @@ class Vending(harness.Case):
         print(f"{ends['hits']} kills of {len(jobs)} requests, {time.monotonic() - began:.1f} s: {dict(ends)}",
               flush=True)
         self.assertGreater(ends["hits"], len(jobs) // 2)
-        # A board that counts, and whose counter can be read, leaves no doubt; one that does not, may.
-        for kind in ("modbus", "cctalk", "vtk", *FILES):
+        for kind in SURE:
+            self.assertEqual(ends[kind, "parked"], 0)
+
+    def again(self, kind, number, point, ends):
+        """Killed at the point, then stopped or killed while it recovers, wherever it is by then."""
+        with lane(self.kafka, f"{kind}-again-{number}", kind) as one:
+            killed, log = one.attempt(*one.strace(point))
+            story = f"killed at {point}, then {ends}"
+            for delay, sig in ends:
+                process = one.begin()
+                try:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.popen.wait(delay)
+                    code = process.stop(sig)
+                finally:
+                    process.close()
+                if code not in (0, -sig, 128 + sig):
+                    one.check([f"ended with {code}"], story, process.log)
+                one.request.world.settle()
+                one.check(one.request.broken(), story, f"{log}\n{process.log}")
+            return kind, one.finish(story), killed
+
+    def test_stopped_and_killed_while_it_recovers(self):
+        began, dice, jobs = time.monotonic(), random.Random(SEED), []
+        for kind in KILLS:
+            points = self.points(kind)
+            for number in range(AGAIN):
+                ends = [(dice.uniform(0.05, 1), dice.choice((signal.SIGTERM, signal.SIGKILL)))
+                        for _ in range(dice.randint(1, 3))]
+                jobs.append((self.again, kind, number, dice.choice(points), ends))
+        ends = self.side_by_side(jobs)
+        print(f"seed {SEED}, {ends['hits']} of {len(jobs)}, {time.monotonic() - began:.1f} s: {dict(ends)}", flush=True)
+        self.assertGreater(ends["hits"], len(jobs) // 2)
+        for kind in SURE:
             self.assertEqual(ends[kind, "parked"], 0)
 
     # --- unplugged ---
