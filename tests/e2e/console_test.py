@@ -349,5 +349,38 @@ class Console(unittest.TestCase):
         return result
 
 
+class Development(harness.Case):
+    """`sipeat dev`: the link that signs in, the embedded broker, SipEat's own API."""
+
+    def test_what_a_program_sends_is_seen_and_filtered_by_its_header(self):
+        process = self.start("dev", harness.PIPELINE, "--no-watch")
+        process.wait_log(": version ")
+        link = wait_for(lambda: re.search(r"(http://[0-9.:]+)/console/sign-in\?code=\w+", process.output + process.log),
+                        "a link that signs in")
+        for kind, amount in (("created", 1500), ("paid", 1500), ("created", 700)):
+            body = {"topic": "invoices", "key": "INV-001", "headers": {"event-type": kind},
+                    "message": {"amount": amount}}
+            status, answer = harness.get(link[1] + "/api/kafka/produce?wait=acked", 30, json.dumps(body).encode(),
+                                         **{"content-type": "application/json"})
+            self.assertEqual(status, 200, answer)
+        page = self.enterContext(Browser()).page(PHONE)
+        page.go(link[0])
+        page.see(".figure >> text=Lag")
+        page.go(link[1] + "/console/topics/invoices?header=event-type%3Dcreated")
+        wait_for(lambda: page.count(".expand") == 2, "two of three")
+        self.assertEqual(page.call("inputValue", "[aria-label='Filter 1: value']"), "created")
+        page.click("[aria-label='Filter 1: value']")
+        page.fill("[aria-label='Filter 1: value']", "paid")
+        page.press("Enter")
+        wait_for(lambda: page.count(".expand") == 1, "the other one")
+        page.click(".expand")
+        page.see(".message-detail >> text=INV-001")
+        self.assertEqual(page.text(".j-number"), "1500")
+        page.go(link[1] + "/console/groups")
+        page.see(".limits >> text=embedded broker")
+        self.assertEqual(page.axe(), [])
+        self.assertFalse(page.call("wide"))
+
+
 if __name__ == "__main__":
     harness.main()
