@@ -303,3 +303,13 @@ t.test("texts for the binding that cannot be", function()
   t.fails(function() httpd.limiter(0, 1) end, "above 0")
   t.eq(core.decode "%zz", nil)
 end)
+
+t.test("a route with a role is for those who have it", function()
+  local called = false
+  http.route("GET /for-operators", { role = "operator" }, function()
+    called = true
+    return "secret"
+  end)
+  t.eq(ask("/for-operators").status, 401)
+  t.eq(called, false)
+end)
