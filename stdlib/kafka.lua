@@ -146,13 +146,12 @@ local function header_list(headers, level)
   return names
 end
 
--- Hands a checked record over; waits while there is no room for it.
-local function start(o, to_outbox)
+-- Hands a record over by `give`; waits while there is no room for it.
+local function patiently(give, ...)
   local pauses = 0
   while true do
-    local sent, message, code =
-      core.send(o.topic, o.key, o.value, o.headers, o.partition, o.timestamp, to_outbox)
-    if sent or not FULL[code] then
+    local sent, message, code = give(...)
+    if sent ~= nil or not FULL[code] then
       return sent, message, code
     end
     local slept
@@ -162,6 +161,11 @@ local function start(o, to_outbox)
       return nil, message, code
     end
   end
+end
+
+local function start(o, to_outbox)
+  return patiently(core.send, o.topic, o.key, o.value, o.headers, o.partition, o.timestamp,
+    to_outbox)
 end
 
 local Producer = {}
@@ -176,6 +180,27 @@ function Producer.start(self, record)
   local o = SEND(record)
   o.headers = header_list(o.headers, 2)
   return start(o, self.outbox)
+end
+
+--- Hands one record over, as start does, and forgets it: what becomes of it is seen in the log,
+--- when it fails. The cheapest way for a handler that does not wait.
+---@return true? ok
+---@return string? message
+---@return string? code
+function Producer.post(self, record)
+  local posted, message, code
+  if type(record) == "table" then
+    posted, message, code = patiently(core.post, record, self.outbox)
+  end
+  if posted or code then
+    return posted, message, code
+  end
+  local o = SEND(record) -- not plain: says what is wrong with it
+  o.headers = header_list(o.headers, 2)
+  if o.headers and #o.headers == 0 then
+    o.headers = nil
+  end
+  return patiently(core.post, o, self.outbox)
 end
 
 --- Sends one record and waits until the broker has acknowledged it; through the outbox, until it

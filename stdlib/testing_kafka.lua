@@ -69,6 +69,19 @@ local function admin(what, ...)
   return f(...)
 end
 
+-- As send, of a record; with headers as a table of names the caller makes a list of them first.
+local function post(record)
+  if record.headers and record.headers[1] == nil then
+    return false
+  end
+  local sent, message, code = send(record.topic, record.key, record.value, record.headers,
+    record.partition, record.timestamp)
+  if not sent then
+    return nil, message, code
+  end
+  return true
+end
+
 local Reader = {}
 Reader.__index = Reader
 
@@ -98,6 +111,7 @@ end
 function M.open()
   return {
     send = send,
+    post = post,
     admin = admin,
     reader = reader,
     consumer = consumer,

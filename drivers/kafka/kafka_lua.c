@@ -3,8 +3,8 @@
  * connected() -> boolean: a broker answers
  * cluster() -> the cluster's id; nil as long as no broker has told it
  * pending() -> integer: records that wait for their acknowledgement
- * send, consumer, reader, admin: see kafka_producer_lua.c, kafka_consumer_lua.c, kafka_admin_lua.c.
- * Loop thread. */
+ * send, post, consumer, reader, admin: see kafka_producer_lua.c, kafka_consumer_lua.c,
+ * kafka_admin_lua.c. Loop thread. */
 #include "kafka/kafka_lua.h"
 
 #include "kafka/kafka.h"
@@ -65,6 +65,7 @@ static int luaopen_kafka(lua_State *L)
     { "brokers", l_brokers },
     { "pending", l_pending },
     { "send", sip_l_kafka_send },
+    { "post", sip_l_kafka_post },
     { "consumer", sip_l_kafka_consumer },
     { "reader", sip_l_kafka_reader },
     { "admin", sip_l_kafka_admin },

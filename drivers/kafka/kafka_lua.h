@@ -46,7 +46,8 @@ void sip_kafka_lua_stop(struct sip_vm *vm);
 struct sip_kafka *sip_kafka_of(lua_State *L);
 
 /* Functions of sipeat.core.kafka, each described where it is. */
-int sip_l_kafka_send(lua_State *L);     /* kafka_producer_lua.c */
+int sip_l_kafka_send(lua_State *L); /* kafka_producer_lua.c */
+int sip_l_kafka_post(lua_State *L);
 int sip_l_kafka_consumer(lua_State *L); /* kafka_consumer_lua.c */
 int sip_l_kafka_reader(lua_State *L);   /* kafka_consumer_lua.c */
 int sip_l_kafka_admin(lua_State *L);    /* kafka_admin_lua.c */

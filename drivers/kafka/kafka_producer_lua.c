@@ -6,7 +6,11 @@
  * Fails at once with "_QUEUE_FULL" when the local queue is full, "MSG_SIZE_TOO_LARGE" and the like.
  * sent:wait() -> {topic, partition, offset} | nil, message, code waits for the acknowledgement, or
  * gives what came already; of the outbox {topic, queued = true}. One waiter at a time ("EBUSY"). A
- * send that nobody waits for is delivered all the same. Loop thread. */
+ * send that nobody waits for is delivered all the same.
+ * post(record, outbox?) -> true | nil, message, code: as send, for a record whose report nobody
+ * wants: a failure is logged. false for a record that is not plain: unknown or wrong fields, or
+ * headers that are no list. Loop thread. */
+#include "core/log.h"
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
 #include "vm/lazy.h"
@@ -15,6 +19,7 @@
 
 #include <lauxlib.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char SENT[] = "sipeat.kafka.sent";
 
@@ -170,19 +175,107 @@ static const struct sip_header *read_headers(lua_State *L, int arg, size_t *coun
   return headers;
 }
 
+static const struct sip_outlet *outlet_of(lua_State *L, bool outbox)
+{
+  const struct sip_port *port = sip_kafka_port(sip_kafka_of(L));
+  const struct sip_outlet *outlet = outbox ? &port->outbox : &port->producer;
+
+  if (outlet->ops == NULL) {
+    luaL_error(L, "send: this program has no outbox (sipeat run and sipeat dev have)");
+  }
+  return outlet;
+}
+
+static void post_on_report(void *arg, int status, int32_t partition, int64_t offset,
+                           const struct sip_err *err)
+{
+  (void)arg, (void)partition, (void)offset;
+  if (status < 0) {
+    sip_log(SIP_LOG_ERROR, "kafka", NULL, "a record that was posted is not written: %s",
+            err->message);
+  }
+}
+
+/* A field of a record, name and value on top of the stack; @return whether it is plain */
+static bool read_field(lua_State *L, struct sip_output *output, int *headers)
+{
+  const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+  bool is_text = lua_type(L, -1) == LUA_TSTRING;
+  struct sip_slice text = { NULL, 0 };
+
+  if (is_text) {
+    text.data = lua_tolstring(L, -1, &text.len); /* the record holds it */
+  }
+  if (strcmp(name, "topic") == 0) {
+    output->topic = text.data;
+    return is_text;
+  }
+  if (strcmp(name, "key") == 0) {
+    output->key = text;
+    return is_text;
+  }
+  if (strcmp(name, "value") == 0) {
+    output->value = text;
+    return is_text;
+  }
+  if (strcmp(name, "partition") == 0) {
+    output->partition = (int32_t)lua_tointeger(L, -1);
+    return lua_isinteger(L, -1) && output->partition == lua_tointeger(L, -1) &&
+           output->partition >= -1;
+  }
+  if (strcmp(name, "timestamp") == 0) {
+    output->timestamp_ms = lua_tointeger(L, -1);
+    return lua_isinteger(L, -1) && output->timestamp_ms >= 0;
+  }
+  if (strcmp(name, "headers") == 0 && lua_istable(L, -1) && *headers == 0) {
+    lua_pushvalue(L, -1);
+    lua_insert(L, -3); /* below name and value, where it stays */
+    *headers = lua_gettop(L) - 2;
+    return lua_rawlen(L, *headers) > 0;
+  }
+  return false;
+}
+
+int sip_l_kafka_post(lua_State *L)
+{
+  const struct sip_outlet *outlet = outlet_of(L, lua_toboolean(L, 2));
+  struct sip_output output = { .topic = NULL, .partition = -1 };
+  int rc, headers = 0;
+  struct sip_err err;
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_pushnil(L);
+  while (lua_next(L, 1) != 0) {
+    if (!read_field(L, &output, &headers)) {
+      output.topic = NULL;
+      break;
+    }
+    lua_pop(L, 1);
+  }
+  if (output.topic == NULL) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  if (headers != 0) {
+    output.headers = read_headers(L, headers, &output.header_count);
+  }
+  rc = outlet->ops->send(outlet->driver, &output, post_on_report, NULL, &err);
+  if (rc < 0) {
+    return sip_push_err(L, &err);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 int sip_l_kafka_send(lua_State *L)
 {
-  struct sip_kafka *kafka = sip_kafka_of(L);
-  const struct sip_outlet *outlet =
-    lua_toboolean(L, 7) ? &sip_kafka_port(kafka)->outbox : &sip_kafka_port(kafka)->producer;
+  const struct sip_outlet *outlet = outlet_of(L, lua_toboolean(L, 7));
   struct sip_output output = { .topic = luaL_checkstring(L, 1) };
   struct sip_err err;
   struct sent **box;
   int rc;
 
-  if (outlet->ops == NULL) {
-    return luaL_error(L, "send: this program has no outbox (sipeat run and sipeat dev have)");
-  }
   output.key = opt_slice(L, 2);
   output.value = opt_slice(L, 3);
   output.partition = (int32_t)luaL_optinteger(L, 5, -1);

@@ -43,6 +43,14 @@ local Producer = {}
 ---@return string? code
 function Producer:start(record) end
 
+--- Hands one record over, as start does, and forgets it: what becomes of it is seen in the log,
+--- when it fails. The cheapest way for a handler that does not wait.
+---@param record sipeat.kafka.SendOptions
+---@return true? ok
+---@return string? message
+---@return string? code
+function Producer:post(record) end
+
 ---Sends one record and waits until the broker has acknowledged it.
 ---@param record sipeat.kafka.SendOptions
 ---@return sipeat.kafka.Report? report

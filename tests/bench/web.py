@@ -171,6 +171,9 @@ def measure(server, route, options, broker=None):
             if broker:  # what it has taken is its work, too
                 await_messages(broker.wire, topic, warm + count, 2 * options.connections)
             used = cpu_s(popen.pid) - before
+        except Failed as problem:
+            said = pathlib.Path(log).read_text(errors="replace")[-2000:]
+            raise Failed(f"{server.title}: {problem}\n{said}") from None
         finally:
             popen.terminate()
             try:

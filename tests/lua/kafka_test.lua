@@ -64,6 +64,31 @@ t.test("headers may come from lazy data", function()
   t.eq(t.ok(reader:next "10s").headers, { { "b", "2" } })
 end)
 
+t.test("what is posted is written, and its mistakes are the caller's", function()
+  local p = kafka.producer()
+  t.eq(p:post { topic = "posted", key = "k", value = "plain", partition = 0, timestamp = 5 }, true)
+  t.eq(p:post { topic = "posted", key = "k", value = "list", headers = { { "x", "1" } } }, true)
+  t.eq(p:post { topic = "posted", key = "k", value = "map", headers = { b = "2", a = "1" } }, true)
+  t.eq(p:post { topic = "posted", key = "k", headers = json.lazy '[["y"]]' }, true)
+  t.eq(p:post { headers = {}, value = "none", key = "k", topic = "posted" }, true)
+  local found = {}
+  local reader <close> = t.ok(kafka.reader { topic = "posted" })
+  for _ = 1, 5 do
+    local record = t.ok(reader:next "10s")
+    found[record.value or "tombstone"] = record.headers
+  end
+  t.eq(found, {
+    plain = {}, list = { { "x", "1" } }, map = { { "a", "1" }, { "b", "2" } },
+    tombstone = { { "y" } }, none = {},
+  })
+  t.fails(p.post, "topic is required", p, { value = "v" })
+  t.fails(p.post, "did you mean value?", p, { topic = "t", valeu = "v" })
+  t.fails(p.post, "value", p, { topic = "t", value = 5 })
+  t.fails(p.post, "partition", p, { topic = "t", partition = -2 })
+  t.fails(p.post, "a list {name, value}", p, { topic = "t", headers = { "x" } })
+  t.eq(select(3, p:post { topic = "t", value = ("x"):rep(2 ^ 21) }), "MSG_SIZE_TOO_LARGE")
+end)
+
 t.test("a tombstone has no value and a map of headers is sorted", function()
   t.ok(kafka.producer():send { topic = "tombs", key = "k", headers = { b = "2", a = "1" } })
   local reader <close> = t.ok(kafka.reader { topic = "tombs" })

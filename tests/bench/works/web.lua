@@ -21,7 +21,7 @@ if TOPIC then
     if not order then
       return http.problem(400, message)
     end
-    local sent, why = producer:start { topic = TOPIC, key = order.id, value = req.body }
+    local sent, why = producer:post { topic = TOPIC, key = order.id, value = req.body }
     if not sent then
       return http.problem(503, why)
     end
