@@ -352,6 +352,7 @@ void sip_server_name(struct sip_server *server, char *out, size_t size)
   size_t len = strlen(server->id_prefix);
   uint64_t count = ++server->id_count;
 
+  (void)size; /* without assertions */
   assert(size > len + ID_DIGITS + 1);
   memcpy(out, server->id_prefix, len);
   out[len] = '-';
