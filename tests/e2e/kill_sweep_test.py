@@ -76,17 +76,22 @@ class Lane:
         request.write()
         return request
 
-    def attempt(self, request, *prefix, asked=None, fate=None):
-        """One start: whether it was killed, and its log."""
-        process = self.begin(request, *prefix)
+    def attempt(self, request, *prefix, asked=None, fate=None, late=None):
+        """One start: whether it was killed, and its log. `late`: the strace that watches it once it has begun."""
+        process, tracer = self.begin(request, *prefix), None
         if asked:
             self.kill_when(request.world, process, asked, fate)
         try:
+            if late:
+                process.wait_log("joining the group")
+                tracer = syscalls.attach(process.popen.pid, late)
             wait_quiet(request, process)
             code = process.stop(signal.SIGTERM)
             log = process.log
         finally:
             process.close()
+            if tracer:
+                tracer.wait(10)
             request.world.payments.killer = request.world.machines.killer = None
         if code == -signal.SIGKILL:
             request.world.settle()
@@ -107,18 +112,24 @@ class Lane:
 
         getattr(world, service).killer = killer
 
-    def clean(self, name, kind):
-        """The calls of a run that nobody kills."""
+    def clean(self, name, kind, late):
+        """The calls of a run that nobody kills, in all or once it has begun."""
         with World(self.mail) as world, tempfile.TemporaryDirectory(prefix="sipeat-sweep-") as directory:
             request = self.request(world, name, kind, directory)
             log = f"{directory}/calls"
-            killed, text = self.attempt(request, *syscalls.with_strace(log))
+            killed, text = self.attempt(request, late=syscalls.words(log)) if late else self.attempt(
+                request, *syscalls.with_strace(log))
             counts = syscalls.counted(log)
             self.finish(request, killed, text, [])
             run = request.run()
             if run.state != ENDS[kind]:
                 raise AssertionError(f"{kind}: {run}\n{text}")
             return counts
+
+    def points(self, name, kind):
+        """Where such a request can be killed: counted from the start, and from where it joins its group."""
+        return [point for late in (False, True)
+                for point in syscalls.points(self.clean(f"{name}-clean-{int(late)}", kind, late), late)]
 
     def finish(self, request, killed, log, story):
         problems = request.unfinished()
@@ -134,8 +145,11 @@ class Lane:
         with World(self.mail) as world, tempfile.TemporaryDirectory(prefix="sipeat-sweep-") as directory:
             request, story = self.request(world, name, kind, directory), []
             for number, point in enumerate(points):
-                if isinstance(point, syscalls.Point):
-                    killed, log = self.attempt(request, *syscalls.with_strace(f"{directory}/calls{number}", point))
+                calls = f"{directory}/calls{number}"
+                if isinstance(point, syscalls.Point) and point.late:
+                    killed, log = self.attempt(request, late=syscalls.words(calls, point))
+                elif isinstance(point, syscalls.Point):
+                    killed, log = self.attempt(request, *syscalls.with_strace(calls, point))
                 else:
                     killed, log = self.attempt(request, asked=point[0], fate=point[1])
                 story.append((point, killed))
@@ -155,23 +169,23 @@ class KillSweep(harness.Case):
         cls.kafka.wire.create_topic(DEAD_LETTERS)
         cls.mail = cls.enterClassContext(MailServer())
 
-    def plan(self, counts):
+    def plan(self, points):
         """(name, kind, points): one kill each, spread over all calls of all kinds; every third is killed again."""
-        every = [(kind, point) for kind in KINDS for point in syscalls.points(counts[kind])]
+        every = [(kind, point) for kind in KINDS for point in points[kind]]
         chosen = syscalls.spread(every, KILLS)
         chance = random.Random(SEED)
         chance.shuffle(chosen)
         for number, (kind, point) in enumerate(chosen):
-            again = [chance.choice(syscalls.points(counts[kind]))] if number % 3 == 0 else []
+            again = [chance.choice(points[kind])] if number % 3 == 0 else []
             yield f"{kind}-{number}", kind, [point, *again]
 
     def test_killed_at_system_calls(self):
         began, lane = time.monotonic(), Lane(self.kafka, self.mail)
-        counts = {kind: lane.clean(f"{kind}-clean", kind) for kind in KINDS}
-        print(f"seed {SEED}, calls of a run: {counts['sold']}", flush=True)
+        points = {kind: lane.points(kind, kind) for kind in KINDS}
+        print(f"seed {SEED}, calls: { {kind: len(found) for kind, found in points.items()} }", flush=True)
         kills, starts, ends = 0, 0, collections.Counter()
         with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for kind, done, tried, state in pool.map(lambda job: lane.sweep(*job), self.plan(counts)):
+            for kind, done, tried, state in pool.map(lambda job: lane.sweep(*job), self.plan(points)):
                 kills += done
                 starts += tried
                 ends[kind, STATES[state]] += 1
@@ -209,7 +223,7 @@ class KillSweep(harness.Case):
 
     def some_points_break(self, lane, name):
         """The same with strace: kills at every call of a sale, some of which show that the safeguard is missing."""
-        points = syscalls.points(Lane(self.kafka, self.mail).clean(f"sold-{name}-clean", "sold"))
+        points = Lane(self.kafka, self.mail).points(f"sold-{name}", "sold")
 
         def is_broken(number, point):
             try:

@@ -68,14 +68,13 @@ class Lane:
         self.directory = directory
         self.request.write()
 
-    def begin(self, *prefix):
-        words = [*prefix, str(harness.BINARY), "run", str(SCRIPT), "-X", "group.instance.id=vend",
-                 "-X", "session.timeout.ms=10000", "--no-watch"]
-        return harness.Process(words[1:], self.request.directory, self.request.env, binary=words[0])
+    def begin(self):
+        words = ["run", str(SCRIPT), "-X", "group.instance.id=vend", "-X", "session.timeout.ms=10000", "--no-watch"]
+        return harness.Process(words, self.request.directory, self.request.env)
 
-    def attempt(self, *prefix, frozen=None):
-        """One start: whether it was killed, and its log."""
-        process, over = self.begin(*prefix), threading.Event()
+    def attempt(self, watcher=None, frozen=None):
+        """One start: whether it was killed, and its log. `watcher`: the strace that watches it once it has begun."""
+        process, tracer, over = self.begin(), None, threading.Event()
 
         def wake():  # strace counts for each thread: the others stop it at their own K-th call
             while process.popen.poll() is None and not over.wait(0.02):
@@ -83,6 +82,9 @@ class Lane:
 
         waker = threading.Thread(target=wake, daemon=True)
         try:
+            if watcher:
+                process.wait_log("joining the group")
+                tracer = syscalls.attach(process.popen.pid, watcher)
             if frozen:
                 wait_for(lambda: self.is_stopped() or self.request.is_settled() or process.popen.poll() is not None,
                          process.tail, 30, every=0.01)
@@ -91,8 +93,6 @@ class Lane:
                 else:
                     waker.start()  # the point may be one that it passes as it ends
             wait_quiet(self.request, process)
-            if frozen and waker.ident is None:
-                waker.start()  # it may be stopped only now that it ends
             if process.popen.poll() == 0:
                 raise AssertionError(f"{self.request.id}: stopped, but not by us\n{process.log}")
             code = process.stop(signal.SIGTERM)
@@ -100,6 +100,8 @@ class Lane:
         finally:
             over.set()
             process.close()
+            if tracer:
+                tracer.wait(10)
         if code not in (0, -signal.SIGKILL):
             raise AssertionError(f"{self.request.id}: ended with {code}\n{log}")
         if code:
@@ -111,8 +113,8 @@ class Lane:
         return os.path.realpath(board or pathlib.Path(self.directory) / name)
 
     def strace(self, point, sig="SIGKILL"):
-        """The words before a command that does that before it makes this call of any thread."""
-        return ["strace", "-D", "-f", "-qq", "-o", f"{self.directory}/stops", "-e", "signal=SIGSTOP",
+        """The strace that does that to a process before it makes this call."""
+        return ["strace", "-f", "-qq", "-o", f"{self.directory}/stops", "-e", "signal=SIGSTOP",
                 "-P", self.path(point.file),
                 "-e", f"trace={point.call}", "-e", f"inject={point.call}:signal={sig}:when={point.number}"]
 
@@ -124,8 +126,8 @@ class Lane:
     def counts(self, name):
         """Runs it undisturbed: how often each call is made on that file."""
         log = f"{self.directory}/calls"
-        killed, text = self.attempt("strace", "-D", "-f", "-qq", "-o", log, "-e", "signal=none", "-P", self.path(name),
-                                    "-e", "trace=" + ",".join(CALLS[name]))
+        killed, text = self.attempt(["strace", "-f", "-qq", "-o", log, "-e", "signal=none", "-P", self.path(name),
+                                     "-e", "trace=" + ",".join(CALLS[name])])
         self.check([*self.request.unfinished(), *["killed"] * killed], "undisturbed", text)
         return syscalls.counted(log)
 
@@ -186,7 +188,7 @@ class Vending(harness.Case):
 
     def killed(self, kind, number, point):
         with lane(self.kafka, f"{kind}-{number}", kind) as one:
-            killed, log = one.attempt(*one.strace(point))
+            killed, log = one.attempt(one.strace(point))
             story = f"killed at {point}" if killed else f"not killed at {point}"
             one.check(one.request.broken(), story, log)
             return kind, one.finish(story), killed
@@ -207,7 +209,7 @@ class Vending(harness.Case):
     def again(self, kind, number, point, ends):
         """Killed at the point, then stopped or killed while it recovers, wherever it is by then."""
         with lane(self.kafka, f"{kind}-again-{number}", kind) as one:
-            killed, log = one.attempt(*one.strace(point))
+            killed, log = one.attempt(one.strace(point))
             story = f"killed at {point}, then {ends}"
             for delay, sig in ends:
                 process = one.begin()
@@ -259,7 +261,7 @@ class Vending(harness.Case):
                 done.append(True)
                 self.unplugged(way, one, process, woken)
 
-            _, log = one.attempt(*one.strace(point, "SIGSTOP"), frozen=freeze)
+            _, log = one.attempt(one.strace(point, "SIGSTOP"), frozen=freeze)
             story = f"{way}, frozen at {point}" if done else f"not frozen at {point}"
             one.check(one.request.unfinished(), story, log)
             if "M2" in one.request.machines:

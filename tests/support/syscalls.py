@@ -1,30 +1,51 @@
 """Kills a program as it enters a system call: `strace` counts the calls and sends the signal.
 
 `with_strace(log)` counts what a run does, `points(counted(log))` are the places to kill it at, and `with_strace(log,
-point)` runs it until it gets to one. Calls are counted for each thread on its own, so a
-point is reached by the first thread that makes its K-th call of that name. The program is the child of whoever
-started the command: strace watches from beside it, and ends with it.
+point)` runs it until it gets to one. Calls are counted for each thread on its own, so a point is reached by the first
+thread that makes its K-th call of that name: mostly by the one that starts the program. `attach` counts from where it
+has come to, so that the others are met as well. The program is the child of whoever started the command: strace
+watches from beside it, and ends with it.
 """
 
 import collections
+import pathlib
 import re
 import subprocess
 import tempfile
+
+from support.harness import wait_for
 
 # What leaves a trace outside of the process: files, the journal, Kafka, HTTP and mail.
 CALLS = ("write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "ftruncate", "unlink", "rename", "sendto",
          "sendmsg")
 LINE = re.compile(r"^(\d+) +(\w+)\(")
 
-Point = collections.namedtuple("Point", "call number")
+Point = collections.namedtuple("Point", "call number late", defaults=[False])  # late: from an attach
+
+
+def words(log, point=None):
+    """strace that has calls written to `log`, and kills at the point."""
+    text = ["strace", "-f", "-qq", "-o", str(log), "-e", "signal=none", "-e", "trace=" + ",".join(CALLS)]
+    if point:
+        text += ["-e", f"inject={point.call}:signal=SIGKILL:when={point.number}"]
+    return text
 
 
 def with_strace(log, point=None):
     """The words before a command that have its calls written to `log`, and kill it at the point."""
-    words = ["strace", "-D", "-f", "-qq", "-o", str(log), "-e", "signal=none", "-e", "trace=" + ",".join(CALLS)]
-    if point:
-        words += ["-e", f"inject={point.call}:signal=SIGKILL:when={point.number}"]
-    return words
+    return [*words(log, point), "-D"]
+
+
+def attach(pid, command):
+    """strace for a process that runs, from now on; it ends with the process."""
+    tracer = subprocess.Popen([*command, "-p", str(pid)])
+
+    def is_traced():
+        states = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
+        return tracer.poll() is not None or (states and all("TracerPid:\t0\n" not in state for state in states))
+
+    wait_for(is_traced, f"strace watches {pid}", 10, every=0.005)
+    return tracer
 
 
 def counted(log):
@@ -41,9 +62,9 @@ def counted(log):
     return dict(most)
 
 
-def points(counts):
+def points(counts, late=False):
     """Every place where a program with these counts can be killed."""
-    return [Point(call, number) for call in sorted(counts) for number in range(1, counts[call] + 1)]
+    return [Point(call, number, late) for call in sorted(counts) for number in range(1, counts[call] + 1)]
 
 
 def spread(every, number):
