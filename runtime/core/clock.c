@@ -121,6 +121,7 @@ static void alarm_set(struct clock_alarm *alarm)
 {
   const struct sip_timer *next = clock_next(alarm->clock);
   struct itimerspec when = { 0 };
+  uint64_t now, left_ns;
 
   if (next == NULL) {
     uv_unref((uv_handle_t *)&alarm->poll);
@@ -131,9 +132,11 @@ static void alarm_set(struct clock_alarm *alarm)
     return; /* when it comes too early, it is set again */
   }
   alarm->set_ns = next->due_ns;
-  when.it_value.tv_sec = (time_t)(next->due_ns / CLOCK_NS_PER_S);
-  when.it_value.tv_nsec = (long)(next->due_ns % CLOCK_NS_PER_S);
-  (void)timerfd_settime(alarm->fd, TFD_TIMER_ABSTIME, &when, NULL); /* fails only for bad values */
+  now = uv_hrtime();
+  left_ns = next->due_ns > now ? next->due_ns - now : 1; /* 0 would unset it */
+  when.it_value.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S);
+  when.it_value.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S);
+  (void)timerfd_settime(alarm->fd, 0, &when, NULL); /* fails only for bad values */
 }
 
 static void alarm_on_due(uv_poll_t *poll, int status, int events)
