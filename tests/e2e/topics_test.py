@@ -3,10 +3,11 @@ gone; keys that are missing or huge."""
 
 import json
 import os
+import re
 import signal
 
 from support import harness, kcat
-from support.harness import wait_for
+from support.harness import get, wait_for
 from support.kafka import Kafka
 
 ROUNDS = 20 if os.environ.get("SIPEAT_SOAK") else 1
@@ -75,27 +76,38 @@ class Topics(harness.Case):
         process.until(lambda: self.kafka.wire.lag("work", "work") == 0,
                       lambda: f"lag 0, but {self.kafka.wire.committed('work', 'work')}", 30)
 
+    def partitions(self, process):
+        """How many it holds now."""
+        address = re.search(r"listening on (http://[\w.:]+)", process.wait_log("listening on "))[1]
+        page = get(address + "/metrics")[1].decode()
+        return int(re.search(r'^sipeat_flow_partitions{group="work"} (\d+)$', page, re.M)[1])
+
+    def made_again(self, process, long):
+        """The topic, deleted and made again, as soon as that can be seen; long: once it has been missed."""
+        missed, reset = (process.log.count(text) for text in (MISSED, RESET))
+        self.kafka.wire.delete_topic("work")
+        if long:
+            process.until(lambda: self.partitions(process) == 0, "the topic is missed")
+        self.kafka.wire.create_topic("work", 2, {"max.message.bytes": 4_000_000})
+        # A topic that soon has more than was read of the old one looks like that one, unless it was missed.
+        process.until(lambda: long or process.log.count(MISSED) > missed or process.log.count(RESET) > reset + 1,
+                      "both partitions are new")
+
     def test_a_topic_that_is_deleted_and_made_again_is_read_from_its_beginning(self):
-        wire, expected = self.kafka.wire, names(0, 100)
+        expected = names(0, 100)
         self.write(events(0, 100))
-        process = self.begin()
-        self.until(process, expected)
-        self.none_left(process)
-        for number in range(2 * ROUNDS):
-            missed, reset = (process.log.count(text) for text in (MISSED, RESET))
-            wire.delete_topic("work")
-            if number % 2 == 1:  # long enough to be missed
-                process.until(lambda missed=missed: process.log.count(MISSED) > missed, "the topic is missed")
-            wire.create_topic("work", 2, {"max.message.bytes": 4_000_000})
-            # A topic that soon has more than was read of the old one looks like that one, unless it was missed.
-            process.until(lambda missed=missed, reset=reset: process.log.count(MISSED) > missed
-                          or process.log.count(RESET) > reset + 1, "both partitions are new")
-            first = 1000 * (number + 1)
-            self.write(events(first, first + 10))
-            expected |= names(first, first + 10)
+        for number in range(ROUNDS):
+            process = self.begin()
             self.until(process, expected)
             self.none_left(process)
-        self.assertEqual(process.stop(), 0, process.tail())
+            for long in (False, True):
+                self.made_again(process, long)
+                first = 1000 * (2 * number + long + 1)
+                self.write(events(first, first + 10))
+                expected |= names(first, first + 10)
+                self.until(process, expected)
+                self.none_left(process)
+            self.assertEqual(process.stop(), 0, process.tail())
         self.assertEqual(set(self.handled()), expected)
 
     def gain(self, options):
