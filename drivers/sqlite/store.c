@@ -93,10 +93,10 @@ static bool is_owned(struct sip_store *store, const struct sip_batch *batch,
 static void owners_learn(struct sip_store *store, const struct sip_batch *batch,
                          const struct sip_op *op)
 {
-  const struct sip_cell *cells = &batch->cells[op->first];
-
   if (op->statement == SIP_STATEMENT_RUN_ADD || op->statement == SIP_STATEMENT_RECORD_ADD) {
     if (op->changes == 1) {
+      const struct sip_cell *cells = &batch->cells[op->first];
+
       *owned_at(store, cells[0].integer) =
         (struct sip_store_owned){ cells[0].integer, cells[1].integer, store->owners_known };
     }
