@@ -8,6 +8,7 @@ import { go, href } from "../router.js";
 import { Button, Chip, Head, Tabs, Time } from "../ui/basics.jsx";
 import { Empty, Loaded } from "../ui/states.jsx";
 import { Table } from "../ui/table.jsx";
+import { FilterBar } from "./filter_bar.jsx";
 
 const STATES = [
   "parked",
@@ -95,20 +96,7 @@ export function Chains({ query }) {
     <>
       <Head title="Chains" />
       <StateTabs state={state} filters={filters} counts={live?.counts || page.data?.counts} />
-      <form class="bar" onSubmit={submit} aria-label="Which chains">
-        {FILTERS.map((name) => (
-          <input
-            key={name}
-            name={name}
-            aria-label={name}
-            spellcheck={false}
-            value={form[name]}
-            placeholder={name === "since" ? "since: 2h" : name}
-            onInput={({ target }) => set({ ...form, [name]: target.value })}
-          />
-        ))}
-        <Button type="submit">Filter</Button>
-      </form>
+      <FilterBar label="Which chains" names={FILTERS} values={form} change={set} submit={submit} />
       <Loaded of={page}>
         {(data) => (
           <>

@@ -9,6 +9,7 @@ import { Button, Chip, Field, Head, Time } from "../ui/basics.jsx";
 import { ActForm, Dialog } from "../ui/dialog.jsx";
 import { Empty, Loaded, Note } from "../ui/states.jsx";
 import { Table } from "../ui/table.jsx";
+import { FilterBar } from "./filter_bar.jsx";
 import { toast } from "../ui/toast.jsx";
 
 const most = (counts) =>
@@ -295,20 +296,7 @@ export function LettersOf({ topic, query }) {
           </>
         }
       />
-      <form class="bar" onSubmit={submit} aria-label="Which letters">
-        {FILTERS.map((name) => (
-          <input
-            key={name}
-            name={name}
-            aria-label={name}
-            spellcheck={false}
-            value={form[name]}
-            placeholder={name === "since" ? "since: 2h" : name}
-            onInput={({ target }) => set({ ...form, [name]: target.value })}
-          />
-        ))}
-        <Button type="submit">Filter</Button>
-      </form>
+      <FilterBar label="Which letters" names={FILTERS} values={form} change={set} submit={submit} />
       <Loaded of={page}>
         {(data) => (
           <>
