@@ -4,6 +4,7 @@ local M = {}
 -- name -> module, or module and the name in it
 local LAZY = {
   access = { "sipeat.access" },
+  batch = { "sipeat.batch" },
   bench = { "sipeat.bench" },
   breaker = { "sipeat.breaker" },
   bulkhead = { "sipeat.bulkhead" },

@@ -133,6 +133,21 @@ local SHADOWS = {
     end
     return overlay(version, real, { run = stopped, every = stopped })
   end,
+  ["sipeat.batch"] = function(version, real)
+    return overlay(version, real, {
+      new = function(options)
+        local made = real.new(options)
+        local add = made.add
+        function made:add(...)
+          if version.loading then
+            return false, "full"
+          end
+          return add(self, ...)
+        end
+        return made
+      end,
+    })
+  end,
   ["sipeat.http"] = function(version, real)
     return overlay(version, real, {
       route = nothing,

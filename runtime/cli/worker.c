@@ -131,7 +131,7 @@ static void worker_on_drained(void *arg)
     return;
   }
   worker->is_flushing = true;
-  if (sip_call_start(worker->vm, "sipeat.discord", "flush", push_flush, worker, worker_on_flushed,
+  if (sip_call_start(worker->vm, "sipeat.queues", "flush", push_flush, worker, worker_on_flushed,
                      worker, NULL, &err) < 0) {
     worker_on_flushed(worker, err.code, &err);
   }

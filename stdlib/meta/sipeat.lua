@@ -4,6 +4,7 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---What a script starts from. Every module is loaded when it is first used.
 ---@class sipeat
 ---@field access sipeat.access
+---@field batch sipeat.batch
 ---@field bench sipeat.bench
 ---@field breaker sipeat.breaker
 ---@field bulkhead sipeat.bulkhead

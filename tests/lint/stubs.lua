@@ -9,12 +9,10 @@ local t = require "sipeat.luatest"
 
 -- Modules that users do not require: parts of another one, or of the command line.
 local PARTS = {
-  attempt = true, bytes = true, chains = true, console = true, context = true, durable = true,
-  fields = true,
-  guard = true, journal = true, local_effects = true, place = true, plain = true, record = true,
-  replay = true,
-  retry_topic = true, sibling_topic = true,
-  service = true, simulation = true, step_spec = true, step_undo = true, steps = true,
+  answer = true, attempt = true, bytes = true, chains = true, console = true, context = true,
+  durable = true, fields = true, guard = true, journal = true, local_effects = true, place = true,
+  plain = true, queues = true, record = true, replay = true, retry_topic = true, service = true,
+  sibling_topic = true, simulation = true, step_spec = true, step_undo = true, steps = true,
   versions = true,
 }
 
