@@ -333,7 +333,7 @@ local function metrics()
   letter_metrics(page)
   batch_metrics(page)
   require "sipeat.guard_metrics"(page)
-  page[#page + 1] = "# EOF\n"
+  page[#page + 1] = require("sipeat.core.metrics").text "openmetrics" .. "# EOF\n"
   return {
     status = 200, headers = { ["content-type"] = OPENMETRICS }, body = table.concat(page, "\n"),
   }

@@ -25,6 +25,7 @@ local LAZY = {
   kafka = { "sipeat.kafka" },
   log = { "sipeat.log" },
   mail = { "sipeat.mail" },
+  metrics = { "sipeat.metrics" },
   money = { "sipeat.money" },
   observers = { "sipeat.observers" },
   opts = { "sipeat.opts" },

@@ -2,6 +2,7 @@
 #include "bind/bind.h"
 
 #include "bind/journal_lua.h"
+#include "bind/metrics_lua.h"
 #include "vm/vm.h"
 
 int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
@@ -10,11 +11,12 @@ int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
     const char *name;
     lua_CFunction open;
   } modules[] = {
-    { "sipeat.core.task", sip_open_task },     { "sipeat.core.log", sip_open_log },
-    { "sipeat.core.sys", sip_open_sys },       { "sipeat.core.flow", sip_open_flow },
-    { "sipeat.core.json", sip_open_json },     { "cjson", sip_open_cjson },
-    { "sipeat.core.event", sip_open_event },   { "sipeat.core.journal", sip_open_journal },
-    { "sipeat.core.script", sip_open_script }, { "sipeat.core.steps", sip_open_steps },
+    { "sipeat.core.task", sip_open_task },       { "sipeat.core.log", sip_open_log },
+    { "sipeat.core.sys", sip_open_sys },         { "sipeat.core.flow", sip_open_flow },
+    { "sipeat.core.json", sip_open_json },       { "cjson", sip_open_cjson },
+    { "sipeat.core.event", sip_open_event },     { "sipeat.core.journal", sip_open_journal },
+    { "sipeat.core.script", sip_open_script },   { "sipeat.core.steps", sip_open_steps },
+    { "sipeat.core.metrics", sip_open_metrics },
   };
   int rc = 0;
 

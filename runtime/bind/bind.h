@@ -1,7 +1,7 @@
 #ifndef SIP_BIND_BIND_H
 #define SIP_BIND_BIND_H
 /* bind.h - the Lua modules over core, vm and flow: sipeat.core.task, .log, .sys, .flow,
- * .json, .event, .script, .journal, .steps; and cjson. Loop thread. */
+ * .json, .event, .script, .journal, .steps, .metrics; and cjson. Loop thread. */
 #include "core/err.h"
 
 #include <lua.h>

@@ -5,6 +5,7 @@
  */
 #include "cli/host.h"
 
+#include "bind/metrics_lua.h"
 #include "cli/cli.h"
 #include "cli/host_state.h"
 #include "cli/lua_call.h"
@@ -12,6 +13,7 @@
 #include "cli/watch.h"
 #include "cli/worker.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "flow/deaths.h"
 #include "journal/shared.h"
 #include "kafka/settings.h"
@@ -205,6 +207,11 @@ static int host_open_vm(struct sip_host *host, struct sip_err *err)
     rc = sip_modules_start(host->vm, err);
   }
   if (rc == 0) {
+    rc = sip_metrics_new(&host->metrics);
+    rc = rc < 0 ? sip_err_set(err, rc, "metrics: no memory")
+                : sip_metrics_lua_attach(host->vm, host->metrics, err);
+  }
+  if (rc == 0) {
     rc = sip_serial_new(&host->serial, err);
   }
   if (rc == 0) {
@@ -299,8 +306,9 @@ int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_d
 {
   bool chosen = sip_settings_text(host->options->outbox, "SIPEAT_OUTBOX", NULL) != NULL;
 
-  int rc = sip_modules_configure_serial(vm, host->serial, err);
+  int rc = sip_metrics_lua_attach(vm, host->metrics, err);
 
+  rc = rc < 0 ? rc : sip_modules_configure_serial(vm, host->serial, err);
   host_open_deaths(host, vm, deaths);
   return rc < 0 ? rc : sip_modules_configure_outbox(vm, host->outbox, chosen, err);
 }
@@ -405,6 +413,7 @@ static void host_close(struct sip_host *host)
   rc = uv_loop_close(&host->loop);
   assert(rc == 0); /* STYLE.md section 6: no handle is left open */
   (void)rc;
+  sip_metrics_unref(host->metrics);
   sip_serial_unref(host->serial); /* after the lines of all workers */
   host->serial = NULL;
   sip_deaths_close(host->deaths);

@@ -15,6 +15,7 @@ struct sip_deaths;
 struct sip_embedded_broker;
 struct sip_journal_shared;
 struct sip_kafka_settings;
+struct sip_metrics;
 struct sip_outbox;
 struct sip_serial;
 struct sip_watch;
@@ -50,6 +51,7 @@ struct sip_host {
   uv_timer_t drain_timer;
   struct sip_vm *vm;
   struct sip_kafka_settings *kafka;
+  struct sip_metrics *metrics;        /* of the process */
   struct sip_serial *serial;          /* of the process */
   struct sip_outbox *outbox;          /* of the process; opened when a script wants it */
   struct sip_journal_shared *journal; /* of the process; likewise. NULL: there is none */

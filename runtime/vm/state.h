@@ -8,7 +8,7 @@
 #include "vm/leak.h"
 #include "vm/vm.h"
 
-enum { SIP_VM_SERVICES = 24 };
+enum { SIP_VM_SERVICES = 32 };
 
 struct sip_task;
 

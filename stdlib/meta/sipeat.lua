@@ -19,6 +19,7 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field json sipeat.json
 ---@field kafka sipeat.kafka
 ---@field log sipeat.log
+---@field metrics sipeat.metrics
 ---@field mail sipeat.mail
 ---@field money sipeat.money
 ---@field opts sipeat.opts
