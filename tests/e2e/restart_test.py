@@ -47,8 +47,10 @@ class Restart(harness.Case):
 
     def begin(self):
         # A killed member is missed after 1 s instead of 45 s.
-        return self.start("run", self.path, "-X", "session.timeout.ms=1000", "-X", "heartbeat.interval.ms=300",
-                          env={"KAFKA_BROKERS": self.kafka.address})
+        process = self.start("run", self.path, "-X", "session.timeout.ms=1000", "-X", "heartbeat.interval.ms=300",
+                             env={"KAFKA_BROKERS": self.kafka.address})
+        process.wait_log("joining the group")  # from here on it has taken over SIGTERM
+        return process
 
     def test_sigterm_in_the_middle_loses_nothing_and_repeats_nothing(self):
         wire, seed = self.kafka.wire, 20260102
