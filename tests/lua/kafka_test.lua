@@ -71,6 +71,9 @@ t.test("what is posted is written, and its mistakes are the caller's", function(
   t.eq(p:post { topic = "posted", key = "k", value = "map", headers = { b = "2", a = "1" } }, true)
   t.eq(p:post { topic = "posted", key = "k", headers = json.lazy '[["y"]]' }, true)
   t.eq(p:post { headers = {}, value = "none", key = "k", topic = "posted" }, true)
+  while kafka.pending() > 0 do
+    task.sleep "2ms"
+  end
   local found = {}
   local reader <close> = t.ok(kafka.reader { topic = "posted" })
   for _ = 1, 5 do
