@@ -262,24 +262,38 @@ Consumer.__close = function(self)
   self:close()
 end
 
---- The next record, waiting for it. nil, message, "ETIMEDOUT" after `timeout` (a duration); a
---- reader answers "END" once it has read everything that is there.
-function Consumer:next(timeout)
+-- What ask(left_ms) answers, asked again as long as what woke it had gone.
+local function wait_for(what, timeout, ask)
   local limit
   if timeout ~= nil then
     local ms, why = opts.duration_ms(timeout)
     if not ms then
-      error("next: " .. why, 2)
+      error(("%s: %s"):format(what, why), 3)
     end
     limit = sys.monotonic_ms() + ms
   end
   while true do
-    local left = limit and math.max(0, math.floor(limit - sys.monotonic_ms()))
-    local record, message, code = self.handle:next(left)
-    if record or code ~= "EAGAIN" then
-      return record, message, code
+    local got, message, code = ask(limit and math.max(0, math.floor(limit - sys.monotonic_ms())))
+    if got or code ~= "EAGAIN" then
+      return got, message, code
     end
   end
+end
+
+--- The next record, waiting for it. nil, message, "ETIMEDOUT" after `timeout` (a duration); a
+--- reader answers "END" once it has read everything that is there.
+function Consumer:next(timeout)
+  return wait_for("next", timeout, function(left_ms)
+    return self.handle:next(left_ms)
+  end)
+end
+
+--- A list of the records that are there, up to `max` (or some megabytes); waits for the first one,
+--- as next does.
+function Consumer:take(max, timeout)
+  return wait_for("take", timeout, function(left_ms)
+    return self.handle:take(max, left_ms)
+  end)
 end
 
 --- Everything up to and with this record of its partition is finished: the group goes on after it.

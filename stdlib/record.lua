@@ -341,6 +341,15 @@ function M.from_record(rec)
   return from_json(event, type_name, rec)
 end
 
+--- As from_record, in less time when the record is of a usual shape.
+function M.of(rec)
+  local event = core.of(rec)
+  if event then
+    return event
+  end
+  return M.from_record(rec)
+end
+
 -- Fields of an event that the engine made, which few handlers read: as from_record fills them in.
 local REST = {
   time = function(_, body, timestamp)

@@ -57,6 +57,18 @@ end
 local Tx = { query = Runner.query, exec = Runner.exec, script = Runner.script }
 Tx.__index = Tx
 
+--- Runs the statements of a batch, which is empty then: how many rows they changed.
+function Tx:run(batch)
+  if batch:len() == 0 then
+    return 0
+  end
+  local rows, changes, code = self.handle:run("batch", batch)
+  if not rows then
+    return nil, changes, code -- message and code
+  end
+  return changes
+end
+
 local Db = { query = Runner.query, exec = Runner.exec, script = Runner.script }
 Db.__index = Db
 
@@ -98,6 +110,13 @@ function Db:transaction(f)
   return table.unpack(results, 2, results.n)
 end
 
+--- Runs the statements of a batch: all of them, or none.
+function Db:run(batch)
+  return self:transaction(function(tx)
+    return tx:run(batch)
+  end)
+end
+
 --- Closes it: what waits ends with "ECANCELED", an open transaction is rolled back.
 function Db:close()
   self.handle:close()
@@ -121,6 +140,11 @@ function M.open(path, options)
   end
   return setmetatable({ handle = handle }, Db)
 end
+
+--- A batch: many runs of few statements, collected by batch:add(sql, values…) and done by tx:run or
+--- db:run in one go, which costs a fraction of one after the other. add answers the bytes that the
+--- batch takes; or nil, message, "TOO_BIG", and nothing was added: run it, and add again.
+M.batch = core.batch
 
 --- Marks bytes to be stored as a blob; plain strings are stored as text.
 function M.blob(bytes)

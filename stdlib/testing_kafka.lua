@@ -94,6 +94,16 @@ function Reader:next()
   return record
 end
 
+function Reader:take(max)
+  local records = memory.records(self.topic, self.at)
+  records = table.move(records, 1, math.min(max, #records), 1, {})
+  self.at = self.at + #records
+  if #records == 0 then
+    return nil, "everything was read", "END"
+  end
+  return records
+end
+
 function Reader.close()
   return true
 end

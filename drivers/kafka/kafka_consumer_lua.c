@@ -9,6 +9,8 @@
  *     "ETIMEDOUT"; "END" when a reader has read everything for now; "EAGAIN" when the record that
  *     woke the task has gone with its partition: call again; "EBUSY" when another task waits;
  *     "CLOSED"
+ *   c:take(max, timeout_ms?) -> {record…} | as next   what there is, up to max records or some
+ *     megabytes; waits for the first one
  *   c:store(topic, partition, next_offset) -> true   committed within a second, and at close
  *   c:close() -> true | nil, message, code           waits until the group has been left
  *   record = {topic, partition, offset, timestamp, timestamp_type, key?, value?,
@@ -27,7 +29,7 @@
 
 static const char CONSUMER[] = "sipeat.kafka.consumer";
 
-enum { TOPIC_LIMIT = 256, PARTITION_LIMIT = 100000 };
+enum { TOPIC_LIMIT = 256, PARTITION_LIMIT = 100000, TAKE_BYTES = 8 << 20, HELD = 64 };
 
 /* Freed by whoever comes last: the box's __gc, or on_closed. */
 struct consumer {
@@ -36,16 +38,16 @@ struct consumer {
   struct sip_wait next, close;
   bool in_next, in_close; /* a task waits */
   bool closing, collected, reader, told_end;
-  bool holding; /* `held` was taken and not yet pushed */
-  struct sip_record held;
+  lua_Integer wanted;         /* by take; 0: next waits */
+  size_t held_at, held_count; /* those between the two were taken and are not pushed yet */
+  struct sip_record held[HELD];
   struct sip_err failed; /* code 0: it did not */
 };
 
 static void consumer_begin_close(struct consumer *consumer)
 {
-  if (consumer->holding) {
-    consumer->holding = false;
-    consumer->ops->release(&consumer->held);
+  while (consumer->held_at < consumer->held_count) {
+    consumer->ops->release(&consumer->held[consumer->held_at++]);
   }
   if (!consumer->closing) {
     consumer->closing = true;
@@ -143,7 +145,7 @@ static void set_slice(lua_State *L, const char *name, const struct sip_slice *sl
 
 static void push_record(lua_State *L, const struct consumer *consumer)
 {
-  const struct sip_record *record = &consumer->held;
+  const struct sip_record *record = &consumer->held[consumer->held_at];
   size_t count = consumer->ops->header_count(record);
 
   lua_createtable(L, 0, 8);
@@ -175,16 +177,52 @@ static void push_record(lua_State *L, const struct consumer *consumer)
   lua_setfield(L, -2, "headers");
 }
 
-/* Pushes what there is: a record, or why there is none; 0 when a task has to wait. */
+/* Takes up to `max` records, unless some are held. @return whether there are any */
+static bool consumer_hold(struct consumer *consumer, size_t max)
+{
+  if (consumer->held_at == consumer->held_count && !consumer->closing) {
+    consumer->held_at = 0;
+    consumer->held_count =
+      consumer->ops->take(consumer->source, consumer->held, max < HELD ? max : HELD);
+  }
+  return consumer->held_at < consumer->held_count;
+}
+
+/* Pushes the first one held. May throw: then the next call has it. */
+static void push_held(lua_State *L, struct consumer *consumer)
+{
+  push_record(L, consumer);
+  consumer->ops->release(&consumer->held[consumer->held_at]);
+  consumer->held_at++;
+}
+
+/* Pushes a list of what there is, up to `wanted`; nothing when there is none. */
+static bool push_taken(lua_State *L, struct consumer *consumer)
+{
+  lua_Integer count = 0, wanted = consumer->wanted;
+  size_t bytes = 0;
+
+  if (!consumer_hold(consumer, (size_t)wanted)) {
+    return false;
+  }
+  lua_createtable(L, wanted < HELD ? (int)wanted : HELD, 0);
+  do {
+    bytes += consumer->held[consumer->held_at].value.len;
+    push_held(L, consumer);
+    lua_rawseti(L, -2, ++count);
+  } while (count < wanted && bytes < TAKE_BYTES &&
+           consumer_hold(consumer, (size_t)(wanted - count)));
+  return true;
+}
+
+/* Pushes what there is: a record, or a list for take, or why there is none; 0 when a task has to
+ * wait. */
 static int next_now(lua_State *L, struct consumer *consumer)
 {
-  if (!consumer->closing && !consumer->holding) {
-    consumer->holding = consumer->ops->take(consumer->source, &consumer->held, 1) == 1;
-  }
-  if (consumer->holding) {
-    push_record(L, consumer); /* may throw: then the next call has the record */
-    consumer->holding = false;
-    consumer->ops->release(&consumer->held);
+  if (consumer->wanted > 0 ? push_taken(L, consumer) : consumer_hold(consumer, 1)) {
+    if (consumer->wanted == 0) {
+      push_held(L, consumer);
+    }
     return 1;
   }
   if (consumer->failed.code < 0) {
@@ -230,16 +268,16 @@ static struct consumer *check_consumer(lua_State *L)
   return consumer;
 }
 
-static int l_next(lua_State *L)
+static int next_or_take(lua_State *L, lua_Integer wanted, lua_Integer timeout_ms)
 {
   struct consumer *consumer = check_consumer(L);
-  lua_Integer timeout_ms = luaL_optinteger(L, 2, -1);
   int results;
 
   lua_settop(L, 1);
   if (consumer->in_next) {
     return sip_push_error(L, SIP_EBUSY, "next: another task waits already");
   }
+  consumer->wanted = wanted;
   results = next_now(L, consumer);
   if (results > 0) {
     return results;
@@ -247,6 +285,19 @@ static int l_next(lua_State *L)
   sip_wait_init(&consumer->next, NULL, next_finish);
   consumer->in_next = true;
   return sip_await(L, &consumer->next, timeout_ms < 0 ? SIP_FOREVER : (uint64_t)timeout_ms);
+}
+
+static int l_next(lua_State *L)
+{
+  return next_or_take(L, 0, luaL_optinteger(L, 2, -1));
+}
+
+static int l_take(lua_State *L)
+{
+  lua_Integer wanted = luaL_checkinteger(L, 2);
+
+  luaL_argcheck(L, wanted >= 1 && wanted <= 1000000, 2, "1 to 1,000,000 records");
+  return next_or_take(L, wanted, luaL_optinteger(L, 3, -1));
 }
 
 static int l_store(lua_State *L)
@@ -316,7 +367,8 @@ static enum sip_start_at check_from(lua_State *L, int arg, int64_t *start_ms)
 static struct consumer *push_consumer(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    { "next", l_next }, { "store", l_store }, { "close", l_close }, { NULL, NULL }
+    { "next", l_next },   { "take", l_take }, { "store", l_store },
+    { "close", l_close }, { NULL, NULL },
   };
   struct consumer **box = sip_box_class(L, CONSUMER, consumer_gc, methods);
 

@@ -62,16 +62,26 @@ const char *sip_sqlite_code_name(int rc)
   }
 }
 
-/* Where the statement of a job begins, for a message. */
-static int shown_len(const struct sip_sqlite_job *job)
+/* The statement that runs: of a batch, one of its texts. */
+static struct sip_slice text_of(const struct sip_sqlite_file *file,
+                                const struct sip_sqlite_job *job)
 {
-  return job->sql.len < SHOWN_SQL_BYTES ? (int)job->sql.len : SHOWN_SQL_BYTES;
+  size_t at = job->text_count == 0 ? 0 : job->texts[file->text];
+  size_t end = job->text_count == 0 ? job->sql.len : job->texts[file->text + 1];
+
+  return (struct sip_slice){ job->sql.data == NULL ? "" : job->sql.data + at, end - at };
+}
+
+/* Where it begins, for a message. */
+static int shown_len(const struct sip_slice *text)
+{
+  return text->len < SHOWN_SQL_BYTES ? (int)text->len : SHOWN_SQL_BYTES;
 }
 
 /* Fills job->err from SQLite's own. Always negative. */
 static int refused(struct sip_sqlite_file *file, struct sip_sqlite_job *job, int rc)
 {
-  const char *shown = job->sql.data == NULL ? "" : job->sql.data;
+  struct sip_slice shown = text_of(file, job);
   const char *hint = "";
 
   if ((rc & 0xff) == SQLITE_NOMEM) {
@@ -86,7 +96,7 @@ static int refused(struct sip_sqlite_file *file, struct sip_sqlite_job *job, int
     hint = " (another process holds the file's lock)";
   }
   return sip_err_named(&job->err, SIP_ESQL, sip_sqlite_code_name(rc), "sql: %s%s, in: %.*s",
-                       sqlite3_errmsg(file->handle), hint, shown_len(job), shown);
+                       sqlite3_errmsg(file->handle), hint, shown_len(&shown), shown.data);
 }
 
 /* --- handlers that SQLite calls while a statement runs --- */
@@ -141,7 +151,7 @@ static void cached_drop(struct sip_sqlite_cached *cached)
 }
 
 static struct sip_sqlite_cached *cached_find(struct sip_sqlite_file *file,
-                                             const struct sip_buf *sql)
+                                             const struct sip_slice *sql)
 {
   struct sip_sqlite_cached *oldest = &file->cache[0];
 
@@ -168,12 +178,13 @@ static bool is_blank(const char *text, const char *end)
   return text == end;
 }
 
-/* The statement of the job, ready to bind. */
+/* The statement that runs, ready to bind. */
 static int file_prepare(struct sip_sqlite_file *file, struct sip_sqlite_job *job,
                         sqlite3_stmt **out)
 {
-  struct sip_sqlite_cached *cached = cached_find(file, &job->sql);
-  const char *end = job->sql.data + job->sql.len, *tail = NULL;
+  struct sip_slice sql = text_of(file, job);
+  struct sip_sqlite_cached *cached = cached_find(file, &sql);
+  const char *end = sql.data + sql.len, *tail = NULL;
   int rc;
 
   cached->used = ++file->clock;
@@ -181,7 +192,7 @@ static int file_prepare(struct sip_sqlite_file *file, struct sip_sqlite_job *job
     *out = cached->statement;
     return 0;
   }
-  rc = sqlite3_prepare_v3(file->handle, job->sql.data, (int)job->sql.len, SQLITE_PREPARE_PERSISTENT,
+  rc = sqlite3_prepare_v3(file->handle, sql.data, (int)sql.len, SQLITE_PREPARE_PERSISTENT,
                           &cached->statement, &tail);
   if (rc != SQLITE_OK) {
     return refused(file, job, rc);
@@ -190,15 +201,15 @@ static int file_prepare(struct sip_sqlite_file *file, struct sip_sqlite_job *job
     cached_drop(cached);
     return sip_err_named(
       &job->err, SIP_ESQL, "SQL_ERROR", "sql: expected one statement%s, in: %.*s",
-      tail < end ? " (use db:script for several)" : "", shown_len(job), job->sql.data);
+      tail < end ? " (use db:script for several)" : "", shown_len(&sql), sql.data);
   }
-  cached->sql = malloc(job->sql.len);
+  cached->sql = malloc(sql.len);
   if (cached->sql == NULL) {
     cached_drop(cached);
     return sip_err_set(&job->err, UV_ENOMEM, "sql: out of memory");
   }
-  memcpy(cached->sql, job->sql.data, job->sql.len);
-  cached->sql_len = job->sql.len;
+  memcpy(cached->sql, sql.data, sql.len);
+  cached->sql_len = sql.len;
   *out = cached->statement;
   return 0;
 }
@@ -206,6 +217,8 @@ static int file_prepare(struct sip_sqlite_file *file, struct sip_sqlite_job *job
 static int bind_one(sqlite3_stmt *statement, int index, const struct sip_sqlite_job *job,
                     const struct sip_sqlite_value *value)
 {
+  /* The bytes of a single statement move when its rows are added to them; those of a batch stay. */
+  void (*keep)(void *) = job->kind == SIP_SQLITE_BATCH ? SQLITE_STATIC : SQLITE_TRANSIENT;
   const char *data = job->bytes.data == NULL ? "" : job->bytes.data; /* empty text, and no other */
 
   switch (value->type) {
@@ -213,29 +226,31 @@ static int bind_one(sqlite3_stmt *statement, int index, const struct sip_sqlite_
     return sqlite3_bind_int64(statement, index, value->as.integer);
   case SIP_SQLITE_REAL:
     return sqlite3_bind_double(statement, index, value->as.real);
-  case SIP_SQLITE_TEXT: /* TRANSIENT: job->bytes moves when the rows are added to it */
-    return sqlite3_bind_text64(statement, index, data + value->as.text.at, value->as.text.len,
-                               SQLITE_TRANSIENT, SQLITE_UTF8);
+  case SIP_SQLITE_TEXT:
+    return sqlite3_bind_text64(statement, index, data + value->as.text.at, value->as.text.len, keep,
+                               SQLITE_UTF8);
   case SIP_SQLITE_BLOB:
     return sqlite3_bind_blob64(statement, index, data + value->as.text.at, value->as.text.len,
-                               SQLITE_TRANSIENT);
+                               keep);
   default:
     return sqlite3_bind_null(statement, index);
   }
 }
 
 static int bind_all(struct sip_sqlite_file *file, struct sip_sqlite_job *job,
-                    sqlite3_stmt *statement)
+                    sqlite3_stmt *statement, size_t first, size_t count)
 {
   int wanted = sqlite3_bind_parameter_count(statement), rc;
+  struct sip_slice sql;
 
-  if ((size_t)wanted != job->param_count) {
+  if ((size_t)wanted != count) {
+    sql = text_of(file, job);
     return sip_err_named(&job->err, SIP_ESQL, "SQL_ERROR",
                          "sql: the statement has %d parameters and got %zu values, in: %.*s",
-                         wanted, job->param_count, shown_len(job), job->sql.data);
+                         wanted, count, shown_len(&sql), sql.data);
   }
   for (int i = 0; i < wanted; i++) {
-    rc = bind_one(statement, i + 1, job, &job->params[i]);
+    rc = bind_one(statement, i + 1, job, &job->params[first + (size_t)i]);
     if (rc != SQLITE_OK) {
       return refused(file, job, rc);
     }
@@ -254,7 +269,7 @@ static int run_statement(struct sip_sqlite_file *file, struct sip_sqlite_job *jo
   if (rc < 0) {
     return rc;
   }
-  rc = bind_all(file, job, statement);
+  rc = bind_all(file, job, statement, 0, job->param_count);
   while (rc == 0 && (step = sqlite3_step(statement)) == SQLITE_ROW) {
     rc = sip_sqlite_take_row(file, job, statement);
   }
@@ -264,6 +279,50 @@ static int run_statement(struct sip_sqlite_file *file, struct sip_sqlite_job *jo
   (void)sqlite3_reset(statement);          /* repeats the error of the step, which was reported */
   (void)sqlite3_clear_bindings(statement); /* always SQLITE_OK */
   job->changes = sqlite3_total_changes(file->handle) == before ? 0 : sqlite3_changes(file->handle);
+  job->last_id = sqlite3_last_insert_rowid(file->handle);
+  return rc;
+}
+
+/* Runs a step of a batch; rows that it gives are not kept. */
+static int run_step(struct sip_sqlite_file *file, struct sip_sqlite_job *job,
+                    sqlite3_stmt *statement, size_t first, size_t count)
+{
+  int rc = bind_all(file, job, statement, first, count), step;
+
+  if (rc < 0) {
+    return rc;
+  }
+  do {
+    step = sqlite3_step(statement);
+  } while (step == SQLITE_ROW);
+  if (step != SQLITE_DONE) {
+    rc = refused(file, job, step);
+  }
+  (void)sqlite3_reset(statement); /* repeats the error of the step, which was reported */
+  return rc;
+}
+
+/* The statements of a batch are fewer than the cache has places, so none of them goes meanwhile. */
+static int run_batch(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
+{
+  sqlite3_stmt *statements[SIP_SQLITE_MAX_TEXTS] = { NULL };
+  int before = sqlite3_total_changes(file->handle), rc = 0;
+  size_t first = 0;
+
+  _Static_assert((int)SIP_SQLITE_MAX_TEXTS < (int)SIP_SQLITE_CACHE, "a batch fits into the cache");
+  for (file->text = 0; rc == 0 && file->text < job->text_count; file->text++) {
+    rc = file_prepare(file, job, &statements[file->text]);
+  }
+  for (size_t i = 0; rc == 0 && i < job->step_count; i++) {
+    file->text = job->steps[i].text;
+    rc = run_step(file, job, statements[file->text], first, job->steps[i].params);
+    first += job->steps[i].params;
+  }
+  for (size_t i = 0; i < job->text_count && statements[i] != NULL; i++) {
+    (void)sqlite3_clear_bindings(statements[i]); /* always SQLITE_OK */
+  }
+  file->text = 0;
+  job->changes = sqlite3_total_changes(file->handle) - before;
   job->last_id = sqlite3_last_insert_rowid(file->handle);
   return rc;
 }
@@ -389,8 +448,7 @@ static int run_kind(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
   if (job->tx != NULL && job->kind != SIP_SQLITE_BEGIN && !ends_transaction_itself(job) &&
       sqlite3_get_autocommit(file->handle)) {
     return sip_err_named(&job->err, SIP_ESQL, "SQL_ROLLED_BACK",
-                         "sql: an earlier error has rolled the transaction back, in: %.*s",
-                         shown_len(job), job->sql.data);
+                         "sql: an earlier error has rolled the transaction back");
   }
   switch (job->kind) {
   case SIP_SQLITE_BEGIN: /* IMMEDIATE: the lock now, so that no later statement fails for want of it
@@ -402,6 +460,8 @@ static int run_kind(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
     return run_rollback(file, job);
   case SIP_SQLITE_SCRIPT:
     return run_text(file, job, job->sql.data);
+  case SIP_SQLITE_BATCH:
+    return run_batch(file, job);
   default:
     return run_statement(file, job);
   }

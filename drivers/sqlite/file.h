@@ -23,6 +23,7 @@ struct sip_sqlite_file {
   struct sip_sqlite_cached cache[SIP_SQLITE_CACHE];
   uint64_t clock;
   bool trusted; /* this statement is the engine's own: it may begin and end transactions */
+  size_t text;  /* of a batch: the one that runs; else 0 */
   struct sip_sqlite_job *job; /* borrowed: the one that runs, for the busy and progress handlers */
   uint64_t busy_since_ms;     /* when the present wait for a lock began */
 };

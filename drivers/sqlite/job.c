@@ -5,6 +5,7 @@
 #include "sqlite/file.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct sip_sqlite_job *sip_sqlite_job_new(enum sip_sqlite_kind kind)
 {
@@ -41,7 +42,7 @@ int sip_sqlite_job_bind(struct sip_sqlite_job *job, const struct sip_sqlite_valu
 {
   struct sip_sqlite_value *params;
 
-  if (job->param_count == SIP_SQLITE_MAX_PARAMS) {
+  if (job->param_count - job->stepped == SIP_SQLITE_MAX_PARAMS) {
     return SIP_ETOOBIG;
   }
   if (job->param_count == job->param_cap) {
@@ -66,6 +67,60 @@ int sip_sqlite_job_bind_bytes(struct sip_sqlite_job *job, enum sip_sqlite_type t
     return UV_ENOMEM;
   }
   return sip_sqlite_job_bind(job, &value);
+}
+
+/* The number of a text of the batch; added when it is new. */
+static int batch_text(struct sip_sqlite_job *job, const char *sql, size_t len)
+{
+  for (size_t i = 0; i < job->text_count; i++) {
+    const size_t at = job->texts[i];
+
+    if (job->texts[i + 1] - at == len && memcmp(job->sql.data + at, sql, len) == 0) {
+      return (int)i;
+    }
+  }
+  if (job->text_count == SIP_SQLITE_MAX_TEXTS) {
+    return SIP_ETOOBIG;
+  }
+  if (sip_buf_add(&job->sql, sql, len) < 0) {
+    return UV_ENOMEM;
+  }
+  job->texts[++job->text_count] = job->sql.len;
+  return (int)job->text_count - 1;
+}
+
+int sip_sqlite_job_step(struct sip_sqlite_job *job, const char *sql, size_t len)
+{
+  int text = batch_text(job, sql, len);
+  struct sip_sqlite_step *steps;
+
+  if (text < 0) {
+    return text;
+  }
+  if (job->step_count == job->step_cap) {
+    steps = grown(job->steps, &job->step_cap, job->step_count + 1, sizeof *steps);
+    if (steps == NULL) {
+      return UV_ENOMEM;
+    }
+    job->steps = steps;
+  }
+  job->steps[job->step_count++] =
+    (struct sip_sqlite_step){ (uint32_t)text, (uint32_t)(job->param_count - job->stepped) };
+  job->stepped = job->param_count;
+  job->stepped_bytes = job->bytes.len;
+  return 0;
+}
+
+void sip_sqlite_job_unbind(struct sip_sqlite_job *job)
+{
+  job->param_count = job->stepped;
+  job->bytes.len = job->stepped_bytes;
+}
+
+size_t sip_sqlite_job_bytes(const struct sip_sqlite_job *job)
+{
+  return job->sql.len + job->bytes.len + job->step_count * sizeof *job->steps +
+         job->param_count * sizeof *job->params;
 }
 
 int sip_sqlite_job_reserve_cells(struct sip_sqlite_job *job, size_t count)

@@ -36,6 +36,7 @@ static void job_destroy(struct sip_sqlite_job *job)
   sip_buf_deinit(&job->bytes);
   sip_buf_deinit(&job->names);
   free(job->params);
+  free(job->steps);
   free(job->cells);
   free(job);
 }
@@ -294,7 +295,7 @@ int sip_sqlite_start(struct sip_sqlite *db, struct sip_sqlite_job *job, sip_sqli
   if (db->queued >= db->file.options.max_queue) {
     return sip_err_set(err, SIP_EQUEUEFULL, "sql: %zu statements wait already", db->queued);
   }
-  if (job->kind <= SIP_SQLITE_SCRIPT &&
+  if (job->kind <= SIP_SQLITE_BATCH &&
       (job->sql.len == 0 || job->sql.len > SIP_SQLITE_MAX_SQL_BYTES ||
        memchr(job->sql.data, '\0', job->sql.len) != NULL)) {
     return sip_err_named(err, SIP_ESQL, "SQL_ERROR",

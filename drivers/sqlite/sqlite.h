@@ -19,7 +19,9 @@ struct sip_sqlite;    /* a connection */
 struct sip_sqlite_tx; /* a transaction on it */
 
 enum {
-  SIP_SQLITE_MAX_PARAMS = 999,       /* values bound to one statement */
+  SIP_SQLITE_MAX_PARAMS = 999, /* values bound to one statement */
+  SIP_SQLITE_MAX_TEXTS = 32,   /* different statements in one batch */
+  SIP_SQLITE_MAX_BATCH_BYTES = 64 << 20,
   SIP_SQLITE_MAX_SQL_BYTES = 1000000 /* SQLite's own default limit */
 };
 
@@ -46,11 +48,17 @@ struct sip_sqlite_value {
 enum sip_sqlite_kind {
   SIP_SQLITE_STATEMENT, /* one statement with parameters; rows if it has any */
   SIP_SQLITE_SCRIPT,    /* any number of statements, no parameters, no rows */
+  SIP_SQLITE_BATCH,     /* few statements again and again, each time with its values; no rows */
   SIP_SQLITE_OPEN,      /* the rest is for the engine and the tx functions */
   SIP_SQLITE_BEGIN,
   SIP_SQLITE_COMMIT,
   SIP_SQLITE_ROLLBACK,
   SIP_SQLITE_CLOSE
+};
+
+/* One run of a statement in a batch: the `text`-th of its texts, with the next `params` values. */
+struct sip_sqlite_step {
+  uint32_t text, params;
 };
 
 struct sip_sqlite_job;
@@ -67,6 +75,11 @@ struct sip_sqlite_job {
   struct sip_buf bytes;            /* text of parameters, then of results */
   struct sip_sqlite_value *params; /* param_count of them */
   size_t param_count, param_cap;
+  struct sip_sqlite_step *steps; /* of a batch: step_count of them */
+  size_t step_count, step_cap;
+  size_t texts[SIP_SQLITE_MAX_TEXTS + 1]; /* of a batch: where each begins in `sql`, and the end */
+  size_t text_count;
+  size_t stepped, stepped_bytes;  /* params, and bytes of `bytes`, that belong to steps */
   struct sip_sqlite_value *cells; /* row_count * column_count, row by row; valid after `done` */
   size_t row_count, column_count;
   struct sip_buf names; /* column names, each ended by a NUL */
@@ -99,13 +112,23 @@ struct sip_sqlite_job *sip_sqlite_job_new(enum sip_sqlite_kind kind);
  * freed when its thread is done with it; `done` is not called in either case. Accepts NULL. */
 void sip_sqlite_job_free(struct sip_sqlite_job *job);
 
-/** Appends a parameter. @return 0, UV_ENOMEM, or SIP_ETOOBIG when there are SIP_SQLITE_MAX_PARAMS
- */
+/** Appends a parameter. @return 0, UV_ENOMEM, or SIP_ETOOBIG when the statement, or the step, has
+ * SIP_SQLITE_MAX_PARAMS */
 int sip_sqlite_job_bind(struct sip_sqlite_job *job, const struct sip_sqlite_value *value);
 /** The same for text and blobs: `type` is SIP_SQLITE_TEXT or SIP_SQLITE_BLOB, the bytes are copied.
  */
 int sip_sqlite_job_bind_bytes(struct sip_sqlite_job *job, enum sip_sqlite_type type,
                               const char *data, size_t len);
+
+/** Ends a step of a batch: the values that were bound since the last one are those of `sql`.
+ * @return 0, UV_ENOMEM, or SIP_ETOOBIG: more than SIP_SQLITE_MAX_TEXTS different statements */
+int sip_sqlite_job_step(struct sip_sqlite_job *job, const char *sql, size_t len);
+
+/** Forgets the values that were bound since the last step. */
+void sip_sqlite_job_unbind(struct sip_sqlite_job *job);
+
+/** What a batch takes in memory. */
+size_t sip_sqlite_job_bytes(const struct sip_sqlite_job *job);
 
 /** A connection that is opened by `job` (of kind SIP_SQLITE_OPEN, with the path in job->sql;
  * ":memory:" works). When `done` reports a failure, the connection is useless and must still be

@@ -2,12 +2,13 @@
  *
  * open(path, busy_ms, max_result_bytes, sync_normal, private) -> db; db:run(kind, sql, ...) ->
  * rows, changes, last_id; db:begin() -> tx; db:close(); tx:run(kind, sql, ...); tx:commit() ->
- * true; tx:rollback() -> true; tx:close() rolls back what is open. All but close wait for the work
- * pool. A value is nil or the null of JSON, boolean, integer, number, text, or a table {bytes} for
- * a blob. Loop thread. */
+ * true; tx:rollback() -> true; tx:close() rolls back what is open; batch() and run("batch", batch):
+ * sqlite_batch_lua.c. All but close and batch wait for the work pool. A value is nil or the null of
+ * JSON, boolean, integer, number, text, or a table {bytes} for a blob. Loop thread. */
 #include "sqlite/sqlite_lua.h"
 
 #include "sqlite/sqlite.h"
+#include "sqlite/sqlite_batch_lua.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -265,60 +266,6 @@ static int l_open(lua_State *L)
 
 /* --- statements --- */
 
-static void bind_value(lua_State *L, int index, struct sip_sqlite_job *job)
-{
-  struct sip_sqlite_value value = { .type = SIP_SQLITE_NULL };
-  const char *bytes;
-  size_t len;
-  int rc;
-
-  switch (lua_type(L, index)) {
-  case LUA_TBOOLEAN:
-    value.type = SIP_SQLITE_INTEGER;
-    value.as.integer = lua_toboolean(L, index);
-    break;
-  case LUA_TNUMBER:
-    if (lua_isinteger(L, index)) {
-      value.type = SIP_SQLITE_INTEGER;
-      value.as.integer = lua_tointeger(L, index);
-    } else {
-      value.type = SIP_SQLITE_REAL;
-      value.as.real = lua_tonumber(L, index);
-    }
-    break;
-  case LUA_TSTRING:
-    value.type = SIP_SQLITE_TEXT;
-    break;
-  case LUA_TTABLE:
-    value.type = SIP_SQLITE_BLOB;
-    break;
-  case LUA_TLIGHTUSERDATA: /* the null of JSON */
-    luaL_argcheck(L, lua_touserdata(L, index) == NULL, index, "is no value of SQL");
-    break;
-  case LUA_TNIL:
-    break;
-  default:
-    luaL_argerror(L, index, "is no value of SQL (nil, boolean, number, text, sql.blob)");
-  }
-  if (value.type == SIP_SQLITE_TEXT || value.type == SIP_SQLITE_BLOB) {
-    if (value.type == SIP_SQLITE_BLOB) {
-      luaL_argcheck(L, lua_rawgeti(L, index, 1) == LUA_TSTRING, index,
-                    "is a table that is no sql.blob");
-    } else {
-      lua_pushvalue(L, index);
-    }
-    bytes = lua_tolstring(L, -1, &len);
-    rc = sip_sqlite_job_bind_bytes(job, value.type, bytes, len);
-    lua_pop(L, 1);
-  } else {
-    rc = sip_sqlite_job_bind(job, &value);
-  }
-  luaL_argcheck(L, rc != SIP_ETOOBIG, index, "more than 999 values");
-  if (rc < 0) {
-    luaL_error(L, "sql: not enough memory");
-  }
-}
-
 static void push_cell(lua_State *L, const struct sip_sqlite_job *job,
                       const struct sip_sqlite_value *cell)
 {
@@ -385,18 +332,32 @@ static int run_finish(lua_State *L, struct sip_wait *wait)
 /* stack: self, kind, sql, values … */
 static int run(lua_State *L, struct base *base, struct sip_sqlite_tx *tx)
 {
-  static const char *const kinds[] = { "statement", "script", NULL };
-  int kind = luaL_checkoption(L, 2, NULL, kinds), top = lua_gettop(L);
-  size_t len;
-  const char *text = luaL_checklstring(L, 3, &len);
-  struct op *op = op_new(L, kind == 0 ? SIP_SQLITE_STATEMENT : SIP_SQLITE_SCRIPT, run_finish);
+  static const char *const names[] = { "statement", "script", "batch", NULL };
+  static const enum sip_sqlite_kind kinds[] = { SIP_SQLITE_STATEMENT, SIP_SQLITE_SCRIPT,
+                                                SIP_SQLITE_BATCH };
+  enum sip_sqlite_kind kind = kinds[luaL_checkoption(L, 2, NULL, names)];
+  int top = lua_gettop(L);
+  const char *text = NULL;
+  size_t len = 0;
+  struct op *op;
 
+  if (kind == SIP_SQLITE_BATCH) {
+    sip_sqlite_check_batch(L, 3);
+  } else {
+    text = luaL_checklstring(L, 3, &len);
+  }
+  op = op_new(L, kind, run_finish);
   lua_replace(L, 2);
+  if (kind == SIP_SQLITE_BATCH) {
+    op->job = sip_sqlite_take_batch(L, 3, op->job);
+    op->job->tx = tx;
+    return op_await(L, base->db, op);
+  }
   if (sip_buf_add(&op->job->sql, text, len) < 0) {
     return luaL_error(L, "sql: not enough memory");
   }
   for (int i = 4; i <= top; i++) {
-    bind_value(L, i, op->job);
+    sip_sqlite_bind_value(L, i, op->job);
   }
   op->job->tx = tx;
   return op_await(L, base->db, op);
@@ -523,7 +484,9 @@ static int l_base_begin(lua_State *L)
 
 static int open_sqlite(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "open", l_open }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "open", l_open },
+                                        { "batch", sip_l_sqlite_batch },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

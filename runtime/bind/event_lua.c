@@ -8,7 +8,8 @@
  *
  * An event is a table with type, id, key, headers (when there are any), and a hidden field that
  * holds a struct source with the index of its JSON and, as its user value, the text. So it may be
- * kept for as long as a script wants: nothing in it belongs to the record.
+ * kept for as long as a script wants: nothing in it belongs to the record. of(record): see
+ * event_record_lua.c.
  *
  * class{rest, refuse, plain} is called once. rest(event, name, envelope, timestamp) makes a field
  * that is not made here; `envelope`: it is {type, data}. refuse(message, code) raises. `plain` is
@@ -736,7 +737,8 @@ static int l_class(lua_State *L)
 int sip_open_event(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "class", l_class }, { "data", l_data }, { "body", l_body }, { NULL, NULL }
+    { "class", l_class },     { "data", l_data }, { "body", l_body },
+    { "of", sip_l_event_of }, { NULL, NULL },
   };
   struct state *state = lua_newuserdatauv(L, sizeof *state, 0);
 

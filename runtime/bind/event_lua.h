@@ -11,6 +11,9 @@
 bool sip_event_push(lua_State *L, const struct sip_source_ops *ops,
                     const struct sip_record *record);
 
+/** of(record) -> event | nil: the same for a record that Lua has; nil: stdlib/record.lua has to. */
+int sip_l_event_of(lua_State *L);
+
 enum sip_event_key {
   SIP_EVENT_KEY_UNKNOWN, /* Lua has to look */
   SIP_EVENT_KEY_NONE,    /* there is nothing, or what is no key */

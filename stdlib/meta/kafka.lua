@@ -99,6 +99,14 @@ local Consumer = {}
 ---@return string? code "ETIMEDOUT"; "END" once a reader has read everything; "CLOSED"; "EBUSY"
 function Consumer:next(timeout) end
 
+---The records that are there, up to max or some megabytes; waits for the first one, as next does.
+---@param max integer
+---@param timeout string? a duration such as "5s"; none waits for ever
+---@return sipeat.kafka.Record[]? records
+---@return string? message
+---@return string? code as of next
+function Consumer:take(max, timeout) end
+
 ---Everything up to and with this record of its partition is finished.
 ---@param record sipeat.kafka.Record
 ---@return true? ok

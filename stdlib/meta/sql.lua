@@ -38,7 +38,29 @@ function Runner:exec(sql, ...) end
 ---@return string? code
 function Runner:script(sql) end
 
+---Many runs of few statements, to be run together.
+---@class sipeat.sql.Batch
+local Batch = {}
+
+---@param sql string one statement, with ? for each value
+---@param ... sipeat.sql.Value
+---@return integer? bytes that the batch takes
+---@return string? message
+---@return string? code "TOO_BIG": 64 MB, or 32 different statements; run it, and add again
+function Batch:add(sql, ...) end
+
+---@return integer statements that wait
+function Batch:len() end
+
 ---@class sipeat.sql.Tx: sipeat.sql.Runner
+local Tx = {}
+
+---Runs the statements of a batch, which is empty then.
+---@param batch sipeat.sql.Batch
+---@return integer? changes
+---@return string? message
+---@return string? code
+function Tx:run(batch) end
 
 ---@class sipeat.sql.Db: sipeat.sql.Runner
 local Db = {}
@@ -48,6 +70,13 @@ local Db = {}
 ---@return any ... the results of f (true when it has none), or nil, message, code
 function Db:transaction(f) end
 
+---Runs the statements of a batch in a transaction.
+---@param batch sipeat.sql.Batch
+---@return integer? changes
+---@return string? message
+---@return string? code
+function Db:run(batch) end
+
 function Db:close() end
 
 ---@param path string a file, made when it is not there, or ":memory:"
@@ -56,6 +85,9 @@ function Db:close() end
 ---@return string? message
 ---@return string? code
 function M.open(path, options) end
+
+---@return sipeat.sql.Batch
+function M.batch() end
 
 ---@param bytes string
 ---@return sipeat.sql.Blob

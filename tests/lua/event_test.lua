@@ -246,6 +246,26 @@ t.test("records of every shape become events", function()
   end
 end)
 
+t.test("the quick way from a record tells the same", function()
+  local records = require "sipeat.record"
+  local function shown(got)
+    return {
+      got.id, got.type or false, got.source, got.time or false, got.version, got.key, got.topic,
+      got.partition, got.offset, got.data or false, got.headers, got.attributes,
+    }
+  end
+  for _, case in ipairs(SHAPES) do
+    t.eq(shown(t.ok(records.of(case[2]))), shown(event.from_record(case[2])), case[1])
+  end
+  local many = record('{"n":1}', { ["event-type"] = "x" })
+  for i = 1, 40 do
+    many.headers[#many.headers + 1] = { "h" .. i, "v" }
+  end
+  t.eq(records.of(many).headers.h40, "v")
+  t.eq(select(3, records.of(record "hello")), "BAD_DATA")
+  t.fails(records.of, "table expected", "text")
+end)
+
 local BROKEN = {
   { "not JSON", record "hello", "json decode" },
   { "truncated", record '{"type":"x","data":{', "json decode" },

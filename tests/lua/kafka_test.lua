@@ -55,6 +55,27 @@ t.test("what is sent is read with key, headers and bytes", function()
   t.eq(select(3, reader:next()), "CLOSED")
 end)
 
+t.test("a reader gives what is there as a list", function()
+  local records = {}
+  for i = 1, 150 do
+    records[i] = { topic = "many", key = "k", value = tostring(i) }
+  end
+  t.ok(kafka.producer():send_many(records))
+  local reader <close> = t.ok(kafka.reader { topic = "many" })
+  local values = {}
+  repeat
+    local list, _, code = reader:take(70, "10s")
+    for _, record in ipairs(list or {}) do
+      values[#values + 1] = tonumber(record.value)
+    end
+    t.ok(#(list or {}) <= 70)
+  until not list and t.eq(code, "END") == nil
+  t.eq({ #values, values[1], values[150] }, { 150, 1, 150 })
+  t.ok(kafka.producer():send { topic = "many", key = "k", value = "151" })
+  t.eq(t.ok(reader:take(5, "10s"))[1].value, "151")
+  t.fails(reader.take, "1 to 1,000,000", reader, 0)
+end)
+
 t.test("headers may come from lazy data", function()
   local lists, map = json.lazy '[["x","1"],["y"]]', json.lazy '{"b":"2"}'
   t.ok(kafka.producer():send { topic = "lazy", key = "k", value = "1", headers = lists })

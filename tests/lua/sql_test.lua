@@ -173,3 +173,56 @@ end)
 local forgotten = memory()
 task.spawn(function() forgotten:query(ENDLESS) end)
 task.sleep "5ms"
+
+t.test("a batch runs its statements in order, in one go, with the values of each", function()
+  local db <close> = memory()
+  local batch = sql.batch()
+  for n = 1, 5000 do
+    t.ok(batch:add("INSERT INTO t VALUES (?, ?, ?)", n, "name " .. n, n % 7))
+    t.ok(batch:add("UPDATE t SET price = price + 1 WHERE n = ?", n))
+  end
+  t.ok(batch:add("DELETE FROM t WHERE n <= 1000"))
+  t.eq(batch:len(), 10001)
+  t.eq(db:run(batch), 11000)
+  t.eq(batch:len(), 0)
+  t.eq(count(db), 4000)
+  t.eq(db:query("SELECT * FROM t WHERE n = 5000"), { { n = 5000, name = "name 5000", price = 3 } })
+  t.eq(db:run(batch), 0)
+end)
+
+t.test("a batch that fails leaves nothing, and says which statement", function()
+  local db <close> = memory()
+  local batch = sql.batch()
+  t.ok(batch:add("INSERT INTO t VALUES (?, ?, ?)", 1, "a", 1))
+  t.ok(batch:add("UPDATE t SET price = ? WHERE n = ?", -1, 1))
+  t.ok(batch:add("INSERT INTO t VALUES (?, ?, ?)", 2, "b", 1))
+  local changes, message, code = db:run(batch)
+  t.eq({ changes, code }, { nil, "SQL_CHECK" })
+  t.has(message, "UPDATE t SET price")
+  t.eq(count(db), 0)
+  t.ok(batch:add("INSERT INTO t VALUES (?, ?)", 1, "a"))
+  t.has(select(2, db:run(batch)), "but 2 values")
+  t.ok(batch:add("INSERT INTO nowhere VALUES (?)", 1))
+  t.has(select(2, db:run(batch)), "nowhere")
+  t.fails(batch.add, "no value of SQL", batch, "SELECT ?", 1, print)
+  t.ok(batch:add("INSERT INTO t VALUES (?, ?, ?)", 3, "c", 1))
+  t.eq(db:run(batch), 1)
+end)
+
+t.test("a batch is bounded", function()
+  local db <close> = memory()
+  local batch, big = sql.batch(), ("x"):rep(1024 * 1024)
+  local n, added = 0
+  repeat
+    n = n + 1
+    added = table.pack(batch:add("INSERT INTO t (n, name) VALUES (?, ?)", n, n .. big))
+  until not added[1]
+  t.eq({ n, added[3] }, { 64, "TOO_BIG" })
+  t.eq(db:run(batch), 63)
+  t.ok(batch:add("INSERT INTO t (n, name) VALUES (?, ?)", n, "small"))
+  for i = 2, 32 do
+    t.ok(batch:add("UPDATE t SET price = " .. i))
+  end
+  t.eq(select(3, batch:add "DELETE FROM t"), "TOO_BIG")
+  t.eq(batch:len(), 32)
+end)
