@@ -59,8 +59,7 @@ end
 --- Whether the type is one of the names, in which "*" stands for anything.
 local function matches(kind, names)
   for _, name in ipairs(names) do
-    local pattern = name:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*")
-    if kind:find("^" .. pattern .. "$") then
+    if kind:find(opts.glob(name)) then
       return true
     end
   end

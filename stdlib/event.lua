@@ -6,6 +6,7 @@ local fields = require "sipeat.fields"
 local opts = require "sipeat.opts"
 local record = require "sipeat.record"
 local sys = require "sipeat.core.sys"
+local upcasts = require "sipeat.event_upcast"
 
 local M = {}
 
@@ -20,6 +21,7 @@ local DEFINE = opts.spec("sipeat.event.define", {
   topic = { "string" },
   key = { "string|function" },
   version = { "string", default = "1.0" },
+  upcast = { "table" },
   currency = { "string", default = "EUR" },
   source = { "string", default = "sipeat" },
   mode = { "string", default = "binary", enum = { "binary", "structured", "plain", "body" } },
@@ -56,6 +58,12 @@ function M.define(type_name, fields_by_name, options)
   local ok, shape = pcall(fields.compile, fields_by_name, "event.define " .. type_name)
   if not ok then
     error(shape, 2)
+  end
+  if o.upcast then
+    ok, o.upcast = pcall(upcasts.compile, type_name, o.version, o.upcast)
+    if not ok then
+      error(o.upcast, 2)
+    end
   end
   o.type, o.fields, o.shape = type_name, fields_by_name, shape
   return setmetatable(o, Definition)
@@ -106,17 +114,29 @@ function Definition:to_wire(data)
   return self.shape.wire(data)
 end
 
---- Checks an event that was read and puts the typed data into it. true, or nil, message, code.
+--- Checks an event that was read and puts the typed data into it, lifted to the version of today
+--- where upcasters are declared (event.written_version says what it was). true, or nil, message,
+--- code.
 function Definition:accept(event)
   local data, message, code = record.data(event)
   if message then
     return nil, message, code
+  end
+  local written = event.version
+  if self.upcast and written ~= self.version then
+    data, message, code = upcasts.lift(self.upcast, written, data, event)
+    if code then
+      return nil, message, code
+    end
   end
   data, message, code = self:validate(data)
   if not data then
     return nil, message, code
   end
   event.data, event.definition = data, self
+  if self.upcast and written ~= self.version then
+    event.version, event.written_version = self.version, written
+  end
   return true
 end
 

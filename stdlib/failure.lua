@@ -27,11 +27,17 @@ local KINDS = { transient = true, permanent = true, bug = true, timeout = true, 
 -- Codes that say by themselves that trying again cannot help: the data is what it is.
 local DATA_CODES = {
   BAD_DATA = true,
+  FINAL_STATE = true,
+  ILLEGAL_TRANSITION = true,
   INVALID_ADDRESS = true,
   INVALID_EVENT = true,
+  NEWER_VERSION = true,
+  NO_UPCASTER = true,
   SMTP_REFUSED = true, -- a 5xx; a 4xx is SMTP_TEMPORARY
   TOO_BIG = true,
+  UNKNOWN_STATE = true,
   UNKNOWN_TYPE = true,
+  UPCAST_FAILED = true,
 }
 
 -- Codes of a request that certainly never reached its receiver, or was turned away before it acted.

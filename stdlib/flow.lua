@@ -9,6 +9,7 @@ local durable = require "sipeat.durable"
 local events = require "sipeat.event"
 local failure = require "sipeat.failure"
 local json = require "sipeat.core.json"
+local kafka = require "sipeat.core.kafka"
 local journal = require "sipeat.journal"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
@@ -80,6 +81,30 @@ local function is_callable(value)
   return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
 
+-- Lets a map of routes answer for the types that names such as "order.*" stand for: of several the
+-- longest one counts.
+local function with_patterns(map)
+  local globs = {}
+  for name in pairs(map) do
+    if name ~= "*" and name:find("*", 1, true) then
+      globs[#globs + 1] = { name = name, pattern = opts.glob(name) }
+    end
+  end
+  table.sort(globs, function(a, b)
+    return #a.name > #b.name or #a.name == #b.name and a.name < b.name
+  end)
+  if not globs[1] then
+    return map
+  end
+  return setmetatable(map, { __index = function(_, name)
+    for _, glob in ipairs(type(name) == "string" and name ~= "*" and globs or {}) do
+      if name:find(glob.pattern) then
+        return rawget(map, glob.name)
+      end
+    end
+  end })
+end
+
 -- type -> { handler, definition }
 local function routes(on, level)
   local map = {}
@@ -100,7 +125,7 @@ local function routes(on, level)
   if next(map) == nil then
     error("sipeat.flow: on: no handler; name a type, or \"*\" for every type", level + 1)
   end
-  return map
+  return with_patterns(map)
 end
 
 local function data_of(event)
@@ -176,16 +201,30 @@ local function instance_of(name, level)
   return name and sys.worker > 1 and ("%s-w%d"):format(name, sys.worker) or name
 end
 
+local ANY = "[A-Za-z0-9._-]*"
+-- Any end of a name but "-dlt": a flow does not take the dead letters of its own topics.
+local ANY_END = "(" .. ANY .. "[A-Za-su-z0-9._-]|" .. ANY .. "[A-Za-km-z0-9._-]t|" .. ANY
+  .. "[A-Za-ce-z0-9._-]lt|" .. ANY .. "[A-Za-z0-9._]dlt|l?t%s)?"
+
+-- "order.*" as the pattern that it stands for: no topic's name has an asterisk.
+local function pattern_of(glob)
+  local body, last = glob:match "^(.-)(%*?)$"
+  local rest = last ~= "" and ANY_END:format(body:find "%-$" and "" or "|dlt") or ""
+  return "^" .. body:gsub("[.+?()%[%]{}|^$\\]", "\\%0"):gsub("%*", ANY) .. rest .. "$"
+end
+
 local function topics_of(o, level)
   local topics = o.topics or {}
   topics[#topics + 1] = o.topic
   if #topics == 0 then
-    local why = "sipeat.flow: no topic: set topic = \"name\" or topics = { \"name\", \"^pattern\" }"
+    local why = "sipeat.flow: no topic: set topic = \"name\" or topics = { \"name\", \"order.*\" }"
     error(why, level + 1)
   end
-  for _, topic in ipairs(topics) do
+  for i, topic in ipairs(topics) do
     if topic == "" then
       error("sipeat.flow: a topic's name is empty", level + 1)
+    elseif topic:find("*", 1, true) and topic:sub(1, 1) ~= "^" then
+      topics[i] = pattern_of(topic)
     end
   end
   return topics
@@ -215,7 +254,7 @@ function M.define(options, level)
     topics = topics_of(o, level),
     routes = routes(o.on, level),
     plan = attempt.plan(o.retry, "sipeat.flow", level),
-    timeout = o.timeout,
+    timeout = o.timeout or kafka.processing_ms(),
     hold = o.hold,
     dead_letter = o.dead_letter,
     park_ms = o.park == true and PARK_AFTER_MS or o.park or nil,
@@ -267,7 +306,7 @@ function M.flow(options)
     key_of = key_of,
     outbox = o.outbox,
     finish = run.finish,
-    start = not o.timeout and not delays and run.starter(flow) or nil,
+    start = not flow.timeout and not delays and run.starter(flow) or nil,
     context = context.class(flow),
     dispatch = function(...)
       return run.dispatch(flow, ...)

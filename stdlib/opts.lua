@@ -105,6 +105,11 @@ function M.names(t)
   return list
 end
 
+--- The Lua pattern of a text in which "*" stands for anything, as in "order.*".
+function M.glob(text)
+  return "^" .. text:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*") .. "$"
+end
+
 --- Can it be called, as a function can?
 function M.is_callable(value)
   if type(value) == "function" then

@@ -131,6 +131,7 @@ function M.open()
     pending = function()
       return 0
     end,
+    processing_ms = function() end,
   }
 end
 

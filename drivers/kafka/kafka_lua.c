@@ -51,6 +51,19 @@ static int l_brokers(lua_State *L)
   return 1;
 }
 
+/* The longest time of an attempt, in ms, that the tuning gives to flows; nil: none. */
+static int l_processing_ms(lua_State *L)
+{
+  const struct sip_kafka_settings *settings = sip_kafka_settings(sip_kafka_of(L));
+  uint64_t ms = settings == NULL ? 0 : sip_kafka_settings_processing_ms(settings);
+
+  if (ms == 0) {
+    return 0;
+  }
+  lua_pushinteger(L, (lua_Integer)ms);
+  return 1;
+}
+
 static int l_pending(lua_State *L)
 {
   lua_pushinteger(L, (lua_Integer)sip_kafka_pending(sip_kafka_of(L)));
@@ -64,6 +77,7 @@ static int luaopen_kafka(lua_State *L)
     { "cluster", l_cluster },
     { "brokers", l_brokers },
     { "pending", l_pending },
+    { "processing_ms", l_processing_ms },
     { "send", sip_l_kafka_send },
     { "post", sip_l_kafka_post },
     { "consumer", sip_l_kafka_consumer },

@@ -8,6 +8,7 @@
 
 #include "core/nearest.h"
 #include "kafka/settings_conf.h"
+#include "kafka/tuning.h"
 
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ struct setting {
 struct sip_kafka_settings {
   struct setting *items;
   size_t count, cap;
+  const struct sip_kafka_tuning *tuning; /* static, or NULL: none was chosen */
 };
 
 /* Names that mean the same; the right one is kept. */
@@ -31,6 +33,10 @@ static const struct {
   { "metadata.broker.list", "bootstrap.servers" },
   { "request.required.acks", "acks" },
   { "sasl.mechanisms", "sasl.mechanism" },
+  { "compression.codec", "compression.type" },
+  { "message.send.max.retries", "retries" },
+  { "queue.buffering.max.ms", "linger.ms" },
+  { "fetch.message.max.bytes", "max.partition.fetch.bytes" },
 };
 
 /* Properties that a user may not change, with the one value that is allowed (NULL: none) and what
@@ -117,6 +123,9 @@ const char *sip_kafka_settings_get(const struct sip_kafka_settings *settings, co
 {
   const struct setting *item = settings_find(settings, settings_canonical(name));
 
+  if (strcmp(name, "tuning") == 0) {
+    return settings->tuning == NULL ? NULL : settings->tuning->name;
+  }
   return item == NULL ? NULL : item->value;
 }
 
@@ -174,6 +183,7 @@ int sip_kafka_settings_copy(struct sip_kafka_settings **out, const struct sip_ka
     sip_kafka_settings_free(copy);
     return rc;
   }
+  copy->tuning = from->tuning;
   *out = copy;
   return 0;
 }
@@ -295,6 +305,9 @@ int sip_kafka_settings_set(struct sip_kafka_settings *settings, const char *name
 {
   int rc;
 
+  if (strcmp(name, "tuning") == 0) {
+    return sip_kafka_tuning_find(&settings->tuning, value, err);
+  }
   name = settings_canonical(name);
   rc = settings_check_fixed(name, value, err);
   if (rc == 0) {
@@ -304,6 +317,25 @@ int sip_kafka_settings_set(struct sip_kafka_settings *settings, const char *name
     rc = settings_check_brokers(value, err);
   }
   return rc < 0 ? rc : settings_put(settings, name, value, err);
+}
+
+int sip_kafka_settings_tune(struct sip_kafka_settings *settings, struct sip_err *err)
+{
+  const struct sip_kafka_property *property =
+    settings->tuning == NULL ? NULL : settings->tuning->properties;
+  int rc = 0;
+
+  for (; rc == 0 && property != NULL && property->name != NULL; property++) {
+    if (settings_find(settings, property->name) == NULL) {
+      rc = sip_kafka_settings_set(settings, property->name, property->value, err);
+    }
+  }
+  return rc;
+}
+
+uint64_t sip_kafka_settings_processing_ms(const struct sip_kafka_settings *settings)
+{
+  return settings->tuning == NULL ? 0 : settings->tuning->processing_ms;
 }
 
 int sip_kafka_settings_set_pair(struct sip_kafka_settings *settings, const char *pair,

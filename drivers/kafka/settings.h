@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct sip_kafka_settings;
 
@@ -22,7 +23,8 @@ int sip_kafka_settings_copy(struct sip_kafka_settings **out, const struct sip_ka
 /** Accepts NULL. Secrets are overwritten before they are freed. */
 void sip_kafka_settings_free(struct sip_kafka_settings *settings);
 
-/** Sets a librdkafka property (CONFIGURATION.md), or one of its aliases; the last value wins.
+/** Sets a librdkafka property (CONFIGURATION.md), or one of its aliases; the last value wins. The
+ *  name "tuning" chooses a preset (tuning.h), whose properties sip_kafka_settings_tune sets.
  *  @return 0; SIP_ECONFIG when the name is unknown (the message names the nearest known one), when
  * the value does not fit, or when the property is one that sipeat's delivery guarantees depend on
  * (enable.auto.offset.store, enable.idempotence, partition.assignment.strategy and others);
@@ -34,9 +36,17 @@ int sip_kafka_settings_set(struct sip_kafka_settings *settings, const char *name
 int sip_kafka_settings_set_pair(struct sip_kafka_settings *settings, const char *pair,
                                 struct sip_err *err);
 
+/** Sets the properties of the chosen preset that nobody has set. @return 0, SIP_ECONFIG or
+ * UV_ENOMEM */
+int sip_kafka_settings_tune(struct sip_kafka_settings *settings, struct sip_err *err);
+
+/** The longest time of an attempt that the chosen preset gives to flows without one of their own;
+ * 0: none. */
+uint64_t sip_kafka_settings_processing_ms(const struct sip_kafka_settings *settings);
+
 /** Reads KAFKA_BROKERS (or KAFKA_BROKER), KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM,
  *  KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERT, KAFKA_SSL_KEY, KAFKA_SSL_KEY_PASSWORD,
- * KAFKA_CLIENT_ID. Empty ones count as not set, and a property that was set before (by -X) is kept.
+ * KAFKA_CLIENT_ID, KAFKA_TUNING. Empty ones count as not set, and a property that was set before (by -X) is kept.
  * A user name without KAFKA_SASL_MECHANISM takes PLAIN; without KAFKA_SECURITY_PROTOCOL it takes
  * sasl_ssl, and a CA or a certificate without a user name takes ssl.
  *  @return 0, SIP_ECONFIG naming the variable, or UV_ENOMEM */

@@ -26,6 +26,7 @@ static const struct {
   { "KAFKA_SSL_KEY_PASSWORD", "ssl.key.password", false },
   { "KAFKA_CLIENT_ID", "client.id", false },
   { "KAFKA_GROUP_INSTANCE_ID", "group.instance.id", false },
+  { "KAFKA_TUNING", "tuning", false },
 };
 
 /* A broker list as people write it, "a:9092, b:9092", without its spaces. */
@@ -101,7 +102,7 @@ static int env_complete(struct sip_kafka_settings *settings, struct sip_err *err
   if (rc == 0 && (user || tls) && sip_kafka_settings_get(settings, "security.protocol") == NULL) {
     rc = sip_kafka_settings_set(settings, "security.protocol", user ? "sasl_ssl" : "ssl", err);
   }
-  return rc;
+  return rc < 0 ? rc : sip_kafka_settings_tune(settings, err);
 }
 
 int sip_kafka_settings_from_env(struct sip_kafka_settings *settings, struct sip_err *err)

@@ -11,6 +11,7 @@ local M = {}
 ---@field source string
 ---@field time string RFC 3339
 ---@field version string
+---@field written_version? string what it was before upcasters lifted it to the version of today
 ---@field data any
 ---@field topic? string
 ---@field partition? integer
@@ -34,6 +35,7 @@ local M = {}
 ---@field topic? string where sipeat.publish writes it
 ---@field key? string|fun(event: sipeat.Event): string? path into the data, as in "machineId"
 ---@field version? string default "1.0"
+---@field upcast? table<string, fun(data: table, event: sipeat.Event): table> from older versions
 ---@field currency? string of amounts, unless the data has a field currency; default "EUR"
 ---@field source? string default "sipeat"
 ---@field mode? "binary"|"structured"|"plain"|"body" how it is written; default "binary"
@@ -84,7 +86,7 @@ function Definition:to_wire(data) end
 ---@param event sipeat.Event
 ---@return true? ok
 ---@return string? message
----@return string? code "INVALID_EVENT" or "BAD_DATA"
+---@return string? code "INVALID_EVENT", "BAD_DATA", "NO_UPCASTER", "NEWER_VERSION", …
 function Definition:accept(event) end
 
 ---@param data table

@@ -82,4 +82,8 @@ function M.names(t) end
 ---@return boolean
 function M.is_callable(value) end
 
+---@param text string in which "*" stands for anything, as in "order.*"
+---@return string pattern of Lua
+function M.glob(text) end
+
 return M

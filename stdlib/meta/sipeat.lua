@@ -26,9 +26,11 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field rate_limit sipeat.rate_limit
 ---@field retry_budget sipeat.retry_budget
 ---@field sql sipeat.sql
+---@field states sipeat.states
 ---@field stripe sipeat.stripe
 ---@field supabase sipeat.supabase
 ---@field task sipeat.task
+---@field topics sipeat.topics
 ---@field vending sipeat.vending
 ---@field webhook sipeat.webhook
 ---@field worker integer number of the worker that runs this, from 1

@@ -458,3 +458,86 @@ t.test("what is wrong comes as a list of fields too", function()
   t.eq(seen, { "a missing", "b not_listed", "c.d type" })
   t.eq(problems[1].message, "is missing (expected string)")
 end)
+
+-- --- versions ---
+
+local function evolved()
+  return event.define("order.created", { total = "integer", currency = "string" }, {
+    version = "2.0",
+    upcast = {
+      ["1.0"] = function(data)
+        return { total = data.totalPrice, currency = "EUR", note = data.note }
+      end,
+      ["1.1"] = function(data)
+        data.total, data.note = math.floor(data.total * 100 + 0.5), "lifted"
+        return data
+      end,
+    },
+  })
+end
+
+local function of_version(version, data)
+  return event.from_record(record(json.encode {
+    id = "1", type = "order.created", version = version, data = data,
+  }))
+end
+
+t.test("older versions are lifted step by step to the one of today", function()
+  local def = evolved()
+  local e = of_version("1.0", { totalPrice = 25.5 })
+  t.eq(def:accept(e), true)
+  t.eq({ e.data.total, e.data.currency, e.data.note }, { 2550, "EUR", "lifted" })
+  t.eq({ e.version, e.written_version }, { "2.0", "1.0" })
+  t.eq(def:accept(e), true) -- as in the next attempt
+  t.eq(e.data.total, 2550)
+  e = of_version("1.1", { total = 0.1, currency = "USD" })
+  t.eq(def:accept(e), true)
+  t.eq({ e.data.total, e.data.currency, e.written_version }, { 10, "USD", "1.1" })
+  e = of_version("2.0", { total = 7, currency = "USD" })
+  t.eq(def:accept(e), true)
+  t.eq({ e.data.total, e.version, e.written_version }, { 7, "2.0" })
+  e = of_version("2.1", { total = 7, currency = "USD", more = true }) -- adds fields and no more
+  t.eq(def:accept(e), true)
+  t.eq({ e.data.total, e.data.more }, { 7, true })
+end)
+
+t.test("a version without an upcaster is refused for good, with the known ones", function()
+  for version, expected in pairs {
+    ["0.9"] = "NO_UPCASTER", ["1.2"] = "NO_UPCASTER", ["x"] = "NO_UPCASTER",
+    ["3.0"] = "NEWER_VERSION", ["10.1"] = "NEWER_VERSION",
+  } do
+    local ok, message, code = evolved():accept(of_version(version, { total = 1, currency = "EUR" }))
+    t.eq({ ok, code }, { nil, expected })
+    t.has(message, version)
+    t.has(message, expected == "NO_UPCASTER" and "known: 1.0, 1.1, 2.0" or "newer than 2.0")
+    t.eq(failure.of(message, code).kind, "permanent")
+  end
+end)
+
+t.test("an upcaster that fails is permanent, and the event stays as it came", function()
+  local def = event.define("x", { a = "integer" }, { version = "1.1", upcast = {
+    ["1.0"] = function(data)
+      data.a = nil
+      return data.b and error "b is unknown" or nil
+    end,
+  } })
+  for _, data in ipairs { { a = 1 }, { a = 1, b = 2 } } do
+    local e = event.from_record(record(json.encode { type = "x", version = "1.0", data = data }))
+    local ok, message, code = def:accept(e)
+    t.eq({ ok, code }, { nil, "UPCAST_FAILED" })
+    t.has(message, data.b and "b is unknown" or "it gave nil")
+    t.eq({ e.data.a, e.version }, { 1, "1.0" })
+  end
+end)
+
+t.test("upcasters are checked where they are declared", function()
+  local function fails(options, part)
+    t.fails(function() event.define("x", {}, options) end, part)
+  end
+  fails({ version = "2.0", upcast = { ["2.0"] = print } }, "the version of today is 2.0")
+  fails({ version = "2.0", upcast = { ["3.1"] = print } }, "the version of today is 2.0")
+  fails({ version = "2.0", upcast = { one = print } }, "no version")
+  fails({ version = "2.0", upcast = { ["1.0"] = 5 } }, "a function is needed")
+  fails({ version = "2.0", upcast = { ["1"] = print, ["1.0"] = print } }, "the same version")
+  fails({ version = "new", upcast = {} }, "with upcast it is")
+end)

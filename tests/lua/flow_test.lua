@@ -47,6 +47,34 @@ local function read(topic, count)
   return records
 end
 
+t.test("a type of events finds its own handler, then that of the longest name with *", function()
+  local function named(name)
+    return function() return name end
+  end
+  local flow = sipeat.flow.define({ topic = "a", group = "g", on = {
+    ["order.*"] = named "any order", ["order.created"] = named "created",
+    ["order.payment_*"] = named "payment", ["*"] = named "rest",
+  } }, 1)
+  local function handler_of(kind)
+    local route = flow.routes[kind] or flow.routes["*"]
+    return route.handler()
+  end
+  t.eq(handler_of "order.created", "created")
+  t.eq(handler_of "order.payment_processed", "payment")
+  t.eq(handler_of "order.cancelled", "any order")
+  t.eq(handler_of "orders", "rest")
+  t.eq(flow.routes[nil], nil)
+end)
+
+t.test("a topic's name with * is a pattern, which takes no dead letters", function()
+  local flow = sipeat.flow.define({
+    topics = { "order.*", "orders-*-x", "^raw.*" }, group = "g", on = { ["*"] = print },
+  }, 1)
+  t.eq(flow.topics[3], "^raw.*")
+  t.eq(flow.topics[2], "^orders-[A-Za-z0-9._-]*-x$")
+  t.has(flow.topics[1], "^order\\.")
+end)
+
 t.test("what is declared wrongly throws at the script's line", function()
   local on = { ["*"] = print }
   t.fails(sipeat.flow, "did you mean topic?", { topik = "a", group = "g", on = on })

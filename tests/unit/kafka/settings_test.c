@@ -11,7 +11,7 @@ static const char *const variables[] = {
   "KAFKA_BROKERS",          "KAFKA_BROKER",         "KAFKA_USERNAME",
   "KAFKA_PASSWORD",         "KAFKA_SASL_MECHANISM", "KAFKA_SECURITY_PROTOCOL",
   "KAFKA_SSL_CA",           "KAFKA_SSL_CERT",       "KAFKA_SSL_KEY",
-  "KAFKA_SSL_KEY_PASSWORD", "KAFKA_CLIENT_ID",
+  "KAFKA_SSL_KEY_PASSWORD", "KAFKA_CLIENT_ID",      "KAFKA_TUNING",
 };
 
 static struct sip_kafka_settings *fresh(void)
@@ -147,6 +147,33 @@ static void a_wrong_variable_is_named(void)
   }
 }
 
+static void a_tuning_sets_what_nobody_has_set(void)
+{
+  struct sip_kafka_settings *settings = fresh(), *copy = NULL;
+  struct sip_err err = { 0 };
+
+  clear_environment();
+  CHECK_INT((int)sip_kafka_settings_processing_ms(settings), 0);
+  CHECK_INT(sip_kafka_settings_set_pair(settings, "tuning=fast", &err), SIP_ECONFIG);
+  CHECK_HAS(err.message, "throughput");
+  CHECK_INT(sip_kafka_settings_set_pair(settings, "compression.codec=lz4", NULL), 0);
+  CHECK_INT(setenv("KAFKA_TUNING", "throughput", 1), 0);
+  CHECK_INT(sip_kafka_settings_from_env(settings, NULL), 0);
+  CHECK_STR(sip_kafka_settings_get(settings, "tuning"), "throughput");
+  CHECK_STR(sip_kafka_settings_get(settings, "compression.type"), "lz4");
+  CHECK_STR(sip_kafka_settings_get(settings, "batch.num.messages"), "1000");
+  CHECK_STR(sip_kafka_settings_get(settings, "linger.ms"), "10");
+  CHECK_STR(sip_kafka_settings_get(settings, "acks"), "all");
+  CHECK_STR(sip_kafka_settings_get(settings, "retries"), "3");
+  CHECK_STR(sip_kafka_settings_get(settings, "retry.backoff.ms"), "100");
+  CHECK_STR(sip_kafka_settings_get(settings, "fetch.min.bytes"), "1024");
+  CHECK_STR(sip_kafka_settings_get(settings, "fetch.max.bytes"), "1048576");
+  CHECK_INT(sip_kafka_settings_copy(&copy, settings, NULL), 0);
+  CHECK_INT((int)sip_kafka_settings_processing_ms(copy), 30000);
+  sip_kafka_settings_free(settings);
+  sip_kafka_settings_free(copy);
+}
+
 int main(void)
 {
   wrong_properties_are_refused_with_a_hint();
@@ -155,6 +182,7 @@ int main(void)
   the_environment_names_brokers_and_user();
   a_flag_wins_over_the_environment_and_empty_counts_as_unset();
   a_wrong_variable_is_named();
+  a_tuning_sets_what_nobody_has_set();
   SIP_TEST_END(uv_default_loop());
   return 0;
 }
