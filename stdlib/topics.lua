@@ -71,6 +71,13 @@ local function compare(topic)
   end
 end
 
+-- A broker inside of this process makes a topic at once, and before a flow asks for it: what is
+-- asked for first has a number of partitions that nobody declared. nil where there is none.
+local function make_inside(topic)
+  local host = package.loaded["sipeat.service"] and require "sipeat.core.host"
+  return host and host.create_topic(topic.name, topic.partitions)
+end
+
 -- Whether there is nothing more to try for this topic.
 local function ensure(topic)
   local made, message, code = kafka.admin():create_topic(topic)
@@ -131,6 +138,9 @@ function M.declare(topics)
   end
   if sys.worker > 1 then
     return nil
+  end
+  for _, topic in ipairs(list) do
+    make_inside(topic)
   end
   return background.run("topics", function(job)
     run(job, list)
