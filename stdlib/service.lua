@@ -414,6 +414,7 @@ end
 --- Opens the HTTP server with the program's own routes. nil, message, code when it cannot.
 function M.open(options)
   local o = OPEN(options)
+  require("sipeat.topics").made_by(host.create_topic)
   if o.http == "off" then
     return true
   end

@@ -88,7 +88,8 @@ end
 
 local function note(self, tx, row, from, o)
   return tx:exec(sql_of(self, [[INSERT INTO $t_history
-    (id, revision, from_state, to_state, move_key, moved_by, note, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)]]), row.id, row.revision, from, row.state,
+    (id, revision, from_state, to_state, move_key, moved_by, note, at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)]]), row.id, row.revision, from, row.state,
     o.key, o.by, o.note, row.changed_at)
 end
 

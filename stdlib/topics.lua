@@ -10,6 +10,7 @@ local sys = require "sipeat.core.sys"
 local M = {}
 
 local PAUSE_MS = 2000
+local make_inside -- of the program that runs the script: makes a topic of a broker inside of it
 local REFUSED = {
   TOPIC_AUTHORIZATION_FAILED = true, CLUSTER_AUTHORIZATION_FAILED = true, POLICY_VIOLATION = true,
   INVALID_REPLICATION_FACTOR = true, INVALID_CONFIG = true, INVALID_PARTITIONS = true,
@@ -69,13 +70,6 @@ local function compare(topic)
         topic.name, setting.name, tostring(setting.value), wanted))
     end
   end
-end
-
--- A broker inside of this process makes a topic at once, and before a flow asks for it: what is
--- asked for first has a number of partitions that nobody declared. nil where there is none.
-local function make_inside(topic)
-  local host = package.loaded["sipeat.service"] and require "sipeat.core.host"
-  return host and host.create_topic(topic.name, topic.partitions)
 end
 
 -- Whether there is nothing more to try for this topic.
@@ -140,11 +134,18 @@ function M.declare(topics)
     return nil
   end
   for _, topic in ipairs(list) do
-    make_inside(topic)
+    if make_inside then -- before a flow asks for it, which would make it with other partitions
+      make_inside(topic.name, topic.partitions)
+    end
   end
   return background.run("topics", function(job)
     run(job, list)
   end)
+end
+
+--- For the program itself: how a broker inside of it, if there is one, makes a topic at once.
+function M.made_by(create)
+  make_inside = create
 end
 
 return setmetatable(M, {

@@ -46,7 +46,8 @@ uint64_t sip_kafka_settings_processing_ms(const struct sip_kafka_settings *setti
 
 /** Reads KAFKA_BROKERS (or KAFKA_BROKER), KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM,
  *  KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERT, KAFKA_SSL_KEY, KAFKA_SSL_KEY_PASSWORD,
- * KAFKA_CLIENT_ID, KAFKA_TUNING. Empty ones count as not set, and a property that was set before (by -X) is kept.
+ * KAFKA_CLIENT_ID, KAFKA_TUNING. Empty ones count as not set, and a property that was set before
+ * (by -X) is kept.
  * A user name without KAFKA_SASL_MECHANISM takes PLAIN; without KAFKA_SECURITY_PROTOCOL it takes
  * sasl_ssl, and a CA or a certificate without a user name takes ssl.
  *  @return 0, SIP_ECONFIG naming the variable, or UV_ENOMEM */

@@ -20,4 +20,8 @@ local M = {}
 ---@return table? job nil on other workers than the first
 function M.declare(topics) end
 
+---For the program itself.
+---@param create fun(name: string, partitions: integer): true?
+function M.made_by(create) end
+
 return M
