@@ -2,6 +2,7 @@
 --
 -- A file is read as it is sent: at most BATCH_RECORDS or BATCH_BYTES are in memory, and lines from
 -- a pipe go out as they come.
+local core = require "sipeat.core.kafka"
 local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local records = require "sipeat.command_records"
@@ -56,7 +57,8 @@ local function publish_one(options)
     return kafka.producer():send(record)
   end)
   if not sent then
-    complain(("%s: %s"):format(record.topic, failed))
+    local why = code == "ETIMEDOUT" and core.trouble()
+    complain(("%s: %s%s"):format(record.topic, failed, why and ": " .. why or ""))
     return exit_code(code)
   end
   local ok = report(options, record, sent)

@@ -4,6 +4,7 @@ local deadletter = require "sipeat.deadletter_state"
 local flow = require "sipeat.core.flow"
 local host = require "sipeat.core.host"
 local json = require "sipeat.json"
+local kafka = require "sipeat.core.kafka"
 local local_requests = require "sipeat.access_proxy"
 local log = require("sipeat.log").new "service"
 local opts = require "sipeat.opts"
@@ -52,7 +53,8 @@ function M.unready()
   end
   local _, _, _, others_connected = host.workers()
   if #flows > 0 and not (status.connected and others_connected) then
-    reasons[#reasons + 1] = "no broker answers"
+    local why = kafka.trouble()
+    reasons[#reasons + 1] = "no broker answers" .. (why and ": " .. why or "")
   end
   for _, one in ipairs(flows) do
     if one.error then

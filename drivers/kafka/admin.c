@@ -1,4 +1,5 @@
 /* admin.c - the client behind the admin calls, and its errors. Blocks; one thread at a time. */
+#include "core/base.h"
 #include "core/log.h"
 #include "kafka/admin_state.h"
 #include "kafka/errors.h"
@@ -21,11 +22,12 @@ static void admin_on_log(const rd_kafka_t *rk, int level, const char *facility, 
 /* In rd_kafka_poll, so on the caller's thread. */
 static void admin_on_error(rd_kafka_t *rk, int res, const char *reason, void *opaque)
 {
-  struct sip_kafka_admin *admin = opaque;
+  struct sip_kafka_admin *admin =
+    SIP_CONTAINER((struct sip_refusal *)opaque, struct sip_kafka_admin, refusal);
 
   (void)rk;
   if (res != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-    (void)snprintf(admin->reason, sizeof admin->reason, "%s", reason); /* cutting it is fine */
+    sip_refusal_words(&admin->refusal, reason, admin->reason, sizeof admin->reason);
   }
 }
 
@@ -38,7 +40,7 @@ rd_kafka_t *sip_admin_client(struct sip_kafka_admin *admin, const char *group, s
 
   rd_kafka_conf_set_log_cb(conf, admin_on_log);
   rd_kafka_conf_set_error_cb(conf, admin_on_error);
-  rd_kafka_conf_set_opaque(conf, admin);
+  sip_refusal_watch(conf, &admin->refusal);
   if (rd_kafka_conf_set(conf, "client.id", "sipeat-admin", why, sizeof why) != RD_KAFKA_CONF_OK) {
     rc = sip_err_set(err, SIP_ECONFIG, "kafka admin: %s", why);
   }

@@ -2,6 +2,7 @@
 #define SIP_KAFKA_ADMIN_STATE_H
 /* admin_state.h - what admin.c, admin_topics.c and admin_groups.c share. One thread at a time. */
 #include "kafka/admin.h"
+#include "kafka/refusal.h"
 
 #include <librdkafka/rdkafka.h>
 
@@ -10,6 +11,7 @@ struct sip_kafka_admin {
   rd_kafka_queue_t *queue;             /* where admin answers come */
   struct sip_kafka_settings *settings; /* for the clients that act for a group */
   int timeout_ms;
+  struct sip_refusal refusal;
   char reason[256]; /* the newest connection failure, for errors that say only "timed out" */
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/base.h"
 #include "kafka/errors.h"
+#include "kafka/refusal.h"
 #include "kafka/settings_conf.h"
 
 #include <pthread.h>
@@ -14,9 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { API_JOIN_GROUP = 11 }; /* Kafka protocol guide, API keys */
+/* Kafka protocol guide, API keys */
+enum {
+  API_JOIN_GROUP = 11,
+  API_SASL_HANDSHAKE = 17,
+  API_VERSIONS = 18,
+  API_SASL_AUTHENTICATE = 36
+};
 
 struct sip_client_link {
+  struct sip_refusal refusal;
   pthread_mutex_t mu;
   struct sip_kafka_health *health; /* guarded by mu; NULL once the client was abandoned */
   atomic_bool joining;             /* set by librdkafka's threads */
@@ -74,6 +82,13 @@ static rd_kafka_resp_err_t link_on_request(rd_kafka_t *rk, int sockfd, const cha
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* Requests of a connection that is being made: their answers do not say that it will be one. */
+static bool link_is_greeting(int16_t api_key)
+{
+  return api_key == API_VERSIONS || api_key == API_SASL_HANDSHAKE ||
+         api_key == API_SASL_AUTHENTICATE;
+}
+
 /* librdkafka's thread. */
 static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const char *name,
                                             int32_t broker_id, int16_t api_key, int16_t api_version,
@@ -84,12 +99,11 @@ static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const ch
   (void)sockfd;
   (void)name;
   (void)broker_id;
-  (void)api_key;
   (void)api_version;
   (void)corr_id;
   (void)size;
   (void)rtt;
-  if (res == RD_KAFKA_RESP_ERR_NO_ERROR) {
+  if (res == RD_KAFKA_RESP_ERR_NO_ERROR && !link_is_greeting(api_key)) {
     link_tell(opaque, sip_kafka_health_answer);
   }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -169,6 +183,7 @@ static int client_configure(rd_kafka_conf_t *conf, struct sip_client *client,
   if (rc == 0) {
     rc = client_set(conf, "log.thread.name", "false", err);
   }
+  sip_refusal_watch(conf, &client->link->refusal);
   rd_kafka_conf_set_events(conf, spec->events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
   if (rc == 0 && rd_kafka_conf_interceptor_add_on_new(conf, "sipeat", link_on_new, client->link) !=
                    RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -241,6 +256,7 @@ static bool client_swallows(struct sip_client *client, rd_kafka_event_t *event)
 {
   struct sip_kafka_health *health = sip_kafka_health(client->kafka);
   const char *facility, *text;
+  char words[256];
   int level;
 
   switch (rd_kafka_event_type(event)) {
@@ -252,8 +268,9 @@ static bool client_swallows(struct sip_client *client, rd_kafka_event_t *event)
   case RD_KAFKA_EVENT_ERROR:
     if (!rd_kafka_event_error_is_fatal(event) &&
         sip_kafka_err_is_connection(rd_kafka_event_error(event))) {
-      sip_kafka_health_error(health, rd_kafka_event_error(event),
-                             rd_kafka_event_error_string(event));
+      sip_refusal_words(&client->link->refusal, rd_kafka_event_error_string(event), words,
+                        sizeof words);
+      sip_kafka_health_error(health, rd_kafka_event_error(event), words);
       return true;
     }
     return false;

@@ -2,6 +2,8 @@
  */
 #include "kafka/errors.h"
 
+#include "kafka/refusal.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,9 +31,11 @@ static const struct {
   { RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, SIP_EAUTH,
     "check KAFKA_USERNAME and KAFKA_PASSWORD" },
   { RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, SIP_EAUTH,
-    "this user has no right to the topic" },
+    "this user needs rights to the topic: Read to consume, Write to produce, Create to make it" },
   { RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, SIP_EAUTH,
-    "this user has no right to the group" },
+    "this user needs the right to Read in the group" },
+  { RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, SIP_EAUTH,
+    "this user needs the right to Write to the transactional id" },
   { RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, SIP_EAUTH,
     "this user has no right to do that" },
   { RD_KAFKA_RESP_ERR__SSL, SIP_EAUTH,
@@ -104,9 +108,12 @@ bool sip_kafka_err_is_connection(rd_kafka_resp_err_t res)
 static int errors_fill(struct sip_err *err, rd_kafka_resp_err_t res, const char *why,
                        const char *format, va_list args)
 {
-  const char *hint = sip_kafka_err_hint(res);
+  const char *hint = why == NULL ? NULL : sip_refusal_hint(why);
   char text[256];
 
+  if (hint == NULL || !sip_kafka_err_is_connection(res)) {
+    hint = sip_kafka_err_hint(res);
+  }
   (void)vsnprintf(text, sizeof text, format, args); /* a long operand is cut */
   return sip_err_named(err, sip_kafka_err_code(res), rd_kafka_err2name(res), "%s: %s%s%s%s", text,
                        why != NULL && why[0] != '\0' ? why : rd_kafka_err2str(res),

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/wakeup.h"
 #include "kafka/errors.h"
+#include "kafka/refusal.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -54,17 +55,36 @@ static void health_on_up(void *arg)
   health->state = HEALTH_UP;
 }
 
+/* The reason, without the broker's address where there is only one. */
+static const char *health_why(const struct sip_kafka_health *health)
+{
+  size_t len = strlen(health->brokers);
+
+  return strncmp(health->reason, health->brokers, len) == 0 &&
+             strncmp(health->reason + len, ": ", 2) == 0
+           ? health->reason + len + 2
+           : health->reason;
+}
+
+static const char *health_hint(const struct sip_kafka_health *health)
+{
+  const char *hint = sip_refusal_hint(health->reason);
+
+  if (hint != NULL) {
+    return hint;
+  }
+  return sip_kafka_err_hint(health->reason[0] == '\0' ? RD_KAFKA_RESP_ERR__TRANSPORT
+                                                      : health->last);
+}
+
 static void health_on_timeout(uv_timer_t *timer)
 {
   struct sip_kafka_health *health = SIP_CONTAINER(timer, struct sip_kafka_health, timer);
-  const char *hint = sip_kafka_err_hint(health->last);
+  const char *hint = health_hint(health);
 
-  if (health->reason[0] == '\0') {
-    hint = sip_kafka_err_hint(RD_KAFKA_RESP_ERR__TRANSPORT);
-  }
   health->state = HEALTH_DOWN;
   sip_log(SIP_LOG_WARN, "kafka", NULL, "cannot reach Kafka at %s: %s; still trying (%s)",
-          health->brokers, health->reason[0] == '\0' ? "no answer yet" : health->reason, hint);
+          health->brokers, health->reason[0] == '\0' ? "no answer yet" : health_why(health), hint);
 }
 
 int sip_kafka_health_new(struct sip_kafka_health **out, uv_loop_t *loop, const char *brokers,
@@ -157,8 +177,9 @@ void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t
 
 static bool health_is_said_elsewhere(const char *facility)
 {
-  static const char *const names[] = { "FAIL",     "GETPID",  "ERROR",     "FATAL",
-                                       "CONFWARN", "MAXPOLL", "SESSTMOUT", "BROKERUPDATE" };
+  static const char *const names[] = { "FAIL",      "GETPID",       "ERROR",
+                                       "FATAL",     "CONFWARN",     "MAXPOLL",
+                                       "SESSTMOUT", "BROKERUPDATE", "SSLCERTVRFY" };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     if (strcmp(facility, names[i]) == 0) {
@@ -195,6 +216,16 @@ void sip_kafka_health_log(struct sip_kafka_health *health, int level, const char
     }
   }
   sip_log(ours, "kafka", NULL, "%s: %s", facility, text);
+}
+
+bool sip_kafka_health_reason(const struct sip_kafka_health *health, char *out, size_t size)
+{
+  if (health->state == HEALTH_UP || health->reason[0] == '\0') {
+    return false;
+  }
+  (void)snprintf(out, size, "%s (%s)", health->reason,
+                 health_hint(health)); /* cutting it is fine */
+  return true;
 }
 
 bool sip_kafka_health_connected(const struct sip_kafka_health *health)

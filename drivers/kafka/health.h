@@ -39,6 +39,10 @@ void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t
 void sip_kafka_health_log(struct sip_kafka_health *health, int level, const char *facility,
                           const char *text);
 
+/** Why no broker answers, and what to do about it.
+ *  @return false: one does, or there is nothing to say yet */
+bool sip_kafka_health_reason(const struct sip_kafka_health *health, char *out, size_t size);
+
 /** False before the first answer and while all brokers are down. */
 bool sip_kafka_health_connected(const struct sip_kafka_health *health);
 

@@ -70,10 +70,24 @@ static int l_pending(lua_State *L)
   return 1;
 }
 
+/* trouble() -> why no broker answers, with a hint; nil when one does */
+static int l_trouble(lua_State *L)
+{
+  char text[512];
+  const struct sip_kafka_health *health = sip_kafka_health(sip_kafka_of(L));
+
+  if (health == NULL || !sip_kafka_health_reason(health, text, sizeof text)) {
+    return 0;
+  }
+  lua_pushstring(L, text);
+  return 1;
+}
+
 static int luaopen_kafka(lua_State *L)
 {
   static const luaL_Reg functions[] = {
     { "connected", l_connected },
+    { "trouble", l_trouble },
     { "cluster", l_cluster },
     { "brokers", l_brokers },
     { "pending", l_pending },

@@ -197,6 +197,13 @@ static void source_on_message(struct sip_source *source, rd_kafka_event_t *event
   }
 }
 
+/* librdkafka looks for a group's coordinator also where no group has a part in it. */
+static bool source_needs_no_group(const struct sip_source *source, rd_kafka_event_t *event)
+{
+  return source->topic != NULL &&
+         rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+}
+
 static void source_on_event(struct sip_source *source, rd_kafka_event_t *event)
 {
   switch (rd_kafka_event_type(event)) {
@@ -207,7 +214,9 @@ static void source_on_event(struct sip_source *source, rd_kafka_event_t *event)
     sip_source_on_rebalance(source, event);
     return;
   case RD_KAFKA_EVENT_ERROR:
-    source_on_error(source, event);
+    if (!source_needs_no_group(source, event)) {
+      source_on_error(source, event);
+    }
     break;
   case RD_KAFKA_EVENT_OFFSET_COMMIT:
     sip_source_on_committed(source, event);

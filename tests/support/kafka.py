@@ -28,7 +28,6 @@ appender.out.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1}: %m%n
 rootLogger.level = warn
 rootLogger.appenderRef.out.ref = out
 """
-PASSWORD = "sipeat-secret"
 
 
 def jars():
@@ -65,13 +64,12 @@ def new_cluster_id():
 
 
 class Kafka:
-    """One broker. `address` is host:port without encryption; with sasl_ssl=True `secure_address` takes SASL/PLAIN
-    over TLS from the user "sipeat" with PASSWORD, and `ca` is the file that a client trusts."""
+    """One broker. `address` is host:port without encryption; support.kafka_secure has one with TLS, users and ACLs."""
 
     jvm = JVM
 
-    def __init__(self, config=None, sasl_ssl=False, node=1, quorum=None, cluster_id=None):
-        self.config, self.sasl_ssl = dict(config or {}), sasl_ssl
+    def __init__(self, config=None, node=1, quorum=None, cluster_id=None):
+        self.config = dict(config or {})
         self.node, self.quorum = node, quorum or {node: free_ports(1)[0]}  # controllers' ports by node
         self.cluster_id = cluster_id or new_cluster_id()
         self.process, self.temp = None, None
@@ -117,49 +115,43 @@ class Kafka:
         self.temp = tempfile.TemporaryDirectory(prefix="sipeat-kafka-")
         self.directory = pathlib.Path(self.temp.name)
         controller = self.quorum[self.node]
-        self.port, secure = free_ports(2)
-        self.address, self.secure_address = f"127.0.0.1:{self.port}", f"localhost:{secure}"
-        listeners = f"PLAINTEXT://127.0.0.1:{self.port}"
+        self.port = free_ports(1)[0]
+        self.address = f"127.0.0.1:{self.port}"
+        others = self.listeners()
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **{n: p for n, (p, _) in others.items()}}
+        listeners = ",".join([f"PLAINTEXT://{self.address}", *(f"{name}://{at}" for name, (_, at) in others.items())])
         settings = {
             "process.roles": "broker,controller", "node.id": self.node,
             "controller.quorum.voters": ",".join(f"{node}@127.0.0.1:{port}" for node, port in self.quorum.items()),
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "log.dirs": self.directory / "data", "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": 1, "offsets.topic.num.partitions": 4,
             "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
             "transaction.state.log.num.partitions": 4, "group.initial.rebalance.delay.ms": 0,
         }
-        if self.sasl_ssl:
-            listeners += f",SECURE://{self.secure_address}"
-            settings.update(self.secure_listener())
         settings.update({"listeners": listeners + f",CONTROLLER://127.0.0.1:{controller}",
                          "advertised.listeners": listeners})
+        settings.update(self.security())
         settings.update(self.config)
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
         (self.directory / "server.properties").write_text(text)
         (self.directory / "log4j2.properties").write_text(LOGGING)
         subprocess.run(
             self.java("kafka.tools.StorageTool", "format", f"--cluster-id={self.cluster_id}", "-c",
-                      self.directory / "server.properties"),
+                      self.directory / "server.properties", *self.format_options()),
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
 
-    def secure_listener(self):
-        """A certificate of our own for localhost, and one user."""
-        self.ca, key = self.directory / "ca.pem", self.directory / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", self.ca],
-            check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        store = self.directory / "store.pem"
-        store.write_text(key.read_text() + self.ca.read_text())
-        return {
-            "ssl.keystore.type": "PEM", "ssl.keystore.location": store,
-            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.secure.plain.sasl.jaas.config":
-                "org.apache.kafka.common.security.plain.PlainLoginModule required "
-                f'username="sipeat" password="{PASSWORD}" user_sipeat="{PASSWORD}";',
-        }
+    def listeners(self):
+        """Further listeners: {NAME: (security protocol, "host:port")}."""
+        return {}
+
+    def security(self):
+        """Their settings."""
+        return {}
+
+    def format_options(self):
+        return []
 
     def java(self, main, *arguments):
         logging = f"-Dlog4j2.configurationFile=file:{self.directory}/log4j2.properties"
