@@ -57,8 +57,8 @@ local function publish_one(options)
     return kafka.producer():send(record)
   end)
   if not sent then
-    local why = code == "ETIMEDOUT" and core.trouble()
-    complain(("%s: %s%s"):format(record.topic, failed, why and ": " .. why or ""))
+    local trouble = code == "ETIMEDOUT" and core.trouble()
+    complain(("%s: %s%s"):format(record.topic, failed, trouble and ": " .. trouble or ""))
     return exit_code(code)
   end
   local ok = report(options, record, sent)
