@@ -1,8 +1,11 @@
---- Mail by SMTP: one message, as text, HTML or both, to a server that SMTP_URL names.
+--- Mail by SMTP: one message, as text, HTML or both, with attachments, to a server that SMTP_URL
+--- names.
 local core = require "sipeat.core.smtp"
 local env = require "sipeat.env"
+local json = require "sipeat.json"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
+local template = require "sipeat.template"
 
 local M = {}
 
@@ -15,6 +18,7 @@ local SEND = opts.spec("sipeat.mail.send", {
   subject = { "string", required = true },
   text = { "string" },
   html = { "string" },
+  attachments = { "table" },
   message_id = { "string" },
   headers = { "table" },
   url = { "secret" },
@@ -31,6 +35,30 @@ end
 local function not_configured(what)
   local message = "mail: %s (put it into .env.local or the environment)"
   return nil, message:format(what), "NOT_CONFIGURED"
+end
+
+local TEMPLATE = opts.spec("sipeat.mail.template", {
+  subject = { "string", required = true },
+  text = { "string" },
+  html = { "string" },
+})
+
+local ATTACHMENT = opts.spec("sipeat.mail.attachment", {
+  name = { "string", required = true },
+  data = { "string", required = true },
+  type = { "string", default = "application/octet-stream" },
+  content_id = { "string" },
+})
+
+local function check_attachments(given)
+  local list = {}
+  for i, one in ipairs(given or {}) do
+    list[i] = ATTACHMENT(one, 3)
+  end
+  if given and next(given, #given > 0 and #given or nil) ~= nil then
+    error("mail.send: attachments are a list, each { name =, data =, type = }", 3)
+  end
+  return list
 end
 
 -- left@right: as given, without its brackets; what cannot be one is hashed, so that the same text
@@ -102,8 +130,18 @@ local function mail_of(o, names)
     html = o.html,
     message_id = message_id_of(o.message_id, sender),
     date_ms = sys.now_ms(),
+    attachments = o.attachments,
     headers = header_list(o, names),
   }
+end
+
+-- What the page says of attachments: not their bytes.
+local function shown(attachments)
+  local list = {}
+  for i, one in ipairs(attachments) do
+    list[i] = { name = one.name, type = one.type, bytes = #one.data, content_id = one.content_id }
+  end
+  return #list > 0 and json.array(list) or nil
 end
 
 -- In `dev` the mail is shown instead of sent.
@@ -120,6 +158,7 @@ local function capture(mail)
     subject = mail.subject,
     text = mail.text,
     html = mail.html,
+    attachments = shown(mail.attachments),
     message_id = mail.message_id,
     mime = mime,
   })
@@ -129,13 +168,18 @@ end
 --- Sends one mail and waits until the server has taken it. A result; or nil, message and a code:
 --- "SMTP_TEMPORARY" (4xx, try again), "SMTP_REFUSED" (5xx), "SMTP_AUTH", "INVALID_ADDRESS",
 --- "NOT_CONFIGURED", or one of the transport, such as "ECONNREFUSED", "EDNS", "ETLS", "ETIMEDOUT".
+--- As a step of a chain it gets the step's context: its key makes the Message-ID, so that a mail
+--- that is sent again can be recognised.
 ---@param options sipeat.mail.SendOptions
+---@param ctx table?
 ---@return sipeat.mail.Sent? sent
 ---@return string? message
 ---@return string? code
-function M.send(options)
+function M.send(options, ctx)
   local o = SEND(options)
   local names = check_headers(o.headers)
+  o.attachments = check_attachments(o.attachments)
+  o.message_id = o.message_id or type(ctx) == "table" and ctx.key or nil
   if not o.text and not o.html then
     error("mail.send: text or html is required", 2)
   elseif #list_of(o.to) == 0 then
@@ -165,6 +209,33 @@ function M.send(options)
     return nil, message, code
   end
   return { message_id = mail.message_id, refused = refused }
+end
+
+--- Subject, text and HTML of mails as templates (sipeat.template): made once, then called with the
+--- values of each mail and the other options of M.send.
+---@param parts sipeat.mail.TemplateOptions
+function M.template(parts)
+  local o = TEMPLATE(parts)
+  if not o.text and not o.html then
+    error("mail.template: text or html is required", 2)
+  end
+  local made = {}
+  for name, kind in pairs { subject = "line", text = "text", html = "html" } do
+    if o[name] then
+      local ok, f = pcall(template[kind], o[name])
+      made[name] = ok and f or error(("mail.template: %s: %s"):format(name, f), 2)
+    end
+  end
+  return function(values, options)
+    local mail = {}
+    for key, value in pairs(options or {}) do
+      mail[key] = value
+    end
+    for name, f in pairs(made) do
+      mail[name] = tostring(f(values, 2))
+    end
+    return mail
+  end
 end
 
 return M

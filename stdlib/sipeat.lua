@@ -41,6 +41,7 @@ local LAZY = {
   stripe = { "sipeat.stripe" },
   supabase = { "sipeat.supabase" },
   task = { "sipeat.task" },
+  template = { "sipeat.template" },
   timeout = { "sipeat.timeout" },
   topics = { "sipeat.topics" },
   transient = { "sipeat.failure", "transient" },

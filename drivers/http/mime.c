@@ -1,7 +1,7 @@
 /* mime.c - mail messages as bytes. Any thread.
  *
- * Quoted-printable writes "=" always as "=3D", so a boundary with "=_" in it can never occur in a
- * part (RFC 2045 section 6.7), and need not be random. */
+ * Quoted-printable writes "=" always as "=3D", and base64 has no "_", so a boundary with "=_" in it
+ * can never occur in a part (RFC 2045 section 6.7), and need not be random. */
 #include "http/mime.h"
 
 #include "core/base64.h"
@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-static const char BOUNDARY[] = "=_sipeat_alternative";
 
 enum {
   MAX_MESSAGE_BYTES = 25 * 1024 * 1024, /* what common servers take */
@@ -300,8 +298,26 @@ static int add_part(struct sip_buf *out, const char *type, const struct sip_slic
   return rc == 0 ? add_quoted_printable(out, text) : rc;
 }
 
-static int add_body(struct sip_buf *out, const struct sip_message *message)
+/* Parts of one kind ("mixed") are each begun, and the last one is ended. */
+static int begin_parts(struct sip_buf *out, const char *kind)
 {
+  return sip_buf_addf(out, "Content-Type: multipart/%s; boundary=\"=_sipeat_%s\"\r\n", kind, kind);
+}
+
+static int begin_part(struct sip_buf *out, const char *kind)
+{
+  return sip_buf_addf(out, "\r\n--=_sipeat_%s\r\n", kind);
+}
+
+static int end_parts(struct sip_buf *out, const char *kind)
+{
+  return sip_buf_addf(out, "\r\n--=_sipeat_%s--\r\n", kind);
+}
+
+/* Text, HTML or both. */
+static int add_words(struct sip_buf *out, const struct sip_message *message)
+{
+  static const char kind[] = "alternative";
   int rc;
 
   if (message->html.data == NULL) {
@@ -310,18 +326,68 @@ static int add_body(struct sip_buf *out, const struct sip_message *message)
   if (message->text.data == NULL) {
     return add_part(out, "text/html", &message->html);
   }
-  rc = sip_buf_addf(out, "Content-Type: multipart/alternative; boundary=\"%s\"\r\n\r\n--%s\r\n",
-                    BOUNDARY, BOUNDARY);
+  rc = begin_parts(out, kind);
+  if (rc == 0) {
+    rc = begin_part(out, kind);
+  }
   if (rc == 0) {
     rc = add_part(out, "text/plain", &message->text);
   }
   if (rc == 0) {
-    rc = sip_buf_addf(out, "\r\n--%s\r\n", BOUNDARY);
+    rc = begin_part(out, kind);
   }
   if (rc == 0) {
     rc = add_part(out, "text/html", &message->html);
   }
-  return rc == 0 ? sip_buf_addf(out, "\r\n--%s--\r\n", BOUNDARY) : rc;
+  return rc == 0 ? end_parts(out, kind) : rc;
+}
+
+/* Does it belong to the HTML, rather than beside it? */
+static bool is_inline(const struct sip_message *message, size_t i)
+{
+  return message->html.data != NULL && message->attachments[i].content_id.len > 0;
+}
+
+/* What add_inner writes, and after it the attachments that are inline, or those that are not. */
+static int add_with(struct sip_buf *out, const struct sip_message *message, bool inlines,
+                    const char *kind,
+                    int (*add_inner)(struct sip_buf *out, const struct sip_message *message))
+{
+  size_t count = 0;
+  int rc;
+
+  for (size_t i = 0; i < message->attachment_count; i++) {
+    count += is_inline(message, i) == inlines;
+  }
+  if (count == 0) {
+    return add_inner(out, message);
+  }
+  rc = begin_parts(out, kind);
+  if (rc == 0) {
+    rc = begin_part(out, kind);
+  }
+  if (rc == 0) {
+    rc = add_inner(out, message);
+  }
+  for (size_t i = 0; i < message->attachment_count && rc == 0; i++) {
+    if (is_inline(message, i) == inlines) {
+      rc = begin_part(out, kind);
+      if (rc == 0) {
+        rc = sip_attachment_add(out, &message->attachments[i], inlines);
+      }
+    }
+  }
+  return rc == 0 ? end_parts(out, kind) : rc;
+}
+
+static int add_related(struct sip_buf *out, const struct sip_message *message)
+{
+  return add_with(out, message, true, "related", add_words);
+}
+
+static int add_body(struct sip_buf *out, const struct sip_message *message)
+{
+  return add_with(out, message, false, "mixed", add_related);
 }
 
 /* --- the message --- */
@@ -367,6 +433,7 @@ static int check_header(const struct sip_header *header, struct sip_err *err)
 static int check_message(const struct sip_message *message, struct sip_err *err)
 {
   struct sip_slice id = message->message_id;
+  size_t bytes = message->text.len + message->html.len;
   int rc = check_text(&message->subject, "the subject", true, err);
 
   if (rc == 0) {
@@ -381,7 +448,11 @@ static int check_message(const struct sip_message *message, struct sip_err *err)
   if (rc == 0 && message->text.data == NULL && message->html.data == NULL) {
     rc = sip_err_set(err, UV_EINVAL, "mail: neither text nor html");
   }
-  if (rc == 0 && message->text.len + message->html.len > MAX_MESSAGE_BYTES) {
+  for (size_t i = 0; i < message->attachment_count && rc == 0; i++) {
+    rc = sip_attachment_check(&message->attachments[i], err);
+    bytes += message->attachments[i].data.len;
+  }
+  if (rc == 0 && bytes > MAX_MESSAGE_BYTES) {
     rc = sip_err_set(err, SIP_ETOOBIG, "mail: larger than %d bytes", MAX_MESSAGE_BYTES);
   }
   for (size_t i = 0; i < message->header_count && rc == 0; i++) {

@@ -1,12 +1,13 @@
 #ifndef SIP_HTTP_MIME_H
 #define SIP_HTTP_MIME_H
 /* mime.h - mail messages as bytes: RFC 5322 headers, RFC 2047 words, quoted-printable text and
- * HTML. Any thread.
+ * HTML, attachments. Any thread.
  *
  * The same input gives the same bytes. */
 #include "core/buf.h"
 #include "core/err.h"
 #include "http/header.h"
+#include "http/mime_attachment.h"
 
 #include <stdint.h>
 
@@ -32,12 +33,14 @@ struct sip_message {
   const struct sip_header
     *headers; /* further ones, values in UTF-8; not those above, not Content-* */
   size_t header_count;
+  const struct sip_attachment *attachments;
+  size_t attachment_count;
 };
 
 /** Appends the message to `out`, lines ending in CRLF. Text comes before HTML (RFC 2046
- * section 5.1.4).
- *  @return 0; UV_EINVAL (a header that may not be, broken UTF-8, NUL); SIP_ETOOBIG above 25 MiB;
- * UV_ENOMEM */
+ * section 5.1.4); attachments with a content_id go with the HTML when there is one.
+ *  @return 0; UV_EINVAL (a header or attachment that may not be, broken UTF-8, NUL); SIP_ETOOBIG
+ * above 25 MiB; UV_ENOMEM */
 int sip_message_render(struct sip_buf *out, const struct sip_message *message, struct sip_err *err);
 
 #endif

@@ -2,8 +2,9 @@
  * is given.
  *
  * A mail is {from, to = {…}, cc = {…}?, bcc = {…}?, subject, message_id, date_ms, text?, html?,
- * headers = {{name, value}…}?}, its addresses "ada@example.com" or "Ada <ada@example.com>".
- * address(text) -> email, name            render(mail) -> the message as it is sent
+ * headers = {{name, value}…}?, attachments = {{name, type, data, content_id?}…}?}, its addresses
+ * "ada@example.com" or "Ada <ada@example.com>". address(text) -> email, name
+ * render(mail) -> the message as it is sent
  * send(mail, {url, timeout_ms, connect_timeout_ms, ca_file?, ca_dir?}) -> list of {address, status,
  * text} that the server refused while it took the mail for others    each | nil, message, code.
  * Loop thread. */
@@ -20,6 +21,7 @@
 static const char JOB[] = "sipeat.mail.job";
 enum {
   MAX_ADDRESSES = 100,
+  MAX_ATTACHMENTS = 100,
   QUEUE_GRACE_MS = 500 /* so that a transfer which runs says by itself where it stands */
 };
 
@@ -82,7 +84,38 @@ static long read_addresses(lua_State *L, struct mail *mail, const char *key, str
   return rc < 0 ? rc : (long)(mail->count - before);
 }
 
-/* Leaves the userdata of the headers on the stack. */
+/* Leaves a userdata on the stack. */
+static void read_attachments(lua_State *L, struct sip_message *message)
+{
+  struct sip_attachment *attachments;
+  lua_Integer count = 0;
+
+  lua_getfield(L, 1, "attachments");
+  if (!lua_isnil(L, -1)) {
+    luaL_checktype(L, -1, LUA_TTABLE);
+    count = luaL_len(L, -1);
+  }
+  luaL_argcheck(L, count <= MAX_ATTACHMENTS, 1, "more than 100 attachments");
+  attachments = lua_newuserdatauv(L, (size_t)count * sizeof *attachments + 1, 0);
+  for (lua_Integer i = 0; i < count; i++) {
+    int table;
+
+    lua_geti(L, -2, i + 1);
+    luaL_checktype(L, -1, LUA_TTABLE);
+    table = lua_gettop(L);
+    attachments[i] = (struct sip_attachment){
+      .name = field_text(L, table, "name"),
+      .type = field_text(L, table, "type"),
+      .data = field_text(L, table, "data"),
+      .content_id = field_text(L, table, "content_id"),
+    };
+    lua_pop(L, 1);
+  }
+  message->attachments = attachments;
+  message->attachment_count = (size_t)count;
+}
+
+/* Leaves userdata of the headers and attachments on the stack. */
 static int read_mail(lua_State *L, struct mail *mail, struct sip_err *err)
 {
   struct sip_slice from;
@@ -99,6 +132,7 @@ static int read_mail(lua_State *L, struct mail *mail, struct sip_err *err)
   mail->message.date_ms = luaL_checkinteger(L, -1);
   lua_getfield(L, 1, "headers");
   mail->message.header_count = sip_check_headers(L, lua_gettop(L), &mail->message.headers);
+  read_attachments(L, &mail->message);
   to = read_address(&mail->message.from, &from, "from", err);
   if (to == 0) {
     to = read_addresses(L, mail, "to", err);

@@ -31,6 +31,7 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field supabase sipeat.supabase
 ---@field task sipeat.task
 ---@field topics sipeat.topics
+---@field template sipeat.template
 ---@field vending sipeat.vending
 ---@field webhook sipeat.webhook
 ---@field worker integer number of the worker that runs this, from 1

@@ -141,6 +141,60 @@ t.test("capture: shows the mail as it would be sent", function()
   t.eq(code, "INVALID_ADDRESS")
 end)
 
+t.test("attachments: shown as what they are, sent as they are", function()
+  assert(mail.send(letter {
+    url = "capture:", html = '<img src="cid:logo">', attachments = {
+      { name = "Rechnung März.pdf", type = "application/pdf", data = "%PDF" },
+      { name = "logo.png", type = "image/png", data = "\0\1", content_id = "logo" },
+    },
+  }))
+  local entry = capture.entries "mail"[1].entry
+  t.eq(entry.attachments, {
+    { name = "Rechnung März.pdf", type = "application/pdf", bytes = 4 },
+    { name = "logo.png", type = "image/png", bytes = 2, content_id = "logo" },
+  })
+  t.has(entry.mime, "filename*0*=UTF-8''Rechnung%20M%C3%A4rz.pdf\r\n\r\nJVBERg==\r\n")
+  t.has(entry.mime, 'Content-Disposition: inline;\r\n filename="logo.png"\r\nContent-ID: <logo>')
+  assert(mail.send(letter { attachments = {
+    { name = "big.bin", data = ("\0\255"):rep(5 * 1024 * 1024) },
+  } }))
+  local sent, message, code = mail.send(letter { attachments = { { name = "a/b", data = "" } } })
+  t.eq({ sent, code }, { nil, "EINVAL" })
+  t.has(message, "without folders")
+  sent, message, code = mail.send(letter { attachments = {
+    { name = "x", data = ("x"):rep(26 * 1024 * 1024) },
+  } })
+  t.eq({ sent, code }, { nil, "TOO_BIG" })
+  t.has(message, "larger than")
+  t.fails(mail.send, "data is required", letter { attachments = { { name = "x" } } })
+  t.fails(mail.send, "attachments are a list", letter { attachments = { name = "x" } })
+end)
+
+t.test("as a step, the step's key makes the Message-ID", function()
+  local first = assert(mail.send(letter(), { key = "e1/customer" })).message_id
+  t.eq(assert(mail.send(letter(), { key = "e1/customer" })).message_id, first)
+  t.ok(assert(mail.send(letter(), { key = "e2/customer" })).message_id ~= first)
+  t.eq(assert(mail.send(letter { message_id = "a@b.test" }, { key = "e1" })).message_id, "a@b.test")
+end)
+
+t.test("a template makes subject, text and HTML, each escaped as it needs", function()
+  local ready = mail.template {
+    subject = "{{ name }}: ready",
+    text = "Hello {{ name }}, slot {{ slot }}.",
+    html = '<p title="{{ name }}">Slot <b>{{ slot }}</b></p>',
+  }
+  local made = ready({ name = '<"A">\r\nBcc: eve@x.test', slot = 4 }, { to = "ada@example.com" })
+  t.eq(made, {
+    to = "ada@example.com", subject = '<"A"> Bcc: eve@x.test: ready',
+    text = 'Hello <"A">\r\nBcc: eve@x.test, slot 4.',
+    html = '<p title="&lt;&quot;A&quot;&gt;\r\nBcc: eve@x.test">Slot <b>4</b></p>',
+  })
+  assert(mail.send(letter(made)))
+  t.has(t.fails(function() ready { name = "A" } end, "slot has no value"), "mail_test.lua")
+  t.fails(mail.template, "mail.template: html: ", { subject = "a", html = "<p {{ a }}>" })
+  t.fails(mail.template, "text or html", { subject = "a" })
+end)
+
 t.test("many mails are sent side by side, and the loop goes on meanwhile", function()
   local functions, ticks = {}, 0
   for i = 1, 8 do

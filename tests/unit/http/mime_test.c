@@ -259,6 +259,124 @@ static void other_texts_are_no_addresses(void)
   CHECK(sip_address_parse(&address, &input, &err) < 0);
 }
 
+static struct sip_attachment file(const char *name, const char *type, const char *data)
+{
+  return (struct sip_attachment){ text(name), text(type), text(data), text("") };
+}
+
+static void attachments_come_after_the_text(void)
+{
+  struct sip_message message = simple();
+  struct sip_attachment files[2] = { file("bill.pdf", "application/pdf", "Hi!"),
+                                     file("empty", "text/plain; charset=utf-8", "") };
+
+  message.attachments = files;
+  message.attachment_count = 2;
+  CHECK_HAS(render(&message), "MIME-Version: 1.0\r\n"
+                              "Content-Type: multipart/mixed; boundary=\"=_sipeat_mixed\"\r\n"
+                              "\r\n"
+                              "--=_sipeat_mixed\r\n"
+                              "Content-Type: text/plain; charset=utf-8\r\n"
+                              "Content-Transfer-Encoding: quoted-printable\r\n"
+                              "\r\n"
+                              "Hi.\r\n"
+                              "\r\n"
+                              "--=_sipeat_mixed\r\n"
+                              "Content-Type: application/pdf\r\n"
+                              "Content-Transfer-Encoding: base64\r\n"
+                              "Content-Disposition: attachment;\r\n"
+                              " filename=\"bill.pdf\"\r\n"
+                              "\r\n"
+                              "SGkh\r\n"
+                              "\r\n"
+                              "--=_sipeat_mixed\r\n"
+                              "Content-Type: text/plain; charset=utf-8\r\n"
+                              "Content-Transfer-Encoding: base64\r\n"
+                              "Content-Disposition: attachment;\r\n"
+                              " filename=\"empty\"\r\n"
+                              "\r\n"
+                              "\r\n"
+                              "--=_sipeat_mixed--\r\n");
+}
+
+static void pictures_go_with_the_html(void)
+{
+  struct sip_message message = simple();
+  struct sip_attachment files[2] = { file("logo.png", "image/png", "x"),
+                                     file("a.txt", "text/plain", "y") };
+  const char *out, *mixed, *related, *alternative, *picture, *other;
+
+  files[0].content_id = text("logo@sipeat");
+  message.html = text("<img src=\"cid:logo@sipeat\">");
+  message.attachments = files;
+  message.attachment_count = 2;
+  out = render(&message);
+  mixed = strstr(out, "multipart/mixed");
+  related = strstr(out, "multipart/related");
+  alternative = strstr(out, "multipart/alternative");
+  picture = strstr(out, "Content-Disposition: inline;\r\n filename=\"logo.png\"\r\n"
+                        "Content-ID: <logo@sipeat>\r\n\r\neA==\r\n");
+  other = strstr(out, "Content-Disposition: attachment;\r\n filename=\"a.txt\"");
+  CHECK(mixed != NULL && related != NULL && alternative != NULL && picture != NULL &&
+        other != NULL);
+  CHECK(mixed < related && related < alternative && alternative < picture && picture < other);
+  message.html = (struct sip_slice){ NULL, 0 }; /* then it is a file like any other */
+  CHECK(strstr(render(&message), "inline") == NULL);
+}
+
+static void names_of_attachments_are_of_any_language(void)
+{
+  static const char wide[] = "\xe8\xab\x8b\xe6\xb1\x82\xe6\x9b\xb8";
+  struct sip_message message = simple();
+  struct sip_attachment one = file("r\xc3\xa9sum\xc3\xa9 \"x\"\t.txt", "text/plain", "");
+  char name[400] = "";
+
+  message.attachments = &one;
+  message.attachment_count = 1;
+  CHECK_HAS(render(&message), ";\r\n filename*0*=UTF-8''r%C3%A9sum%C3%A9%20%22x%22%09.txt\r\n");
+  for (size_t i = 0; i < 28; i++) {
+    memcpy(name + i * 9, wide, 10);
+  }
+  one.name = text(name);
+  CHECK_HAS(render(&message), ";\r\n filename*13*=%");
+}
+
+static void attachments_that_cannot_be_are_refused(void)
+{
+  static const struct {
+    const char *name, *type, *id, *part;
+  } rows[] = {
+    { "", "text/plain", "", "an attachment's name" },
+    { "../../etc/passwd", "text/plain", "", "an attachment's name" },
+    { "a\\b", "text/plain", "", "an attachment's name" },
+    { "a\r\nBcc: eve@x.test", "text/plain", "", "an attachment's name" },
+    { "\xff", "text/plain", "", "an attachment's name" },
+    { "a", "", "", "an attachment's type" },
+    { "a", "text", "", "an attachment's type" },
+    { "a", "text/", "", "an attachment's type" },
+    { "a", "text; charset=a/b", "", "an attachment's type" },
+    { "a", "text/plain\r\nBcc: eve@x.test", "", "an attachment's type" },
+    { "a", "text/plain; name=\xc3\xa9", "", "an attachment's type" },
+    { "a", "Multipart/mixed", "", "not multipart" },
+    { "a", "message/rfc822", "", "not multipart" },
+    { "a", "image/png", "a b", "content_id" },
+    { "a", "image/png", "a>\r\n", "content_id" },
+  };
+  struct sip_message message = simple();
+  struct sip_attachment one;
+
+  message.attachments = &one;
+  message.attachment_count = 1;
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    one = file(rows[i].name, rows[i].type, "");
+    one.content_id = text(rows[i].id);
+    refuse(&message, UV_EINVAL, rows[i].part);
+  }
+  one = file("big", "text/plain", "");
+  one.data.len = 26 * 1024 * 1024; /* refused before it is looked at */
+  refuse(&message, SIP_ETOOBIG, "larger than");
+}
+
 int main(void)
 {
   a_plain_message_is_exactly_this();
@@ -268,6 +386,10 @@ int main(void)
   messages_that_cannot_be_are_refused();
   addresses_are_taken_apart();
   other_texts_are_no_addresses();
+  attachments_come_after_the_text();
+  pictures_go_with_the_html();
+  names_of_attachments_are_of_any_language();
+  attachments_that_cannot_be_are_refused();
   (void)printf("ok\n");
   return 0;
 }
