@@ -5,6 +5,7 @@
 #include "kafka_fixture.h"
 
 #include <librdkafka/rdkafka_mock.h>
+#include <sys/resource.h>
 
 struct reports {
   size_t count, failed;
@@ -270,6 +271,71 @@ static void after_a_fatal_error_the_next_record_gets_a_new_client(void)
   rd_kafka_destroy(rk);
 }
 
+static uint64_t cpu_us(void)
+{
+  struct rusage used;
+
+  CHECK_INT(getrusage(RUSAGE_SELF, &used), 0);
+  return (uint64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
+         (uint64_t)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+/* Sends some records every now and then: more than librdkafka has under way of a partition. */
+struct drip {
+  uv_timer_t timer;
+  struct fixture *fixture;
+  struct reports *reports;
+  size_t count;
+  bool closed;
+};
+
+static void drip_on_timer(uv_timer_t *timer)
+{
+  struct drip *drip = timer->data;
+
+  for (int i = 0; i < 10; i++) {
+    CHECK_INT(send_text(drip->fixture, "slow", "k", "v", drip->reports, NULL), 0);
+    drip->count++;
+  }
+}
+
+static void drip_on_close(uv_handle_t *handle)
+{
+  ((struct drip *)handle->data)->closed = true;
+}
+
+/* What waits for the answer to the batch before it costs next to nothing meanwhile. */
+static void a_batch_that_waits_for_an_answer_does_not_turn(void)
+{
+  rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), NULL, 0);
+  rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(rk, 1);
+  struct reports warm = { 0 }, reports = { 0 };
+  struct fixture fixture;
+  struct drip drip = { .fixture = &fixture, .reports = &reports };
+  uint64_t began, used;
+
+  fixture_init(&fixture, rd_kafka_mock_cluster_bootstraps(cluster));
+  fixture_engine(&fixture);
+  CHECK_INT(send_text(&fixture, "slow", "k", "v", &warm, NULL), 0);
+  fixture_wait(&fixture, &warm.count, 1, 10000);
+  CHECK_INT(rd_kafka_mock_broker_set_rtt(cluster, 1, 500), 0);
+  CHECK_INT(uv_timer_init(&fixture.loop, &drip.timer), 0);
+  drip.timer.data = &drip;
+  CHECK_INT(uv_timer_start(&drip.timer, drip_on_timer, 0, 30), 0); /* more than a linger apart */
+  began = uv_hrtime();
+  used = cpu_us();
+  fixture_wait(&fixture, &drip.count, 30, 10000);
+  uv_close((uv_handle_t *)&drip.timer, drip_on_close);
+  fixture_wait(&fixture, &reports.count, drip.count, 20000);
+  used = cpu_us() - used;
+  CHECK(used < (uv_hrtime() - began) / 1000 / 4);
+  CHECK(drip.closed);
+  CHECK_INT(reports.failed, 0);
+  fixture_deinit(&fixture);
+  rd_kafka_mock_cluster_destroy(cluster);
+  rd_kafka_destroy(rk);
+}
+
 int main(void)
 {
   after_a_fatal_error_the_next_record_gets_a_new_client();
@@ -282,5 +348,6 @@ int main(void)
   closing_delivers_what_was_taken();
   an_unknown_partition_is_reported();
   what_was_not_written_is_known_while_it_is_reported();
+  a_batch_that_waits_for_an_answer_does_not_turn();
   return 0;
 }
