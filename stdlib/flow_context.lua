@@ -7,6 +7,7 @@ local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local opts = require "sipeat.opts"
+local tracing = require "sipeat.tracing"
 
 local M = {}
 
@@ -141,7 +142,16 @@ local function emit(ctx, level, topic, key, value, headers)
   elseif value ~= nil and type(value) ~= "string" then
     error("ctx:emit: the value is a text, a table or nil, got " .. opts.show(value), level + 1)
   end
-  return send(ctx, level + 1, topic, key, value, list)
+  if not tracing.on then
+    return send(ctx, level + 1, topic, key, value, list)
+  end
+  local span
+  list, span = tracing.outgoing(topic, list)
+  local ok, message, code = send(ctx, level + 1, topic, key, value, list)
+  if span then
+    span:ended(ok, message, code)
+  end
+  return ok, message, code
 end
 
 --- Queues one output; the event is not finished before it is acknowledged. A table is written as
@@ -187,7 +197,7 @@ end
 local FIELDS = {
   id = function(ctx) return ctx[EVENT].id end,
   key = function(ctx) return ctx[EVENT].id end,
-  trace = function(ctx) return ctx[EVENT].trace end,
+  trace = function(ctx) return tracing.on and tracing.current() or ctx[EVENT].trace end,
   log = function(_, flow) return flow.logger end,
   flow = function(_, flow) return flow.group end,
   attempt = function() return 1 end,

@@ -28,8 +28,11 @@ local retry_topic = require "sipeat.retry_topic"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 local tasks = require "sipeat.core.task"
+local tracing = require "sipeat.tracing"
 
 local M = {}
+
+local spans -- sipeat.trace_spans, once something is recorded
 
 local logger = log.new "flow"
 local REFUSED_FOR_GOOD = context.refused_for_good
@@ -228,6 +231,42 @@ local function judge(job, ok, result)
   return nil
 end
 
+-- The event goes on in the trace that it has.
+local function resume_trace(job)
+  if tracing.on and job.trace then
+    tracing.set(job.trace, job.trace_state)
+  end
+end
+
+-- The record of an event as it leaves for another topic: with the context of its last attempt.
+local function leaving(job)
+  if job.letter_trace then
+    return spans.stamped(job.record, job.letter_trace, job.letter_state)
+  end
+  return job.record
+end
+
+-- The trace of an event that the engine did not look at: out of the journal, or named in its body.
+local function follow(job)
+  if tracing.on and job.event.trace then
+    tracing.begin(job.event.trace, job.event.headers.tracestate)
+  elseif tracing.on then
+    tracing.set()
+  end
+end
+
+-- One attempt with a span around it, if the event is recorded; answers as judge does.
+local function traced(job, ...)
+  spans = spans or require "sipeat.trace_spans"
+  local span = spans.process(job)
+  local ok, result = attempt.once(job.flow.timeout, ...)
+  local verdict = judge(job, ok, result)
+  if span then
+    spans.processed(job, job.failure or job.moving or job.refused or not ok and result or nil)
+  end
+  return verdict
+end
+
 -- One attempt of the handler; answers as judge does.
 local function work(job)
   local flow, ctx = job.flow, job.ctx
@@ -244,6 +283,9 @@ local function work(job)
   ctx.attempt, ctx.final = n, n >= flow.plan.attempts
   ctx.final = ctx.final or hold_left_ms(job) == 0 and not durable.holds(job)
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
+  if tracing.on then
+    return traced(job, handle, flow, job.event, ctx)
+  end
   return judge(job, attempt.once(flow.timeout, handle, flow, job.event, ctx))
 end
 
@@ -278,7 +320,7 @@ local function bury(job)
     letter = {
       flow = flow.group,
       topic = flow.dead_letter,
-      record = job.record,
+      record = leaving(job),
       event = job.event,
       failure = job.failure,
       attempts = job.attempt,
@@ -344,7 +386,7 @@ end
 
 -- Sends the event to its retry topic, as one of its outputs; answers as work does.
 local function move(job)
-  local ok, why = retry_topic.move(job)
+  local ok, why = retry_topic.move(job, leaving(job))
   if ok then
     retry_topic.count(job.flow.group)
     job.phase, job.ends = "moved", nil
@@ -455,6 +497,9 @@ local function recover(job, trouble)
     return move_failed(job, trouble)
   elseif trouble.kind == "crash" then
     local why = failure.new(trouble.message, trouble.code, "bug")
+    if job.span then
+      spans.processed(job, why)
+    end
     if job.run and job.run.added then -- what it had done is not undone
       park(job, why)
     else
@@ -505,6 +550,9 @@ local function begin(flow, record, ticket, job, trouble)
   job.ticket = ticket
   ticket:keep(job)
   task.set_event_id(job.event.id)
+  if tracing.on and job.event.trace and not tracing.current() then
+    follow(job)
+  end
   if job.broken then
     die(job, job.broken)
   end
@@ -582,6 +630,7 @@ function M.dispatch(flow, record, ticket, job, trouble)
   else
     job.ticket = ticket
     task.set_event_id(job.event.id)
+    resume_trace(job)
   end
   if trouble then
     wait = recover(job, trouble)
@@ -638,7 +687,8 @@ function M.starter(flow)
     return conclude(job)
   end
   local function full(ticket, event, ctx)
-    if not event or lanes and lanes.count > 0 then -- a rare shape, broken, or it may have to wait
+    if not event or lanes and lanes.count > 0 or tracing.on and tracing.recording() then
+      -- a rare shape, broken, recorded, or it may have to wait
       local record, object = core.open(ticket)
       return M.dispatch(flow, record, object)
     end
@@ -672,6 +722,7 @@ function M.finish(job)
     letters.ends(job.letter)
   end
   task.set_event_id(job.event.id)
+  resume_trace(job)
   if job.run then
     if job.phase == "done" then
       job.unwritten = not job.run:finish(journal.DONE)
@@ -740,6 +791,7 @@ local function job_of_run(flow, record, run, memory)
   if memory.flow then
     job.attempt, job.first_failed_ms = memory.flow.attempt, memory.flow.first_failed_ms
   end
+  follow(job)
   if job.broken then
     die(job, job.broken)
   end

@@ -6,6 +6,7 @@ local opts = require "sipeat.opts"
 local routes = require "sipeat.http_routes"
 local server = require "sipeat.http_server"
 local static = require "sipeat.http_static"
+local tracing = require "sipeat.tracing"
 
 local M = {}
 
@@ -161,7 +162,7 @@ local function pump(call, consume)
   end
 end
 
-local function perform(request, consume)
+local function plainly(request, consume)
   local call, message, code = core.start(request)
   if not call then
     return nil, message, code
@@ -175,6 +176,25 @@ local function perform(request, consume)
     return nil, headers, body
   end
   return response(status, headers, body)
+end
+
+-- The same in the trace of the task: the request names it, and has a span if it is recorded. What
+-- the caller says of the trace itself stays.
+local function traced(request, consume, url)
+  local span = require("sipeat.trace_spans").request(request.method, url)
+  request.headers = tracing.inject(request.headers)
+  local answer, message, code = plainly(request, consume)
+  if span then
+    require("sipeat.trace_spans").requested(span, answer, message, code)
+  end
+  return answer, message, code
+end
+
+local function perform(request, o)
+  if tracing.on and tracing.current() then
+    return traced(request, o.stream, o.url)
+  end
+  return plainly(request, o.stream)
 end
 
 -- What prepare raises about the options is the mistake of the caller's caller.
@@ -199,7 +219,7 @@ function M.request(options)
   if not request then
     return nil, message, code
   end
-  return perform(request, o.stream)
+  return perform(request, o)
 end
 
 local function verb(method)
@@ -213,7 +233,7 @@ local function verb(method)
     if not request then
       return nil, message, code
     end
-    return perform(request, o.stream)
+    return perform(request, o)
   end
 end
 

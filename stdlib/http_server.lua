@@ -8,6 +8,7 @@ local opts = require "sipeat.opts"
 local routes = require "sipeat.http_routes"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.core.task"
+local tracing = require "sipeat.tracing"
 
 local M = {}
 
@@ -265,7 +266,9 @@ end
 
 local function handle(exchange, req, route)
   local answer = route.demands and refused(exchange, req, route)
-  send(exchange, answer or answer_of(route.handler(req)), req.method, route)
+  answer = answer or answer_of(route.handler(req))
+  send(exchange, answer, req.method, route)
+  return answer.status or next(answer) and 200 or 204
 end
 
 local function refuse(exchange, method, status, allowed)
@@ -275,6 +278,14 @@ local function refuse(exchange, method, status, allowed)
   end
   answer.headers.allow = allowed
   send(exchange, answer, method, {})
+end
+
+local spans -- sipeat.trace_spans, once a request is looked at
+
+-- Works in the trace that the request names, or in a new one. The span, if it is recorded.
+local function trace(exchange, req, route)
+  spans = spans or require "sipeat.trace_spans"
+  return not route.builtin and spans.serve(exchange, req.method, route)
 end
 
 --- One request: finds its route and answers.
@@ -295,11 +306,15 @@ function M.dispatch(exchange)
     end
     req.query = query
   end
+  local span = tracing.on and trace(exchange, req, route)
   local ok, err = xpcall(handle, traced, exchange, req, route)
   if not ok and not exchange:gone() then
     log:error(("%s %s: %s"):format(method, route.path, tostring(err)))
     local answer = M.problem(500, nil, { request_id = req.id })
     pcall(send, exchange, answer, method, route) -- fails when it was answered before
+  end
+  if span then
+    spans.served(span, ok and err or 500, not ok and err or nil)
   end
 end
 

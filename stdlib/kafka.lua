@@ -8,6 +8,7 @@ local opts = require "sipeat.opts"
 local outbox = require "sipeat.core.outbox"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
+local tracing = require "sipeat.tracing"
 
 local M = {}
 
@@ -168,6 +169,29 @@ local function start(o, to_outbox)
     to_outbox)
 end
 
+-- The headers of a record that leaves now, and the span of its sending, if it is recorded.
+local function traced(o, level, count)
+  local headers = header_list(o.headers, level + 1)
+  if not tracing.on then
+    return headers
+  end
+  return tracing.outgoing(o.topic, headers, count)
+end
+
+-- The same for a list: one span for all of them.
+local function traced_many(list, level)
+  local span
+  for i, o in ipairs(list) do
+    if i == 1 then
+      o.headers, span = traced(o, level + 1, #list)
+    else
+      o.headers = header_list(o.headers, level + 1)
+      o.headers = tracing.on and tracing.inject(o.headers) or o.headers
+    end
+  end
+  return span
+end
+
 local Producer = {}
 Producer.__index = Producer
 
@@ -178,8 +202,13 @@ Producer.__index = Producer
 ---@return string? code
 function Producer.start(self, record)
   local o = SEND(record)
-  o.headers = header_list(o.headers, 2)
-  return start(o, self.outbox)
+  local span
+  o.headers, span = traced(o, 2)
+  local sent, message, code = start(o, self.outbox)
+  if span then
+    span:ended(sent, message, code)
+  end
+  return sent, message, code
 end
 
 --- Hands one record over, as start does, and forgets it: what becomes of it is seen in the log,
@@ -189,18 +218,23 @@ end
 ---@return string? code
 function Producer.post(self, record)
   local posted, message, code
-  if type(record) == "table" then
+  if type(record) == "table" and not (tracing.on and tracing.current()) then
     posted, message, code = patiently(core.post, record, self.outbox)
   end
   if posted or code then
     return posted, message, code
   end
   local o = SEND(record) -- not plain: says what is wrong with it
-  o.headers = header_list(o.headers, 2)
+  local span
+  o.headers, span = traced(o, 2)
   if o.headers and #o.headers == 0 then
     o.headers = nil
   end
-  return patiently(core.post, o, self.outbox)
+  posted, message, code = patiently(core.post, o, self.outbox)
+  if span then
+    span:ended(posted, message, code)
+  end
+  return posted, message, code
 end
 
 --- Sends one record and waits until the broker has acknowledged it; through the outbox, until it
@@ -210,12 +244,20 @@ end
 ---@return string? code
 function Producer.send(self, record)
   local o = SEND(record)
-  o.headers = header_list(o.headers, 2)
-  local sent, message, code = start(o, self.outbox)
-  if not sent then
-    return nil, message, code
+  local span
+  o.headers, span = traced(o, 2)
+  local report, message, code = start(o, self.outbox)
+  if report then
+    report, message, code = report:wait()
   end
-  return sent:wait()
+  if span and report and report.partition then
+    span:set("messaging.destination.partition.id", tostring(report.partition))
+    span:set("messaging.kafka.offset", report.offset)
+  end
+  if span then
+    span:ended(report, message, code)
+  end
+  return report, message, code
 end
 
 --- Sends a list of records and waits for all of them. A list of the same length: a report, or
@@ -224,8 +266,8 @@ function Producer.send_many(self, records)
   local checked, results, waiting = {}, {}, {}
   for i, record in ipairs(records) do
     checked[i] = SEND(record)
-    checked[i].headers = header_list(checked[i].headers, 2)
   end
+  local span <close> = traced_many(checked, 2)
   for i, o in ipairs(checked) do
     local sent, message, code = start(o, self.outbox)
     if code == "ECANCELED" then
@@ -241,6 +283,9 @@ function Producer.send_many(self, records)
         return nil, message, code
       end
       results[i] = report or { message = message, code = code }
+      if span and not report then
+        span:fail(message, code)
+      end
     end
   end
   return results

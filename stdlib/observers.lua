@@ -9,6 +9,7 @@ local journal = require "sipeat.journal"
 local opts = require "sipeat.opts"
 local place = require "sipeat.place"
 local task = require "sipeat.task"
+local tracing = require "sipeat.tracing"
 
 local OBSERVER = opts.spec("sipeat.observer", {
   [1] = { "handler", required = true },
@@ -95,6 +96,18 @@ local function observe(o, event, ctx, outcome)
       outcome.failure = stopped
       return
     end
+  end
+end
+
+-- The same with a span around it, if the event is recorded.
+local function traced(o, event, ctx, outcome)
+  local span = tracing.start("observer " .. o.name, tracing.INTERNAL, {
+    ["sipeat.observer"] = o.name,
+  })
+  observe(o, event, ctx, outcome)
+  local why = outcome.failure
+  if span then
+    span:ended(outcome.done, why, why and why.code)
   end
 end
 
@@ -197,7 +210,8 @@ return function(definitions)
       outcomes[o.name] = outcome
       if is_open(outcome) then
         outcome.failure = failure.new("stopped before it had an outcome", "ECANCELED")
-        local running = task.spawn(observe, o, event, ctx, outcome)
+        local run = tracing.on and tracing.recording() and traced or observe
+        local running = task.spawn(run, o, event, ctx, outcome)
         tasks[#tasks + 1], by_task[running] = running, outcome
       end
     end

@@ -8,6 +8,7 @@ local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
+local tracing = require "sipeat.core.trace"
 
 local M = {}
 
@@ -106,13 +107,6 @@ local function text_header(headers, names)
   return value
 end
 
-local function is_traceparent(text)
-  return type(text) == "string"
-    and #text == 55
-    and text:find("^%x%x%-%x+%-%x+%-%x%x$") ~= nil
-    and text:sub(36, 36) == "-"
-end
-
 local function text_of(value)
   if type(value) == "string" then
     return value
@@ -142,7 +136,7 @@ local function base(rec, headers)
     key = rec.key,
     value = rec.value,
     headers = headers,
-    trace = is_traceparent(trace) and trace or nil,
+    trace = tracing.valid(trace) and trace or nil,
     attributes = {},
   }, Event)
 end
@@ -252,7 +246,7 @@ local function from_structured(event, body, rec)
   event.id, event.type, event.source = body.id, body.type, body.source
   event.time = time_of(body.time, rec)
   event.version = text_of(body.version)
-  event.trace = event.trace or is_traceparent(body.traceparent) and body.traceparent or nil
+  event.trace = event.trace or tracing.valid(body.traceparent) and body.traceparent or nil
   if data ~= json.null then
     event.data = data
   end
@@ -366,7 +360,7 @@ local REST = {
   end,
   trace = function(event)
     local trace = event.headers.traceparent or event.headers.ce_traceparent
-    return is_traceparent(trace) and trace or nil
+    return tracing.valid(trace) and trace or nil
   end,
   attributes = function(_, body)
     local attributes = {}

@@ -151,8 +151,8 @@ function M.original(record)
   }
 end
 
-local function headers_of(job, due_ms)
-  local record, why, out = job.record, job.moving, {}
+local function headers_of(job, record, due_ms)
+  local why, out = job.moving, {}
   for i, header in ipairs(record.headers) do
     out[i] = header
   end
@@ -190,10 +190,9 @@ local function destination(job)
   return name_of(job.record.topic, delays[at]), sys.now_ms() + delays[at]
 end
 
---- Emits the event to the retry topic of its next attempt; the event is finished once that is
---- written. true; or nil and a failure.
-function M.move(job)
-  local record = job.record
+--- Emits the event to the retry topic of its next attempt, as that record; the event is finished
+--- once that is written. true; or nil and a failure.
+function M.move(job, record)
   local topic, due_ms = destination(job)
   local there, why = sibling.ensure(topic, record.topic, record.partition + 1)
   if not there and why.kind == "cancelled" then
@@ -201,7 +200,7 @@ function M.move(job)
   end
   local partition = not job.anywhere and record.partition or nil
   local ok, message, code = job.ticket:emit(
-    topic, record.key, record.value, headers_of(job, due_ms), partition, nil, job.moved_at
+    topic, record.key, record.value, headers_of(job, record, due_ms), partition, nil, job.moved_at
   ) -- with the time of now: retention would take an old record away before it is due
   if not ok then
     return nil, failure.of(("to %s: %s"):format(topic, message), code)

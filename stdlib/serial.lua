@@ -101,7 +101,7 @@ local function open(request, o)
   if not handle then
     return nil, message, code
   end
-  return line.new(handle, o.protocol == nil, o.framing ~= nil)
+  return line.new(handle, o.port or o.link, o.protocol, o.framing ~= nil)
 end
 
 --- Opens a port and puts the protocol's engine on it, or nothing: then bytes are written and read.

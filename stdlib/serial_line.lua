@@ -1,6 +1,7 @@
 --- Lines of sipeat.serial: commands to an engine, notes from it; bytes and frames without one.
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
+local tracing = require "sipeat.tracing"
 
 local MOST_BYTES = 1048576 -- that wait to be read
 local MOST_NOTES = 256 -- that wait while bytes are read
@@ -37,7 +38,14 @@ function Line:command(name, fields, options)
   if type(name) ~= "string" then
     error("line:command: the name of a command is text", 2)
   end
-  return self.core:command(name, fields, COMMAND(options).timeout)
+  local timeout = COMMAND(options).timeout
+  if not (tracing.on and tracing.recording()) then
+    return self.core:command(name, fields, timeout)
+  end
+  local span = require("sipeat.trace_spans").serial(name, self.port, self.protocol)
+  local result, message, code = self.core:command(name, fields, timeout)
+  span:ended(result, message, code)
+  return result, message, code
 end
 
 --- The next thing that nobody asked for: {name = "credit", …}.
@@ -225,10 +233,12 @@ function Line:answer(to, with)
   return true
 end
 
-function M.new(core, is_raw, is_framed)
+function M.new(core, port, protocol, is_framed)
   return setmetatable({
     core = core,
-    is_raw = is_raw,
+    port = port,
+    protocol = protocol,
+    is_raw = protocol == nil,
     is_framed = is_framed,
     buffer = "",
     kept = {},

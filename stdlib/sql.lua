@@ -6,6 +6,7 @@
 -- TOO_BIG.
 local core = require "sipeat.core.sqlite"
 local opts = require "sipeat.opts"
+local tracing = require "sipeat.tracing"
 
 local M = {}
 
@@ -27,9 +28,26 @@ local CONSTRAINTS = {
 -- What a database and a transaction have in common: `handle` runs the statements.
 local Runner = {}
 
+local function recorded(self, kind, sql, ...)
+  local span = require("sipeat.trace_spans").sql("sqlite", sql)
+  local rows, message, code = self.handle:run(kind, sql, ...)
+  if span then
+    span:ended(rows, message, code)
+  end
+  return rows, message, code
+end
+
+-- rows, changes, last id; or nil, message, code
+local function run(self, kind, sql, ...)
+  if tracing.on and tracing.recording() then
+    return recorded(self, kind, sql, ...)
+  end
+  return self.handle:run(kind, sql, ...)
+end
+
 --- The rows that a statement gives, each a table by column name (NULL is an absent field).
 function Runner:query(sql, ...)
-  local rows, message, code = self.handle:run("statement", sql, ...)
+  local rows, message, code = run(self, "statement", sql, ...)
   if not rows then
     return nil, message, code
   end
@@ -38,7 +56,7 @@ end
 
 --- How many rows a statement changed, and the id of the last row inserted.
 function Runner:exec(sql, ...)
-  local rows, changes, last_id = self.handle:run("statement", sql, ...)
+  local rows, changes, last_id = run(self, "statement", sql, ...)
   if not rows then
     return nil, changes, last_id -- message and code
   end
@@ -47,7 +65,7 @@ end
 
 --- Runs any number of statements without parameters, as for a schema.
 function Runner:script(sql)
-  local rows, message, code = self.handle:run("script", sql)
+  local rows, message, code = run(self, "script", sql)
   if not rows then
     return nil, message, code
   end

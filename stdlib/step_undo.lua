@@ -7,6 +7,7 @@ local context = require "sipeat.context"
 local failure = require "sipeat.failure"
 local local_effects = require "sipeat.local_effects"
 local plain = require "sipeat.plain"
+local tracing = require "sipeat.tracing"
 
 local M = {}
 
@@ -41,6 +42,16 @@ local function undo_one(run, step, record, keep)
   end)
 end
 
+-- The same with a span around it, if the event is recorded.
+local function traced(run, step, record, keep)
+  local span = require("sipeat.trace_spans").step("undo", run, step)
+  local ok, why = undo_one(run, step, record, keep)
+  if span then
+    span:ended(ok, why, why and why.code)
+  end
+  return ok, why
+end
+
 -- Undoes what can be undone and fills the lists of the report. nil and a failure when the task was
 -- stopped on the way.
 local function undo_steps(run, report, keep)
@@ -54,7 +65,8 @@ local function undo_steps(run, report, keep)
     elseif record.status == "done" or record.doubt then
       local ok, why
       if step.undo then
-        ok, why = undo_one(run, step, record, keep)
+        local undo = tracing.on and tracing.recording() and traced or undo_one
+        ok, why = undo(run, step, record, keep)
       end
       if ok then
         record.status, record.doubt = "undone", nil

@@ -17,6 +17,7 @@ local place = require "sipeat.place"
 local plain = require "sipeat.plain"
 local step_undo = require "sipeat.step_undo"
 local sys = require "sipeat.core.sys"
+local tracing = require "sipeat.tracing"
 
 local M = {}
 
@@ -259,6 +260,17 @@ local function advance(run, step, record)
   end
 end
 
+-- The same with a span around it, if the event is recorded.
+local function traced(run, step, record)
+  local span = require("sipeat.trace_spans").step("step", run, step)
+  local verdict, why = advance(run, step, record)
+  if span then
+    span:set("sipeat.step.outcome", verdict)
+    span:ended(verdict == "done", why, why and why.code)
+  end
+  return verdict, why
+end
+
 local function names_of(run, status)
   local list = {}
   for _, step in ipairs(run.chain.steps) do
@@ -423,7 +435,8 @@ function M.run(chain, event, ctx)
     if run.state.handled then
       break
     elseif not SETTLED[record.status] then
-      local verdict, reason = advance(run, step, record)
+      local go = tracing.on and tracing.recording() and traced or advance
+      local verdict, reason = go(run, step, record)
       local ok = verdict == "done"
       if not ok then
         ok, reason = conclude(run, step, record, verdict, reason)

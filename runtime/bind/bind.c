@@ -16,7 +16,7 @@ int sip_bind_start(struct sip_vm *vm, struct sip_err *err)
     { "sipeat.core.json", sip_open_json },       { "cjson", sip_open_cjson },
     { "sipeat.core.event", sip_open_event },     { "sipeat.core.journal", sip_open_journal },
     { "sipeat.core.script", sip_open_script },   { "sipeat.core.steps", sip_open_steps },
-    { "sipeat.core.metrics", sip_open_metrics },
+    { "sipeat.core.metrics", sip_open_metrics }, { "sipeat.core.trace", sip_open_trace },
   };
   int rc = 0;
 

@@ -1,7 +1,7 @@
 #ifndef SIP_BIND_BIND_H
 #define SIP_BIND_BIND_H
 /* bind.h - the Lua modules over core, vm and flow: sipeat.core.task, .log, .sys, .flow,
- * .json, .event, .script, .journal, .steps, .metrics; and cjson. Loop thread. */
+ * .json, .event, .script, .journal, .steps, .metrics, .trace; and cjson. Loop thread. */
 #include "core/err.h"
 
 #include <lua.h>
@@ -19,6 +19,7 @@ int sip_open_json(lua_State *L);   /* json_lua.c */
 int sip_open_event(lua_State *L);  /* event_lua.c */
 int sip_open_script(lua_State *L); /* script_lua.c: versions of the script */
 int sip_open_steps(lua_State *L);  /* steps_lua.c */
+int sip_open_trace(lua_State *L);  /* trace_lua.c: the trace that a task works in */
 int sip_open_cjson(lua_State *L);  /* cjson_lua.c: lua-cjson, which takes lazy tables too */
 
 #endif

@@ -3,10 +3,13 @@
  * starter(handlers, full, ended, caught, lanes?) -> start(number, event?, ctx?), for the engine
  * (see flow_ticket_lua.c). handlers: type -> function. An event of such a type, while lanes.count
  * is 0, goes to its handler at once; when that ends well and has asked for nothing that the flow
- * must know of, start answers true. Everything else is Lua's: full(number, event, ctx) is start for
- * all other events, and ended(number, ctx, ok, first, second, third) answers for a handler that
- * raised what caught(error) made of it, or whose results need a look. Loop thread. */
+ * must know of, start answers true. Everything else, and what is traced, is Lua's: full(number,
+ * event, ctx) is start for all other events, and ended(number, ctx, ok, first, second, third)
+ * answers for a handler that raised what caught(error) made of it, or whose results need a look.
+ * Loop thread. */
 #include "bind/flow_lua.h"
+#include "core/trace.h"
+#include "vm/task.h"
 
 #include <lauxlib.h>
 #include <stdbool.h>
@@ -56,6 +59,15 @@ static int start_ended(lua_State *L, int status, lua_KContext context)
   return lua_gettop(L);
 }
 
+/* Whether it is recorded, which takes spans. */
+static bool is_recorded(lua_State *L)
+{
+  const struct sip_task *task = sip_task_current(L);
+  const struct sip_trace *trace = task == NULL ? NULL : sip_task_trace(task);
+
+  return trace != NULL && trace->sampled;
+}
+
 /* Pushes the handler of the event, if it may run now; else nil. */
 static void push_handler(lua_State *L)
 {
@@ -66,7 +78,7 @@ static void push_handler(lua_State *L)
     free = lua_tointeger(L, -1) == 0;
     lua_pop(L, 1);
   }
-  if (free && lua_istable(L, EVENT)) {
+  if (free && lua_istable(L, EVENT) && !is_recorded(L)) {
     lua_pushliteral(L, "type");
     lua_rawget(L, EVENT);
     (void)lua_rawget(L, lua_upvalueindex(HANDLERS));

@@ -29,6 +29,7 @@
 #include "bind/flow_lua.h"
 #include "bind/json_lua.h"
 #include "core/log.h"
+#include "core/trace.h"
 #include "flow/flow.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -343,14 +344,33 @@ static bool write_json(lua_State *L, struct sip_slice *out)
   return state != NULL && sip_json_write(L, state, VALUE, out);
 }
 
+/* The headers with which a trace that is not recorded goes on; what is recorded gets a span, in
+ * Lua.
+ */
+static size_t trace_headers(const struct sip_trace *trace, struct sip_header *out)
+{
+  out[0] = (struct sip_header){ "traceparent", { trace->parent, SIP_TRACE_BYTES } };
+  out[1] = (struct sip_header){ "tracestate", { trace->state, trace->state_len } };
+  return trace->state_len > 0 ? 2 : 1;
+}
+
 static bool emit_plainly(lua_State *L)
 {
   struct sip_event *event = plain_event(L);
   struct sip_output output = { .partition = -1 };
+  const struct sip_trace *trace;
+  struct sip_header headers[2];
   struct sip_err err;
 
   if (event == NULL || event->flow->transaction != NULL) { /* there it leaves after the handler */
     return false;
+  }
+  trace = sip_task_trace(sip_task_current(L));
+  if (trace != NULL && trace->sampled) {
+    return false;
+  } else if (trace != NULL) {
+    output.headers = headers;
+    output.header_count = trace_headers(trace, headers);
   }
   if (!lua_istable(L, VALUE)) {
     read_slice(L, VALUE, &output.value);

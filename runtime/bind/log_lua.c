@@ -6,12 +6,14 @@
  * module, event_id?, message}. */
 #include "bind/bind.h"
 #include "core/log.h"
+#include "core/trace.h"
 #include "vm/lazy.h"
 #include "vm/task.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
-enum { FIELD_LIMIT = 32 };
+enum { FIELD_LIMIT = 32, TRACE_FIELDS = 2 };
 
 static enum sip_log_level check_level(lua_State *L)
 {
@@ -30,14 +32,36 @@ static int l_enabled(lua_State *L)
   return 1;
 }
 
+/* The ids of the trace that the task works in, as fields. */
+struct ids {
+  char trace[SIP_TRACE_ID_BYTES + 1], span[SIP_TRACE_SPAN_BYTES + 1];
+};
+
+static size_t add_ids(struct sip_log_field *fields, struct ids *ids, const struct sip_task *task)
+{
+  const struct sip_trace *trace = task == NULL ? NULL : sip_task_trace(task);
+
+  if (trace == NULL) {
+    return 0;
+  }
+  memcpy(ids->trace, trace->parent + SIP_TRACE_ID_AT, SIP_TRACE_ID_BYTES);
+  ids->trace[SIP_TRACE_ID_BYTES] = '\0';
+  memcpy(ids->span, trace->parent + SIP_TRACE_SPAN_AT, SIP_TRACE_SPAN_BYTES);
+  ids->span[SIP_TRACE_SPAN_BYTES] = '\0';
+  fields[0] = (struct sip_log_field){ "trace_id", ids->trace };
+  fields[1] = (struct sip_log_field){ "span_id", ids->span };
+  return trace->has_span ? 2 : 1;
+}
+
 static int l_write(lua_State *L)
 {
   enum sip_log_level level = check_level(L);
   const char *module = luaL_checkstring(L, 2);
   const char *text = luaL_tolstring(L, 3, NULL);
-  struct sip_log_field fields[FIELD_LIMIT];
+  struct sip_log_field fields[FIELD_LIMIT + TRACE_FIELDS];
   struct sip_task *task = sip_task_current(L);
   size_t count = 0;
+  struct ids ids;
 
   if (!sip_log_on(level) && level < SIP_LOG_WARN) {
     return 0;
@@ -57,6 +81,7 @@ static int l_write(lua_State *L)
       count++;
     }
   }
+  count += add_ids(fields + count, &ids, task);
   sip_log_fields(level, module, task == NULL ? NULL : sip_task_event_id(task), fields, count, text);
   return 0;
 }

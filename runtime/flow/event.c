@@ -5,6 +5,7 @@
  * (it keeps its lane, and no task), because an output was not written, or because its task died.
  * A task that was stopped leaves the event unfinished: it is not committed and comes again. */
 #include "core/log.h"
+#include "core/trace.h"
 #include "flow/due.h"
 #include "flow/flow.h"
 #include "flow/transaction.h"
@@ -113,6 +114,8 @@ static void event_leave(struct sip_event *event)
   luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
   event->kept_ref = LUA_NOREF;
   event_forget_trouble(event);
+  sip_trace_unref(event->trace);
+  event->trace = NULL;
 }
 
 static void event_put_by(struct sip_event *event)
@@ -373,6 +376,25 @@ static bool event_is_held(struct sip_event *event)
   return after >= 0;
 }
 
+/* The last header of a name counts. */
+static void event_begin_trace(struct sip_event *event, struct sip_tracer *tracer)
+{
+  const struct sip_source_ops *ops = sip_flow_ops(event->flow);
+  size_t count = ops->header_count(&event->record);
+  struct sip_slice parent = { NULL, 0 }, state = { NULL, 0 };
+
+  for (size_t i = 0; i < count; i++) {
+    struct sip_header header = ops->header(&event->record, i);
+
+    if (strcmp(header.name, "traceparent") == 0) {
+      parent = header.value;
+    } else if (strcmp(header.name, "tracestate") == 0) {
+      state = header.value;
+    }
+  }
+  event->trace = sip_tracer_begin(tracer, &parent, &state, false);
+}
+
 void sip_event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
@@ -381,8 +403,12 @@ void sip_event_start(struct sip_event *event)
   bool first = !held && event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
                flow->spec.start_ref != LUA_NOREF;
   struct sip_place place = event_place(event);
+  struct sip_tracer *tracer = sip_vm_tracer(flow->vm);
   int rc;
 
+  if (tracer->on && event->started_ms == 0 && event->trace == NULL) {
+    event_begin_trace(event, tracer);
+  }
   sip_ticket_give(&flow->engine->tickets, event);
   rc = sip_task_start(flow->vm, first ? flow->spec.start_ref : flow->spec.dispatch_ref,
                       first ? binding->push_start : binding->push_event, event_on_end, event,
@@ -403,6 +429,9 @@ void sip_event_start(struct sip_event *event)
   if (event->id.data != NULL) {
     sip_task_set_event_id(event->task, event->id.data, event->id.len);
     event->id.data = NULL;
+  }
+  if (event->trace != NULL) {
+    sip_task_set_trace(event->task, sip_trace_ref(event->trace));
   }
   event->started_ms = sip_flow_now_ms(flow);
   event_forget_trouble(event); /* push_event has told it */

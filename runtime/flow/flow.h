@@ -112,6 +112,7 @@ struct sip_event {
   bool was_read;           /* the script has read the record, and lives */
   uint64_t taken_ms;       /* loop time */
   uint64_t started_ms;     /* loop time of its last start */
+  struct sip_trace *trace; /* counted: what it came with, or a new one; NULL: not traced */
   struct sip_slice id;     /* borrowed from the script's stack until the task runs; or nothing */
   unsigned deaths;         /* processes that died while it ran */
   bool was_alone;          /* once is enough */

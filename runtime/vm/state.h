@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/list.h"
 #include "core/random.h"
+#include "core/trace.h"
 #include "vm/budget.h"
 #include "vm/leak.h"
 #include "vm/vm.h"
@@ -28,6 +29,7 @@ struct sip_vm {
   uv_loop_t *loop; /* borrowed from the host */
   struct sip_clock clock;
   struct sip_random random;
+  struct sip_tracer tracer;
   size_t memory_bytes, memory_limit_bytes;
   int gc_pause; /* per cent: how far memory grows before it is collected again */
   int worker, workers;

@@ -30,6 +30,7 @@ struct sip_task {
   sip_task_end_fn on_end;
   void *arg;                   /* borrowed: on_end's */
   struct sip_account *account; /* counted: who pays; NULL: nobody */
+  struct sip_trace *trace;     /* counted: what it works in; NULL: no trace */
   int awaits_after_kill;
   bool killed;
   char event_id[EVENT_ID_BYTES];
@@ -203,6 +204,7 @@ static struct sip_task *task_take(struct sip_vm *vm)
     task->killed = false;
     task->awaits_after_kill = 0;
     task->account = NULL;
+    task->trace = NULL;
     task->event_id[0] = '\0';
   }
   return task;
@@ -228,6 +230,7 @@ static void task_begin(struct sip_task *task, int nargs, sip_task_end_fn on_end,
   if (tasks->running != NULL) {
     memcpy(task->event_id, tasks->running->event_id, sizeof task->event_id);
     task_pay(task, tasks->running->account);
+    sip_task_set_trace(task, sip_trace_ref(tasks->running->trace));
   }
   task->killed = tasks->closing; /* born during the shutdown: its first await answers ECANCELED */
   sip_list_push(&tasks->all, &task->link);
@@ -338,9 +341,21 @@ void sip_task_set_event_id(struct sip_task *task, const char *event_id, size_t l
   task->event_id[len] = '\0';
 }
 
+void sip_task_set_trace(struct sip_task *task, struct sip_trace *trace)
+{
+  sip_trace_unref(task->trace);
+  task->trace = trace;
+}
+
+const struct sip_trace *sip_task_trace(const struct sip_task *task)
+{
+  return task->trace;
+}
+
 void sip_task_leave_event(struct sip_task *task)
 {
   task->event_id[0] = '\0';
+  sip_task_set_trace(task, NULL);
   task_pay(task, NULL);
 }
 
@@ -461,6 +476,7 @@ static void task_end(struct sip_task *task, int status, int nresults)
     sip_budget_leave(&task->vm->budget, task->L, entered);
   }
   task_pay(task, NULL);
+  sip_task_set_trace(task, NULL);
   if (status == LUA_OK) {
     task_recycle(task);
   } else {

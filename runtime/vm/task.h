@@ -22,6 +22,7 @@
 
 struct sip_vm;
 struct sip_task;
+struct sip_trace;
 struct sip_wait;
 
 enum { SIP_PENDING = INT_MAX }; /* status of a wait that nobody has woken */
@@ -85,7 +86,11 @@ struct sip_task *sip_task_current(lua_State *L);
 void sip_task_set_event_id(struct sip_task *task, const char *event_id, size_t len);
 const char *sip_task_event_id(const struct sip_task *task);
 
-/** It works for no event any more: no id, and no budget but the worker's. */
+/** The trace that the task and those that it spawns work in, or NULL. Set takes the reference. */
+void sip_task_set_trace(struct sip_task *task, struct sip_trace *trace);
+const struct sip_trace *sip_task_trace(const struct sip_task *task);
+
+/** It works for no event any more: no id, no trace, and no budget but the worker's. */
 void sip_task_leave_event(struct sip_task *task);
 
 /** What the task, and those that it spawns, may spend from its next slice on. `place` is borrowed

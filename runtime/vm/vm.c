@@ -182,6 +182,11 @@ struct sip_random *sip_vm_random(struct sip_vm *vm)
   return &vm->random;
 }
 
+struct sip_tracer *sip_vm_tracer(struct sip_vm *vm)
+{
+  return &vm->tracer;
+}
+
 int sip_vm_worker(lua_State *L, int *workers)
 {
   *workers = sip_vm_of(L)->workers;

@@ -18,6 +18,7 @@ struct sip_clock;
 struct sip_mark;
 struct sip_place;
 struct sip_random;
+struct sip_tracer;
 struct sip_vm;
 
 struct sip_vm_options {
@@ -48,6 +49,9 @@ struct sip_clock *sip_vm_clock(struct sip_vm *vm);
 
 /** Where its ids and other random bytes come from. */
 struct sip_random *sip_vm_random(struct sip_vm *vm);
+
+/** Which of its work is traced; off at first. */
+struct sip_tracer *sip_vm_tracer(struct sip_vm *vm);
 
 /** Which worker it is, from 1. @param workers  how many there are */
 int sip_vm_worker(lua_State *L, int *workers);

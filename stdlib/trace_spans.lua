@@ -1,0 +1,174 @@
+--- Spans of what the runtime does, named as OpenTelemetry's semantic conventions have it (1.27).
+--
+-- Loaded when the first of them is made. What may be a secret or a person stays out: keys, values,
+-- queries of URLs, addresses of clients, parameters of statements.
+local env = require "sipeat.env"
+local tracing = require "sipeat.tracing"
+
+local M = {}
+
+-- --- events ---
+
+--- The span of one attempt of an event, or nil. What is sent, kept and moved for the event from now
+--- on goes on in its trace.
+function M.process(job)
+  local record, event, flow = job.record, job.event, job.flow
+  local span = tracing.start("process " .. record.topic, tracing.CONSUMER, {
+    ["messaging.system"] = "kafka", ["messaging.operation.name"] = "process",
+    ["messaging.operation.type"] = "process", ["messaging.destination.name"] = record.topic,
+    ["messaging.destination.partition.id"] = tostring(record.partition),
+    ["messaging.consumer.group.name"] = flow.group,
+    ["messaging.kafka.offset"] = record.offset, ["messaging.message.id"] = event.id,
+    ["messaging.message.body.size"] = record.value and #record.value or 0,
+    ["messaging.kafka.message.tombstone"] = record.value == nil or nil,
+    ["sipeat.event.type"] = event.type, ["sipeat.attempt"] = job.attempt,
+  })
+  if not span then
+    return nil
+  end
+  local parent, state = span:context()
+  if not span.parent_id then -- a restart, and the next attempt, are below the first one
+    job.trace, job.trace_state = parent, state
+    job.record = M.stamped(record, parent, state)
+  end
+  job.letter_trace, job.letter_state = parent, state
+  job.span = span
+  return span
+end
+
+--- The record with that context in its headers.
+function M.stamped(record, parent, state)
+  local copy = {}
+  for key, value in pairs(record) do
+    copy[key] = value
+  end
+  copy.headers = tracing.stamped(record.headers, parent, state)
+  return copy
+end
+
+--- The attempt has ended, with a failure or without.
+function M.processed(job, why)
+  local span = job.span
+  job.span = nil
+  if why then
+    span:set("sipeat.failure.kind", why.kind)
+    span:fail(why, why.code)
+  end
+  span:set("sipeat.outcome", job.phase == "work" and "again" or job.phase)
+  span:finish()
+end
+
+--- The span of a step of a chain, or of its undo ("step", "undo", "reconcile").
+function M.step(what, run, step)
+  return tracing.start(("%s %s"):format(what, step.name), tracing.INTERNAL, {
+    ["sipeat.chain"] = run.chain.name, ["sipeat.step"] = step.name,
+    ["sipeat.step.effect"] = step.effect,
+  })
+end
+
+-- --- HTTP ---
+
+-- Scheme, host, port and path of a URL.
+local function parts(url)
+  local scheme, authority, path = url:match "^(%a[%w+.-]*)://([^/?#]*)([^?#]*)"
+  if not scheme then
+    return "http", url:match "^[^/?#]*", nil, ""
+  end
+  authority = authority:gsub("^.*@", "")
+  local host, port = authority:match "^(%[.*%]):?(%d*)$"
+  if not host then
+    host, port = authority:match "^([^:]*):?(%d*)$"
+  end
+  port = math.tointeger(tonumber(port)) or (scheme == "https" and 443 or 80)
+  return scheme, host or authority, port, path
+end
+
+--- The span of a request to another server. Of a URL that is a secret only the host is told.
+function M.request(method, url)
+  local scheme, host, port, path = parts(env.reveal(url))
+  local full
+  if not env.is_secret(url) then
+    local default = port == (scheme == "https" and 443 or 80)
+    full = ("%s://%s%s%s"):format(scheme, host, default and "" or ":" .. tostring(port), path)
+  end
+  return tracing.start(method, tracing.CLIENT, {
+    ["http.request.method"] = method, ["server.address"] = host, ["server.port"] = port,
+    ["url.full"] = full,
+  })
+end
+
+--- The answer came, or what came instead.
+function M.requested(span, response, message, code)
+  if response then
+    span:set("http.response.status_code", response.status)
+    if response.status >= 400 then
+      span:set("error.type", tostring(response.status))
+      span.error = ""
+    end
+  else
+    span:fail(message, code)
+  end
+  span:finish()
+end
+
+--- The span of a request to a route of ours, in the trace that its headers name; nil when it is not
+--- recorded.
+function M.serve(exchange, method, route)
+  tracing.begin(exchange:header "traceparent", exchange:header "tracestate", true)
+  local path = route.path
+  return tracing.start(method .. " " .. path, tracing.SERVER, {
+    ["http.request.method"] = method, ["http.route"] = path,
+    ["url.scheme"] = exchange:secure() and "https" or "http",
+  })
+end
+
+--- The request has its answer.
+function M.served(span, status, why)
+  if why then
+    span:fail(why, "SCRIPT_ERROR")
+  end
+  span:set("http.response.status_code", status)
+  if status and status >= 500 then
+    span:set("error.type", tostring(status))
+    span.error = span.error or ""
+  end
+  span:finish()
+end
+
+-- --- SQL ---
+
+-- The statement without what it was written with: texts and numbers become question marks.
+local function summary(sql)
+  local text = sql:sub(1, 2000):gsub("'[^']*'", "?"):gsub("%f[%w_$]%d[%w.]*", "?")
+  return (text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
+end
+
+local TARGETS = { "[Ii][Nn][Tt][Oo]%s+", "[Ff][Rr][Oo][Mm]%s+", "[Uu][Pp][Dd][Aa][Tt][Ee]%s+" }
+
+--- The span of a statement. system: "sqlite" or "postgresql".
+function M.sql(system, sql)
+  if type(sql) ~= "string" then
+    return nil -- the call says what is wrong
+  end
+  local operation = (sql:match "^[%s(]*(%a+)" or "sql"):upper()
+  local target
+  for _, pattern in ipairs(TARGETS) do
+    target = target or sql:match(pattern .. "[\"]?([%w_.]+)")
+  end
+  return tracing.start(target and operation .. " " .. target or operation, tracing.CLIENT, {
+    ["db.system.name"] = system, ["db.operation.name"] = operation,
+    ["db.collection.name"] = target, ["db.query.text"] = summary(sql),
+  })
+end
+
+-- --- serial ---
+
+--- The span of a command to a board on a serial port.
+function M.serial(what, port, protocol)
+  return tracing.start("serial " .. what, tracing.CLIENT, {
+    ["sipeat.serial.port"] = port, ["sipeat.serial.protocol"] = protocol,
+    ["sipeat.serial.command"] = what,
+  })
+end
+
+return M
