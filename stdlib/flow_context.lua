@@ -92,14 +92,8 @@ local function send_now(job, topic, key, value, headers)
 end
 
 -- Queues an output, or keeps it for later when it finds no place now.
-local function send(ctx, level, topic, key, value, headers)
-  local ticket = ctx[TICKET]
-  local job = not ticket and ctx[JOB]
-  if job and job.phase ~= "work" then
-    error("emit: the event has ended; emit while its handler runs", level + 1)
-  elseif job and job.run and job.run.added then
-    return send_now(job, topic, key, value, headers)
-  elseif job and job.unsent then -- in order: behind the one that found no place
+local function queue(ctx, ticket, job, topic, key, value, headers)
+  if job and job.unsent then -- in order: behind the one that found no place
     job.unsent[#job.unsent + 1] = { topic, key, value, headers }
     return true
   elseif job and job.flow.transactional then -- an attempt that fails leaves nothing behind
@@ -126,6 +120,25 @@ local function send(ctx, level, topic, key, value, headers)
   return true
 end
 
+local function send(ctx, level, topic, key, value, headers)
+  local ticket = ctx[TICKET]
+  local job = not ticket and ctx[JOB]
+  if job and job.phase ~= "work" then
+    error("emit: the event has ended; emit while its handler runs", level + 1)
+  elseif job and job.run and job.run.added then
+    return send_now(job, topic, key, value, headers)
+  elseif not tracing.on then
+    return queue(ctx, ticket, job, topic, key, value, headers)
+  end
+  local span
+  headers, span = tracing.outgoing(topic, headers)
+  local ok, message, code = queue(ctx, ticket, job, topic, key, value, headers)
+  if span then
+    span:ended(ok, message, code)
+  end
+  return ok, message, code
+end
+
 local function emit(ctx, level, topic, key, value, headers)
   if type(topic) ~= "string" or topic == "" then
     error("ctx:emit: the topic is a text, got " .. opts.show(topic), level + 1)
@@ -142,16 +155,7 @@ local function emit(ctx, level, topic, key, value, headers)
   elseif value ~= nil and type(value) ~= "string" then
     error("ctx:emit: the value is a text, a table or nil, got " .. opts.show(value), level + 1)
   end
-  if not tracing.on then
-    return send(ctx, level + 1, topic, key, value, list)
-  end
-  local span
-  list, span = tracing.outgoing(topic, list)
-  local ok, message, code = send(ctx, level + 1, topic, key, value, list)
-  if span then
-    span:ended(ok, message, code)
-  end
-  return ok, message, code
+  return send(ctx, level + 1, topic, key, value, list)
 end
 
 --- Queues one output; the event is not finished before it is acknowledged. A table is written as

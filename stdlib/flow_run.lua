@@ -28,11 +28,10 @@ local retry_topic = require "sipeat.retry_topic"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 local tasks = require "sipeat.core.task"
+local trace = require "sipeat.flow_trace"
 local tracing = require "sipeat.tracing"
 
 local M = {}
-
-local spans -- sipeat.trace_spans, once something is recorded
 
 local logger = log.new "flow"
 local REFUSED_FOR_GOOD = context.refused_for_good
@@ -231,42 +230,6 @@ local function judge(job, ok, result)
   return nil
 end
 
--- The event goes on in the trace that it has.
-local function resume_trace(job)
-  if tracing.on and job.trace then
-    tracing.set(job.trace, job.trace_state)
-  end
-end
-
--- The record of an event as it leaves for another topic: with the context of its last attempt.
-local function leaving(job)
-  if job.letter_trace then
-    return spans.stamped(job.record, job.letter_trace, job.letter_state)
-  end
-  return job.record
-end
-
--- The trace of an event that the engine did not look at: out of the journal, or named in its body.
-local function follow(job)
-  if tracing.on and job.event.trace then
-    tracing.begin(job.event.trace, job.event.headers.tracestate)
-  elseif tracing.on then
-    tracing.set()
-  end
-end
-
--- One attempt with a span around it, if the event is recorded; answers as judge does.
-local function traced(job, ...)
-  spans = spans or require "sipeat.trace_spans"
-  local span = spans.process(job)
-  local ok, result = attempt.once(job.flow.timeout, ...)
-  local verdict = judge(job, ok, result)
-  if span then
-    spans.processed(job, job.failure or job.moving or job.refused or not ok and result or nil)
-  end
-  return verdict
-end
-
 -- One attempt of the handler; answers as judge does.
 local function work(job)
   local flow, ctx = job.flow, job.ctx
@@ -283,10 +246,13 @@ local function work(job)
   ctx.attempt, ctx.final = n, n >= flow.plan.attempts
   ctx.final = ctx.final or hold_left_ms(job) == 0 and not durable.holds(job)
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
-  if tracing.on then
-    return traced(job, handle, flow, job.event, ctx)
+  local span = tracing.on and trace.begin(job)
+  local ok, result = attempt.once(flow.timeout, handle, flow, job.event, ctx)
+  local verdict = judge(job, ok, result)
+  if span then
+    trace.finish(job, job.failure or job.moving or job.refused or not ok and result or nil)
   end
-  return judge(job, attempt.once(flow.timeout, handle, flow, job.event, ctx))
+  return verdict
 end
 
 -- A dead letter was not written: how long to wait before the next try. After a long time it is
@@ -320,7 +286,7 @@ local function bury(job)
     letter = {
       flow = flow.group,
       topic = flow.dead_letter,
-      record = leaving(job),
+      record = trace.leaving(job),
       event = job.event,
       failure = job.failure,
       attempts = job.attempt,
@@ -386,7 +352,7 @@ end
 
 -- Sends the event to its retry topic, as one of its outputs; answers as work does.
 local function move(job)
-  local ok, why = retry_topic.move(job, leaving(job))
+  local ok, why = retry_topic.move(job, trace.leaving(job))
   if ok then
     retry_topic.count(job.flow.group)
     job.phase, job.ends = "moved", nil
@@ -497,9 +463,7 @@ local function recover(job, trouble)
     return move_failed(job, trouble)
   elseif trouble.kind == "crash" then
     local why = failure.new(trouble.message, trouble.code, "bug")
-    if job.span then
-      spans.processed(job, why)
-    end
+    trace.finish(job, why)
     if job.run and job.run.added then -- what it had done is not undone
       park(job, why)
     else
@@ -550,9 +514,7 @@ local function begin(flow, record, ticket, job, trouble)
   job.ticket = ticket
   ticket:keep(job)
   task.set_event_id(job.event.id)
-  if tracing.on and job.event.trace and not tracing.current() then
-    follow(job)
-  end
+  trace.follow(job)
   if job.broken then
     die(job, job.broken)
   end
@@ -630,7 +592,7 @@ function M.dispatch(flow, record, ticket, job, trouble)
   else
     job.ticket = ticket
     task.set_event_id(job.event.id)
-    resume_trace(job)
+    trace.resume(job)
   end
   if trouble then
     wait = recover(job, trouble)
@@ -722,7 +684,7 @@ function M.finish(job)
     letters.ends(job.letter)
   end
   task.set_event_id(job.event.id)
-  resume_trace(job)
+  trace.resume(job)
   if job.run then
     if job.phase == "done" then
       job.unwritten = not job.run:finish(journal.DONE)
@@ -791,7 +753,8 @@ local function job_of_run(flow, record, run, memory)
   if memory.flow then
     job.attempt, job.first_failed_ms = memory.flow.attempt, memory.flow.first_failed_ms
   end
-  follow(job)
+  tracing.set()
+  trace.follow(job)
   if job.broken then
     die(job, job.broken)
   end

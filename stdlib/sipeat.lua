@@ -26,6 +26,7 @@ local LAZY = {
   log = { "sipeat.log" },
   mail = { "sipeat.mail" },
   metrics = { "sipeat.metrics" },
+  trace = { "sipeat.trace" },
   money = { "sipeat.money" },
   observers = { "sipeat.observers" },
   opts = { "sipeat.opts" },

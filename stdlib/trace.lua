@@ -1,4 +1,5 @@
 --- Traces: spans of a script's own, and the trace that a handler works in.
+local failure = require "sipeat.failure"
 local opts = require "sipeat.opts"
 local task = require "sipeat.task"
 local tracing = require "sipeat.tracing"
@@ -37,13 +38,6 @@ function Span:fail(why, code)
   self.inner:fail(why, code)
 end
 
-local function traced(err)
-  if type(err) == "string" and not err:find("\nstack traceback:", 1, true) then
-    return debug.traceback(err, 2)
-  end
-  return err
-end
-
 -- Outside of an event a script's span may begin a trace.
 local function begin()
   if not tracing.current() and task.event_id() == "" then
@@ -54,8 +48,10 @@ local function begin()
 end
 
 local function recorded(span, f)
-  local results = table.pack(xpcall(f, traced, setmetatable({ inner = span }, Span)))
+  local results = table.pack(xpcall(f, failure.caught, setmetatable({ inner = span }, Span)))
   if not results[1] then
+    span:fail(results[2])
+  elseif failure.is(results[2]) then
     span:fail(results[2])
   elseif results[2] == nil and results[3] ~= nil then
     span:fail(results[3], results[4])

@@ -7,58 +7,7 @@ local tracing = require "sipeat.tracing"
 
 local M = {}
 
--- --- events ---
-
---- The span of one attempt of an event, or nil. What is sent, kept and moved for the event from now
---- on goes on in its trace.
-function M.process(job)
-  local record, event, flow = job.record, job.event, job.flow
-  local span = tracing.start("process " .. record.topic, tracing.CONSUMER, {
-    ["messaging.system"] = "kafka", ["messaging.operation.name"] = "process",
-    ["messaging.operation.type"] = "process", ["messaging.destination.name"] = record.topic,
-    ["messaging.destination.partition.id"] = tostring(record.partition),
-    ["messaging.consumer.group.name"] = flow.group,
-    ["messaging.kafka.offset"] = record.offset, ["messaging.message.id"] = event.id,
-    ["messaging.message.body.size"] = record.value and #record.value or 0,
-    ["messaging.kafka.message.tombstone"] = record.value == nil or nil,
-    ["sipeat.event.type"] = event.type, ["sipeat.attempt"] = job.attempt,
-  })
-  if not span then
-    return nil
-  end
-  local parent, state = span:context()
-  if not span.parent_id then -- a restart, and the next attempt, are below the first one
-    job.trace, job.trace_state = parent, state
-    job.record = M.stamped(record, parent, state)
-  end
-  job.letter_trace, job.letter_state = parent, state
-  job.span = span
-  return span
-end
-
---- The record with that context in its headers.
-function M.stamped(record, parent, state)
-  local copy = {}
-  for key, value in pairs(record) do
-    copy[key] = value
-  end
-  copy.headers = tracing.stamped(record.headers, parent, state)
-  return copy
-end
-
---- The attempt has ended, with a failure or without.
-function M.processed(job, why)
-  local span = job.span
-  job.span = nil
-  if why then
-    span:set("sipeat.failure.kind", why.kind)
-    span:fail(why, why.code)
-  end
-  span:set("sipeat.outcome", job.phase == "work" and "again" or job.phase)
-  span:finish()
-end
-
---- The span of a step of a chain, or of its undo ("step", "undo", "reconcile").
+--- The span of a step of a chain or of its undo: "step" or "undo".
 function M.step(what, run, step)
   return tracing.start(("%s %s"):format(what, step.name), tracing.INTERNAL, {
     ["sipeat.chain"] = run.chain.name, ["sipeat.step"] = step.name,

@@ -28,6 +28,23 @@ static int take_keep(void *target, const char *value, struct sip_err *err)
            : sip_err_errno(err, errno, "set SIPEAT_JOURNAL_KEEP");
 }
 
+/* stdlib/tracing.lua reads it in each worker. */
+static int take_trace_ratio(void *target, const char *value, struct sip_err *err)
+{
+  char *end;
+  double ratio = strtod(value, &end);
+
+  (void)target;
+  if (end == value || *end != '\0' || !(ratio >= 0 && ratio <= 1)) {
+    return sip_err_set(err, UV_EINVAL, "%s is no ratio from 0 to 1, such as 0.01", value);
+  }
+  if (setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio", 1) < 0 ||
+      setenv("OTEL_TRACES_SAMPLER_ARG", value, 1) < 0) {
+    return sip_err_errno(err, errno, "set OTEL_TRACES_SAMPLER_ARG");
+  }
+  return 0;
+}
+
 static int take_memory(void *target, const char *value, struct sip_err *err)
 {
   static const struct {
@@ -105,6 +122,11 @@ static const struct sip_option shared_options[] = {
     .help = "what is kept across restarts; \"off\" for nothing (SIPEAT_STATE; default .sipeat)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(state) },
+  { .name = "trace-ratio",
+    .value = "RATIO",
+    .help = "how many of the traces that begin here are recorded (OTEL_TRACES_SAMPLER_ARG)",
+    .kind = SIP_OPTION_CALL,
+    .call = take_trace_ratio },
   { .name = "drain",
     .value = "TIME",
     .help = "what events in flight get to finish after a signal (default 10s)",
