@@ -2,6 +2,7 @@
  * once. */
 #include "cli/cli.h"
 
+#include "cli/describe.h"
 #include "core/nearest.h"
 
 #include <errno.h>
@@ -74,6 +75,9 @@ int sip_cli_dispatch(const char *command, const char *about, const struct sip_ve
   const struct sip_verb *verb;
   const char *typed = argc > 1 ? argv[1] : NULL;
 
+  if (sip_describe_verbs(command, about, list, argc)) {
+    return SIP_EXIT_OK;
+  }
   if (typed == NULL) {
     (void)fprintf(stderr, "%s: a verb is missing\nTry: %s --help\n", command, command);
     return SIP_EXIT_USAGE;
@@ -92,7 +96,7 @@ int sip_cli_dispatch(const char *command, const char *about, const struct sip_ve
   return verb != NULL ? verb->run(argc - 1, argv + 1) : verb_unknown(command, list, typed);
 }
 
-/** `sipeat help [VERB]` reads like --help. */
+/** `sipeat help [VERB]` reads like --help; `sipeat help --man FOLDER` writes the manual. */
 static int help(const char *about, int argc, char **argv)
 {
   const struct sip_verb *verb = argc > 2 ? verb_find(verbs, argv[2]) : NULL;
@@ -102,6 +106,9 @@ static int help(const char *about, int argc, char **argv)
   if (argc <= 2) {
     print_verbs("sipeat", about, verbs);
     return SIP_EXIT_OK;
+  }
+  if (argc == 4 && strcmp(argv[2], "--man") == 0) {
+    return sip_describe_manual(about, verbs, argv[3]);
   }
   if (verb == NULL) {
     return verb_unknown("sipeat", verbs, argv[2]);
@@ -140,6 +147,9 @@ int sip_cli_main(int argc, char **argv)
   }
   if (argc > 1 && strcmp(argv[1], "help") == 0) {
     return flushed(help(about, argc, argv));
+  }
+  if (argc > 1 && strcmp(argv[1], "complete") == 0) {
+    return flushed(sip_describe_words(about, verbs, argc - 2, argv + 2));
   }
   return flushed(sip_cli_dispatch("sipeat", about, verbs, argc, argv));
 }

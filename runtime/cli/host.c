@@ -99,6 +99,7 @@ void sip_host_stop(struct sip_host *host)
     return;
   }
   host->phase = ran ? SIP_HOST_DRAINING : SIP_HOST_STOPPED;
+  sip_notify_send(&host->notify, "STOPPING=1\nSTATUS=finishing what is in flight");
   if (host->watch != NULL) {
     sip_watch_close(host->watch);
     host->watch = NULL;
@@ -191,7 +192,8 @@ static int host_open_loop(struct sip_host *host, struct sip_err *err)
   (void)uv_timer_init(&host->loop, &host->drain_timer); /* always 0 */
   host->drain_timer.data = host;
   host->drain_timer_open = true;
-  return host_open_signals(host, err);
+  rc = sip_notify_open(&host->notify, &host->loop, err);
+  return rc < 0 ? rc : host_open_signals(host, err);
 }
 
 static int host_open_vm(struct sip_host *host, struct sip_err *err)
@@ -368,6 +370,7 @@ static void host_run(struct sip_host *host)
     return; /* a signal came first */
   }
   host->phase = SIP_HOST_RUNNING;
+  sip_host_notify(host);
   if (host->options->dev) {
     sip_host_dev_banner(host);
   }
@@ -403,6 +406,7 @@ static void host_close(struct sip_host *host)
   if (host->drain_timer_open) {
     uv_close((uv_handle_t *)&host->drain_timer, NULL);
   }
+  sip_notify_close(&host->notify);
   if (host->vm != NULL) {
     sip_modules_stop(host->vm);
     sip_script_free(host->script);

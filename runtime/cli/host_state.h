@@ -2,6 +2,7 @@
 #define SIP_CLI_HOST_STATE_H
 /* host_state.h - what the files of the host share; nobody else includes it. Main thread. */
 #include "cli/host.h"
+#include "cli/notify.h"
 #include "cli/rendezvous.h"
 #include "core/list.h"
 #include "vm/script.h"
@@ -49,6 +50,7 @@ struct sip_host {
   uv_signal_t signals[SIP_HOST_SIGNALS];
   size_t signal_count; /* initialised ones */
   uv_timer_t drain_timer;
+  struct sip_notify notify; /* the service manager */
   struct sip_vm *vm;
   struct sip_kafka_settings *kafka;
   struct sip_metrics *metrics;        /* of the process */
@@ -103,6 +105,9 @@ int sip_host_journal_recover(struct sip_host *host, struct sip_err *err);
  *  @return 0 or a negative code */
 int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_deaths **deaths,
                     struct sip_err *err);
+
+/** reload.c: tells the service manager that the program runs, and on which version. */
+void sip_host_notify(struct sip_host *host);
 
 /** reload.c: wakes who waits for a reload that will not end any more. */
 void sip_host_reload_cancel(struct sip_host *host);

@@ -3,6 +3,7 @@
 #include "cli/options.h"
 
 #include "cli/cli.h"
+#include "cli/describe.h"
 #include "core/nearest.h"
 #include "vm/vm.h"
 
@@ -224,6 +225,9 @@ int sip_options_parse(const struct sip_usage *usage, const struct sip_option_gro
   struct table table;
   int answer;
 
+  if (sip_describe_usage(usage, groups, group_count)) {
+    return SIP_EXIT_OK;
+  }
   table_build(&table, groups, group_count);
   opterr = 0;
   optind = 0; /* glibc: start anew */

@@ -10,6 +10,9 @@
 #include "modules.h"
 #include "vm/task.h"
 
+#include <stdio.h>
+#include <string.h>
+
 /** Makes a loaded version the one that runs. @return 0, or negative: the old one goes on */
 static int host_take_over(struct sip_host *host, struct sip_script *script, struct sip_err *err)
 {
@@ -62,6 +65,20 @@ static void reload_watch(struct sip_host *host)
   if (sip_watch_files(host->watch, files, count, &err) < 0) {
     sip_log(SIP_LOG_WARN, "reload", NULL, "%s", err.message);
   }
+}
+
+void sip_host_notify(struct sip_host *host)
+{
+  char status[192];
+
+  if (host->reload_error.code != 0) {
+    (void)snprintf(status, sizeof status, "version %s goes on, a newer one was refused: %s",
+                   sip_script_version(host->script), host->reload_error.message);
+    status[strcspn(status, "\n")] = '\0'; /* a line of the protocol */
+  } else {
+    (void)snprintf(status, sizeof status, "version %s runs", sip_script_version(host->script));
+  }
+  sip_notify_ready(&host->notify, status);
 }
 
 static void reload_wake(struct sip_host *host, int status)
@@ -133,6 +150,7 @@ void sip_host_reload_settle(struct sip_host *host)
             sip_script_version(script), took_ms);
   }
   reload_watch(host);
+  sip_host_notify(host);
   reload_wake(host, host->reload_error.code);
   if (host->reload_again) {
     host->reload_again = false;
@@ -153,6 +171,7 @@ static void reload_on_loaded(struct sip_script *script, const struct sip_err *er
 void sip_host_reload(struct sip_host *host)
 {
   struct sip_err err = { 0 };
+  char state[64];
 
   if (host->phase != SIP_HOST_RUNNING) {
     sip_log(SIP_LOG_INFO, "reload", NULL, "not now: the program is %s",
@@ -174,6 +193,9 @@ void sip_host_reload(struct sip_host *host)
     return;
   }
   host->reloading = true;
+  (void)snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                 (unsigned long long)(host->reload_began_ns / 1000));
+  sip_notify_send(&host->notify, state);
   sip_workers_load(host->workers);
 }
 
