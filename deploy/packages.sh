@@ -9,7 +9,8 @@ build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev lib
   libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js nodejs npm'
 test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 python3-pip openssl git procps
   maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
-  qemu-system-x86 busybox-static cpio udev chromium nginx wrk'
+  qemu-system-x86 busybox-static cpio udev chromium nginx wrk
+  dpkg-dev file systemd mandoc bsdextrautils zsh fish'
 bench='libnginx-mod-http-lua openjdk-17-jdk-headless golang linux-perf'
 
 case ${1:-} in
