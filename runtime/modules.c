@@ -4,6 +4,7 @@
 #include "bind/bind.h"
 #include "bind/flow_lua.h"
 #include "bind/journal_lua.h"
+#include "bind/metrics_lua.h"
 #include "core/log.h"
 #include "crypto/crypto_lua.h"
 #include "flow/deaths.h"
@@ -182,6 +183,15 @@ int sip_modules_start_fakes(struct sip_vm *vm, struct sip_memory_log *log, struc
     sip_engine_set_port(engine, sip_memory_log_port(log));
   }
   return rc;
+}
+
+int sip_modules_count(struct sip_vm *vm, struct sip_metrics *metrics, struct sip_err *err)
+{
+  struct sip_metrics_shard *shard = NULL;
+  int rc = sip_metrics_lua_attach(vm, metrics, err);
+
+  rc = rc < 0 ? rc : sip_metrics_lua_shard(&shard, vm, err);
+  return rc < 0 ? rc : sip_kafka_lua_count(vm, shard, err);
 }
 
 int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settings *settings,

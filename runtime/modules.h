@@ -12,11 +12,16 @@ struct sip_journal_shared;
 struct sip_kafka_settings;
 struct sip_memory_log;
 struct sip_outbox;
+struct sip_metrics;
 struct sip_serial;
 struct sip_vm;
 
 /** Provides every module to the state. @return 0 or a negative code */
 int sip_modules_start(struct sip_vm *vm, struct sip_err *err);
+
+/** The state counts for this process, with the metrics of other workers. Right after start.
+ *  @return 0 or a negative code */
+int sip_modules_count(struct sip_vm *vm, struct sip_metrics *metrics, struct sip_err *err);
 
 /** Names the cluster, before the first client is made; `settings` are copied. Connects flow to
  * Kafka.

@@ -233,6 +233,9 @@ end
 -- One attempt of the handler; answers as judge does.
 local function work(job)
   local flow, ctx = job.flow, job.ctx
+  if job.event.type and not job.from_journal then
+    job.ticket:handles(job.event.type)
+  end
   local n = job.attempt + 1
   local held_ms = attempt.held(flow.plan, n, job.counted)
   if held_ms then
@@ -551,6 +554,9 @@ local function conclude(job)
     if wait ~= nil then
       return wait
     end
+  end
+  if (job.phase == "left" or job.phase == "parked") and not job.from_journal then
+    job.ticket:ends_as(job.phase)
   end
   if job.phase == "left" then
     return true, false, job.run ~= false

@@ -161,6 +161,7 @@ static int client_configure(rd_kafka_conf_t *conf, struct sip_client *client,
 {
   int rc = client_set(conf, "client.id", "sipeat", err);
 
+  rc = rc < 0 ? rc : client_set(conf, "statistics.interval.ms", "5000", err);
   for (size_t i = 0; rc == 0 && i < spec->property_count; i++) {
     if (!spec->properties[i].fixed) {
       rc = client_set(conf, spec->properties[i].name, spec->properties[i].value, err);
@@ -184,7 +185,8 @@ static int client_configure(rd_kafka_conf_t *conf, struct sip_client *client,
     rc = client_set(conf, "log.thread.name", "false", err);
   }
   sip_refusal_watch(conf, &client->link->refusal);
-  rd_kafka_conf_set_events(conf, spec->events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+  rd_kafka_conf_set_events(conf, spec->events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |
+                                   RD_KAFKA_EVENT_STATS);
   if (rc == 0 && rd_kafka_conf_interceptor_add_on_new(conf, "sipeat", link_on_new, client->link) !=
                    RD_KAFKA_RESP_ERR_NO_ERROR) {
     rc = sip_err_set(err, SIP_EKAFKA, "kafka: cannot watch the connections");
@@ -246,6 +248,7 @@ int sip_client_open(struct sip_client *client, struct sip_kafka *kafka,
   (void)rd_kafka_set_log_queue(client->rk, NULL); /* the main queue; fails only without log.queue */
   rd_kafka_queue_cb_event_enable(client->queue, client_on_signal, client->wakeup);
   sip_client_again(client); /* what came before the signal was there */
+  client->stats = sip_stats_new(sip_kafka_metrics(kafka), client->rk, spec->group);
   sip_kafka_ref(kafka);
   sip_kafka_health_watch(sip_kafka_health(kafka));
   return 0;
@@ -274,6 +277,9 @@ static bool client_swallows(struct sip_client *client, rd_kafka_event_t *event)
       return true;
     }
     return false;
+  case RD_KAFKA_EVENT_STATS:
+    sip_stats_take(client->stats, rd_kafka_event_stats(event));
+    return true;
   default:
     return false;
   }
@@ -332,6 +338,8 @@ static void client_end(struct sip_client *client, sip_client_fn on_destroyed)
   client->queue = NULL;
   sip_wakeup_close(client->wakeup);
   client->wakeup = NULL;
+  sip_stats_free(client->stats);
+  client->stats = NULL;
   client->on_destroyed = on_destroyed;
   if (sip_work_start(sip_kafka_loop(client->kafka), &client->work, client_run_destroy,
                      client_on_destroyed) < 0) {

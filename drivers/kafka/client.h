@@ -8,6 +8,7 @@
 #include "core/wakeup.h"
 #include "core/work.h"
 #include "kafka/kafka.h"
+#include "kafka/stats.h"
 
 #include <librdkafka/rdkafka.h>
 
@@ -36,6 +37,7 @@ struct sip_client {
   struct sip_wakeup *wakeup;
   struct sip_kafka *kafka; /* borrowed: lives as long as a client is open */
   struct sip_client_link *link;
+  struct sip_stats *stats; /* owned; NULL: it tells nothing */
   struct sip_work work;
   int destroy_flags;
   bool abandoned;

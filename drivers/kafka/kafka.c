@@ -5,6 +5,7 @@
 #include "core/base.h"
 #include "kafka/producer.h"
 #include "kafka/source.h"
+#include "kafka/stats.h"
 #include "kafka/transaction.h"
 
 #include <stdlib.h>
@@ -13,6 +14,7 @@ struct sip_kafka {
   uv_loop_t *loop;                     /* borrowed */
   struct sip_kafka_settings *settings; /* NULL until configured */
   struct sip_kafka_health *health;     /* NULL until the first client */
+  struct sip_kafka_metrics *metrics;   /* NULL: nobody counts */
   struct sip_producer *producer, *patient;
   struct sip_list sources; /* open ones; each unlinks itself */
   struct sip_port port;
@@ -65,6 +67,16 @@ int sip_kafka_configure(struct sip_kafka *kafka, const struct sip_kafka_settings
   return rc;
 }
 
+int sip_kafka_count(struct sip_kafka *kafka, struct sip_metrics_shard *shard, struct sip_err *err)
+{
+  return sip_kafka_metrics_new(&kafka->metrics, shard, err);
+}
+
+struct sip_kafka_metrics *sip_kafka_metrics(const struct sip_kafka *kafka)
+{
+  return kafka->metrics;
+}
+
 int sip_kafka_ready(struct sip_kafka *kafka, struct sip_err *err)
 {
   const char *brokers =
@@ -93,6 +105,7 @@ void sip_kafka_unref(struct sip_kafka *kafka)
     sip_producer_free(kafka->producer);
     sip_producer_free(kafka->patient);
     sip_kafka_settings_free(kafka->settings);
+    sip_kafka_metrics_free(kafka->metrics);
     free(kafka);
   }
 }

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 
 struct sip_kafka;
+struct sip_kafka_metrics;
+struct sip_metrics_shard;
 struct sip_producer;
 
 /** @return 0 or UV_ENOMEM */
@@ -41,6 +43,10 @@ bool sip_kafka_connected(const struct sip_kafka *kafka);
 /** Records that wait for their report. */
 size_t sip_kafka_pending(const struct sip_kafka *kafka);
 
+/** Where its clients count; before the first of them.
+ *  @return 0 or a negative code */
+int sip_kafka_count(struct sip_kafka *kafka, struct sip_metrics_shard *shard, struct sip_err *err);
+
 /** Puts a way to the outbox into the port; ops NULL: there is none. */
 void sip_kafka_set_outbox(struct sip_kafka *kafka, const struct sip_outlet *outbox);
 
@@ -51,6 +57,7 @@ int sip_kafka_ready(struct sip_kafka *kafka, struct sip_err *err);
 uv_loop_t *sip_kafka_loop(const struct sip_kafka *kafka);
 struct sip_kafka_health *sip_kafka_health(const struct sip_kafka *kafka);
 const struct sip_kafka_settings *sip_kafka_settings(const struct sip_kafka *kafka);
+struct sip_kafka_metrics *sip_kafka_metrics(const struct sip_kafka *kafka); /* NULL: none */
 struct sip_list *sip_kafka_sources(struct sip_kafka *kafka);
 void sip_kafka_ref(struct sip_kafka *kafka);
 void sip_kafka_unref(struct sip_kafka *kafka);

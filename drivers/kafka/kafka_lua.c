@@ -133,6 +133,11 @@ int sip_kafka_lua_configure(struct sip_vm *vm, const struct sip_kafka_settings *
   return sip_kafka_configure(engine(vm), settings, err);
 }
 
+int sip_kafka_lua_count(struct sip_vm *vm, struct sip_metrics_shard *shard, struct sip_err *err)
+{
+  return sip_kafka_count(engine(vm), shard, err);
+}
+
 const struct sip_port *sip_kafka_lua_port(struct sip_vm *vm)
 {
   return sip_kafka_port(engine(vm));

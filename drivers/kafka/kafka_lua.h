@@ -15,6 +15,7 @@ struct sip_kafka_offset_list;
 struct sip_kafka_setting_list;
 struct sip_kafka_settings;
 struct sip_kafka_topic_info;
+struct sip_metrics_shard;
 struct sip_outlet;
 struct sip_port;
 struct sip_vm;
@@ -25,6 +26,9 @@ int sip_kafka_lua_start(struct sip_vm *vm, struct sip_err *err);
 /** Which cluster: copied. Before the first use. @return 0, SIP_EBUSY or UV_ENOMEM */
 int sip_kafka_lua_configure(struct sip_vm *vm, const struct sip_kafka_settings *settings,
                             struct sip_err *err);
+
+/** Where its clients count, before the first of them. @return 0 or a negative code */
+int sip_kafka_lua_count(struct sip_vm *vm, struct sip_metrics_shard *shard, struct sip_err *err);
 
 /** What the flow engine takes, from start until stop. */
 const struct sip_port *sip_kafka_lua_port(struct sip_vm *vm);

@@ -7,6 +7,7 @@
 #include "core/base.h"
 #include "core/list.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "kafka/client.h"
 #include "kafka/errors.h"
 
@@ -45,6 +46,8 @@ struct lane {
   struct sip_producer *producer;
   rd_kafka_topic_t
     *topic; /* owned: of the last record, which mostly is that of the next; or NULL */
+  const rd_kafka_topic_t *counted; /* borrowed: of the last report, only to compare */
+  struct sip_series *sent;         /* borrowed: where its records are counted; or NULL */
   size_t pending;
   bool retired;  /* takes no records; ends with its last report */
   bool flushing; /* a flush is on the pool: not yet to be destroyed */
@@ -176,6 +179,23 @@ static const struct sip_output *producer_lost(void *driver)
   return &producer->lost;
 }
 
+static void lane_count(struct lane *lane, const rd_kafka_message_t *message, const char *error)
+{
+  struct sip_kafka_metrics *metrics = sip_kafka_metrics(lane->producer->kafka);
+  struct sip_series *series = lane->sent;
+
+  if (error[0] != '\0') {
+    series = sip_kafka_metrics_sent(metrics, rd_kafka_topic_name(message->rkt), error);
+  } else if (message->rkt != lane->counted) {
+    series = sip_kafka_metrics_sent(metrics, rd_kafka_topic_name(message->rkt), "");
+    lane->counted = message->rkt;
+    lane->sent = series;
+  }
+  if (series != NULL) {
+    sip_series_add(series, 1);
+  }
+}
+
 static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
 {
   struct report report = *(struct report *)message->_private;
@@ -189,6 +209,7 @@ static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
     /* Not rd_kafka_message_errstr, which takes a payload for text. */
     rc = sip_kafka_err(&err, message->err, NULL, "send to %s", rd_kafka_topic_name(message->rkt));
   }
+  lane_count(lane, message, rc < 0 ? err.name : "");
   lane->producer->failed = rc < 0 ? message : NULL;
   report.fn(report.arg, rc, message->partition, message->offset, &err);
   lane->producer->failed = NULL;

@@ -9,6 +9,7 @@
 #include "bind/flow_lua.h"
 
 #include "bind/bind.h"
+#include "bind/metrics_lua.h"
 #include "flow/flow.h"
 #include "vm/vm.h"
 
@@ -247,6 +248,14 @@ struct sip_engine *sip_flow_lua_find(lua_State *L)
   return sip_vm_service(L, &service);
 }
 
+static int flow_metrics(struct sip_engine *engine, struct sip_vm *vm, struct sip_err *err)
+{
+  struct sip_metrics_shard *shard = NULL;
+  int rc = sip_metrics_lua_shard(&shard, vm, err);
+
+  return rc < 0 ? rc : sip_engine_set_metrics(engine, shard, err);
+}
+
 int sip_flow_lua_engine(struct sip_engine **out, struct sip_vm *vm, struct sip_err *err)
 {
   struct sip_engine *engine = sip_vm_service(sip_vm_state(vm), &service);
@@ -258,10 +267,11 @@ int sip_flow_lua_engine(struct sip_engine **out, struct sip_vm *vm, struct sip_e
       return rc;
     }
     engine->binding = sip_flow_ticket_binding();
-    rc = sip_vm_set_service(vm, &service, engine);
+    rc = flow_metrics(engine, vm, err);
+    rc = rc < 0 ? rc : sip_vm_set_service(vm, &service, engine);
     if (rc < 0) {
       sip_engine_free(engine);
-      return sip_err_set(err, rc, "too many services");
+      return err == NULL || err->code != 0 ? rc : sip_err_set(err, rc, "too many services");
     }
   }
   *out = engine;

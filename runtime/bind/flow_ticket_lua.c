@@ -19,7 +19,8 @@
  * message, code. Waits while the producer's queue is full. Outputs count from 1 on; `again` is the
  * number of the one that is repeated. Bit n of `outputs` stands for output n + 1, bit 7 for all
  * from 8 on. ticket:has_emitted() -> were there any. ticket:keep(value), ticket:stopped() -> was
- * the task asked to stop.
+ * the task asked to stop. For the metrics: ticket:handles(type) as the handler is called, where
+ * start did not read the event; ticket:ends_as("parked" | "left"); ticket:traced(trace_id).
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
@@ -35,6 +36,7 @@
 #include "vm/vm.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { HEADER_LIMIT = 1024, STACK_HEADERS = 32 };
@@ -442,6 +444,50 @@ static int l_stopped(lua_State *L)
   return 1;
 }
 
+/* The event's type is on top of the stack, and goes. */
+static void note_type(lua_State *L, struct sip_event *event)
+{
+  size_t len;
+  const char *text = lua_tolstring(L, -1, &len);
+
+  if (text != NULL) {
+    sip_event_note_type(event, text, len);
+  }
+  lua_pop(L, 1);
+}
+
+/* The handler is called now, for an event of that type. */
+static int l_handles(lua_State *L)
+{
+  lua_settop(L, 2);
+  note_type(L, check_event(L));
+  return 0;
+}
+
+/* How the attempt ends when the answer does not say so: "parked", or "left" to somebody else. */
+static int l_ends_as(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+  static const char *const names[] = { "parked", "left", NULL };
+
+  if (luaL_checkoption(L, 2, NULL, names) == 0) {
+    event->parked = true;
+  } else {
+    event->type = NULL;
+  }
+  return 0;
+}
+
+/* The attempt is in a trace that is kept: 32 hexadecimal digits. */
+static int l_traced(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+  const char *id = luaL_checkstring(L, 2);
+
+  (void)snprintf(event->trace_id, sizeof event->trace_id, "%s", id);
+  return 0;
+}
+
 static int l_has_emitted(lua_State *L)
 {
   lua_pushboolean(L, check_event(L)->emitted > 0);
@@ -467,6 +513,9 @@ static void push_ticket(lua_State *L, struct sip_event *event)
                                       { "stopped", l_stopped },
                                       { "followers", l_followers },
                                       { "has_emitted", l_has_emitted },
+                                      { "handles", l_handles },
+                                      { "ends_as", l_ends_as },
+                                      { "traced", l_traced },
                                       { NULL, NULL } };
   struct sip_event **box = sip_box_class(L, TICKET, ticket_gc, methods);
 
@@ -492,6 +541,7 @@ void sip_flow_ticket_functions(lua_State *L)
   static const luaL_Reg functions[] = { { "emit", l_emit },
                                         { "open", l_open },
                                         { "keep", l_keep },
+                                        { "traced", l_traced },
                                         { "emitter", l_emitter },
                                         { "starter", sip_flow_l_starter },
                                         { "keyer", sip_flow_l_keyer },
@@ -535,6 +585,9 @@ static int push_start(lua_State *L, void *arg)
     lua_pushnil(L);
   }
   event->was_read = true;
+  lua_pushliteral(L, "type");
+  lua_rawget(L, -3);
+  note_type(L, event);
   lua_pushliteral(L, "id");
   lua_rawget(L, -3);
   event->id.data = lua_tolstring(L, -1, &event->id.len);

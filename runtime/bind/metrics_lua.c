@@ -28,7 +28,7 @@ static int shard_gc(lua_State *L)
 {
   struct sip_metrics_shard **box = luaL_checkudata(L, 1, SHARD);
 
-  sip_metrics_shard_free(*box);
+  sip_metrics_shard_unref(*box);
   *box = NULL;
   return 0;
 }

@@ -5,7 +5,6 @@
  */
 #include "cli/host.h"
 
-#include "bind/metrics_lua.h"
 #include "cli/cli.h"
 #include "cli/host_state.h"
 #include "cli/lua_call.h"
@@ -211,7 +210,7 @@ static int host_open_vm(struct sip_host *host, struct sip_err *err)
   if (rc == 0) {
     rc = sip_metrics_new(&host->metrics);
     rc = rc < 0 ? sip_err_set(err, rc, "metrics: no memory")
-                : sip_metrics_lua_attach(host->vm, host->metrics, err);
+                : sip_modules_count(host->vm, host->metrics, err);
   }
   if (rc == 0) {
     rc = sip_serial_new(&host->serial, err);
@@ -308,9 +307,8 @@ int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_d
 {
   bool chosen = sip_settings_text(host->options->outbox, "SIPEAT_OUTBOX", NULL) != NULL;
 
-  int rc = sip_metrics_lua_attach(vm, host->metrics, err);
+  int rc = sip_modules_configure_serial(vm, host->serial, err);
 
-  rc = rc < 0 ? rc : sip_modules_configure_serial(vm, host->serial, err);
   host_open_deaths(host, vm, deaths);
   return rc < 0 ? rc : sip_modules_configure_outbox(vm, host->outbox, chosen, err);
 }

@@ -282,6 +282,9 @@ static int worker_open(struct worker *worker, struct sip_err *err)
     rc = sip_modules_start(worker->vm, err);
   }
   if (rc == 0) {
+    rc = sip_modules_count(worker->vm, host->metrics, err);
+  }
+  if (rc == 0) {
     rc = worker_configure(worker, err);
   }
   if (rc == 0) {

@@ -63,6 +63,7 @@ int sip_metrics_shard_new(struct sip_metrics_shard **out, struct sip_metrics *me
   }
   sip_metrics_shard_init(shard);
   shard->metrics = metrics;
+  shard->references = 1;
   uv_mutex_lock(&metrics->mutex);
   metrics->references++;
   sip_list_push(&metrics->shards, &shard->link);
@@ -105,9 +106,15 @@ void sip_metrics_shard_deinit(struct sip_metrics_shard *shard)
   shard->count = 0;
 }
 
-void sip_metrics_shard_free(struct sip_metrics_shard *shard)
+struct sip_metrics_shard *sip_metrics_shard_ref(struct sip_metrics_shard *shard)
 {
-  if (shard == NULL) {
+  shard->references++;
+  return shard;
+}
+
+void sip_metrics_shard_unref(struct sip_metrics_shard *shard)
+{
+  if (shard == NULL || --shard->references > 0) {
     return;
   }
   uv_mutex_lock(&shard->metrics->mutex);
@@ -473,20 +480,13 @@ struct sip_series *sip_metric_series(struct sip_metric *metric, const struct sip
   return series != NULL ? series : metric_add(metric, &key, hash);
 }
 
-void sip_metric_remove(struct sip_metric *metric, const struct sip_slice *values)
+static void series_remove(struct sip_series *series)
 {
-  struct sip_series *series, **at;
-  struct key key;
-  uint64_t hash;
+  struct sip_metric *metric = series->metric;
+  struct sip_series **at;
 
-  key_make(&key, metric, values);
-  hash = sip_hash(SIP_HASH_INIT, key.data, key.len);
-  series = metric_find(metric, &key, hash);
-  if (series == NULL) {
-    return;
-  }
   shard_lock(metric->shard);
-  for (at = metric_slot(metric, hash); *at != series; at = &(*at)->next_in_slot) {
+  for (at = metric_slot(metric, series->hash); *at != series; at = &(*at)->next_in_slot) {
   }
   *at = series->next_in_slot;
   for (at = &metric->first; *at != series; at = &(*at)->next) {
@@ -498,6 +498,33 @@ void sip_metric_remove(struct sip_metric *metric, const struct sip_slice *values
   metric->count--;
   shard_unlock(metric->shard);
   series_free(series);
+}
+
+void sip_metric_remove(struct sip_metric *metric, const struct sip_slice *values)
+{
+  struct sip_series *series;
+  struct key key;
+
+  key_make(&key, metric, values);
+  series = metric_find(metric, &key, sip_hash(SIP_HASH_INIT, key.data, key.len));
+  if (series != NULL && series->users == 0) {
+    series_remove(series);
+  }
+}
+
+struct sip_series *sip_series_keep(struct sip_series *series)
+{
+  if (series != NULL) {
+    series->users++;
+  }
+  return series;
+}
+
+void sip_series_drop(struct sip_series *series)
+{
+  if (series != NULL && --series->users == 0) {
+    series_remove(series);
+  }
 }
 
 /* --- values --- */

@@ -51,6 +51,7 @@ struct sip_series {
   struct sip_series *next, *next_in_slot; /* owned by the metric */
   struct sip_metric *metric;              /* borrowed */
   uint64_t hash;
+  uint32_t users;             /* who keeps it: see sip_series_keep */
   _Atomic double value;       /* a histogram's sum */
   _Atomic uint64_t at;        /* of a gauge: when it was set, as a count; 0: never */
   struct sip_exemplars *seen; /* owned, under the lock; NULL: none */
@@ -63,9 +64,11 @@ struct sip_series {
 int sip_metrics_new(struct sip_metrics **out);
 void sip_metrics_unref(struct sip_metrics *metrics); /* NULL is fine */
 
-/** A shard, which keeps a reference. @return 0 or UV_ENOMEM */
+/** A shard, which keeps a reference. Counted: it goes, with its metrics, with the last reference.
+ *  @return 0 or UV_ENOMEM */
 int sip_metrics_shard_new(struct sip_metrics_shard **out, struct sip_metrics *metrics);
-void sip_metrics_shard_free(struct sip_metrics_shard *shard); /* with its metrics; NULL is fine */
+struct sip_metrics_shard *sip_metrics_shard_ref(struct sip_metrics_shard *shard);
+void sip_metrics_shard_unref(struct sip_metrics_shard *shard); /* NULL is fine */
 
 /** The metric of that name, made at the first call; it lives as long as the shard.
  *  @return 0; UV_EINVAL: a name or a bound that cannot be; SIP_EEXISTS: of another shape;
@@ -82,7 +85,12 @@ const char *sip_metric_name(const struct sip_metric *metric);
  *  the one of all others. It lives until it is removed. @return NULL: no memory */
 struct sip_series *sip_metric_series(struct sip_metric *metric, const struct sip_slice *values);
 
-/** Forgets the series of these values, if there is one. */
+/** Keeps a series, which may be NULL, from being removed until it is dropped as often; the last
+ * drop removes it. */
+struct sip_series *sip_series_keep(struct sip_series *series);
+void sip_series_drop(struct sip_series *series);
+
+/** Forgets the series of these values, if there is one and nobody keeps it. */
 void sip_metric_remove(struct sip_metric *metric, const struct sip_slice *values);
 
 /** Adds to a counter (n is not negative), or to a gauge. */

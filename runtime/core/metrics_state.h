@@ -36,7 +36,7 @@ struct sip_metrics_shard {
   struct sip_list link;        /* in metrics->shards */
   struct sip_metrics *metrics; /* counted */
   struct sip_metric *first, **last;
-  size_t count;
+  size_t count, references;
 };
 
 struct sip_metrics {

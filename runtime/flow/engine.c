@@ -39,6 +39,7 @@ void sip_engine_free(struct sip_engine *engine)
   sip_engine_rollback(engine);
   assert(sip_list_empty(&engine->flows) && !engine->notifier_open);
   sip_tickets_deinit(&engine->tickets);
+  sip_meter_free(engine->meter);
   free(engine->notifier);
   free(engine);
 }
@@ -51,6 +52,12 @@ void sip_engine_set_port(struct sip_engine *engine, const struct sip_port *port)
 void sip_engine_set_deaths(struct sip_engine *engine, struct sip_deaths *deaths)
 {
   engine->deaths = deaths;
+}
+
+int sip_engine_set_metrics(struct sip_engine *engine, struct sip_metrics_shard *shard,
+                           struct sip_err *err)
+{
+  return sip_meter_new(&engine->meter, shard, err);
 }
 
 static struct sip_flow *find_same(struct sip_list *list, const struct sip_flow *flow)

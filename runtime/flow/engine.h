@@ -15,6 +15,7 @@
 
 struct sip_deaths;
 struct sip_engine;
+struct sip_metrics_shard;
 struct sip_vm;
 
 enum sip_order { SIP_ORDER_KEY, SIP_ORDER_PARTITION, SIP_ORDER_NONE };
@@ -71,6 +72,10 @@ void sip_engine_set_port(struct sip_engine *engine, const struct sip_port *port)
 
 /** Who knows which events ran when a process died; borrowed until free. NULL: nobody. */
 void sip_engine_set_deaths(struct sip_engine *engine, struct sip_deaths *deaths);
+
+/** Where its flows count; the shard is borrowed until free. @return 0 or a negative code */
+int sip_engine_set_metrics(struct sip_engine *engine, struct sip_metrics_shard *shard,
+                           struct sip_err *err);
 
 /** A load begins: what is registered from now on belongs to it. */
 void sip_engine_begin(struct sip_engine *engine);

@@ -286,6 +286,35 @@ static void event_on_crash(struct sip_event *event, const char *name, const char
   sip_event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, name, text);
 }
 
+/* Counts the attempt that has ended. */
+static void event_measure(struct sip_event *event)
+{
+  static const enum sip_attempt by_verdict[] = {
+    [SIP_VERDICT_NONE] = SIP_ATTEMPT_STOPPED,
+    [SIP_VERDICT_AGAIN] = SIP_ATTEMPT_RETRIED,
+    [SIP_VERDICT_FINISHED] = SIP_ATTEMPT_OK,
+    [SIP_VERDICT_DEAD] = SIP_ATTEMPT_DEAD,
+  };
+
+  if (event->type == NULL) {
+    return;
+  }
+  sip_meter_attempt(event->flow->engine->meter, event->flow->group, event->type,
+                    event->parked ? SIP_ATTEMPT_PARKED : by_verdict[event->verdict],
+                    uv_hrtime() - event->began_ns, event->trace_id);
+  event->type = NULL;
+  event->parked = false;
+  event->trace_id[0] = '\0';
+}
+
+void sip_event_note_type(struct sip_event *event, const char *text, size_t len)
+{
+  if (event->flow->engine->meter != NULL) {
+    event->type = sip_meter_type_of(&event->flow->meter, text, len);
+    event->began_ns = uv_hrtime();
+  }
+}
+
 static void event_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
 {
   struct sip_event *event = arg;
@@ -317,6 +346,7 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
                    lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
                                                   : "not enough memory to say why");
   }
+  event_measure(event);
   event_conclude(event);
 }
 
@@ -559,6 +589,7 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
   }
   sip_watermark_take(&partition->mark, &event->mark, record->offset);
   partition->events++;
+  sip_meter_record(&partition->meter, record_bytes(record));
   flow->taken++;
   flow->taken_events++;
   flow->taken_bytes += record_bytes(record);

@@ -136,6 +136,7 @@ void sip_flow_free(struct sip_flow *flow)
   sip_lanes_deinit(&flow->lanes);
   sip_ranges_deinit(&flow->beyond);
   sip_transaction_free(flow);
+  sip_meter_flow_deinit(&flow->meter);
   flow_unref_functions(flow);
   for (size_t i = 0; i < flow->topic_count; i++) {
     free(flow->topics[i]);

@@ -6,6 +6,7 @@
 #include "flow/engine.h"
 #include "flow/holds.h"
 #include "flow/lane.h"
+#include "flow/meter.h"
 #include "flow/watermark.h"
 
 #include <lua.h>
@@ -43,6 +44,7 @@ struct sip_flow_partition {
   uint64_t delay_ms;     /* of a retry topic, or 0 */
   struct sip_list later; /* events of a retry topic that are not due, the first one first */
   size_t later_events, later_bytes;
+  struct sip_meter_partition meter;
 };
 
 /* Why a partition is paused: it goes on when none is left. */
@@ -113,6 +115,9 @@ struct sip_event {
   uint64_t taken_ms;       /* loop time */
   uint64_t started_ms;     /* loop time of its last start */
   struct sip_trace *trace; /* counted: what it came with, or a new one; NULL: not traced */
+  struct sip_meter_type *type; /* borrowed from the flow; NULL: this attempt is not measured */
+  uint64_t began_ns;           /* with a type: when the handler was called, as of uv_hrtime */
+  bool parked;                 /* it ends in the journal, for a person to look at */
   struct sip_slice id;     /* borrowed from the script's stack until the task runs; or nothing */
   unsigned deaths;         /* processes that died while it ran */
   bool was_alone;          /* once is enough */
@@ -163,6 +168,7 @@ struct sip_flow {
   bool fenced; /* another member has its place: it is not opened again */
   uint64_t taken, finished, dead, unfinished, redelivered, skipped;
   struct sip_latency latency;
+  struct sip_meter_flow meter;
   char error[256];
 };
 
@@ -313,6 +319,9 @@ void sip_event_start(struct sip_event *event);
 void sip_event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
                         const char *name, const char *message);
 
+/** The handler of the event, which is of that type, is called now: what follows is measured. */
+void sip_event_note_type(struct sip_event *event, const char *text, size_t len);
+
 /** When the event has to be finished, for its partition or its flow is leaving: loop time, 0 when
  *  that is over, UINT64_MAX when there is no such limit. */
 uint64_t sip_event_leaves_at_ms(const struct sip_event *event);
@@ -406,6 +415,7 @@ struct sip_engine {
   void (*on_drained)(void *arg);
   void *drained_arg;
   struct sip_deaths *deaths; /* borrowed; NULL: deaths are not looked for */
+  struct sip_meter *meter;   /* owned; NULL: nobody counts */
   struct sip_event *alone;   /* borrowed: nothing else begins until this one has ended … */
   uint64_t alone_until_ms;   /* … or this moment, in loop time */
   uv_idle_t *notifier;       /* owned: calls on_drained from a later turn */

@@ -115,6 +115,10 @@ void sip_flow_on_assigned(void *owner, const struct sip_assigned *partitions, si
     }
     sip_list_push(&flow->partitions, &partition->link);
     flow->partition_count++;
+    if (flow->engine->meter != NULL) {
+      sip_meter_come(flow->engine->meter, &partition->meter, flow->group, name->topic,
+                     name->partition);
+    }
     sip_flow_restore(flow, partition, &partitions[i]);
     if (flow->held) {
       sip_flow_pause(flow, partition, SIP_PAUSE_FULL, true);
@@ -189,6 +193,7 @@ static void partition_gone(struct sip_flow_partition *partition)
 {
   sip_list_remove(&partition->link);
   partition->phase = SIP_PARTITION_GONE;
+  sip_meter_go(&partition->meter);
   sip_flow_partition_unref(partition);
 }
 

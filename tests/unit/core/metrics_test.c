@@ -122,7 +122,7 @@ static void count(void *arg)
       sip_metric_remove(metric, &(struct sip_slice){ name, strlen(name) });
     }
   }
-  sip_metrics_shard_free(shard);
+  sip_metrics_shard_unref(shard);
 }
 
 static void test_threads(struct sip_metrics *metrics, struct sip_metrics_shard *shard)
@@ -156,8 +156,8 @@ int main(void)
   test_threads(metrics, a);
   test_bounds(b);
   sip_metrics_unref(metrics);
-  sip_metrics_shard_free(a);
-  sip_metrics_shard_free(b);
+  sip_metrics_shard_unref(a);
+  sip_metrics_shard_unref(b);
   (void)printf("ok\n");
   return 0;
 }
