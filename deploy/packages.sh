@@ -9,7 +9,7 @@ build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev lib
   libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js nodejs npm'
 test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 python3-pip openssl git procps
   maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
-  qemu-system-x86 busybox-static cpio udev chromium nginx wrk
+  qemu-system-x86 busybox-static cpio udev chromium nginx wrk prometheus
   dpkg-dev file systemd mandoc bsdextrautils zsh fish'
 bench='libnginx-mod-http-lua openjdk-17-jdk-headless golang linux-perf'
 
@@ -68,8 +68,8 @@ install || {
 } || status=1
 [ -z "$quiet" ] || $root rm -f /usr/sbin/policy-rc.d
 case $missing in
-  *opensmtpd* | *nginx*)
-    ! command -v systemctl >/dev/null || $root systemctl disable opensmtpd nginx >>"$log" 2>&1 || true ;;
+  *opensmtpd* | *nginx* | *prometheus*)
+    ! command -v systemctl >/dev/null || $root systemctl disable opensmtpd nginx prometheus >>"$log" 2>&1 || true ;;
 esac
 if [ $status -ne 0 ]; then
   tail -n 15 "$log" >&2

@@ -5,6 +5,7 @@
 #include "bind/flow_lua.h"
 #include "bind/journal_lua.h"
 #include "bind/metrics_lua.h"
+#include "bind/pulse.h"
 #include "core/log.h"
 #include "crypto/crypto_lua.h"
 #include "flow/deaths.h"
@@ -191,7 +192,8 @@ int sip_modules_count(struct sip_vm *vm, struct sip_metrics *metrics, struct sip
   int rc = sip_metrics_lua_attach(vm, metrics, err);
 
   rc = rc < 0 ? rc : sip_metrics_lua_shard(&shard, vm, err);
-  return rc < 0 ? rc : sip_kafka_lua_count(vm, shard, err);
+  rc = rc < 0 ? rc : sip_kafka_lua_count(vm, shard, err);
+  return rc < 0 ? rc : sip_pulse_start(vm, err);
 }
 
 int sip_modules_configure_kafka(struct sip_vm *vm, const struct sip_kafka_settings *settings,
@@ -315,6 +317,7 @@ int sip_modules_drain(struct sip_vm *vm, uint64_t limit_ms, void (*on_done)(void
 
 void sip_modules_stop(struct sip_vm *vm)
 {
+  sip_pulse_stop(vm);
   sip_flow_lua_stop(vm); /* before the driver whose sources it holds */
   sip_serial_lua_stop(vm);
   sip_journal_lua_stop(vm);

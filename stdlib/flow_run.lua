@@ -13,6 +13,7 @@
 local attempt = require "sipeat.attempt"
 local context = require "sipeat.flow_context"
 local core = require "sipeat.core.flow"
+local counts = require "sipeat.flow_counts"
 local deadletter = require "sipeat.deadletter"
 local durable = require "sipeat.durable"
 local events = require "sipeat.event"
@@ -136,6 +137,7 @@ end
 local function park(job, why)
   job.unwritten = not job.run:leave(journal.PARKED, why.message)
   job.phase, job.failure = "parked", why
+  counts.parked:add(1, job.flow.group)
   logger:error("parked: " .. why.message, {
     group = job.flow.group, type = job.event.type, code = why.code, run = job.run.id,
     attempts = job.attempt, traceback = why.traceback,
@@ -162,6 +164,7 @@ local function again(job, n, why)
   if guard.is_refusal(why) and task.monotonic_ms() - job.started_at_ms < REFUSED_FOR_MS then
     job.attempt, level = n - 1, "debug"
   end
+  counts.retries:add(1, job.flow.group)
   local later = ("in %d ms"):format(pause_ms)
   logger[level](logger, ("attempt %d of %d failed, the next %s: %s"):format(
     n, plan.attempts, job.flow.retry_delays and "from a retry topic" or later, why.message

@@ -1,9 +1,11 @@
 --- The server's side of sipeat.http: requests as tables, answers from what handlers return.
 local core = require "sipeat.core.http"
 local httpd = require "sipeat.core.httpd"
+local clock = require("sipeat.core.metrics").seconds
 local json = require "sipeat.json"
 local limits = require "sipeat.http_limits"
 local log = require("sipeat.log").new("http")
+local metrics = require "sipeat.metrics"
 local opts = require "sipeat.opts"
 local routes = require "sipeat.http_routes"
 local sys = require "sipeat.core.sys"
@@ -11,6 +13,11 @@ local task = require "sipeat.core.task"
 local tracing = require "sipeat.tracing"
 
 local M = {}
+
+local duration = metrics.histogram("http_server_request_duration_seconds",
+  "From reading a request to sending its answer, or the head of a stream.",
+  { "http_request_method", "http_route", "http_response_status_code" },
+  { limit = 2000, buckets = { 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5 } })
 
 local TITLES = {
   [400] = "Bad Request",
@@ -214,7 +221,23 @@ local function stream(exchange, answer, route)
   end
 end
 
-local function send(exchange, answer, method, route)
+-- A route keeps its series, by status: its own method, and HEAD beside it, are few.
+local function measure(route, method, status, began)
+  local kept = route.measured
+  if not kept then
+    kept = {}
+    route.measured = kept
+  end
+  local key = method == route.method and status or method .. status
+  local series = kept[key]
+  if not series then
+    series = duration:with(route.path and method or "", route.path or "", status)
+    kept[key] = series
+  end
+  series:observe(clock() - began)
+end
+
+local function send(exchange, answer, method, route, began)
   local kind = check_answer(answer)
   local body = kind and kind ~= "stream" and answer[kind] or ""
   if kind == "json" then
@@ -225,15 +248,18 @@ local function send(exchange, answer, method, route)
     end
   elseif type(body) ~= "string" then
     error(("a handler's %s is a %s, not a string"):format(kind, type(body)), 0)
-  elseif kind == "stream" and method ~= "HEAD" then
-    return stream(exchange, answer, route)
   end
   local status = answer.status or kind and 200 or 204
+  if kind == "stream" and method ~= "HEAD" then
+    measure(route, method, status, began)
+    return stream(exchange, answer, route)
+  end
   local ok, message, code =
     exchange:respond(status, answer.headers, body, kind and BODY_TYPES[kind])
   if not ok and code ~= "ECONNRESET" then
     error(message, 0)
   end
+  measure(route, method, status, began)
 end
 
 -- What a handler returned, as an answer.
@@ -264,20 +290,20 @@ local function refused(exchange, req, route)
   end
 end
 
-local function handle(exchange, req, route)
+local function handle(exchange, req, route, began)
   local answer = route.demands and refused(exchange, req, route)
   answer = answer or answer_of(route.handler(req))
-  send(exchange, answer, req.method, route)
+  send(exchange, answer, req.method, route, began)
   return answer.status or next(answer) and 200 or 204
 end
 
-local function refuse(exchange, method, status, allowed)
+local function refuse(exchange, method, status, allowed, began)
   local answer = M.problem(status)
   if status == 405 and method == "OPTIONS" then
     answer = { status = 204, headers = {} }
   end
   answer.headers.allow = allowed
-  send(exchange, answer, method, {})
+  send(exchange, answer, method, {}, began)
 end
 
 local spans -- sipeat.trace_spans, once a request is looked at
@@ -290,10 +316,11 @@ end
 
 --- One request: finds its route and answers.
 function M.dispatch(exchange)
+  local began = clock()
   local method, path, query_text = exchange:head()
   local route, params, allowed = routes.find(method, path)
   if not route then
-    return refuse(exchange, method, params, allowed)
+    return refuse(exchange, method, params, allowed, began)
   end
   local req = setmetatable({ -- few fields: most requests never ask for the others
     exchange = exchange, method = method, params = params,
@@ -302,16 +329,16 @@ function M.dispatch(exchange)
   if query_text then
     local query = M.parse_form(query_text)
     if not query then
-      return refuse(exchange, method, 400)
+      return refuse(exchange, method, 400, nil, began)
     end
     req.query = query
   end
   local span = tracing.on and trace(exchange, req, route)
-  local ok, err = xpcall(handle, traced, exchange, req, route)
+  local ok, err = xpcall(handle, traced, exchange, req, route, began)
   if not ok and not exchange:gone() then
     log:error(("%s %s: %s"):format(method, route.path, tostring(err)))
     local answer = M.problem(500, nil, { request_id = req.id })
-    pcall(send, exchange, answer, method, route) -- fails when it was answered before
+    pcall(send, exchange, answer, method, route, began) -- fails when it was answered before
   end
   if span then
     spans.served(span, ok and err or 500, not ok and err or nil)

@@ -5,6 +5,7 @@ local opts = require "sipeat.opts"
 
 local M = {}
 
+local opened = setmetatable({}, { __mode = "k" }) -- line -> port
 local kept = {} -- port -> { line, spelled }: those that outlive the version of the script
 
 local OPEN = opts.spec("sipeat.serial.open", {
@@ -132,6 +133,9 @@ function M.open(options)
     reopen = o.reopen,
     patient = o.patient,
   }, o)
+  if self then
+    opened[self] = o.port
+  end
   if self and o.keep then
     kept[o.port] = { line = self, spelled = spelled(o) }
   end
@@ -154,6 +158,21 @@ function M.simulate(options)
   end
   self.path = o.link or self:state().path
   return self
+end
+
+--- The lines that are open, by port: { port, up }.
+function M.open_lines()
+  local list = {}
+  for one, port in pairs(opened) do
+    local state = one:state()
+    if not state.closed then
+      list[#list + 1] = { port = port, up = state.up }
+    end
+  end
+  table.sort(list, function(a, b)
+    return a.port < b.port
+  end)
+  return list
 end
 
 --- The machine's ports, in the order of their paths.

@@ -200,7 +200,7 @@ struct sip_stats *sip_stats_new(struct sip_kafka_metrics *metrics, const rd_kafk
 static void kept_drop(struct kept *kept)
 {
   for (size_t i = 0; i < kept->count; i++) {
-    sip_series_drop(kept->list[i]);
+    sip_series_forget(kept->list[i]);
   }
   free((void *)kept->list);
 }

@@ -20,7 +20,7 @@
  * number of the one that is repeated. Bit n of `outputs` stands for output n + 1, bit 7 for all
  * from 8 on. ticket:has_emitted() -> were there any. ticket:keep(value), ticket:stopped() -> was
  * the task asked to stop. For the metrics: ticket:handles(type) as the handler is called, where
- * start did not read the event; ticket:ends_as("parked" | "left"); ticket:traced(trace_id).
+ * start did not read the event; ticket:ends_as("parked" | "left").
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
@@ -36,7 +36,6 @@
 #include "vm/vm.h"
 
 #include <lauxlib.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { HEADER_LIMIT = 1024, STACK_HEADERS = 32 };
@@ -478,16 +477,6 @@ static int l_ends_as(lua_State *L)
   return 0;
 }
 
-/* The attempt is in a trace that is kept: 32 hexadecimal digits. */
-static int l_traced(lua_State *L)
-{
-  struct sip_event *event = check_event(L);
-  const char *id = luaL_checkstring(L, 2);
-
-  (void)snprintf(event->trace_id, sizeof event->trace_id, "%s", id);
-  return 0;
-}
-
 static int l_has_emitted(lua_State *L)
 {
   lua_pushboolean(L, check_event(L)->emitted > 0);
@@ -515,7 +504,6 @@ static void push_ticket(lua_State *L, struct sip_event *event)
                                       { "has_emitted", l_has_emitted },
                                       { "handles", l_handles },
                                       { "ends_as", l_ends_as },
-                                      { "traced", l_traced },
                                       { NULL, NULL } };
   struct sip_event **box = sip_box_class(L, TICKET, ticket_gc, methods);
 
@@ -541,7 +529,6 @@ void sip_flow_ticket_functions(lua_State *L)
   static const luaL_Reg functions[] = { { "emit", l_emit },
                                         { "open", l_open },
                                         { "keep", l_keep },
-                                        { "traced", l_traced },
                                         { "emitter", l_emitter },
                                         { "starter", sip_flow_l_starter },
                                         { "keyer", sip_flow_l_keyer },

@@ -5,6 +5,7 @@
  * failure() -> nil | message, code. status() -> {entries, statements, batches, waiting}. write and
  * blob are in journal_write_lua.c, runs and their records in journal_record_lua.c. Loop thread. */
 #include "bind/journal_service.h"
+#include "bind/metrics_lua.h"
 
 #include "vm/vm.h"
 
@@ -135,6 +136,7 @@ void sip_journal_lua_want(struct sip_vm *vm)
 int sip_journal_lua_open(struct sip_vm *vm, bool *recovers, struct sip_err *err)
 {
   struct sip_journal_service *service = sip_journal_service(sip_vm_state(vm));
+  struct sip_metrics_shard *shard = NULL;
   struct sip_store *store = NULL;
   int rc;
 
@@ -143,9 +145,11 @@ int sip_journal_lua_open(struct sip_vm *vm, bool *recovers, struct sip_err *err)
     return 0;
   }
   rc = sip_journal_shared_open(service->shared, &store, recovers, err);
-  return rc < 0 ? rc
-                : sip_journal_new(&service->journal, sip_vm_loop(sip_vm_state(vm)),
-                                  sip_journal_shared_ops(service->shared), store, err);
+  rc = rc < 0 ? rc : sip_metrics_lua_shard(&shard, vm, err);
+  rc = rc < 0 ? rc
+              : sip_journal_new(&service->journal, sip_vm_loop(sip_vm_state(vm)),
+                                sip_journal_shared_ops(service->shared), store, err);
+  return rc < 0 ? rc : sip_journal_count(service->journal, shard, err);
 }
 
 void sip_journal_lua_stop(struct sip_vm *vm)

@@ -3,8 +3,9 @@
  * declare(kind, name, help, labels, options) -> metric | nil, message, code; kind is "counter",
  * "gauge" or "histogram", options = {limit?, merge?, buckets?}. metric:add(n?, value…), :set(n,
  * value…), :observe(n, value…), :observe_traced(trace_id, n, value…), :remove(value…), :kind() ->
- * kind, merge. text(format) -> all metrics of the process as "openmetrics" or "prometheus", without
- * the last line. A wrong number throws; a value of a label is shown by tostring. Loop thread. */
+ * kind, merge; :with(value…) -> series with add(n?), set(n), observe(n). seconds() -> a monotonic
+ * time. text(format) -> all metrics of the process as "openmetrics" or "prometheus", without the
+ * last line. A wrong number throws; a value of a label is shown by tostring. Loop thread. */
 #include "bind/metrics_lua.h"
 
 #include "bind/bind.h"
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 
 static const char METRIC[] = "sipeat.metric";
+static const char SERIES[] = "sipeat.metric.series";
 static const char SHARD[] = "sipeat.metrics.shard";
 static const char BUFFER[] = "sipeat.metrics.text";
 static const char service; /* its address is the key of the shard */
@@ -99,7 +101,7 @@ static struct sip_series *check_series(lua_State *L, struct sip_metric *metric, 
   size_t count = sip_metric_labels(metric);
   struct sip_series *series;
 
-  if (lua_gettop(L) - first + 1 != (int)count) {
+  if (lua_gettop(L) < first - 1 || lua_gettop(L) - first + 1 != (int)count) {
     luaL_error(L, "metric %s: it has %d labels, got %d values", sip_metric_name(metric), (int)count,
                lua_gettop(L) - first + 1);
   }
@@ -190,6 +192,66 @@ static int l_remove(lua_State *L)
   return 0;
 }
 
+static int series_gc(lua_State *L)
+{
+  struct sip_series **box = luaL_checkudata(L, 1, SERIES);
+
+  sip_series_drop(*box);
+  *box = NULL;
+  return 0;
+}
+
+static struct sip_series *check_kept(lua_State *L, enum sip_metric_kind kind)
+{
+  struct sip_series *series = *(struct sip_series **)luaL_checkudata(L, 1, SERIES);
+
+  luaL_argcheck(L, series != NULL && sip_metric_kind(series->metric) == kind, 1,
+                "of another kind of metric");
+  return series;
+}
+
+static int l_series_add(lua_State *L)
+{
+  double n = lua_isnoneornil(L, 2) ? 1 : check_number(L, 2);
+
+  luaL_argcheck(L, n >= 0 && isfinite(n), 2, "a counter only grows");
+  sip_series_add(check_kept(L, SIP_COUNTER), n);
+  return 0;
+}
+
+static int l_series_set(lua_State *L)
+{
+  sip_series_set(check_kept(L, SIP_GAUGE), luaL_checknumber(L, 2));
+  return 0;
+}
+
+static int l_series_observe(lua_State *L)
+{
+  sip_series_observe(check_kept(L, SIP_HISTOGRAM), check_number(L, 2));
+  return 0;
+}
+
+static int l_with(lua_State *L)
+{
+  static const luaL_Reg methods[] = { { "add", l_series_add },
+                                      { "set", l_series_set },
+                                      { "observe", l_series_observe },
+                                      { NULL, NULL } };
+  struct sip_metric *metric = *(struct sip_metric **)luaL_checkudata(L, 1, METRIC);
+  struct sip_series *series = check_series(L, metric, 2);
+  struct sip_series **box = sip_box_class(L, SERIES, series_gc, methods);
+
+  *box = sip_series_keep(series);
+  return 1;
+}
+
+/* seconds() -> a time that only grows, to the nanosecond: of no day. */
+static int l_seconds(lua_State *L)
+{
+  lua_pushnumber(L, (double)uv_hrtime() / 1e9);
+  return 1;
+}
+
 static int l_kind(lua_State *L)
 {
   const struct sip_metric *metric = *(struct sip_metric **)luaL_checkudata(L, 1, METRIC);
@@ -244,13 +306,12 @@ static int l_declare(lua_State *L)
   double buckets[SIP_METRIC_BUCKETS];
   struct sip_metrics_shard *shard = NULL;
   struct sip_err err = { 0 };
-  static const luaL_Reg methods[] = { { "add", l_add },
-                                      { "set", l_set },
-                                      { "observe", l_observe },
-                                      { "observe_traced", l_observe_traced },
-                                      { "remove", l_remove },
-                                      { "kind", l_kind },
-                                      { NULL, NULL } };
+  static const luaL_Reg methods[] = {
+    { "add", l_add },         { "set", l_set },
+    { "observe", l_observe }, { "observe_traced", l_observe_traced },
+    { "remove", l_remove },   { "with", l_with },
+    { "kind", l_kind },       { NULL, NULL }
+  };
   struct sip_metric **box;
 
   luaL_checktype(L, 4, LUA_TTABLE);
@@ -303,9 +364,9 @@ static int l_text(lua_State *L)
 
 int sip_open_metrics(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "declare", l_declare },
-                                        { "text", l_text },
-                                        { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "declare", l_declare }, { "text", l_text }, { "seconds", l_seconds }, { NULL, NULL }
+  };
 
   luaL_newlib(L, functions);
   return 1;

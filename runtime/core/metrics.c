@@ -522,6 +522,13 @@ struct sip_series *sip_series_keep(struct sip_series *series)
 
 void sip_series_drop(struct sip_series *series)
 {
+  if (series != NULL) {
+    series->users--;
+  }
+}
+
+void sip_series_forget(struct sip_series *series)
+{
   if (series != NULL && --series->users == 0) {
     series_remove(series);
   }

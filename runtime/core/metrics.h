@@ -85,10 +85,12 @@ const char *sip_metric_name(const struct sip_metric *metric);
  *  the one of all others. It lives until it is removed. @return NULL: no memory */
 struct sip_series *sip_metric_series(struct sip_metric *metric, const struct sip_slice *values);
 
-/** Keeps a series, which may be NULL, from being removed until it is dropped as often; the last
- * drop removes it. */
+/** Keeps a series, which may be NULL, from being removed, until it is dropped as often. */
 struct sip_series *sip_series_keep(struct sip_series *series);
 void sip_series_drop(struct sip_series *series);
+
+/** As drop, and removes it when nobody else keeps it. */
+void sip_series_forget(struct sip_series *series);
 
 /** Forgets the series of these values, if there is one and nobody keeps it. */
 void sip_metric_remove(struct sip_metric *metric, const struct sip_slice *values);

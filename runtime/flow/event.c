@@ -299,12 +299,12 @@ static void event_measure(struct sip_event *event)
   if (event->type == NULL) {
     return;
   }
-  sip_meter_attempt(event->flow->engine->meter, event->flow->group, event->type,
-                    event->parked ? SIP_ATTEMPT_PARKED : by_verdict[event->verdict],
-                    uv_hrtime() - event->began_ns, event->trace_id);
+  sip_meter_attempt(
+    event->flow->engine->meter, event->flow->group, event->type,
+    event->parked ? SIP_ATTEMPT_PARKED : by_verdict[event->verdict], uv_hrtime() - event->began_ns,
+    event->trace != NULL && event->trace->sampled ? event->trace->parent + SIP_TRACE_ID_AT : "");
   event->type = NULL;
   event->parked = false;
-  event->trace_id[0] = '\0';
 }
 
 void sip_event_note_type(struct sip_event *event, const char *text, size_t len)

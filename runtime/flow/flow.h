@@ -118,10 +118,10 @@ struct sip_event {
   struct sip_meter_type *type; /* borrowed from the flow; NULL: this attempt is not measured */
   uint64_t began_ns;           /* with a type: when the handler was called, as of uv_hrtime */
   bool parked;                 /* it ends in the journal, for a person to look at */
-  struct sip_slice id;     /* borrowed from the script's stack until the task runs; or nothing */
-  unsigned deaths;         /* processes that died while it ran */
-  bool was_alone;          /* once is enough */
-  int64_t held_after;      /* with SIP_TROUBLE_HELD: the offset of the dead letter before it */
+  struct sip_slice id; /* borrowed from the script's stack until the task runs; or nothing */
+  unsigned deaths;     /* processes that died while it ran */
+  bool was_alone;      /* once is enough */
+  int64_t held_after;  /* with SIP_TROUBLE_HELD: the offset of the dead letter before it */
   bool is_delayed;
   bool is_later;     /* in its partition's later ones */
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */

@@ -165,7 +165,7 @@ void sip_meter_come(struct sip_meter *meter, struct sip_meter_partition *partiti
 
 void sip_meter_go(struct sip_meter_partition *partition)
 {
-  sip_series_drop(partition->records);
-  sip_series_drop(partition->bytes);
+  sip_series_forget(partition->records);
+  sip_series_forget(partition->bytes);
   partition->records = partition->bytes = NULL;
 }

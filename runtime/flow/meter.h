@@ -44,7 +44,7 @@ void sip_meter_free(struct sip_meter *meter); /* NULL is fine */
 struct sip_meter_type *sip_meter_type_of(struct sip_meter_flow *flow, const char *text, size_t len);
 void sip_meter_flow_deinit(struct sip_meter_flow *flow);
 
-/** An attempt has ended. @param trace_id  "": in no trace that is kept */
+/** An attempt has ended. @param trace_id  its digits, whatever follows; "": it is not recorded */
 void sip_meter_attempt(struct sip_meter *meter, const char *group, struct sip_meter_type *type,
                        enum sip_attempt how, uint64_t took_ns, const char *trace_id);
 

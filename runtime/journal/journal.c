@@ -3,6 +3,7 @@
 #include "journal/journal.h"
 
 #include "core/log.h"
+#include "core/metrics.h"
 #include "core/wakeup.h"
 
 #include <assert.h>
@@ -13,6 +14,12 @@ enum {
   FULL_BYTES = 8 << 20,      /* that much in the batch that gathers: writers have to wait */
   FULL_STATEMENTS = 1 << 16, /* likewise */
   MANY_ENTRIES = 32          /* of a batch: then the next one does not wait for all of them */
+};
+
+/* What it counts; the shard NULL: nobody asked for it. */
+struct journal_meter {
+  struct sip_metrics_shard *shard; /* counted */
+  struct sip_series *write, *entries, *waiting, *failed;
 };
 
 /* A batch with those who wait for it. */
@@ -35,6 +42,8 @@ struct sip_journal {
   size_t usual;           /* entries of the batch that came back last */
   struct sip_err failure; /* code 0: none */
   struct sip_journal_status status;
+  struct journal_meter meter;
+  uint64_t submitted_ns; /* the batch at the store */
   void (*on_closed)(void *arg);
   void *closed_arg;
 };
@@ -55,6 +64,7 @@ static void journal_submit(struct sip_journal *journal)
   (void)uv_prepare_stop(&journal->prepare); /* always 0 */
   journal->at_store = full;
   journal->gathering = &journal->batches[full == &journal->batches[0]];
+  journal->submitted_ns = journal->meter.shard == NULL ? 0 : uv_hrtime();
   journal->status.batches++;
   journal->status.statements += full->batch.op_count;
   journal->ops->submit(journal->store, &journal->client, &full->batch);
@@ -92,6 +102,18 @@ static void batch_end(struct sip_journal *journal, struct journal_batch *done)
   sip_batch_clear(&done->batch);
 }
 
+/* The store has answered. */
+static void journal_measure(const struct sip_journal *journal)
+{
+  const struct journal_meter *meter = &journal->meter;
+
+  if (meter->shard != NULL) {
+    sip_series_observe(meter->write, (double)(uv_hrtime() - journal->submitted_ns) / 1e9);
+    sip_series_set(meter->entries, (double)journal->status.entries);
+    sip_series_set(meter->waiting, (double)journal->status.waiting);
+  }
+}
+
 /* What gathered behind a batch that failed fails with it: it was to be written after it. */
 static void journal_fail(struct sip_journal *journal, const struct sip_err *err)
 {
@@ -99,6 +121,9 @@ static void journal_fail(struct sip_journal *journal, const struct sip_err *err)
     return;
   }
   journal->failure = *err;
+  if (journal->meter.shard != NULL) {
+    sip_series_set(journal->meter.failed, 1);
+  }
   sip_log(SIP_LOG_ERROR, "journal", NULL, "%s; nothing new is begun", err->message);
   (void)uv_prepare_stop(&journal->prepare); /* always 0 */
   journal->gathering->batch.err = *err;
@@ -113,6 +138,7 @@ static void journal_on_prepare_close(uv_handle_t *handle)
 
   sip_batch_deinit(&journal->batches[0].batch);
   sip_batch_deinit(&journal->batches[1].batch);
+  sip_metrics_shard_unref(journal->meter.shard);
   free(journal);
   if (on_closed != NULL) {
     on_closed(arg);
@@ -145,6 +171,7 @@ static void journal_on_wakeup(void *arg)
       journal_fail(journal, &batch->err);
     }
     batch_end(journal, done);
+    journal_measure(journal);
   }
   if (journal->usual < MANY_ENTRIES || journal->closing || is_half(journal)) { /* else soon */
     journal_submit(journal);
@@ -179,6 +206,46 @@ int sip_journal_new(struct sip_journal **out, uv_loop_t *loop, const struct sip_
   journal->prepare.data = journal;
   *out = journal;
   return 0;
+}
+
+int sip_journal_count(struct sip_journal *journal, struct sip_metrics_shard *shard,
+                      struct sip_err *err)
+{
+  struct journal_meter *meter = &journal->meter;
+  const struct {
+    struct sip_metric_spec spec;
+    struct sip_series **series;
+  } metrics[] = {
+    { { .kind = SIP_HISTOGRAM,
+        .name = "sipeat_journal_write_seconds",
+        .help = "From handing a batch to the disk until it is safe there." },
+      &meter->write },
+    { { .kind = SIP_COUNTER, .name = "sipeat_journal_entries", .help = "Entries written." },
+      &meter->entries },
+    { { .kind = SIP_GAUGE,
+        .name = "sipeat_journal_waiting",
+        .help = "Entries that are not safe yet.",
+        .merge = SIP_MERGE_SUM },
+      &meter->waiting },
+    { { .kind = SIP_GAUGE,
+        .name = "sipeat_journal_failed",
+        .help = "1 once it could not be written: nothing new is begun, and the program ends.",
+        .merge = SIP_MERGE_MAX },
+      &meter->failed },
+  };
+  struct sip_metric *metric = NULL;
+  int rc = 0;
+
+  for (size_t i = 0; rc == 0 && i < sizeof metrics / sizeof metrics[0]; i++) {
+    rc = sip_metric_declare(&metric, shard, &metrics[i].spec, err);
+    if (rc == 0) {
+      *metrics[i].series = sip_metric_series(metric, NULL);
+    }
+  }
+  if (rc == 0) {
+    meter->shard = sip_metrics_shard_ref(shard);
+  }
+  return rc;
 }
 
 static bool is_full(const struct sip_batch *batch)

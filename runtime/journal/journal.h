@@ -12,6 +12,7 @@
 #include <uv.h>
 
 struct sip_journal;
+struct sip_metrics_shard;
 struct sip_entry;
 
 /** Called once: `status` 0 when everything of the entry is durable; then its statements are
@@ -30,6 +31,10 @@ struct sip_entry {
 /** @return 0 or a negative code */
 int sip_journal_new(struct sip_journal **out, uv_loop_t *loop, const struct sip_store_ops *ops,
                     struct sip_store *store, struct sip_err *err);
+
+/** Where it counts; before the first entry. @return 0 or a negative code */
+int sip_journal_count(struct sip_journal *journal, struct sip_metrics_shard *shard,
+                      struct sip_err *err);
 
 /** Begins an entry: statements are added to the batch that it returns (batch.h) before
  *  sip_journal_write or sip_journal_rewind is called.

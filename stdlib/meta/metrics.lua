@@ -30,6 +30,11 @@ function Counter:add(n, ...) end
 ---@param ... any
 function Counter:remove(...) end
 
+--- The series of these values, for what counts often: `add` then takes n alone.
+---@param ... any
+---@return sipeat.Counter
+function Counter:with(...) end
+
 ---@class sipeat.Gauge
 local Gauge = {}
 
@@ -45,6 +50,11 @@ function Gauge:add(n, ...) end
 --- Forgets the series of these values.
 ---@param ... any
 function Gauge:remove(...) end
+
+--- The series of these values, for what is set often: `set` then takes the value alone.
+---@param ... any
+---@return sipeat.Gauge
+function Gauge:with(...) end
 
 ---@class sipeat.Histogram
 local Histogram = {}
@@ -62,6 +72,11 @@ function Histogram:observe_traced(trace_id, value, ...) end
 --- Forgets the series of these values.
 ---@param ... any
 function Histogram:remove(...) end
+
+--- The series of these values, for what is observed often: `observe` then takes the value alone.
+---@param ... any
+---@return sipeat.Histogram
+function Histogram:with(...) end
 
 --- Counts what happens. `_total` is added to the name when it is served.
 ---@param name string

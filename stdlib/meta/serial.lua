@@ -163,6 +163,10 @@ function M.simulate(options) end
 ---@field holder? string who has it open
 ---@field description? string
 
+---The lines that are open, by port, and whether the port is there now.
+---@return { port: string, up: boolean }[]
+function M.open_lines() end
+
 ---@return sipeat.serial.Port[]? ports
 ---@return string? message
 ---@return string? code

@@ -27,6 +27,14 @@ function Ticket:stopped()
   return self.killed
 end
 
+function Ticket:handles(type_name)
+  self.type = type_name
+end
+
+function Ticket:ends_as(outcome)
+  self.outcome = outcome
+end
+
 function Ticket:followers()
   return self.waiting
 end
