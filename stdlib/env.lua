@@ -7,6 +7,7 @@ local failure = require "sipeat.failure"
 
 local M = {}
 
+local SHORTEST = 6 -- of a secret that is looked for in texts: one of "1" would cover too much
 local texts = setmetatable({}, { __mode = "k" }) -- secret -> its text
 
 local Secret = {
@@ -65,6 +66,18 @@ function M.conceal(text)
   local secret = setmetatable({}, Secret)
   texts[secret] = text
   return secret
+end
+
+--- A text in which the text of each secret is covered.
+function M.cover(text)
+  for _, secret in pairs(texts) do
+    local from, to = text:find(secret, 1, true)
+    while from and #secret >= SHORTEST do
+      text = text:sub(1, from - 1) .. "***" .. text:sub(to + 1)
+      from, to = text:find(secret, from + 3, true)
+    end
+  end
+  return text
 end
 
 --- The text of a secret; a plain string is returned as it is.

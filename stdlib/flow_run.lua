@@ -119,6 +119,7 @@ local function die(job, why)
     attempts = job.attempt,
     traceback = why.traceback,
   })
+  require("sipeat.sentry").event_failed(job, why)
 end
 
 -- How long a failing event may still hold its key before its next failure is the last: nil, as long
@@ -142,6 +143,7 @@ local function park(job, why)
     group = job.flow.group, type = job.event.type, code = why.code, run = job.run.id,
     attempts = job.attempt, traceback = why.traceback,
   })
+  require("sipeat.sentry").event_failed(job, why)
 end
 
 -- The n-th attempt failed and another one follows: how long until then. What was refused before it

@@ -337,6 +337,7 @@ function M.dispatch(exchange)
   local ok, err = xpcall(handle, traced, exchange, req, route, began)
   if not ok and not exchange:gone() then
     log:error(("%s %s: %s"):format(method, route.path, tostring(err)))
+    require("sipeat.sentry").request_failed(method, route.path, err)
     local answer = M.problem(500, nil, { request_id = req.id })
     pcall(send, exchange, answer, method, route, began) -- fails when it was answered before
   end

@@ -27,6 +27,7 @@ local LAZY = {
   mail = { "sipeat.mail" },
   metrics = { "sipeat.metrics" },
   trace = { "sipeat.trace" },
+  sentry = { "sipeat.sentry" },
   money = { "sipeat.money" },
   observers = { "sipeat.observers" },
   opts = { "sipeat.opts" },

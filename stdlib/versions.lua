@@ -43,6 +43,11 @@ function M.declare(flow)
   end
 end
 
+--- The hash of the version that runs; nil when none has declared a flow.
+function M.hash()
+  return running and running.tree and running.tree:hash() or nil
+end
+
 --- A version of the script begins to load.
 function M.begin()
   pending = { flows = {} }

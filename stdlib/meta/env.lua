@@ -27,6 +27,11 @@ function M.require(name, why) end
 ---@return sipeat.Secret
 function M.conceal(text) end
 
+---A text in which every secret's text (of 6 bytes or more) reads ***.
+---@param text string
+---@return string
+function M.cover(text) end
+
 ---@param secret sipeat.Secret|string
 ---@return string text
 function M.reveal(secret) end

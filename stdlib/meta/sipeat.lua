@@ -21,6 +21,7 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field log sipeat.log
 ---@field metrics sipeat.metrics
 ---@field trace sipeat.trace
+---@field sentry sipeat.sentry
 ---@field mail sipeat.mail
 ---@field money sipeat.money
 ---@field opts sipeat.opts
