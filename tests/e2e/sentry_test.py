@@ -1,5 +1,5 @@
-"""Errors to Sentry: dead letters, parked chains, routes and what a script reports, without secrets; and a Sentry that is
-slow, dead or says that it is enough."""
+"""Errors to Sentry: dead letters, parked chains, routes and what a script reports, without secrets; and a Sentry that
+is slow, dead or says that it is enough."""
 
 import re
 

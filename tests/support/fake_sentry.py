@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A Sentry project that takes envelopes, as strict as its documentation (develop.sentry.dev: envelopes, event payloads).
+"""A Sentry project that takes envelopes, as strict as its documentation (develop.sentry.dev: envelopes, events).
 
     with FakeSentry() as sentry:
         run_something(SENTRY_DSN=sentry.dsn)
         sentry.events()                     the events that were taken
 
-Answers for next(): limited (429 with X-Sentry-Rate-Limits), limited_plain (429 with Retry-After), limits_later (200, and
-limits from now on), other_limit (200, and a limit of another category), broken (500), dropped (no answer), hung (none
+Answers for next(): limited (429 with X-Sentry-Rate-Limits), limited_plain (429 with Retry-After), limits_later (200,
+and limits from now on), other_limit (200, and a limit of another category), broken (500), dropped (no answer), hung (none
 before release()).
 """
 
