@@ -6,8 +6,8 @@
         sentry.events()                     the events that were taken
 
 Answers for next(): limited (429 with X-Sentry-Rate-Limits), limited_plain (429 with Retry-After), limits_later (200,
-and limits from now on), other_limit (200, and a limit of another category), broken (500), dropped (no answer), hung (none
-before release()).
+and limits from now on), other_limit (200, and a limit of another category), broken (500), dropped (no answer), hung
+(none before release()).
 """
 
 import json
