@@ -37,6 +37,7 @@ local NEW = opts.spec("sipeat.batch.new", {
   max_bytes = { "size", default = "10mb" },
   batch_items = { "integer", default = 100, min = 1, max = 1000000 },
   batch_bytes = { "size", default = "500kb" },
+  item_bytes = { "size" },
   flush = { "duration", default = "1s" },
   timeout = { "duration", default = "30s" },
   retry = { "table", spec = RETRY, default = {} },
@@ -235,7 +236,8 @@ function Batch:add(item, bytes)
     error("batch: an item is anything but nil", 2)
   end
   local size, o = size_of(item, bytes), self.options
-  local why = size > math.min(o.batch_bytes, o.max_bytes) and "too_big"
+  local most = math.min(o.item_bytes or o.batch_bytes, o.batch_bytes, o.max_bytes)
+  local why = size > most and "too_big"
     or (self.count >= o.max_items or self.bytes + size > o.max_bytes) and "full"
   if why then
     self.counts[why] = self.counts[why] + 1

@@ -159,8 +159,9 @@ function M.clear()
   changed:wake()
 end
 
---- From now on entries are kept, and the HTTP server has the page and what looks like Discord and
---- Stripe. Calling it again changes the limits. page = false: entries are only kept, for tests.
+--- From now on entries are kept, and the HTTP server has the page and what looks like Discord,
+--- Stripe and other services. Calling it again changes the limits. page = false: entries are only
+--- kept, for tests.
 function M.enable(options)
   settings = ENABLE(options)
   if settings.page and not has_page then
@@ -168,6 +169,7 @@ function M.enable(options)
     require("sipeat.capture_page").routes(http)
     require("sipeat.capture_discord").routes(http)
     require("sipeat.capture_stripe").routes(http)
+    require("sipeat.capture_messages").routes(http)
     has_page = true
   end
 end

@@ -176,9 +176,16 @@ local OVERLAYS = {
     configure = nothing, notify = refuse, send = refuse, send_kafka_event_notification = refuse,
     test = refuse,
   },
+  ["sipeat.analytics"] = {
+    configure = nothing, track = refuse, identify = refuse, page = refuse, group = refuse,
+  },
+  ["sipeat.cloudevents"] = { send = refuse },
   ["sipeat.mail"] = { send = refuse },
   ["sipeat.outbox"] = { configure = nothing, call = nothing }, -- call: of the module itself
   ["sipeat.publish"] = { publish = refuse, send = refuse },
+  ["sipeat.push"] = { send = refuse },
+  ["sipeat.slack"] = { send = refuse, post = refuse, notify = refuse },
+  ["sipeat.sms"] = { send = refuse },
   ["sipeat.stripe"] = { configure = nothing },
   ["sipeat.vending"] = {
     attach = yes, detach = yes, driver = nothing, ledger = nothing, events = nothing,

@@ -8,6 +8,9 @@ const MAX_HELD = 2000;
 const KINDS = {
   discord: ["💬", "Discord"],
   mail: ["✉️", "Mail"],
+  slack: ["#️⃣", "Slack"],
+  sms: ["📱", "SMS"],
+  push: ["📣", "Push"],
   payment: ["💳", "Payments"],
   crm: ["👤", "CRM"],
   inventory: ["📦", "Inventory"],
@@ -15,6 +18,7 @@ const KINDS = {
   machine: ["🏭", "Machines"],
   confirmation: ["❓", "Confirmations"],
   notice: ["🔔", "Notices"],
+  analytics: ["📈", "Analytics"],
 };
 const COMMANDS = [
   'sipeat publish contact.created --data \'{"name":"Ada Lovelace","email":"ada@example.com","message":"Hello"}\'',
@@ -308,8 +312,43 @@ function showFacts(entry) {
   return [title, factsOf(entry, ["title", "command", "action", "channel", "what", "status", "machine_id"])];
 }
 
+// Slack's own escapes back to what its reader sees.
+function slackText(text) {
+  return String(text ?? "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+}
+
+function slackBlock(block) {
+  const text = block.text && el("div", block.type === "header" ? "e-title" : "e-description", slackText(block.text.text));
+  const fields = Array.isArray(block.fields) ? block.fields : [];
+  const elements = Array.isArray(block.elements) ? block.elements : [];
+  return el("div", "", text || null, ...fields.map((field) => el("div", "value", slackText(field.text))),
+    ...elements.map((element) => el("div", "footer", slackText(element.text))));
+}
+
+function showSlack(entry, record) {
+  const blocks = Array.isArray(entry.blocks) ? entry.blocks : [];
+  const who = el("div", "who", el("b", "", "SipEat"), el("span", "app", "APP"), el("time", "", discordTime(record.time)));
+  const parts = blocks.length > 0 ? blocks.map(slackBlock) : [el("div", "content", slackText(entry.text))];
+  return [el("div", "subject", entry.channel || ""), el("div", "message", el("div", "avatar", "🥤"),
+    el("div", "", who, el("div", "embed", ...parts)))];
+}
+
+function showText(entry) {
+  return [el("div", "title", el("strong", "", entry.title || entry.to || entry.topic || "")),
+    el("pre", "plain", scalar(entry.text)), factsOf(entry, ["title", "text"])];
+}
+
+function showCall(entry) {
+  return [el("div", "title", el("strong", "", entry.event || entry.name || entry.groupId || entry.userId || ""),
+    chip(scalar(entry.type))), factsOf(entry, ["type", "event", "name", "context", "sentAt"])];
+}
+
 const SHOW = {
   discord: showDiscord,
+  slack: showSlack,
+  sms: showText,
+  push: showText,
+  analytics: showCall,
   mail: showMail,
   payment: showPayment,
   crm: showCrm,

@@ -15,6 +15,7 @@ local M = {}
 ---@field max_bytes? string|integer in the buffer; default "10mb"
 ---@field batch_items? integer that `send` gets at once; default 100
 ---@field batch_bytes? string|integer that `send` gets at once; default "500kb"
+---@field item_bytes? string|integer of one item; without it as batch_bytes
 ---@field flush? string how long the first item of a batch waits for others; default "1s"
 ---@field timeout? string of one call of `send`; default "30s"
 ---@field retry? sipeat.batch.RetryOptions default {}

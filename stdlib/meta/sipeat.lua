@@ -4,11 +4,13 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---What a script starts from. Every module is loaded when it is first used.
 ---@class sipeat
 ---@field access sipeat.access
+---@field analytics sipeat.analytics
 ---@field batch sipeat.batch
 ---@field bench sipeat.bench
 ---@field breaker sipeat.breaker
 ---@field bulkhead sipeat.bulkhead
 ---@field capture sipeat.capture
+---@field cloudevents sipeat.cloudevents
 ---@field deadletter sipeat.deadletter
 ---@field discord sipeat.discord
 ---@field env sipeat.env
@@ -25,8 +27,11 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field mail sipeat.mail
 ---@field money sipeat.money
 ---@field opts sipeat.opts
+---@field push sipeat.push
 ---@field rate_limit sipeat.rate_limit
 ---@field retry_budget sipeat.retry_budget
+---@field slack sipeat.slack
+---@field sms sipeat.sms
 ---@field sql sipeat.sql
 ---@field states sipeat.states
 ---@field stripe sipeat.stripe
