@@ -35,6 +35,7 @@ local LAZY = {
   opts = { "sipeat.opts" },
   outbox = { "sipeat.outbox" },
   permanent = { "sipeat.failure", "permanent" },
+  projection = { "sipeat.projection" },
   publish = { "sipeat.publish", "publish" },
   push = { "sipeat.push" },
   rate_limit = { "sipeat.rate_limit" },

@@ -108,8 +108,8 @@ function Reader.close()
   return true
 end
 
-local function reader(topic, from)
-  local at = from == "end" and #memory.records(topic) or 0
+local function reader(topic, from, spans)
+  local at = spans and spans[1] and spans[1][1] or from == "end" and #memory.records(topic) or 0
   return setmetatable({ topic = topic, at = at }, Reader)
 end
 

@@ -55,6 +55,7 @@ M.timeout = require "sipeat.timeout"
 M.every = require("sipeat.background").every
 M.permanent = require("sipeat.failure").permanent
 M.transient = require("sipeat.failure").transient
+M.projection = require "sipeat.projection"
 M.publish = require("sipeat.publish").publish
 M.secret = require("sipeat.env").secret
 M.create_consumer = require("sipeat.seeds").create_consumer

@@ -1,0 +1,9 @@
+#ifndef SIP_CLI_LOAD_LUA_H
+#define SIP_CLI_LOAD_LUA_H
+/* load_lua.h - loading a script for a verb. Loop thread. */
+#include <lua.h>
+
+/** load(path) -> what keeps the file loaded until it is closed | nil, message, code */
+int sip_l_load_script(lua_State *L);
+
+#endif
