@@ -4,31 +4,13 @@ local common = require "sipeat.command_serial"
 local identify = require "sipeat.command_serial_identify"
 local lines = require "sipeat.command_serial_doctor_line"
 local opts = require "sipeat.opts"
-local output = require "sipeat.command_output"
+local report = require "sipeat.command_doctor_report"
 local serial = require "sipeat.serial"
 local sys = require "sipeat.core.sys"
-local terminal = require "sipeat.core.terminal"
 
 local M = {}
 
 local SLOW_LATENCY_MS = 4 -- of an FTDI adapter; its default is 16
-local MARKS = { ok = "ok      ", bad = "wrong   ", warn = "careful ", note = "        " }
-
-local Doctor = {}
-Doctor.__index = Doctor
-
---- Says what came of a check. `state` is "ok", "bad", "warn" or "note"; `advice` what to do.
-function Doctor:say(state, check, text, advice)
-  self.worst = (state == "bad" or self.worst == "bad") and "bad" or self.worst
-  if self.options.json then
-    return output.json { check = check, state = state, text = text, advice = advice }
-  end
-  terminal.write(("%s%-11s %s\n"):format(MARKS[state], check, output.printable(text)))
-  if advice then
-    terminal.write(("%s%-11s -> %s\n"):format(MARKS.note, "", advice))
-  end
-  terminal.flush()
-end
 
 local function is_network(port)
   return port:find "^%w+://" ~= nil
@@ -166,7 +148,7 @@ end
 
 --- Returns the exit code.
 function M.run(options)
-  local self = setmetatable({ options = options, worst = "ok" }, Doctor)
+  local self = report.new(options)
   local port = options.operand
   local may = is_network(port) or before_opening(self, port)
   if may and check_open(self, port) then
@@ -179,10 +161,7 @@ function M.run(options)
       lines.wiring(self)
     end
   end
-  if self.worst == "ok" and not options.json then
-    terminal.write "Nothing is wrong with it.\n"
-  end
-  return self.worst == "ok" and common.OK or common.FAILED
+  return self:close "Nothing is wrong with it."
 end
 
 return M

@@ -177,7 +177,7 @@ int sip_verb_bench(int argc, char **argv)
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    "sipeat bench", "sipeat.command_bench", &settings, false, push, &args,
+    "sipeat bench", "sipeat.command_bench", &settings, SIP_COMMAND_NO_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(&usage, groups, 2, argc, argv, &operand);

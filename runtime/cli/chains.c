@@ -189,7 +189,8 @@ static int run(const struct sip_usage *usage, const char *action, const char *mo
     { "journal", journal_options, &args },
     { "log", sip_log_options, &settings },
   };
-  struct sip_command command = { usage->command, module, &settings, false, push, &args };
+  struct sip_command command = { usage->command,        module, &settings,
+                                 SIP_COMMAND_NO_BROKER, push,   &args };
   int operand = 0;
   int code = sip_options_parse(usage, groups, 3, argc, argv, &operand);
 
@@ -288,7 +289,7 @@ int sip_verb_replay(int argc, char **argv)
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    usage.command, "sipeat.command_replay", &settings, false, push, &args,
+    usage.command, "sipeat.command_replay", &settings, SIP_COMMAND_NO_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(&usage, groups, 2, argc, argv, &operand);

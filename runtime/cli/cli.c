@@ -30,6 +30,7 @@ static const struct sip_verb verbs[] = {
   { "serial", "ports and boards: list, monitor, send, record, simulate", sip_verb_serial },
   { "bench", "test hardware with a script, and write a report", sip_verb_bench },
   { "test", "run the tests of scripts: fakes, and time that passes at once", sip_verb_test },
+  { "doctor", "say what is wrong with this machine's set-up, and what to do", sip_verb_doctor },
   { "version", "print the version", sip_verb_version },
   { NULL, NULL, NULL },
 };

@@ -158,6 +158,11 @@ static int running_find_broker(struct running *run)
     (void)fprintf(stderr, "%s: %s\n", name, err.message);
     return SIP_EXIT_BROKER;
   }
+  if (found == 0 && run->command->broker == SIP_COMMAND_MAYBE_BROKER) {
+    sip_kafka_settings_free(run->kafka);
+    run->kafka = NULL;
+    return SIP_GO_ON;
+  }
   if (found == 0) {
     (void)fprintf(
       stderr,
@@ -251,7 +256,7 @@ int sip_command_run(const struct sip_command *command)
     (void)fprintf(stderr, "%s: start the event loop: %s\n", command->name, uv_strerror(rc));
     return SIP_EXIT_FAILED;
   }
-  if (command->broker) {
+  if (command->broker != SIP_COMMAND_NO_BROKER) {
     code = running_find_broker(&run);
   }
   if (code == SIP_GO_ON) {

@@ -9,11 +9,17 @@
 
 #include <lua.h>
 
+enum sip_command_broker {
+  SIP_COMMAND_NO_BROKER,   /* false: not used */
+  SIP_COMMAND_BROKER,      /* true: the settings', else the embedded one of a running sipeat */
+  SIP_COMMAND_MAYBE_BROKER /* the same, and the verb goes on when there is none */
+};
+
 struct sip_command {
   const char *name;   /* "sipeat publish", for messages */
   const char *module; /* "sipeat.command_publish": has a function run(options) -> exit code */
   struct sip_settings *settings; /* borrowed; loaded by sip_command_run */
-  bool broker; /* find one: the settings', else the embedded one of a running sipeat */
+  enum sip_command_broker broker;
   void (*push)(lua_State *L, void *arg); /* pushes the table of options; may throw */
   void *arg;
 };

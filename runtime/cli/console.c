@@ -83,7 +83,7 @@ int sip_verb_console(int argc, char **argv)
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    usage.command, "sipeat.command_console", &settings, true, push, &args,
+    usage.command, "sipeat.command_console", &settings, SIP_COMMAND_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(&usage, groups, 3, argc, argv, &operand);

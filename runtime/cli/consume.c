@@ -76,7 +76,7 @@ int sip_verb_consume(int argc, char **argv)
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    "sipeat consume", "sipeat.command_consume", &settings, true, push, &args,
+    "sipeat consume", "sipeat.command_consume", &settings, SIP_COMMAND_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(&usage, groups, 3, argc, argv, &operand);

@@ -49,7 +49,7 @@ static int test(int argc, char **argv)
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    "sipeat discord test", "sipeat.command_discord", &settings, false, push, &args,
+    "sipeat discord test", "sipeat.command_discord", &settings, SIP_COMMAND_NO_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(&usage, groups, 2, argc, argv, &operand);

@@ -91,7 +91,7 @@ static int run(const struct sip_usage *usage, const struct sip_option *options, 
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    usage->command, "sipeat.command_group", &settings, true, push, &args,
+    usage->command, "sipeat.command_group", &settings, SIP_COMMAND_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(usage, groups, 3, argc, argv, &operand);

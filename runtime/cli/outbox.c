@@ -116,7 +116,7 @@ static int run(const struct sip_usage *usage, const struct sip_option *options, 
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    usage->command, "sipeat.command_outbox", &settings, false, push, &args,
+    usage->command, "sipeat.command_outbox", &settings, SIP_COMMAND_NO_BROKER, push, &args,
   };
   struct sip_err err = { 0 };
   int operand = 0;

@@ -93,7 +93,7 @@ int sip_verb_publish(int argc, char **argv)
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    "sipeat publish", "sipeat.command_publish", &settings, true, push, &args
+    "sipeat publish", "sipeat.command_publish", &settings, SIP_COMMAND_BROKER, push, &args
   };
   int operand = 0;
   int code = sip_options_parse(&usage, groups, 3, argc, argv, &operand);

@@ -188,7 +188,7 @@ static int run(const struct sip_usage *usage, const char *action, const struct s
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    usage->command, "sipeat.command_serial", &settings, false, push, &args,
+    usage->command, "sipeat.command_serial", &settings, SIP_COMMAND_NO_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(usage, groups, 3, argc, argv, &operand);

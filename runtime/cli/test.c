@@ -213,7 +213,7 @@ int sip_verb_test(int argc, char **argv)
     { "log", sip_log_options, &settings },
   };
   struct sip_command command = {
-    "sipeat test", "sipeat.command_test", &settings, false, push, &args,
+    "sipeat test", "sipeat.command_test", &settings, SIP_COMMAND_NO_BROKER, push, &args,
   };
   int operand = 0;
   int code = sip_options_parse(&usage, groups, 2, argc, argv, &operand);
