@@ -9,6 +9,9 @@ local tracing = require "sipeat.tracing"
 
 local M = {}
 
+-- What an attempt has come to, by the phase after it.
+local OUTCOMES = { work = "again", moving = "retry_topic", dying = "dead" }
+
 -- The record with that context in its headers.
 local function stamped(record, parent, state)
   local copy = {}
@@ -55,7 +58,7 @@ function M.finish(job, why)
     span:set("sipeat.failure.kind", why.kind)
     span:fail(why, why.code)
   end
-  span:set("sipeat.outcome", job.phase == "work" and "again" or job.phase)
+  span:set("sipeat.outcome", OUTCOMES[job.phase] or job.phase)
   span:finish()
 end
 
