@@ -7,6 +7,7 @@
 local background = require "sipeat.background"
 local event = require "sipeat.event"
 local failure = require "sipeat.failure"
+local lease = require "sipeat.lease"
 local log = require "sipeat.log"
 local metrics = require "sipeat.metrics"
 local opts = require "sipeat.opts"
@@ -36,6 +37,7 @@ local PROJECTION = opts.spec("sipeat.projection", {
 
 local PAUSES = { backoff = { "1s", "30s" } }
 local STAND_BY_MS = 2000
+local MISSING_MS = 300 -- until a topic that was missing is looked for again
 local LOOK = "20ms" -- between two looks of wait at the positions
 
 local declared = {} -- of the script that was loaded last: a list
@@ -269,10 +271,11 @@ end
 
 -- Expected ways for a try to end, which are no failures.
 local QUIET = { PROJECTION_BUSY = true, PROJECTION_MOVED = true }
+local MISSING = "UNKNOWN_TOPIC_OR_PART" -- a topic that somebody makes soon, mostly
 
 local function work(self, job)
   local pause = opts.backoff(PAUSES)
-  self.job, self.me, self.failures = job, store.me(), 0
+  self.job, self.me, self.failures = job, lease.me(), 0
   local stop = job.stop
   job.stop = function(...)
     if self.run then
@@ -287,6 +290,10 @@ local function work(self, job)
     elseif QUIET[code] then
       self.standing_by = message
       job:rest(STAND_BY_MS)
+    elseif code == MISSING and self.code ~= code then
+      self.message, self.code = tostring(message), code
+      self.def.log:info("waits: " .. self.message)
+      job:rest(MISSING_MS)
     else
       self.failures = self.failures + 1
       if code ~= "ECANCELED" then

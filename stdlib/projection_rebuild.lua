@@ -2,6 +2,7 @@
 --
 -- Everything that a rebuild has done is committed with its positions: one that was killed goes on
 -- where it was. The last step swaps its tables for the live ones, in one transaction.
+local lease = require "sipeat.lease"
 local runs = require "sipeat.projection_run"
 local store = require "sipeat.projection_store"
 local sys = require "sipeat.core.sys"
@@ -89,7 +90,7 @@ end
 --- that may be stopped), fresh, partial, told(progress). { events, before, resumed, seconds }; or
 --- nil, message, code: "PROJECTION_BUSY" when another process does it.
 function M.run(def, db, o)
-  local me = store.me()
+  local me = lease.me()
   local row, message, code = store.lease(db, def.name, "builder", me)
   if not row then
     return nil, message, code
@@ -149,10 +150,10 @@ function M.status(self)
   return {
     name = self.def.name, version = self.def.version, built_version = row.version,
     generation = row.generation, built = row.built_ms and sys.iso_time(row.built_ms),
-    following = self.following or false, followed_by = runner and store.describe(runner),
+    following = self.following or false, followed_by = runner and lease.describe(runner),
     standing_by = self.standing_by, message = self.message or not partitions and lag or nil,
     code = self.code or not partitions and lag_code or nil,
-    rebuilding = builder and store.describe(builder),
+    rebuilding = builder and lease.describe(builder),
     left = row.build_version and {
       version = row.build_version, events = row.build_events,
       began = sys.iso_time(row.build_began_ms),

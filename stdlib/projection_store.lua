@@ -5,6 +5,7 @@
 -- changes stand in the same transaction as the rows that they speak of. Who works is said by
 -- leases: "runner" follows the topics, "builder" rebuilds. A lease ends by itself, or when its
 -- process has.
+local lease = require "sipeat.lease"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
 
@@ -57,44 +58,6 @@ M.POSITION = [[INSERT INTO sipeat_projection_positions
 M.SKIPPED = [[INSERT INTO sipeat_projection_skipped
   (name, build, topic, partition, record_offset, at_ms, code, message)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING]]
-
--- --- who ---
-
-local function start_of(pid)
-  local stat = sys.read_file(("/proc/%s/stat"):format(pid))
-  -- behind the name, which may hold anything: state is the 3rd field, the start the 22nd
-  local rest = stat and stat:match "^.*%) (.*)$"
-  local n = 2
-  for field in (rest or ""):gmatch "%S+" do
-    n = n + 1
-    if n == 22 then
-      return field
-    end
-  end
-end
-
-local function host_name()
-  local name = sys.read_file "/proc/sys/kernel/hostname" or "host"
-  return (name:gsub("%s+$", ""))
-end
-
---- Who this process is: "host:pid:start", and a number, since it may work on several.
-function M.me()
-  local pid = (sys.read_file "/proc/self/stat" or ""):match "^(%d+)" or "0"
-  return ("%s:%s:%s:%s"):format(host_name(), pid, start_of(pid) or "0", sys.uuid():sub(1, 8))
-end
-
--- Has the process gone that calls itself so? Only of those on this machine it can be told.
-local function is_gone(who)
-  local host, pid, start = who:match "^(.*):(%d+):(%d+):%x+$"
-  return host == host_name() and start_of(pid) ~= start
-end
-
---- "process 123 on shop-1", for messages.
-function M.describe(who)
-  local host, pid = who:match "^(.*):(%d+):%d+:%x+$"
-  return host and ("process %s on %s"):format(pid, host) or who
-end
 
 -- --- names ---
 
@@ -182,7 +145,7 @@ M.RENEW = {
 -- Whoever has that lease of the row, unless it is over.
 local function holder(row, role, me)
   local who = row[role]
-  if who and who ~= me and row[role .. "_until_ms"] > sys.now_ms() and not is_gone(who) then
+  if who and who ~= me and row[role .. "_until_ms"] > sys.now_ms() and not lease.is_gone(who) then
     return who
   end
 end
@@ -202,7 +165,8 @@ function M.lease(db, name, role, me)
     local other = holder(row, role, me)
     if other then
       local what = role == "builder" and "is being rebuilt by" or "is followed by"
-      return nil, ("projection %s %s %s"):format(name, what, M.describe(other)), "PROJECTION_BUSY"
+      local who = lease.describe(other)
+      return nil, ("projection %s %s %s"):format(name, what, who), "PROJECTION_BUSY"
     end
     local ok
     ok, message, code = tx:exec(("UPDATE sipeat_projections SET %s = ?, %s_until_ms = ? "

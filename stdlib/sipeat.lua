@@ -17,6 +17,7 @@ local LAZY = {
   discord = { "sipeat.discord" },
   env = { "sipeat.env" },
   event = { "sipeat.event" },
+  eventsource = { "sipeat.eventsource" },
   every = { "sipeat.background", "every" },
   factory = { "sipeat.factory" },
   failure = { "sipeat.failure" },

@@ -15,6 +15,7 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field discord sipeat.discord
 ---@field env sipeat.env
 ---@field event sipeat.event
+---@field eventsource sipeat.eventsource
 ---@field failure sipeat.failure
 ---@field flow sipeat.flow
 ---@field http sipeat.http

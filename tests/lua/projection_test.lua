@@ -2,6 +2,7 @@
 local background = require "sipeat.background"
 local event = require "sipeat.event"
 local kafka = require "sipeat.kafka"
+local lease = require "sipeat.lease"
 local projection = require "sipeat.projection"
 local rebuild = require "sipeat.projection_rebuild"
 local sql = require "sipeat.sql"
@@ -248,7 +249,7 @@ t.test("a second rebuild is refused, until the first one's process has gone", fu
   send(topic, 1, 10)
   local p = idle(topic, file)
   local db = t.ok(p:connect()).follow
-  local here = store.me()
+  local here = lease.me()
   t.ok(store.lease(db, "sums", "builder", here))
   local done, message, code = rebuild.run(p.def, db, {})
   t.eq({ done, code }, { nil, "PROJECTION_BUSY" })
