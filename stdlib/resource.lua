@@ -8,6 +8,7 @@ local sys = require "sipeat.core.sys"
 
 local M = {}
 
+local CURRENCY = "EUR" -- of amounts in a table of fields, unless the body says another
 local MAX_KEY = 200 -- bytes of an Idempotency-Key
 
 local function problem_list(problems)
@@ -42,7 +43,7 @@ local function checker(body, where)
   end
   local shape = fields.compile(body, where, true)
   return function(data)
-    local typed, _, problems = shape.check(data)
+    local typed, _, problems = shape.check(data, CURRENCY)
     return typed, problems
   end
 end

@@ -1,0 +1,42 @@
+--- What the environment says, under the names of the example's README.
+local env = require "sipeat.env"
+local money = require "sipeat.money"
+
+local M = {}
+
+M.partitions = 3
+
+function M.topic()
+  return env.get("KAFKA_TOPIC", "order-events")
+end
+
+--- The group of a service. A script that runs one service alone takes it from the environment, as
+--- in KAFKA_CONSUMER_GROUP=order-service-prod.
+function M.group(service, alone)
+  local chosen = alone and (env.get "KAFKA_CONSUMER_GROUP" or env.get "KAFKA_GROUP_ID")
+  return chosen or service
+end
+
+--- The SQLite file of a service: beside the script's own in `sipeat dev`, else here.
+function M.database(variable, name)
+  local folder = env.get("SIPEAT_DB", "./"):match "^(.*/)" or "./"
+  return env.get(variable, folder .. name)
+end
+
+function M.currency()
+  return env.get("ORDERS_CURRENCY", "EUR")
+end
+
+--- What is added to the sum of an order's lines, as money.
+function M.fee()
+  local fee = tonumber(env.get("ORDERS_FEE", "0.50"))
+  local amount, message = money.of(fee, M.currency())
+  return amount or error("ORDERS_FEE: " .. message, 0)
+end
+
+--- Whether orders go on by themselves once they are confirmed: cooked, fetched and delivered.
+function M.autopilot()
+  return env.get("ORDERS_AUTOPILOT", "off") == "on"
+end
+
+return M
