@@ -74,6 +74,7 @@ local function members_of(name)
   if found then
     for _, member in ipairs(found.members) do
       json.array(member.partitions)
+      member.idle = #member.partitions == 0 -- there are more members than partitions
     end
     return found, json.array {}
   elseif code == "_UNSUPPORTED_FEATURE" then

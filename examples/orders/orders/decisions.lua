@@ -118,8 +118,14 @@ end
 
 -- Whether an order is the one that is asked for again under its key.
 local function is_same(order, fields)
-  return order.user_id == fields.user_id and order.restaurant_id == fields.restaurant_id
-    and order.total == fields.total and json.encode(order.items) == json.encode(fields.items)
+  local same = order.user_id == fields.user_id and order.restaurant_id == fields.restaurant_id
+    and order.payment_method == fields.payment_method and #order.items == #fields.items
+  for i, item in ipairs(same and order.items or {}) do
+    local other = fields.items[i]
+    same = same and item.foodId == other.foodId and item.quantity == other.quantity
+      and item.unitMinor == other.unitMinor and item.discountMinor == other.discountMinor
+  end
+  return same
 end
 
 --- A request for a new order.

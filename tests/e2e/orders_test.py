@@ -1,0 +1,204 @@
+"""The orders example on a real Kafka, as its document scales it: three instances of the order service, two of the
+notification service, four of the analytics service, of which one waits in reserve. Some are killed and others join
+while the orders pass. SIPEAT_SOAK has 100,000 orders."""
+
+import collections
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import subprocess
+import time
+
+from support import harness, orders_world
+from support.console import Api, token
+from support.harness import Case, get, main, wait_for
+from support.kafka import Kafka
+
+SOAK = bool(os.environ.get("SIPEAT_SOAK"))
+COUNT, BY_HTTP, DEADLINE = (100_000, 1_000, 3_000) if SOAK else (2_000, 40, 120)
+SEED = int(os.environ.get("SIPEAT_SEED", "1"))
+EXAMPLE = harness.SOURCE / "examples/orders"
+TOPIC = "order-events"
+FINAL = {"delivered", "cancelled"}
+
+
+class OrdersTest(Case):
+    def setUp(self):
+        super().setUp()
+        self.kafka = self.enterContext(Kafka({"group.min.session.timeout.ms": 3000}))
+        self.numbers, self.urls = collections.Counter(), {}
+
+    def service(self, name):
+        """One more instance of a service; its databases are those of the other instances."""
+        self.numbers[name] += 1
+        state = self.dir / f"{name}-{self.numbers[name]}"
+        process = self.start(
+            "run", EXAMPLE / f"{name}.lua", "--no-embedded", "--no-watch", "--state", state, "-X", "session.timeout.ms=4000",
+            "-X", "heartbeat.interval.ms=1000", env={
+                "KAFKA_BROKERS": self.kafka.address, "KAFKA_TUNING": "throughput", "ORDERS_HTTP": "off",
+                "ORDERS_AUTOPILOT": "on"})
+        process.state = state
+        self.urls[process] = "http://" + process.wait_log("listening on http://").split("http://")[1].split('"')[0]
+        return process
+
+    def post(self, process, path, body=None, **headers):
+        headers = {"content-type": "application/json", **headers}
+        status, answer = get(self.urls[process] + path, 30, json.dumps(body or {}).encode(), **headers)
+        return status, json.loads(answer) if answer else None
+
+    def figures(self, process):
+        status, answer = get(self.urls[process] + "/api/v1/figures", 30)
+        return json.loads(answer) if status == 200 else None
+
+    def wait_group(self, console, name, members):
+        def settled():
+            status, group = console.call("GET", f"groups/{name}")
+            if status != 200 or group["state"] != "Stable" or len(group["members"]) != members:
+                return None
+            owned = sum(len(member["partitions"]) for member in group["members"])
+            return group if owned == 3 else None
+        return wait_for(settled, f"a settled group {name} of {members}", 60, 0.2)
+
+    def put_stock(self, process, secret):
+        body = json.dumps({"available": orders_world.PORTIONS}).encode()
+        request = harness.urllib.request.Request(
+            f"{self.urls[process]}/api/v1/stock/{orders_world.SOLD_OUT}", body, method="PUT",
+            headers={"content-type": "application/json", "authorization": f"Bearer {secret}"})
+        with harness.urllib.request.urlopen(request, timeout=30) as answer:
+            self.assertEqual(answer.status, 200)
+
+    def create_by_http(self, instances, inputs):
+        """The seed's request, to every instance in turn; each is sent twice under its key, and is one order."""
+        for number, order in enumerate(inputs):
+            key = {"idempotency-key": f"key-{order.id}"}
+            status, made = self.post(instances[number % len(instances)], "/api/v1/orders", order.request(), **key)
+            self.assertEqual((status, made["totalPrice"]), (201, order.total / 100))
+            if number % 10 == 0:
+                status, again = self.post(instances[0], "/api/v1/orders", order.request(), **key)
+                self.assertEqual((status, again["orderId"]), (200, made["orderId"]))
+
+    def publish(self, inputs):
+        path = self.dir / "orders.jsonl"
+        orders_world.write_file(path, inputs, TOPIC)
+        done = self.run_sipeat("publish", "--file", path, env={"KAFKA_BROKERS": self.kafka.address}, deadline=600)
+        self.assertEqual(done.returncode, 0, done.tail())
+
+    def decide_held(self, process, secret, decided):
+        """What an operator does: every second held order is released, the others are rejected."""
+        headers = {"authorization": f"Bearer {secret}"}
+        status, answer = get(self.urls[process] + "/api/v1/held-orders", 30, **headers)
+        for held in json.loads(answer)["orders"] if status == 200 else []:
+            order = held["orderId"]
+            self.assertIn("large_amount", json.dumps(held["risk"]))
+            verb = "release" if int(order.split("-")[1]) % 2 == 0 else "reject"
+            status, body = self.post(process, f"/api/v1/orders/{order}/{verb}", **headers)
+            self.assertIn(status, (200, 409), body)
+            decided.add(order)
+
+    def log_of_orders(self):
+        """Sequences of each order in the order of the topic, the first time that each event is there."""
+        path = pathlib.Path(self.dir / "topic.jsonl")
+        with open(path, "wb") as out:
+            subprocess.run([harness.BINARY, "consume", TOPIC, "-b", self.kafka.address, "--from-beginning", "--json",
+                            "--timeout", "10s"], stdout=out, check=True, cwd=self.dir,
+                           env=harness.environment(self.dir), timeout=1800)
+        seen, sequences, repeated = set(), collections.defaultdict(list), 0
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                event = json.loads(json.loads(line)["value"])
+                if event["id"] in seen:
+                    repeated += 1
+                    continue
+                seen.add(event["id"])
+                sequences[event["orderId"]].append(event["data"].get("sequence", 1))
+        return sequences, repeated
+
+    def check_end(self, want, figures):
+        with sqlite3.connect(self.dir / "orders.db") as db:
+            states = dict(db.execute("SELECT state, COUNT(*) FROM orders GROUP BY state"))
+            sums = db.execute("SELECT SUM(paid), SUM(refunded) FROM orders").fetchone()
+            left = db.execute("SELECT available FROM stock").fetchone()[0]
+        self.assertEqual(states, {state: want[state] for state in FINAL})
+        self.assertEqual(sums, (want["captured"], want["refunded"]))
+        self.assertEqual(left, 0)
+        self.assertEqual(figures["revenue_minor"], [{
+            "currency": "EUR", "captured": want["captured"], "refunded": want["refunded"],
+            "revenue": want["captured"] - want["refunded"]}])
+        self.assertEqual((figures["orders"], figures["missing_events"]), (COUNT, 0))
+        with sqlite3.connect(self.dir / "notices.db") as db:
+            kinds = dict(db.execute("SELECT kind, COUNT(*) FROM notices GROUP BY kind"))
+        counts = figures["counts"]
+        for kind in ("order.created", "order.state_changed", "order.payment_processed"):
+            self.assertEqual(kinds[kind], counts[kind], kind)
+        self.assertEqual(counts["order.created"], COUNT)
+        sequences, repeated = self.log_of_orders()
+        self.assertEqual(len(sequences), COUNT)
+        wrong = {order: got for order, got in sequences.items() if got != list(range(1, len(got) + 1))}
+        self.assertEqual(wrong, {})
+        self.assertEqual(sum(map(len, sequences.values())),
+                         sum(counts["order." + kind] for kind in orders_world.EVENTS))
+        self.assertEqual([line for process in self.processes for line in process.raw if "dead letter" in line], [])
+        return repeated
+
+    def kill_and_replace(self, names, running):
+        for name in names:
+            victim = running[name].pop(1)
+            victim.stop(signal.SIGKILL)
+            running[name].append(self.service(name))
+
+    def test_orders_end_legally_and_the_revenue_is_the_sum_of_the_inputs(self):
+        inputs = orders_world.orders(COUNT, SEED)
+        want = orders_world.expected(inputs)
+        by_http = [order for order in inputs if order.kind == "plain"][:BY_HTTP]
+        taken = {order.id for order in by_http}
+        running = {name: [self.service(name) for _ in range(count)] for name, count in (
+            ("order-service", 3), ("notification-service", 2), ("analytics-service", 4))}
+        keeper, reader = running["order-service"][0], running["analytics-service"][0]
+        secret = token(keeper.state, "operator")
+        console = Api(self.urls[keeper], secret)
+        self.put_stock(keeper, secret)
+        for name, members in (("order-service", 3), ("notification-service", 2), ("analytics-service", 4)):
+            group = self.wait_group(console, name, members)
+            idle = [member for member in group["members"] if member["idle"]]
+            self.assertEqual(len(idle), max(0, members - 3))
+        began = time.monotonic()
+        self.create_by_http(running["order-service"], by_http)
+        self.publish([order for order in inputs if order.id not in taken])
+        decided, kills = set(), 0
+
+        def finished():
+            nonlocal kills
+            self.decide_held(keeper, secret, decided)
+            seen = self.figures(reader) or {"counts": {}}
+            counts = seen["counts"]
+            done = counts.get("order.delivered", 0) + counts.get("order.cancelled", 0)
+            due = 3 if SOAK else 1
+            if kills < due and done >= COUNT * (kills + 1) // (due + 2):
+                kills += 1
+                self.kill_and_replace(running, running)
+            if done >= COUNT and counts.get("payments_refunded", 0) >= want["refunds"]:
+                return seen
+            return None
+
+        wait_for(finished, lambda: f"{COUNT} orders at their end: {self.figures(reader)}", DEADLINE, 1 if SOAK else 0.2)
+        seconds = time.monotonic() - began
+        for name in running:  # what they had begun is finished and committed
+            self.wait_no_lag(console, name)
+        figures = self.figures(reader)
+        repeated = self.check_end(want, figures)
+        print(f"orders: {COUNT} in {seconds:.0f} s, {kills * 3} instances killed and replaced, "
+              f"{sum(figures['counts']['order.' + kind] for kind in orders_world.EVENTS)} events, "
+              f"{repeated} repeated in the topic, revenue {want['captured'] - want['refunded']} minor units", flush=True)
+
+    def wait_no_lag(self, console, name):
+        def done():
+            status, group = console.call("GET", f"groups/{name}")
+            return status == 200 and group["topics"] and all(
+                at["lag"] == 0 for topic in group["topics"] for at in topic["partitions"])
+        wait_for(done, lambda: f"no lag of {name}: {console.call('GET', f'groups/{name}')}", 30, 0.3)
+
+
+if __name__ == "__main__":
+    main()
