@@ -184,13 +184,13 @@ end
 --- Waits until no event is on its way any more, those that others put out included.
 function M.settle()
   local ms = 1
-  while flow.busy() do
+  repeat -- first of all the flows take what was written just now
     local slept, message, code = task.sleep(ms .. "ms")
     if not slept then
       return nil, message, code
     end
     ms = math.min(ms * 2, 60000)
-  end
+  until not flow.busy()
   return true
 end
 

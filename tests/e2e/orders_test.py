@@ -35,8 +35,8 @@ class OrdersTest(Case):
         self.numbers[name] += 1
         state = self.dir / f"{name}-{self.numbers[name]}"
         process = self.start(
-            "run", EXAMPLE / f"{name}.lua", "--no-embedded", "--no-watch", "--state", state, "-X", "session.timeout.ms=4000",
-            "-X", "heartbeat.interval.ms=1000", env={
+            "run", EXAMPLE / f"{name}.lua", "--no-embedded", "--no-watch", "--state", state,
+            "-X", "session.timeout.ms=4000", "-X", "heartbeat.interval.ms=1000", env={
                 "KAFKA_BROKERS": self.kafka.address, "KAFKA_TUNING": "throughput", "ORDERS_HTTP": "off",
                 "ORDERS_AUTOPILOT": "on"})
         process.state = state
@@ -197,7 +197,35 @@ class OrdersTest(Case):
             status, group = console.call("GET", f"groups/{name}")
             return status == 200 and group["topics"] and all(
                 at["lag"] == 0 for topic in group["topics"] for at in topic["partitions"])
-        wait_for(done, lambda: f"no lag of {name}: {console.call('GET', f'groups/{name}')}", 30, 0.3)
+        wait_for(done, lambda: f"no lag of {name}: {console.call('GET', 'groups/' + name)}", 30, 0.3)
+
+
+class ExampleTest(Case):
+    def test_its_own_tests_pass(self):
+        done = self.run_sipeat("test", EXAMPLE)
+        self.assertEqual(done.returncode, 0, done.output)
+
+    def test_the_quick_start_works_as_it_stands(self):
+        port = harness.free_ports(1)[0]
+        block = (EXAMPLE / "README.md").read_text().split("Then,\nin another terminal:\n\n```sh\n")[1].split("```")[0]
+        dev = self.start("dev", EXAMPLE / "main.lua", env={"ORDERS_HTTP": f"127.0.0.1:{port}"})
+        dev.wait_log("orders are taken on")
+        commands = block.replace("localhost:8080", f"127.0.0.1:{port}").replace("sipeat ", f"{harness.BINARY} ")
+        create, consume, _ = commands.replace("\\\n", " ").strip().split("\n")
+        order = json.loads(self.shell(create))
+        self.assertEqual((order["state"], order["totalPrice"], order["userId"]), ("pending", 25.5, "user-123"))
+        url = f"http://127.0.0.1:{port}/api/v1"
+        dev.until(lambda: json.loads(get(f"{url}/orders/{order['orderId']}")[1])["state"] == "confirmed", "confirmed")
+        self.assertIn("order.payment_processed", self.shell(consume))
+        dev.until(lambda: json.loads(get(url + "/figures")[1])["revenue_minor"] == [
+            {"currency": "EUR", "captured": 2550, "refunded": 0, "revenue": 2550}], "the figures")
+        self.assertIn("partition", self.shell(f"{harness.BINARY} topic show {TOPIC}").lower())
+
+    def shell(self, command):
+        done = subprocess.run(command, shell=True, cwd=self.dir, env=harness.environment(self.dir), timeout=120,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
 
 
 if __name__ == "__main__":

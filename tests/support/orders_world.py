@@ -40,7 +40,8 @@ class Order:
         return {"restaurantId": "rest-1", "totalPrice": self.total / 100, "orderDetails": self.details(), **more}
 
     def details(self):
-        return [{"foodId": food, "foodName": food.title(), "price": unit / 100, "quantity": quantity, "discount": off / 100}
+        return [{"foodId": food, "foodName": food.title(), "price": unit / 100, "quantity": quantity,
+                 "discount": off / 100}
                 for food, unit, quantity, off in self.lines]
 
     def event(self):

@@ -95,6 +95,12 @@ function M.stock(tx, foods)
   return stock
 end
 
+--- Counts foods that are not counted yet.
+function M.first_stock(db, list)
+  return db:exec(insert("stock", { "food_id", "available" })
+    .. " ON CONFLICT (food_id) DO NOTHING", json.encode(json.array(list)))
+end
+
 --- What risk.assess wants to know, by order.
 function M.history(tx, ids)
   if not ids[1] then

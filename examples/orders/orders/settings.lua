@@ -34,6 +34,20 @@ function M.fee()
   return amount or error("ORDERS_FEE: " .. message, 0)
 end
 
+--- The stock to begin with, of foods that are not counted yet: { { food_id, available } } of
+--- ORDERS_STOCK="food-001=3, food-002=7".
+function M.stock()
+  local list = {}
+  for entry in env.get("ORDERS_STOCK", ""):gmatch "[^,]+" do
+    local food, count = entry:match "^%s*([^=]-)%s*=%s*(%d+)%s*$"
+    if not food or food == "" then
+      error(("ORDERS_STOCK: %q is not as in food-001=3"):format(entry), 0)
+    end
+    list[#list + 1] = { food_id = food, available = math.tointeger(tonumber(count)) }
+  end
+  return list
+end
+
 --- Whether orders go on by themselves once they are confirmed: cooked, fetched and delivered.
 function M.autopilot()
   return env.get("ORDERS_AUTOPILOT", "off") == "on"

@@ -27,6 +27,9 @@ local function database()
     if opened then
       ok, why = opened:script(schema)
     end
+    if ok then
+      ok, why = rows.first_stock(opened, settings.stock())
+    end
     if not ok then
       error("orders: " .. (why or message), 0)
     end

@@ -1,5 +1,5 @@
 --- Many handlers, one transaction: what is added while a batch is being written goes into the next
---- one. The first who comes does the work of all that wait, then the first of the next batch does.
+--- one.
 local failure = require "sipeat.failure"
 local task = require "sipeat.task"
 
@@ -24,41 +24,30 @@ local function take(self)
   return batch
 end
 
--- Lets the first of those that wait work next.
-local function hand_over(self)
-  self.busy = self.waiting[1] ~= nil
+local function answer(batch, results, problem)
+  for i, entry in ipairs(batch) do
+    entry.result, entry.problem = results and results[i], problem
+    entry.wake:send "done"
+  end
+end
+
+-- Writes one batch, in a task of its own: whoever began it may be stopped meanwhile. Then the first
+-- of those that wait begins the next one.
+local function work(self)
+  local batch, items = take(self), {}
+  for i, entry in ipairs(batch) do
+    items[i] = entry.item
+  end
+  local ok, results = failure.catch(self.run, items)
+  answer(batch, ok and results or nil, not ok and results or nil)
+  self.busy, self.worker = self.waiting[1] ~= nil, nil
   if self.busy then
     self.waiting[1].wake:send "work"
   end
 end
 
-local function answer(batch, own, results, problem)
-  for i, entry in ipairs(batch) do
-    entry.result, entry.problem = results and results[i], problem
-    if entry ~= own then
-      entry.wake:send "done"
-    end
-  end
-end
-
-local function work(self, own)
-  local batch = take(self)
-  local stopped = failure.transient("the batch was stopped", "BATCH_STOPPED")
-  local ended = false
-  local guard <close> = setmetatable({}, { __close = function() -- also when this task is killed
-    if not ended then
-      answer(batch, own, nil, stopped)
-    end
-    hand_over(self)
-  end })
-  local items = {}
-  for i, entry in ipairs(batch) do
-    items[i] = entry.item
-  end
-  local ok, results = failure.catch(self.run, items)
-  ended = true
-  answer(batch, own, ok and results or nil, not ok and results or nil)
-  return guard
+local function begin(self)
+  self.busy, self.worker = true, task.spawn(work, self)
 end
 
 -- One who is stopped while it waits must not keep the others from their work.
@@ -67,28 +56,30 @@ local function leave(self, own)
     if entry == own then
       table.remove(self.waiting, i)
       if own.wake:len() > 0 then
-        hand_over(self)
+        begin(self) -- its turn was now
       end
+      return
     end
   end
 end
 
 --- Adds an item and waits for its result; or nil and a failure.
 function Together:add(item)
-  local own = { item = item, wake = task.channel(1) }
+  local own = { item = item, wake = task.channel(2) }
   self.waiting[#self.waiting + 1] = own
-  if not self.busy then
-    self.busy = true
-    own.wake:send "work"
+  if not self.busy or self.worker and self.worker:done() then -- or it was stopped, over its budget
+    begin(self)
   end
-  local ok, what, code = own.wake:recv()
-  if not ok then
-    leave(self, own)
-    return nil, failure.of(what, code)
-  elseif what == "work" then
-    work(self, own)
+  while true do
+    local ok, what, code = own.wake:recv()
+    if not ok then
+      leave(self, own)
+      return nil, failure.of(what, code)
+    elseif what == "done" then
+      return own.result, own.problem
+    end
+    begin(self)
   end
-  return own.result, own.problem
 end
 
 return M
