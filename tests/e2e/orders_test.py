@@ -190,7 +190,8 @@ class OrdersTest(Case):
         repeated = self.check_end(want, figures)
         print(f"orders: {COUNT} in {seconds:.0f} s, {kills * 3} instances killed and replaced, "
               f"{sum(figures['counts']['order.' + kind] for kind in orders_world.EVENTS)} events, "
-              f"{repeated} repeated in the topic, revenue {want['captured'] - want['refunded']} minor units", flush=True)
+              f"{repeated} repeated in the topic, revenue {want['captured'] - want['refunded']} minor units",
+              flush=True)
 
     def wait_no_lag(self, console, name):
         def done():
