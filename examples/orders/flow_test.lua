@@ -120,14 +120,42 @@ t.test("each service takes what it is for, and lets the rest pass", function()
   t.eq(outcome.status, "done")
 end)
 
-t.test("a user's mail is sent once, whatever comes again", function()
-  t.env { MAIL_TO_USERS = "example.org", MAIL_FROM = "orders@example.org" }
-  local mail = t.mail()
+-- What an operator's program sends along.
+local function operator()
+  require("sipeat.access").serve { file = ":memory:" }
+  local secret = t.ok(require("sipeat.access_users").add_token("test", "program", "operator", 60000))
+  return { authorization = "Bearer " .. secret }
+end
+
+t.test("users are told by every way that they want, once each", function()
+  t.env {
+    MAIL_FROM = "orders@example.org", SMS_FROM = "+4930123", SMS_ACCOUNT = "AC1",
+    SMS_TOKEN = "secret",
+    PUSH_URL = "https://push.example/send", PUSH_TOKEN = "secret",
+  }
+  local mail, texts, pushed = t.mail(), {}, {}
+  t.http.on("POST", "https://api.twilio.com/*", function(request)
+    texts[#texts + 1] = request.form.Body
+    return { status = 201, json = { sid = "SM1", status = "queued" } }
+  end)
+  t.http.on("POST", "https://push.example/send", function(request)
+    pushed[#pushed + 1] = request.json.message.notification.body
+    return { status = 404, json = { error = { status = "NOT_FOUND" } } } -- the app is gone
+  end)
   mail:next("late answer", "temporary")
+  local contact = { email = "jane@example.org", phone = "+491701234567", pushToken = "device" }
+  local answer = t.request("PUT", "/api/v1/users/user-o1/contact", {
+    json = contact, headers = operator(),
+  })
+  t.eq(answer.status, 200, answer.body)
+  t.eq(t.request("PUT", "/api/v1/users/user-o1/contact", { json = contact }).status, 401)
   t.deliver(TOPIC, "o1", created("o1", "1.0"))
   t.settle()
   t.eq(mail:count(), 4)
-  t.has(mail.messages[1].to[1], "user-o1@example.org")
+  t.has(mail.messages[1].to[1], "jane@example.org")
+  t.eq({ #texts, texts[1], #pushed }, { 4, "We have your order of 1 dish.", 4 })
+  t.eq(t.request("GET", "/api/v1/notices/o1").json.notices[1].channels, "email phone")
+  t.eq(#t.dead_letters(), 0)
 end)
 
 t.test("many orders of one user in a short time are held", function()

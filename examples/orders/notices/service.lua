@@ -1,25 +1,22 @@
---- What customers are told of their orders: once each, by mail where MAIL_TO_USERS says how to
---- reach them, and in any case as a row that the customer's page can show.
-local env = require "sipeat.env"
+--- What customers are told of their orders: by mail, SMS and push, as they want it, and in any case
+--- as a row that their page can show. Once each: what is sent again after a crash has the same
+--- Message-ID, key or collapse key.
 local events = require "orders.events"
+local failure = require "sipeat.failure"
 local http = require "sipeat.http"
 local json = require "sipeat.json"
+local log = require("sipeat.log").new "notices"
 local mail = require "sipeat.mail"
+local operators = require "orders.operators"
+local push = require "sipeat.push"
+local resource = require "sipeat.resource"
 local settings = require "orders.settings"
 local sipeat = require "sipeat"
-local sql = require "sipeat.sql"
+local sms = require "sipeat.sms"
+local store = require "notices.store"
 local sys = require "sipeat.core.sys"
-local together = require "orders.together"
 
 local M = {}
-
-local SCHEMA = [[
-CREATE TABLE IF NOT EXISTS notices (
-  event_id TEXT PRIMARY KEY, order_id TEXT NOT NULL, user_id TEXT, kind TEXT NOT NULL,
-  text TEXT NOT NULL, at TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS notices_of_order ON notices (order_id);
-]]
 
 local TEXTS = {
   [events.CREATED] = function(data)
@@ -37,77 +34,89 @@ local TEXTS = {
   end,
 }
 
-local db
+-- What is known of a user -> how to send there.
+local CHANNELS = {
+  { "email", function(notice, to)
+    return mail.send {
+      to = to, subject = "Your order " .. notice.order_id, text = notice.text,
+      message_id = notice.event_id .. "@orders",
+    }
+  end },
+  { "phone", function(notice, to)
+    return sms.send({ to = to, text = notice.text }, { key = notice.event_id .. ":sms" })
+  end },
+  { "push_token", function(notice, to)
+    return push.send({
+      token = to, title = "Your order", body = notice.text, collapse_key = notice.order_id,
+    }, { key = notice.event_id .. ":push" })
+  end },
+}
 
-local function database()
-  if not db then
-    local opened, message = sql.open(settings.database("NOTICES_DB", "notices.db"), {
-      busy_timeout = "30s",
-    })
-    local ok, why
-    if opened then
-      ok, why = opened:script(SCHEMA)
+-- Sends a notice by every channel; one that refuses for good is left out. The names of those that
+-- took it, or nil and a failure that may pass.
+local function send(notice, contact)
+  local names = {}
+  for _, channel in ipairs(CHANNELS) do
+    local name, to = channel[1], contact[channel[1]]
+    if to then
+      local sent, message, code = channel[2](notice, to)
+      local why = not sent and failure.of(message, code)
+      if why and why.kind ~= "permanent" then
+        return nil, why
+      elseif why then
+        log:warn(("%s: %s"):format(name, why.message), { user = notice.user_id, code = why.code })
+      else
+        names[#names + 1] = name
+      end
     end
-    if not ok then
-      error("notices: " .. (why or message), 0)
-    end
-    db = opened
   end
-  return db
-end
-
-local ADD = [[INSERT INTO notices (event_id, order_id, user_id, kind, text, at)
-  SELECT json_extract(value, '$.event_id'), json_extract(value, '$.order_id'),
-    json_extract(value, '$.user_id'), json_extract(value, '$.kind'),
-    json_extract(value, '$.text'), json_extract(value, '$.at')
-  FROM json_each(?) WHERE true ON CONFLICT (event_id) DO NOTHING]]
-
-local rows = together.new(function(items)
-  local ok, message, code = database():exec(ADD, json.encode(items))
-  if not ok then
-    return nil, message, code
-  end
-  return items
-end, 256)
-
--- user-456 to user-456@example.org, with MAIL_TO_USERS=example.org. The same notice has the same
--- Message-ID, so one that is sent again after a crash is the same mail.
-local function send(notice)
-  local domain = env.get "MAIL_TO_USERS"
-  if not domain or not notice.user_id then
-    return true
-  end
-  return mail.send {
-    to = notice.user_id .. "@" .. domain, subject = "Your order " .. notice.order_id,
-    text = notice.text, message_id = notice.event_id .. "@orders",
-  }
+  return names
 end
 
 local function notify(event)
-  local notice = {
-    event_id = event.id, order_id = events.order_id(event), user_id = event.attributes.userId,
-    kind = event.type, text = TEXTS[event.type](event.data), at = event.time or sys.iso_time(),
-  }
-  local ok, message, code = send(notice)
-  if ok then
-    ok, message = rows:add(notice)
+  local user = event.attributes.userId
+  local contact, message, code = {}, nil, nil
+  if user then
+    contact, message, code = store.contact(user)
   end
-  if not ok then
+  if not contact then
     return nil, message, code
   end
-  return notice.text
+  local notice = {
+    event_id = event.id, order_id = events.order_id(event), user_id = user, kind = event.type,
+    text = TEXTS[event.type](event.data), at = event.time or sys.iso_time(),
+  }
+  local channels, problem = send(notice, contact)
+  if channels then
+    notice.channels = table.concat(channels, " ")
+    channels, problem = store.add(notice)
+  end
+  return channels and notice.text, problem
+end
+
+local function unavailable(message, code)
+  return http.problem(503, message, { code = code })
 end
 
 local function list(req)
-  local found, message, code = database():query(
-    "SELECT kind, text, at FROM notices WHERE order_id = ? ORDER BY at, rowid", req.params.id)
+  local found, message, code = store.list(req.params.id)
   if not found then
-    return http.problem(503, message, { code = code })
+    return unavailable(message, code)
   end
   return { json = { orderId = req.params.id, notices = json.array(found) } }
 end
 
---- Declares the flow and the route. `alone`: the group may be named by the environment.
+local CONTACT = { email = "email?", phone = "string(20)?", pushToken = "text(500)?" }
+
+local function set_contact(req, body)
+  local ok, message, code = store.set_contact(req.params.id, body)
+  if not ok then
+    return unavailable(message, code)
+  end
+  return { json = { userId = req.params.id } }
+end
+
+--- Declares the flow and the routes. `alone`: the group may be named by the environment.
 function M.start(alone)
   sipeat.flow {
     topic = settings.topic(), group = settings.group("notification-service", alone),
@@ -120,6 +129,9 @@ function M.start(alone)
     },
   }
   http.route("GET /api/v1/notices/:id", list)
+  resource.route("PUT /api/v1/users/:id/contact", {
+    summary = "How a user wants to be told", role = "operator", guard = operators, body = CONTACT,
+  }, set_contact)
 end
 
 return M

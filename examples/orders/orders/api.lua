@@ -1,6 +1,4 @@
 --- The API of the order service: orders, their states, and what an operator may do.
-local access = require "sipeat.access"
-local capture = require "sipeat.capture"
 local decisions = require "orders.decisions"
 local env = require "sipeat.env"
 local event = require "sipeat.event"
@@ -9,6 +7,7 @@ local http = require "sipeat.http"
 local json = require "sipeat.json"
 local log = require("sipeat.log").new "orders"
 local machine = require "orders.states"
+local operators = require "orders.operators"
 local publish = require "orders.publish"
 local resource = require "sipeat.resource"
 local settings = require "orders.settings"
@@ -59,21 +58,6 @@ local function decide(id, req, decision, options)
   end
   publish.send(found.events)
   return found
-end
-
-local LOOPBACK = { ["127.0.0.1"] = true, ["::1"] = true, ["::ffff:127.0.0.1"] = true }
-
--- For operators (`sipeat token add`); in `sipeat dev` also for programs of this machine.
-local function operators(role, handler)
-  local guarded = access.guard(role, handler)
-  return function(req)
-    local is_page = req.headers.origin or req.headers["sec-fetch-site"]
-    if capture.enabled() and LOOPBACK[req.remote] and not is_page
-      and not req.headers.authorization then
-      return handler(req)
-    end
-    return guarded(req)
-  end
 end
 
 -- --- orders ---
@@ -280,11 +264,8 @@ function M.start()
     body = { reason = "string(500)?" } }, function(req, body)
       return move(req, "cancelled", { reason = body.reason or "cancelled by the customer" })
     end)
-  local operator = { role = "operator", guard = operators }
-  local function only(summary, more)
-    local options = { summary = summary, role = operator.role, guard = operator.guard }
-    options.body = more
-    return options
+  local function only(summary, body)
+    return { summary = summary, role = "operator", guard = operators, body = body }
   end
   route("POST /api/v1/orders/:id/release", only "Lets a held order go on", function(req)
     return move(req, "confirmed", { operator = true, reason = "released" })

@@ -8,7 +8,6 @@ local task = require "sipeat.task"
 
 local M = {}
 
-local LEFT_BEHIND_MS = 30000
 local AT_ONCE = 500
 
 local function record_of(event)
@@ -50,7 +49,7 @@ end
 
 --- Sends what was left behind. How many there were, or nil, message, code.
 function M.send_rest()
-  local rest, message, code = store.unsent(LEFT_BEHIND_MS, AT_ONCE)
+  local rest, message, code = store.unsent(settings.unsent_after(), AT_ONCE)
   if not rest then
     return nil, message, code
   elseif rest[1] then

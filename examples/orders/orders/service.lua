@@ -130,7 +130,7 @@ function M.start(alone)
       [events.Delivered] = changed,
     },
   }
-  sipeat.every("10s", publish.send_rest)
+  sipeat.every(math.max(1, settings.unsent_after() // 3) .. "ms", publish.send_rest)
 end
 
 return M

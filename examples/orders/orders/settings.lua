@@ -1,6 +1,7 @@
 --- What the environment says, under the names of the example's README.
 local env = require "sipeat.env"
 local money = require "sipeat.money"
+local opts = require "sipeat.opts"
 
 local M = {}
 
@@ -32,6 +33,13 @@ function M.fee()
   local fee = tonumber(env.get("ORDERS_FEE", "0.50"))
   local amount, message = money.of(fee, M.currency())
   return amount or error("ORDERS_FEE: " .. message, 0)
+end
+
+--- How old what a request led to is, in ms, when it is sent again unless Kafka has it.
+function M.unsent_after()
+  local text = env.get("ORDERS_UNSENT_AFTER", "30s")
+  local ms, why = opts.duration_ms(text)
+  return ms or error("ORDERS_UNSENT_AFTER: " .. why, 0)
 end
 
 --- The stock to begin with, of foods that are not counted yet: { { food_id, available } } of
