@@ -123,7 +123,9 @@ end)
 -- What an operator's program sends along.
 local function operator()
   require("sipeat.access").serve { file = ":memory:" }
-  local secret = t.ok(require("sipeat.access_users").add_token("test", "program", "operator", 60000))
+  local who = { name = "test", role = "admin", via = "cli" }
+  local users = require "sipeat.access_users"
+  local secret = t.ok(users.add_token(who, "program", "operator", 60000))
   return { authorization = "Bearer " .. secret }
 end
 
