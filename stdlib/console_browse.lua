@@ -8,13 +8,11 @@
 local cluster = require "sipeat.console_cluster"
 local filter = require "sipeat.console_filter"
 local json = require "sipeat.json"
-local kafka = require "sipeat.kafka"
+local read = require "sipeat.console_read"
 local sys = require "sipeat.core.sys"
 
 local M = {}
 
-local PROGRESS_MS = 250
-local READ_TIMEOUT = "10s" -- a broker that gives nothing for so long has a problem
 local PAGE = 2000 -- records of a page's window, over all partitions
 local FIRST_WINDOW, LARGEST_WINDOW, GROWTH = 2000, 100000, 4 -- of a search backwards, likewise
 local KEPT_BYTES = 32 << 20 -- of finds that wait for being sent
@@ -121,48 +119,16 @@ function Search:state(extra)
   return out
 end
 
--- Shows how far it is, and lets others run. nil, message, code when it is to stop.
-function Search:breathe()
-  local now = sys.monotonic_ms()
-  if now - self.told_ms >= PROGRESS_MS then
-    self.told_ms = now
-    local ok, message, code = self.stream:send("progress", self:state())
-    if not ok then
-      return nil, message, code
-    end
-  end
-  return self.stream:breathe()
-end
-
--- Records of the spans, one by one, to visit(record): false ends it. true, or nil, message, code.
+-- Records of the spans that the sieve lets through, as of sipeat.console_read.
 function Search:read(spans, visit)
   local partitions, offsets, ends = {}, {}, {}
   for i, span in ipairs(spans) do
     partitions[i], offsets[span.id], ends[span.id] = span.id, span.from, span.to
   end
-  local reader <close>, message, code = kafka.reader {
+  return read.each(self, {
     topic = self.topic, partitions = partitions, offsets = offsets, ends = ends,
-  }
-  if not reader then
-    return nil, message, code
-  end
-  while true do
-    local record
-    record, message, code = reader:next(READ_TIMEOUT)
-    if not record then
-      return code == "END" or nil, message, code
-    end
-    self.scanned = self.scanned + 1
-    local go_on = visit(record)
-    if go_on == false then
-      return true
-    end
-    local ok
-    ok, message, code = self:breathe()
-    if not ok then
-      return nil, message, code
-    end
-  end
+    sieve = self.o.sieve,
+  }, visit)
 end
 
 function Search:send(record)
@@ -292,6 +258,7 @@ function Search:window(size)
     if one then
       window:add(one)
     end
+    return true
   end)
   while ok and self.found < self.o.limit do
     local one = window:take()
@@ -357,24 +324,25 @@ function Search:forwards()
       spans[#spans + 1] = { id = span.id, from = span.low, to = span.high }
     end
   end
-  local sent, why, reason = true, nil, nil
   local ok, message, code = self:read(spans, function(record)
     local one = self:seen(record)
     local span = by_id[record.partition]
     span.low = record.offset + 1
-    if one then
-      sent, why, reason = self:send(one)
+    if not one then
+      return true
     end
-    return sent ~= nil and self.found < self.o.limit
+    local sent, why, reason = self:send(one)
+    if not sent then
+      return nil, why, reason
+    end
+    return self.found < self.o.limit
   end)
-  if not sent then
-    return nil, why, reason
-  elseif ok and self.found < self.o.limit then
+  if ok then
     for _, span in ipairs(self.spans) do
       span.low = span.high -- what compaction took away is not there to be read
     end
   end
-  return ok, message, code
+  return ok ~= nil or nil, message, code
 end
 
 --- Looks through a topic as `o` of sipeat.console_filter says and writes to the stream: messages,

@@ -100,7 +100,9 @@ function readers.tail(o, text)
   return o.tail or text == "0", "tail is 1 or 0"
 end
 
--- --- conditions: functions of a record ---
+-- --- conditions: functions of a record, and what a reader's sieve can know of them ---
+--
+-- A sieve passes over what certainly does not fit, before Lua sees it.
 
 local conditions = {}
 
@@ -111,14 +113,14 @@ end
 conditions["key"] = function(text)
   return function(record)
     return record.key == text
-  end
+  end, { "key", text }
 end
 
 conditions["key~"] = function(text)
   local part = text:lower()
   return function(record)
     return contains(record.key, part)
-  end
+  end, { "key~", part }
 end
 
 function conditions.text(text)
@@ -133,7 +135,7 @@ function conditions.text(text)
       end
     end
     return false
-  end
+  end, { "text~", part }
 end
 
 -- "name", "name=value" or "name~part".
@@ -149,7 +151,7 @@ function conditions.header(text)
       end
     end
     return false
-  end
+  end, { "header" .. (operator or ""), part or value or "", name }
 end
 
 -- --- JSON paths ---
@@ -286,7 +288,10 @@ local function split_json(text)
 end
 
 -- A text that the value must contain to fit, if it has no escapes; nil when there is none.
-local function needle_of(path)
+local function needle_of(path, operator, wanted)
+  if operator == "=" and wanted:find "^[%w_%- ]+$" and not tonumber(wanted) then
+    return wanted
+  end
   for i = #path, 1, -1 do
     if type(path[i]) == "string" and path[i]:find '^[%w_%-]+$' then
       return ('"%s"'):format(path[i])
@@ -303,15 +308,10 @@ function conditions.json(text)
   local fits = operator and operators[operator](wanted) or function()
     return true
   end
-  local needle = needle_of(path)
   return function(record)
-    local body = record.value
-    if not body or needle and not body:find(needle, 1, true) and not body:find("\\", 1, true) then
-      return false
-    end
-    local value = json.lazy(body)
+    local value = record.value and json.lazy(record.value)
     return type(value) == "table" and any_at(value, path, 1, fits)
-  end
+  end, { "json", needle_of(path, operator, wanted) or "" }
 end
 
 -- --- all of it ---
@@ -321,26 +321,27 @@ local ORDER = { "key", "key~", "header", "json", "text" } -- cheap ones first
 local function add_conditions(o, given)
   for _, name in ipairs(ORDER) do
     for _, text in ipairs(given[name] or {}) do
-      local fits, message = conditions[name](text)
+      local fits, test = conditions[name](text)
       if not fits then
-        return nil, message
+        return nil, test
       elseif #o.conditions == CONDITIONS then
         return nil, ("at most %d conditions"):format(CONDITIONS)
       end
       table.insert(o.conditions, fits)
+      table.insert(o.sieve, test)
     end
   end
   return true
 end
 
 --- The search that a query describes: { from, from_ms?, until_ms?, offset?, partitions?, limit,
---- cursor?, tail, conditions }; or nil, message, "BAD_REQUEST".
+--- cursor?, tail, conditions, sieve }; or nil, message, "BAD_REQUEST".
 function M.parse(query)
   local given, message = parameters(query)
   if not given then
     return nil, message, "BAD_REQUEST"
   end
-  local o = { from = "newest", limit = FINDS, tail = false, conditions = {} }
+  local o = { from = "newest", limit = FINDS, tail = false, conditions = {}, sieve = {} }
   for name, values in pairs(given) do
     local read = readers[name == "until" and "until_" or name]
     if name == "until_" or not read and not conditions[name] then
@@ -360,6 +361,7 @@ function M.parse(query)
   elseif o.offset and #(o.partitions or {}) ~= 1 then
     return nil, "offset needs the one partition that it is in: partition", "BAD_REQUEST"
   end
+  o.sieve.from_ms, o.sieve.until_ms = o.from_ms, o.until_ms
   return o
 end
 

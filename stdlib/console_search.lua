@@ -4,11 +4,11 @@ local api = require "sipeat.console_api"
 local chains = require "sipeat.console_chains"
 local cluster = require "sipeat.console_cluster"
 local host = require "sipeat.console_host"
-local kafka = require "sipeat.kafka"
 local lag = require "sipeat.console_lag"
 local letter = require "sipeat.deadletter_letter"
 local list = require "sipeat.deadletter_list"
 local objects = require "sipeat.deadletter_object"
+local read = require "sipeat.console_read"
 local records = require "sipeat.console_record"
 local streams = require "sipeat.console_stream"
 local sys = require "sipeat.core.sys"
@@ -19,8 +19,6 @@ local M = {}
 
 local HITS = 200
 local SHALLOW = 20000 -- of the newest messages of a topic
-local PROGRESS_MS = 250
-local READ_TIMEOUT = "10s"
 local LONGEST = 500 -- bytes of what is looked for
 
 local Search = {}
@@ -101,35 +99,15 @@ function Search:look(topic)
     return true
   end
   self.topic = topic.name
-  local reader <close>, message, code = kafka.reader {
-    topic = topic.name, offsets = offsets, ends = ends,
-  }
-  if not reader then
-    return nil, message, code
-  end
-  while true do
-    local record
-    record, message, code = reader:next(READ_TIMEOUT)
-    if not record then
-      return code == "END" or nil, message, code
-    end
-    self.scanned = self.scanned + 1
+  return read.each(self, {
+    topic = topic.name, offsets = offsets, ends = ends, sieve = { { "text", self.q } },
+  }, function(record)
     local object = self:object_of(record)
-    local go_on = true
     if object then
-      go_on, message, code = self:hit(object)
+      return self:hit(object)
     end
-    if go_on and sys.monotonic_ms() - self.told_ms >= PROGRESS_MS then
-      self.told_ms = sys.monotonic_ms()
-      go_on, message, code = self.stream:send("progress", self:state())
-    end
-    if go_on then
-      go_on, message, code = self.stream:breathe()
-    end
-    if not go_on then
-      return go_on, message, code
-    end
-  end
+    return true
+  end)
 end
 
 -- Names that contain it.

@@ -40,6 +40,7 @@ local READER = opts.spec("sipeat.kafka.reader", {
   offsets = { "table" },
   ends = { "table" },
   partitions = { "table" },
+  sieve = { "table" },
 })
 
 local RUN = opts.spec("sipeat.kafka.run", {
@@ -341,6 +342,11 @@ function Consumer:take(max, timeout)
   end)
 end
 
+--- How many records the sieve of a reader has passed over.
+function Consumer:passed()
+  return self.handle:passed()
+end
+
 --- Everything up to and with this record of its partition is finished: the group goes on after it.
 function Consumer:commit(record)
   return self.handle:store(record.topic, record.partition, record.offset + 1)
@@ -422,10 +428,13 @@ end
 
 --- A topic without a group: nothing is committed, others are not disturbed. offsets = { [partition]
 --- = offset } begins there instead in those partitions, ends = { [partition] = offset } stops
---- before that one, and partitions = { 0, 3 } reads only these.
+--- before that one, and partitions = { 0, 3 } reads only these. sieve = { { "header=", "paid",
+--- "event-type" }, … } passes over what does not fit: next then answers "PASSED" from time to time,
+--- so that others get their turns.
 function M.reader(options)
   local o = READER(options)
-  return wrap(core.reader(o.topic, check_from(o.from, 2), spans_of(o, 2), o.partitions ~= nil))
+  return wrap(core.reader(o.topic, check_from(o.from, 2), spans_of(o, 2), o.partitions ~= nil,
+    o.sieve))
 end
 
 --- True while a broker answers.

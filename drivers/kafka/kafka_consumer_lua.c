@@ -1,14 +1,16 @@
 /* kafka_consumer_lua.c - consumers and readers in Lua: one source each, records one by one.
  *
  *   consumer(group, topics, from?) -> c | nil, message, code     a member of a consumer group
- *   reader(topic, from?, spans?, only?) -> c | nil, message, code   a topic without a group
+ *   reader(topic, from?, spans?, only?, sieve?) -> c | nil, message, code   a topic without a group
  *     from: "beginning" (default), "end", or ms since 1970-01-01 UTC, for partitions without a
  *     committed offset. spans: for each partition, the first one being partition 0, {first offset?,
  *     offset to stop before?}, or false when it is not read. only: partitions beyond them are not.
+ *     sieve: what does not pass it is passed over (kafka_sieve_lua.c).
  *   c:next(timeout_ms?) -> record | nil, message, code
  *     "ETIMEDOUT"; "END" when a reader has read everything for now; "EAGAIN" when the record that
  *     woke the task has gone with its partition: call again; "EBUSY" when another task waits;
- *     "CLOSED"
+ *     "CLOSED"; "PASSED" when so many records were passed over that others shall run: call again
+ *   c:passed() -> number   how many records the sieve has passed over
  *   c:take(max, timeout_ms?) -> {record…} | as next   what there is, up to max records or some
  *     megabytes; waits for the first one
  *   c:store(topic, partition, next_offset) -> true   committed within a second, and at close
@@ -20,6 +22,7 @@
 #include "core/log.h"
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
+#include "kafka/sieve.h"
 #include "kafka/source.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -29,7 +32,13 @@
 
 static const char CONSUMER[] = "sipeat.kafka.consumer";
 
-enum { TOPIC_LIMIT = 256, PARTITION_LIMIT = 100000, TAKE_BYTES = 8 << 20, HELD = 64 };
+enum {
+  TOPIC_LIMIT = 256,
+  PARTITION_LIMIT = 100000,
+  TAKE_BYTES = 8 << 20,
+  HELD = 64,
+  PASS_LIMIT = 4096 /* of a sieve in one call: about a millisecond */
+};
 
 /* Freed by whoever comes last: the box's __gc, or on_closed. */
 struct consumer {
@@ -41,7 +50,10 @@ struct consumer {
   lua_Integer wanted;         /* by take; 0: next waits */
   size_t held_at, held_count; /* those between the two were taken and are not pushed yet */
   struct sip_record held[HELD];
-  struct sip_err failed; /* code 0: it did not */
+  struct sip_sieve *sieve; /* NULL: every record is wanted */
+  size_t passed;           /* over by it */
+  bool crowded;            /* there may be more to pass over */
+  struct sip_err failed;   /* code 0: it did not */
 };
 
 static void consumer_begin_close(struct consumer *consumer)
@@ -58,6 +70,14 @@ static void consumer_begin_close(struct consumer *consumer)
   }
 }
 
+static void consumer_free(struct consumer *consumer)
+{
+  if (consumer != NULL) {
+    sip_sieve_free(consumer->sieve);
+  }
+  free(consumer);
+}
+
 static int consumer_gc(lua_State *L)
 {
   struct consumer **box = luaL_checkudata(L, 1, CONSUMER);
@@ -68,7 +88,7 @@ static int consumer_gc(lua_State *L)
     consumer->collected = true;
     consumer_begin_close(consumer);
   } else {
-    free(consumer);
+    consumer_free(consumer);
   }
   return 0;
 }
@@ -124,7 +144,7 @@ static void consumer_on_closed(void *arg)
   consumer->source = NULL;
   consumer->closing = true;
   if (consumer->collected) {
-    free(consumer);
+    consumer_free(consumer);
     return;
   }
   if (consumer->in_next) {
@@ -177,9 +197,48 @@ static void push_record(lua_State *L, const struct consumer *consumer)
   lua_setfield(L, -2, "headers");
 }
 
+/* What does not pass the sieve goes; the others move together. */
+static void consumer_sift(struct consumer *consumer)
+{
+  size_t kept = 0;
+
+  for (size_t i = 0; i < consumer->held_count; i++) {
+    if (sip_sieve_passes(consumer->sieve, consumer->ops, &consumer->held[i])) {
+      consumer->held[kept++] = consumer->held[i];
+    } else {
+      consumer->ops->release(&consumer->held[i]);
+    }
+  }
+  consumer->passed += consumer->held_count - kept;
+  consumer->held_count = kept;
+}
+
+/* As consumer_hold, of what passes the sieve; `crowded` is set when it gave up for this turn. */
+static bool consumer_hold_sifted(struct consumer *consumer)
+{
+  size_t before = consumer->passed;
+
+  while (consumer->held_at == consumer->held_count && !consumer->closing) {
+    if (consumer->passed - before >= PASS_LIMIT) {
+      consumer->crowded = true;
+      return false;
+    }
+    consumer->held_at = 0;
+    consumer->held_count = consumer->ops->take(consumer->source, consumer->held, HELD);
+    if (consumer->held_count == 0) {
+      return false;
+    }
+    consumer_sift(consumer);
+  }
+  return consumer->held_at < consumer->held_count;
+}
+
 /* Takes up to `max` records, unless some are held. @return whether there are any */
 static bool consumer_hold(struct consumer *consumer, size_t max)
 {
+  if (consumer->sieve != NULL) {
+    return consumer_hold_sifted(consumer);
+  }
   if (consumer->held_at == consumer->held_count && !consumer->closing) {
     consumer->held_at = 0;
     consumer->held_count =
@@ -224,6 +283,13 @@ static int next_now(lua_State *L, struct consumer *consumer)
       push_held(L, consumer);
     }
     return 1;
+  }
+  if (consumer->crowded) {
+    consumer->crowded = false;
+    lua_pushnil(L);
+    lua_pushliteral(L, "next: records were passed over, and there are more");
+    lua_pushliteral(L, "PASSED");
+    return 3;
   }
   if (consumer->failed.code < 0) {
     return sip_push_err(L, &consumer->failed);
@@ -300,6 +366,12 @@ static int l_take(lua_State *L)
   return next_or_take(L, wanted, luaL_optinteger(L, 3, -1));
 }
 
+static int l_passed(lua_State *L)
+{
+  lua_pushinteger(L, (lua_Integer)check_consumer(L)->passed);
+  return 1;
+}
+
 static int l_store(lua_State *L)
 {
   struct consumer *consumer = check_consumer(L);
@@ -367,8 +439,8 @@ static enum sip_start_at check_from(lua_State *L, int arg, int64_t *start_ms)
 static struct consumer *push_consumer(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-    { "next", l_next },   { "take", l_take }, { "store", l_store },
-    { "close", l_close }, { NULL, NULL },
+    { "next", l_next },   { "take", l_take },   { "passed", l_passed },
+    { "store", l_store }, { "close", l_close }, { NULL, NULL },
   };
   struct consumer **box = sip_box_class(L, CONSUMER, consumer_gc, methods);
 
@@ -446,10 +518,11 @@ int sip_l_kafka_reader(lua_State *L)
 
   spec.start_at = check_from(L, 2, &spec.start_ms);
   spec.only_spans = lua_toboolean(L, 4);
-  lua_settop(L, 3);
+  lua_settop(L, 5);
   spec.spans = check_spans(L, 3, &spec.span_count); /* stays on the stack */
   consumer = push_consumer(L);
   consumer->reader = true;
+  sip_l_check_sieve(L, 5, &consumer->sieve);
   if (sip_source_open_direct(kafka, &spec, &consumer_sink, consumer, &consumer->source, &err) < 0) {
     return sip_push_err(L, &err);
   }

@@ -18,6 +18,7 @@ struct sip_kafka_topic_info;
 struct sip_metrics_shard;
 struct sip_outlet;
 struct sip_port;
+struct sip_sieve;
 struct sip_vm;
 
 /** Provides the driver's modules to `require`; opens nothing yet. @return 0 or a negative code */
@@ -55,6 +56,10 @@ int sip_l_kafka_post(lua_State *L);
 int sip_l_kafka_consumer(lua_State *L); /* kafka_consumer_lua.c */
 int sip_l_kafka_reader(lua_State *L);   /* kafka_consumer_lua.c */
 int sip_l_kafka_admin(lua_State *L);    /* kafka_admin_lua.c */
+
+/** kafka_sieve_lua.c: the sieve of the table at `arg`, into a place that is freed when this or what
+ * follows throws; nothing without a table. */
+void sip_l_check_sieve(lua_State *L, int arg, struct sip_sieve **out);
 
 /* kafka_admin_push_lua.c: push one value, or set the field "offsets" of the table on top. Throw. */
 void sip_l_push_topic(lua_State *L, const struct sip_kafka_topic_info *topic);

@@ -84,6 +84,14 @@ function M.producer(options) end
 ---@field offsets? table<integer, integer> where to begin instead, by partition
 ---@field ends? table<integer, integer> records from that offset on are not read, by partition
 ---@field partitions? integer[] only these
+---@field sieve? sipeat.kafka.Sieve what does not pass every test is passed over
+
+---Each test is { kind, text, name? }, with kind "key", "key~", "header", "header=", "header~" (these with the
+---name of a header), "text", "text~" (anywhere), or "json" (the text stands in a value). ~ is for a part
+---in small letters. At most 32.
+---@class sipeat.kafka.Sieve: { [1]: string, [2]: string, [3]: string? }[]
+---@field from_ms? integer from that time on, in ms since 1970
+---@field until_ms? integer before that time
 
 ---@class sipeat.kafka.RunOptions
 ---@field commit? boolean default true: commit each record that was handled
@@ -96,7 +104,7 @@ local Consumer = {}
 ---@param timeout string? a duration such as "5s"; none waits for ever
 ---@return sipeat.kafka.Record? record
 ---@return string? message
----@return string? code "ETIMEDOUT"; "END" once a reader has read everything; "CLOSED"; "EBUSY"
+---@return string? code "ETIMEDOUT"; "END" once a reader has read everything; "CLOSED"; "EBUSY"; "PASSED" of a reader with a sieve: call again
 function Consumer:next(timeout) end
 
 ---The records that are there, up to max or some megabytes; waits for the first one, as next does.
@@ -106,6 +114,10 @@ function Consumer:next(timeout) end
 ---@return string? message
 ---@return string? code as of next
 function Consumer:take(max, timeout) end
+
+---How many records the sieve of a reader has passed over.
+---@return integer
+function Consumer:passed() end
 
 ---Everything up to and with this record of its partition is finished.
 ---@param record sipeat.kafka.Record

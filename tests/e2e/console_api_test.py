@@ -4,6 +4,7 @@ import http.client
 import http.cookiejar
 import json
 import os
+import pathlib
 import re
 import threading
 import urllib.error
@@ -266,6 +267,27 @@ class WithKafka(Console):
             return True
         connection.close()
         return False
+
+    def test_a_search_whose_client_has_left_reads_no_further(self):
+        self.begin()
+        self.operator.post("topics", {"name": "left", "partitions": 1}, 201)
+        kcat.write(self.kafka.address, "left", [(f"k{n}", "x" * 16000) for n in range(600)])
+        idle = self.threads()
+        left = []  # each waits for its client in the middle: nobody reads the finds
+        for _ in range(8):
+            left.append(self.viewer.open("GET", "topics/left/messages?limit=1000&from=oldest&key~=k"))
+            self.assertEqual(left[-1].readline(), b"retry: 3000\n")
+        wait_for(lambda: self.threads() >= idle + 8, "a reader for each")
+        self.refused(429, "TOO_MANY", "GET", "topics/left/messages")
+        for answer in left:
+            answer.close()
+        wait_for(lambda: self.threads() <= idle, lambda: f"the end of the readers: {self.threads()} threads, not {idle}")
+        self.assertEqual(len(self.viewer.messages("left", key="k7")[0]), 1)
+
+    def threads(self):
+        """librdkafka's, of the process."""
+        tasks = pathlib.Path(f"/proc/{self.process.popen.pid}/task").iterdir()
+        return sum((one / "comm").read_text().startswith("rdk:main") for one in tasks)
 
     def test_groups_tell_members_and_lag_and_are_moved(self):
         self.kafka_topic("orders", 2)

@@ -76,6 +76,75 @@ t.test("a reader gives what is there as a list", function()
   t.fails(reader.take, "1 to 1,000,000", reader, 0)
 end)
 
+local SIEVED = { -- values are what a search finds them by
+  { key = "k1", value = "a", headers = { { "type", "paid" }, { "note", "Late" } } },
+  { key = "K2", value = "b Text", headers = { { "type" }, { "type", "late" } } },
+  { value = [[{"tier":"g\u006fld"}]] },
+  { key = "k1", headers = { { "", "paid" } } },
+  { key = "", value = "", timestamp = 1000 },
+  { key = "", value = [[{"tier":"gold"}]], timestamp = 2000 },
+}
+
+t.test("a reader passes over what its sieve does not let through", function()
+  for _, record in ipairs(SIEVED) do
+    t.ok(kafka.producer():send {
+      topic = "sieved", partition = 0, key = record.key, value = record.value,
+      headers = record.headers, timestamp = record.timestamp,
+    })
+  end
+  local function places(sieve)
+    local reader <close> = t.ok(kafka.reader { topic = "sieved", sieve = sieve })
+    local list = {}
+    while true do
+      local record, message, code = reader:next "10s"
+      if not record then
+        t.eq(code, "END", message)
+        t.eq(reader:passed(), #SIEVED - #list)
+        return table.concat(list, " ")
+      end
+      list[#list + 1] = record.offset
+    end
+  end
+  for _, case in ipairs {
+    { {}, "0 1 2 3 4 5" }, { { { "key", "k1" } }, "0 3" }, { { { "key", "" } }, "4 5" },
+    { { { "key~", "k2" } }, "1" }, { { { "header", "", "type" } }, "0 1" },
+    { { { "header=", "paid", "type" } }, "0" }, { { { "header=", "", "type" } }, "1" },
+    { { { "header=", "paid", "" } }, "3" }, { { { "header~", "late", "type" } }, "1" },
+    { { { "header~", "late", "note" }, { "key", "k1" } }, "0" },
+    { { { "header", "", "type" }, { "key", "k3" } }, "" }, { { { "text~", "late" } }, "0 1" },
+    { { { "text~", "text" } }, "1" }, { { { "text", "text" } }, "" },
+    { { { "text", "paid" } }, "0 3" },
+    { { { "text", "K" } }, "1" }, { { { "json", "gold" } }, "2 5" },
+    { { from_ms = 1000, until_ms = 2000 }, "4" }, { { from_ms = 2000, until_ms = 3000 }, "5" },
+  } do
+    t.eq(places(case[1]), case[2], json.encode(case[1]))
+  end
+  t.fails(kafka.reader, "no such test", { topic = "sieved", sieve = { { "keys", "x" } } })
+  t.fails(kafka.reader, "{kind, text", { topic = "sieved", sieve = { { "key" } } })
+  t.fails(kafka.reader, "{kind, text", { topic = "sieved", sieve = { "key" } })
+end)
+
+t.test("what a sieve passes over lets others run", function()
+  local records = {}
+  for i = 1, 10000 do
+    records[i] = { topic = "passed", key = "k", value = "x" }
+  end
+  records[#records].value = "y"
+  t.ok(kafka.producer():send_many(records))
+  local reader <close> = t.ok(kafka.reader { topic = "passed", sieve = { { "text", "y" } } })
+  local turns = 0
+  while true do
+    local record, message, code = reader:next "10s"
+    if record then
+      t.eq({ record.value, reader:passed() }, { "y", 9999 })
+      break
+    end
+    t.eq(code, "PASSED", message)
+    turns = turns + 1
+  end
+  t.ok(turns <= 9999 // 4096)
+end)
+
 t.test("headers may come from lazy data", function()
   local lists, map = json.lazy '[["x","1"],["y"]]', json.lazy '{"b":"2"}'
   t.ok(kafka.producer():send { topic = "lazy", key = "k", value = "1", headers = lists })
