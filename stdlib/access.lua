@@ -91,6 +91,9 @@ local function has_csrf(req, user)
   if not given and kind:find("^application/x%-www%-form%-urlencoded") then
     local fields = req:form()
     given = fields and fields.csrf
+  elseif not given and kind:find("^multipart/form%-data") then
+    local sent = req:multipart()
+    given = sent and sent.fields.csrf
   end
   return given ~= nil and sys.equal(given, user.csrf)
 end
@@ -139,7 +142,7 @@ end
 --- A handler that runs for users with at least that role, with req.user = { name, role, via,
 --- csrf? }. Others get 401 or 403, or a browser the sign-in page. What a session sends with a
 --- method other than GET or HEAD must carry its token: the header x-csrf-token, or the form's field
---- csrf.
+--- csrf, as a multipart form has it, too.
 ---@param role "viewer"|"operator"|"admin"
 ---@param handler fun(req: sipeat.http.Request): any
 function M.guard(role, handler)

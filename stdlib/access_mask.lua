@@ -69,7 +69,11 @@ local function cover_addresses(text)
   local out, from = {}, 1
   local at = text:find("@", 1, true)
   while at do
-    local before = text:sub(math.max(from, at - LOCAL_BYTES), at - 1):match "[%w._%%+\128-\255-]+$"
+    local window = text:sub(math.max(from, at - LOCAL_BYTES), at - 1)
+    local before = window:match "[%w._%%+\128-\255-]+$"
+    if before and #before == LOCAL_BYTES then -- it may begin within a character
+      before = before:gsub("^[\128-\191][\128-\191]?[\128-\191]?", "")
+    end
     local after = text:sub(at + 1, at + DOMAIN_BYTES):match "^[%w\128-\255-]+%.[%w.@\128-\255-]*%a"
     if before and after then
       out[#out + 1] = text:sub(from, at - #before - 1)

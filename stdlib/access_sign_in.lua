@@ -20,6 +20,12 @@ local WRONG = "The name or the password is not right."
 local by_name = limits.new { free = 5, first_ms = 1000, longest_ms = 60 * 1000 }
 local by_address = limits.new { free = 20, first_ms = 1000, longest_ms = 15 * 60 * 1000 }
 
+-- The console's icon.
+local ICON = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%"
+  .. "3Cpath fill='none' stroke='%23888' stroke-width='2.5' d='M16 9 19 2h5'/%3E%3Cpath fi"
+  .. "ll='%230b62c4' d='M6 9h20l-2.4 19a2.5 2.5 0 0 1-2.5 2.2H10.9a2.5 2.5 0 0 1-2.5-2.2z'"
+  .. "/%3E%3Cpath fill='%23fff' d='M7.3 16h17.4l-.9 7H8.2z'/%3E%3C/svg%3E"
+
 -- The console's colours.
 local STYLE = [[:root{--page:#f5f6f8;--card:#fff;--line:#dcdfe6;--edge:#767d8a;--text:#1b1f27;
 --dim:#596273;--accent:#0b62c4;--on:#fff;--bad:#b9232b;--soft:#fce6e7;color-scheme:light}
@@ -44,6 +50,7 @@ border-radius:.4rem;background:var(--accent);color:var(--on);cursor:pointer}
 local PAGE = [[<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>%s · sipeat</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="%s">
 <style nonce="%s">%s</style></head>
 <body><main><p class="brand">sipeat</p><h1>%s</h1>%s</main></body></html>
 ]]
@@ -60,7 +67,7 @@ local FORM = [[%s<form method="post" action="/console/sign-in">
 
 local function page(access, status, title, body, headers)
   local nonce = access.nonce()
-  return access.page(PAGE:format(title, nonce, STYLE, title, body), {
+  return access.page(PAGE:format(title, ICON, nonce, STYLE, title, body), {
     status = status, nonce = nonce, headers = headers,
   })
 end

@@ -8,7 +8,7 @@ local opts = require "sipeat.opts"
 
 local M = {}
 
-local NO_SIZES = "sizes: the client library cannot ask for the log directories of this cluster"
+local NO_SIZES = "sizes are not known: librdkafka 2.0.2 has no request for log directories"
 local EMBEDDED_CONFIGURATION = "configuration: an embedded broker does not tell it"
 
 local function is_internal(name)

@@ -6,6 +6,7 @@ local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local log = require("sipeat.log").new "web"
 local resource = require "sipeat.resource"
+local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
 local settings = require "flows.settings"
 local who = require "web.who"
@@ -13,6 +14,8 @@ local who = require "web.who"
 local M = {}
 
 local MAX_HEADERS = 100
+local KEPT = 10000 -- states of messages that can still be asked for
+local WINDOW = "1m" -- in which what a program sends to a topic is one row of the audit
 
 local BODY = {
   topic = "text(249)",
@@ -23,6 +26,14 @@ local BODY = {
 
 local REPORT = {
   topic = "string", partition = "integer?", offset = "integer?", queued = "boolean?",
+}
+
+local ID = { "string(64)", pattern = "^[A-Za-z0-9-]+$" }
+local TAKEN = { id = "string", topic = "string", queued = "boolean", status = "string" }
+
+local STATE = {
+  id = "string", topic = "string", state = { "sending", "written", "queued", "failed" },
+  partition = "integer?", offset = "integer?", why = "string?",
 }
 
 -- Patterns of the topics that may be written: all of them in dev, else those of the flows.
@@ -96,12 +107,60 @@ local function refused(message, code)
   return answer
 end
 
--- Nobody waits for it: what fails is in the log.
-local function watch(sent, topic)
-  local report, message = sent:wait()
-  if not report then
-    log:error(("a message for %s was taken and could not be sent: %s"):format(topic, message))
+-- What became of the messages that nobody waited for, by id; the oldest ones are forgotten.
+local states, ids, newest = {}, {}, 0
+
+local function remember(id, topic)
+  newest = newest % KEPT + 1
+  if ids[newest] then
+    states[ids[newest]] = nil
   end
+  ids[newest] = id
+  states[id] = { id = id, topic = topic, state = "sending" }
+  return states[id]
+end
+
+-- Nobody waits for it: what becomes of it is in its state, and what fails in the log, too.
+local function watch(sent, state)
+  local report, message = sent:wait()
+  if report then
+    state.state = report.queued and "queued" or "written"
+    state.partition, state.offset = report.partition, report.offset
+    return
+  end
+  state.state, state.why = "failed", message
+  log:error(("a message for %s was taken and could not be sent: %s"):format(state.topic, message))
+end
+
+local function show(req)
+  local state = states[req.params.id]
+  return state and { json = state } or http.problem(404, "no such message, or it was forgotten")
+end
+
+local counted = {} -- user and topic -> messages since the last row of the audit
+
+-- Who writes what is in the audit: each message of a person, and of a program the first one and
+-- then a count.
+local function note(req, body)
+  local user = { name = req.user.name, role = req.user.role, via = req.user.via }
+  local place = user.name .. "\0" .. body.topic
+  if user.via == "token" and counted[place] then
+    counted[place] = counted[place] + 1
+    return true
+  end
+  local noted, message = access.audit(req, "kafka.produce", { topic = body.topic, key = body.key })
+  if noted and user.via == "token" then
+    counted[place] = 0
+    task.spawn(function()
+      task.sleep(WINDOW)
+      local count = counted[place]
+      counted[place] = nil
+      if count > 0 then
+        access.audit(user, "kafka.produce", { topic = body.topic, messages = count })
+      end
+    end)
+  end
+  return noted, message
 end
 
 local function send(record, outbox)
@@ -134,8 +193,8 @@ local function produce(req, body)
   elseif not outbox and not kafka.connected() then
     return refused("no broker answers", "NOT_CONNECTED")
   end
-  if req.user.via == "session" then -- what programs send is too much for a book of changes
-    local noted, message = access.audit(req, "kafka.produce", { topic = topic, key = body.key })
+  if req.user.via ~= "dev" then
+    local noted, message = note(req, body)
     if not noted then
       return refused(message, "UNAVAILABLE")
     end
@@ -150,8 +209,13 @@ local function produce(req, body)
   if not sent then
     return refused(message, code)
   end
-  task.spawn(watch, sent, topic)
-  return { status = 202, json = { topic = topic, queued = true } }
+  local state = remember(sys.uuid(), topic)
+  task.spawn(watch, sent, state)
+  local place = "/api/kafka/produce/" .. state.id
+  return {
+    status = 202, headers = { location = place },
+    json = { id = state.id, topic = topic, queued = true, status = place },
+  }
 end
 
 function M.routes()
@@ -166,11 +230,21 @@ function M.routes()
     body = BODY,
     answers = {
       [200] = { text = "The broker has it", body = REPORT },
-      [202] = { text = "Taken, and on its way", body = { topic = "string", queued = "boolean" } },
+      [202] = {
+        text = "Taken, and on its way: Location says where to look", body = TAKEN,
+        links = { status = { "GET /api/kafka/produce/:id", id = "$response.body#/id" } },
+        headers = { Location = "Where its state is" },
+      },
       [404] = "The broker has no such topic",
       [503] = "No broker answers, or not in time",
     },
   }, produce)
+  resource.route("GET /api/kafka/produce/:id", {
+    summary = "What became of a message that nobody waited for",
+    description = "Of the last 10,000 messages of this process.",
+    tags = { "kafka" }, role = "operator", guard = who.only, params = { id = ID },
+    answers = { [200] = { text = "Its state", body = STATE }, [404] = true },
+  }, show)
 end
 
 return M

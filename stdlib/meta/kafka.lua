@@ -86,9 +86,9 @@ function M.producer(options) end
 ---@field partitions? integer[] only these
 ---@field sieve? sipeat.kafka.Sieve what does not pass every test is passed over
 
----Each test is { kind, text, name? }, with kind "key", "key~", "header", "header=", "header~" (these with the
----name of a header), "text", "text~" (anywhere), or "json" (the text stands in a value). ~ is for a part
----in small letters. At most 32.
+---At most 32 tests, each { kind, text, name? }: "key", "key~", "header", "header=", "header~" (with
+---the name of a header), "text", "text~" (anywhere), "json" (it stands in a value). ~ is for a
+---part, in small letters.
 ---@class sipeat.kafka.Sieve: { [1]: string, [2]: string, [3]: string? }[]
 ---@field from_ms? integer from that time on, in ms since 1970
 ---@field until_ms? integer before that time
@@ -104,7 +104,8 @@ local Consumer = {}
 ---@param timeout string? a duration such as "5s"; none waits for ever
 ---@return sipeat.kafka.Record? record
 ---@return string? message
----@return string? code "ETIMEDOUT"; "END" once a reader has read everything; "CLOSED"; "EBUSY"; "PASSED" of a reader with a sieve: call again
+---@return string? code "ETIMEDOUT"; "END" once a reader has read everything; "CLOSED"; "EBUSY";
+---"PASSED" of a reader with a sieve: call again
 function Consumer:next(timeout) end
 
 ---The records that are there, up to max or some megabytes; waits for the first one, as next does.

@@ -281,7 +281,7 @@ class WithKafka(Console):
         self.refused(429, "TOO_MANY", "GET", "topics/left/messages")
         for answer in left:
             answer.close()
-        wait_for(lambda: self.threads() <= idle, lambda: f"the end of the readers: {self.threads()} threads, not {idle}")
+        wait_for(lambda: self.threads() <= idle, "the end of the readers")
         self.assertEqual(len(self.viewer.messages("left", key="k7")[0]), 1)
 
     def threads(self):

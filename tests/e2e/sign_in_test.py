@@ -71,6 +71,7 @@ class SignIn(harness.Case):
         page.see("role=alert")
         self.assertEqual(page.look("sign-in-refused"), [])
         self.assertEqual(page.evaluate("document.activeElement.id"), "password")
+        self.assertEqual([one for one in page.problems() if "status of 401" not in one], [], "its icon is there, too")
 
     def test_nothing_inline_runs_and_a_mail_keeps_its_styles(self):
         page = self.browser.page(DESK)

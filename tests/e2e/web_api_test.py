@@ -90,8 +90,15 @@ class Api(Site):
         message = {"invoiceId": "INV-001", "action": "created", "amount": 1500}
         body = {"topic": "invoices", "key": "INV-001", "headers": {"event-type": "created"}, "message": message}
         answer = ada.post_json("/api/kafka/produce", body)
-        self.assertEqual((answer.status, answer.json()), (202, {"topic": "invoices", "queued": True}))
-        self.process.until(lambda: self.wire.count("invoices") == 1, "the message")
+        self.assertEqual((answer.status, answer.json()["topic"], answer.json()["queued"]), (202, "invoices", True))
+        self.assertEqual(answer.json()["status"], answer.location)
+
+        def state():
+            return ada.ask("GET", answer.location).json()
+        self.process.until(lambda: state()["state"] == "written", state)
+        self.assertEqual((state()["topic"], state()["offset"]), ("invoices", 0))
+        self.assertEqual(ada.ask("GET", "/api/kafka/produce/nothing").status, 404)
+        self.assertEqual(self.wire.count("invoices"), 1)
         answer = ada.post_json("/api/kafka/produce?wait=acked", {**body, "message": "as it is"})
         self.assertEqual((answer.status, answer.json()["topic"], answer.json()["offset"]), (200, "invoices", 1))
         lines = self.run_sipeat("consume", "invoices", "--from-beginning", "--max", "2", "--json",
@@ -115,13 +122,26 @@ class Api(Site):
         self.assertEqual(ada.post_json("/api/kafka/produce", body, host="evil.example").status, 401)
         self.assertEqual(self.wire.count("secrets"), 0)
 
+    def test_what_programs_produce_is_in_the_audit(self):
+        self.open(env={"SIPEAT_ACCESS": self.dir / "access.db"})
+        env = {"SIPEAT_ACCESS": self.dir / "access.db"}
+        token = self.run_sipeat("token", "add", "ci", "--role", "operator", env=env).output.split()[-1]
+        ada, body = self.visitor(), {"topic": "invoices", "message": "x"}
+        for _ in range(3):
+            sent = ada.post_json("/api/kafka/produce", body, authorization=f"Bearer {token}")
+            self.assertEqual(sent.status, 202)
+        told = [line for line in self.run_sipeat("audit", env=env).output.splitlines() if "kafka.produce" in line]
+        self.assertEqual(len(told), 1, "the first at once, the others as a number after a minute")
+        self.assertIn("ci", told[0])
+
     def test_the_document_and_its_page(self):
         self.open()
         document = self.visitor().ask("GET", "/openapi.json").json()
         self.assertEqual(document["openapi"], "3.1.0")
         self.assertEqual(set(document["paths"]), {
             "/api/contacts", "/api/contacts/{id}", "/api/requests", "/api/requests/{id}", "/api/machines",
-            "/api/machines/{id}", "/api/setups/{id}", "/api/kafka/produce"})
+            "/api/machines/{id}", "/api/setups/{id}", "/api/kafka/produce",
+            "/api/kafka/produce/{id}"})
         fields = document["components"]["schemas"]["request"]["properties"]
         self.assertEqual(fields["customerName"], {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "\\S"})
         self.assertNotIn("amount", fields)
@@ -144,7 +164,7 @@ class Api(Site):
                                         f"authorization: Bearer {token}", *limits)
         self.assertEqual(status, 0, text[-6000:])
         print(re.search(r"\d+ generated.*", text)[0], flush=True)
-        self.assertEqual(re.search(r"Tested: (\d+)", text)[1], "9", text)
+        self.assertEqual(re.search(r"Tested: (\d+)", text)[1], "10", text)
         self.assertEqual(Visitor(base).ask("GET", "/ping").status, 200)
         errors = [line for line in process.lines if line.get("module") == "http" and line["level"] == "error"]
         self.assertEqual(errors, [])

@@ -471,3 +471,11 @@ t.test("no text takes long to cover", function()
     task.sleep "0ms"
   end
 end)
+
+t.test("what is covered in the middle of a character leaves no half of it", function()
+  for length = 60, 70 do
+    local masked = access.mask(("\u{ebaa}"):rep(length // 3) .. ("x"):rep(length % 3) .. "@b.de")
+    t.ok(utf8.len(masked), masked)
+    t.ok(not masked:find("@b", 1, true))
+  end
+end)

@@ -83,8 +83,13 @@ t.test("a sign-in gives a session, whose token changes need", function()
   t.eq(change({ ["x-csrf-token"] = token:reverse() }).status, 403)
   t.eq(change({ ["x-csrf-token"] = token }).status, 200)
   t.eq(change({}, { form = { csrf = token } }).status, 200)
+  local parts = '--x\r\ncontent-disposition: form-data; name="csrf"\r\n\r\n%s\r\n--x--\r\n'
+  local multipart = { ["content-type"] = "multipart/form-data; boundary=x" }
+  t.eq(change(multipart, { body = parts:format(token) }).status, 200)
+  t.eq(change(multipart, { body = parts:format(token:reverse()) }).status, 403)
+  t.eq(change(multipart, { body = "--x" }).status, 403)
   local rows = assert(access.audited { what = "thing" })
-  t.eq(#rows, 2)
+  t.eq(#rows, 3)
   t.eq(rows[1].who, "ada")
   t.eq(rows[1].fields, { id = 7 })
   answer = assert(http.post(base .. "/console/sign-out", { form = { csrf = token },

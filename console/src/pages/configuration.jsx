@@ -5,7 +5,7 @@ import { Empty } from "../ui/states.jsx";
 import { Table } from "../ui/table.jsx";
 
 const columns = [
-  { id: "name", label: "Setting", kind: "mono first", sort: (one) => one.name, cell: (one) => one.name },
+  { id: "name", label: "Setting", kind: "mono first wrap", sort: (one) => one.name, cell: (one) => one.name },
   {
     id: "value",
     label: "Value",

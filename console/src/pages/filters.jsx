@@ -31,6 +31,13 @@ const KINDS = [
 const NAMED = { header: "event-type", json: "data.items[0].sku" };
 const OPERATOR = { header: /^(.*?)([=~])(.*)$/s, json: /^(.*?)(!=|[=~><])(.*)$/s };
 
+// Those without a name: parameter, kind, operator.
+const PLAIN = [
+  ["key", "key", ""],
+  ["key~", "key", "~"],
+  ["text", "text", ""],
+];
+
 const SEEN = "headers-seen"; // the id of the names that the shown messages have
 const TYPES = ["event-type", "ce_type", "type"];
 
@@ -49,9 +56,9 @@ function parse(kind, text) {
 /** The rows that a query of the address stands for. */
 export function rowsOf(query) {
   const rows = ["header", "json"].flatMap((kind) => query.getAll(kind).map((text) => parse(kind, text)));
-  if (query.get("key") !== null) rows.push({ kind: "key", operator: "", value: query.get("key") });
-  if (query.get("key~") !== null) rows.push({ kind: "key", operator: "~", value: query.get("key~") });
-  if (query.get("text") !== null) rows.push({ kind: "text", operator: "", value: query.get("text") });
+  for (const [name, kind, operator] of PLAIN) {
+    rows.push(...query.getAll(name).map((value) => ({ kind, operator, value })));
+  }
   return rows;
 }
 
@@ -60,13 +67,11 @@ const complete = (row) =>
 
 /** Rows as parameters of the API; those that say nothing yet are left out. */
 export function parametersOf(rows) {
-  const out = { header: [], json: [] };
+  const out = {};
+  const add = (name, value) => (out[name] = [...(out[name] || []), value]);
   for (const row of rows.filter(complete)) {
-    if (row.kind in NAMED) {
-      out[row.kind].push(row.name.trim() + row.operator + (row.operator ? row.value : ""));
-    } else {
-      out[row.kind + row.operator] = row.value;
-    }
+    if (row.kind in NAMED) add(row.kind, row.name.trim() + row.operator + (row.operator ? row.value : ""));
+    else add(row.kind + row.operator, row.value);
   }
   return out;
 }

@@ -195,8 +195,7 @@ function queryFrom(where, rows, partitions) {
 /** Parameters of the API, from the query of the address. */
 function apiFields(query) {
   const fields = Object.fromEntries(PLACES.map((name) => [name, query.get(name)]));
-  for (const row of ["header", "json"]) fields[row] = query.getAll(row);
-  for (const name of ["key", "key~", "text"]) fields[name] = query.get(name);
+  for (const name of ["header", "json", "key", "key~", "text"]) fields[name] = query.getAll(name);
   return fields;
 }
 

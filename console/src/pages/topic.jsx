@@ -16,7 +16,7 @@ import { Produce } from "./produce.jsx";
 const EVERY_MS = 10000;
 
 const partitionColumns = [
-  { id: "id", label: "Partition", kind: "number", sort: (one) => one.id, cell: (one) => one.id },
+  { id: "id", label: "Partition", kind: "first", sort: (one) => one.id, cell: (one) => one.id },
   {
     id: "messages",
     label: "Messages",
