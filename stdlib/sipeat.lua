@@ -49,6 +49,7 @@ local LAZY = {
   strategy = { "sipeat.strategy" },
   stripe = { "sipeat.stripe" },
   supabase = { "sipeat.supabase" },
+  table = { "sipeat.table" },
   task = { "sipeat.task" },
   template = { "sipeat.template" },
   timeout = { "sipeat.timeout" },

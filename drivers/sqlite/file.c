@@ -376,7 +376,7 @@ static void make_private(const char *path)
   char folder[4096];
   int fd;
 
-  if (strcmp(path, ":memory:") == 0 || strlen(path) >= sizeof folder) {
+  if (path[0] == '\0' || strcmp(path, ":memory:") == 0 || strlen(path) >= sizeof folder) {
     return;
   }
   (void)snprintf(folder, sizeof folder, "%s", path);
@@ -391,12 +391,14 @@ static int run_open(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
 {
   int flags =
     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  /* SQLite deletes a file without a name as soon as it has opened it. */
+  const char *path = strcmp(job->sql.data, ":temporary:") == 0 ? "" : job->sql.data;
   int rc;
 
   if (file->options.is_private) {
-    make_private(job->sql.data);
+    make_private(path);
   }
-  rc = sqlite3_open_v2(job->sql.data, &file->handle, flags, NULL);
+  rc = sqlite3_open_v2(path, &file->handle, flags, NULL);
   if (file->handle == NULL) {
     return sip_err_set(&job->err, UV_ENOMEM, "sql: open %s: out of memory", job->sql.data);
   }

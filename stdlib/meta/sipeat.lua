@@ -52,6 +52,7 @@ M.commands = require "sipeat.commands"
 M.factory = require "sipeat.factory"
 M.observers = require "sipeat.observers"
 M.strategy = require "sipeat.strategy"
+M.table = require "sipeat.table"
 M.timeout = require "sipeat.timeout"
 M.every = require("sipeat.background").every
 M.permanent = require("sipeat.failure").permanent
