@@ -17,6 +17,7 @@
 #include "memory/log.h"
 #include "memory/memory_lua.h"
 #include "outbox/outbox_lua.h"
+#include "postgres/client_lua.h"
 #include "postgres/store.h"
 #include "serial/serial_lua.h"
 #include "sqlite/sqlite_lua.h"
@@ -82,6 +83,9 @@ int sip_modules_start(struct sip_vm *vm, struct sip_err *err)
   }
   if (rc == 0) {
     rc = sip_sqlite_lua_start(vm, err);
+  }
+  if (rc == 0) {
+    rc = sip_postgres_lua_start(vm, err);
   }
   if (rc == 0) {
     rc = sip_memory_lua_start(vm, err);
@@ -325,4 +329,5 @@ void sip_modules_stop(struct sip_vm *vm)
   sip_kafka_lua_stop(vm);
   sip_http_lua_stop(vm);
   sip_sqlite_lua_stop(vm);
+  sip_postgres_lua_stop(vm);
 }
