@@ -106,6 +106,7 @@ function M.cut_off(outputs)
   sqlite.open = function(_, ...)
     return open(":memory:", ...)
   end
+  require("sipeat.core.postgres").open = closed "postgres"
   sys.write_file = closed "file"
 end
 

@@ -77,7 +77,8 @@ static int resolve_add(struct sip_pg_resolve *resolve, const char *address)
 
   if (add_item(&resolve->names, item(resolve->hosts, resolve->at, resolve->count), first) < 0 ||
       add_item(&resolve->addresses, address, first) < 0 ||
-      add_item(&resolve->numbers, item(resolve->ports, resolve->at, resolve->port_count), first) < 0) {
+      add_item(&resolve->numbers, item(resolve->ports, resolve->at, resolve->port_count), first) <
+        0) {
     return UV_ENOMEM;
   }
   return 0;

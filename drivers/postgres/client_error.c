@@ -99,12 +99,13 @@ void sip_pg_error_lost(struct sip_err *err, const struct sip_pg_pool *pool, PGco
                        const char *what)
 {
   const char *text = PQerrorMessage(conn);
+  int len = (int)strcspn(text, "\n"); /* its first line says it */
 
   (void)sip_err_named(err, SIP_ESQL, "SQL_LOST",
-                      "sql: %s: the connection was lost while %s: %s; it is not known what became "
-                      "of a statement that was under way",
-                      pool->shown, what, *text == '\0' ? "the server closed it" : text);
-  tidy(err->message);
+                      "sql: %s: the connection was lost while %s: %.*s; it is not known what "
+                      "became of a statement that was under way",
+                      pool->shown, what, len == 0 ? 20 : len,
+                      len == 0 ? "the server closed it" : text);
 }
 
 void sip_pg_error_connect(struct sip_err *err, const struct sip_pg_pool *pool, const char *text)
@@ -135,7 +136,7 @@ void sip_pg_error_connect(struct sip_err *err, const struct sip_pg_pool *pool, c
 
 bool sip_pg_error_is_final(const struct sip_err *err)
 {
-  return err->code != 0 && (strcmp(err->name, "SQL_AUTH") == 0 ||
-                            strcmp(err->name, "SQL_TLS") == 0 || err->code == SIP_ECONFIG ||
-                            strstr(err->message, "\" does not exist") != NULL);
+  return err->code != 0 &&
+         (strcmp(err->name, "SQL_AUTH") == 0 || strcmp(err->name, "SQL_TLS") == 0 ||
+          err->code == SIP_ECONFIG || strstr(err->message, "\" does not exist") != NULL);
 }

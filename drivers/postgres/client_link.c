@@ -109,8 +109,8 @@ void sip_pg_link_cancel(struct sip_pg_link *link, struct sip_pg_job *job)
   canceller->cancel = PQgetCancel(link->conn);
   canceller->link = link;
   canceller->pool = link->pool;
-  if (canceller->cancel == NULL || sip_work_start(link->pool->loop, &canceller->work, canceller_run,
-                                                  canceller_done) < 0) {
+  if (canceller->cancel == NULL ||
+      sip_work_start(link->pool->loop, &canceller->work, canceller_run, canceller_done) < 0) {
     PQfreeCancel(canceller->cancel);
     free(canceller);
     return;

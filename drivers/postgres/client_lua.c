@@ -18,9 +18,7 @@
 
 static const char BASE[] = "sipeat.postgres.db", TX[] = "sipeat.postgres.tx",
                   OP[] = "sipeat.postgres.op";
-static const char SERVICE; /* its address is the key of the list of databases */
-static struct sip_list *const STOPPED =
-  (struct sip_list *)&SERVICE; /* its value after the stop; never followed */
+static const char SERVICE; /* its address is the key of the list of databases; NULL: the end */
 
 /* A database as Lua sees it. Counted: by its box and by its transactions. */
 struct base {
@@ -388,25 +386,6 @@ static int l_base_close(lua_State *L)
   return 0;
 }
 
-static struct sip_list *service_of(lua_State *L)
-{
-  struct sip_list *bases = sip_vm_service(L, &SERVICE);
-
-  if (bases == STOPPED) {
-    luaL_error(L, "sql: the program is ending");
-  }
-  if (bases == NULL) {
-    bases = malloc(sizeof *bases);
-    if (bases == NULL || sip_vm_set_service(sip_vm_of(L), &SERVICE, bases) < 0) {
-      free(bases);
-      luaL_error(L, "sql: not enough memory");
-      return NULL; /* not reached */
-    }
-    sip_list_init(bases);
-  }
-  return bases;
-}
-
 static uint64_t setting(lua_State *L, const char *name)
 {
   lua_Integer value;
@@ -425,10 +404,13 @@ static int l_open(lua_State *L)
                                       { "close", l_base_close },
                                       { NULL, NULL } };
   struct sip_pg_options options = { .url = luaL_checkstring(L, 1) };
-  struct sip_list *bases = service_of(L);
+  struct sip_list *bases = sip_vm_service(L, &SERVICE);
   struct base **box, *base;
   struct sip_err err;
 
+  if (bases == NULL) {
+    return luaL_error(L, "sql: the program is ending");
+  }
   options.min = (size_t)setting(L, "min_connections");
   options.max = (size_t)setting(L, "max_connections");
   options.pipeline = (size_t)setting(L, "pipeline");
@@ -670,6 +652,13 @@ static int open_postgres(lua_State *L)
 
 int sip_postgres_lua_start(struct sip_vm *vm, struct sip_err *err)
 {
+  struct sip_list *bases = malloc(sizeof *bases);
+
+  if (bases == NULL || sip_vm_set_service(vm, &SERVICE, bases) < 0) {
+    free(bases);
+    return sip_err_set(err, UV_ENOMEM, "sql: no memory for the list of databases");
+  }
+  sip_list_init(bases);
   return sip_vm_provide(vm, "sipeat.core.postgres", open_postgres, err);
 }
 
@@ -677,12 +666,12 @@ void sip_postgres_lua_stop(struct sip_vm *vm)
 {
   struct sip_list *bases = sip_vm_service(sip_vm_state(vm), &SERVICE);
 
-  if (bases == NULL || bases == STOPPED) {
+  if (bases == NULL) {
     return;
   }
   while (!sip_list_empty(bases)) {
     base_close(SIP_CONTAINER(bases->next, struct base, link));
   }
-  (void)sip_vm_set_service(vm, &SERVICE, STOPPED); /* replacing cannot fail */
+  (void)sip_vm_set_service(vm, &SERVICE, NULL); /* replacing cannot fail */
   free(bases);
 }

@@ -28,12 +28,12 @@ void sip_pg_pipe_forget(struct sip_pg_link *link)
   }
 }
 
-static struct sip_pg_plan *plan_find(struct sip_pg_link *link, const struct sip_buf *sql)
+static struct sip_pg_plan *plan_find(struct sip_pg_link *link, const char *sql)
 {
   for (struct sip_list *at = link->plans.prev; at != &link->plans; at = at->prev) {
     struct sip_pg_plan *plan = SIP_CONTAINER(at, struct sip_pg_plan, node);
 
-    if (!plan->is_stale && plan->len == sql->len && memcmp(plan->sql, sql->data, sql->len) == 0) {
+    if (!plan->is_stale && strcmp(plan->sql, sql) == 0) {
       sip_list_remove(at);
       sip_list_push(&link->plans, at);
       return plan;
@@ -42,20 +42,18 @@ static struct sip_pg_plan *plan_find(struct sip_pg_link *link, const struct sip_
   return NULL;
 }
 
-static struct sip_pg_plan *plan_new(struct sip_pg_link *link, const struct sip_buf *sql)
+static struct sip_pg_plan *plan_new(struct sip_pg_link *link, const char *sql)
 {
   struct sip_pg_plan *plan = calloc(1, sizeof *plan);
 
   if (plan == NULL) {
     return NULL;
   }
-  plan->sql = malloc(sql->len + 1);
+  plan->sql = strdup(sql);
   if (plan->sql == NULL) {
     free(plan);
     return NULL;
   }
-  memcpy(plan->sql, sql->data, sql->len + 1);
-  plan->len = sql->len;
   (void)snprintf(plan->name, sizeof plan->name, "sipeat_%u", ++link->plan_number);
   sip_list_push(&link->plans, &plan->node);
   link->plan_count++;
@@ -112,12 +110,12 @@ static int send_statement(struct sip_pg_link *link, struct sip_pg_job *job)
     return PQsendQueryParams(link->conn, sql, count, NULL, p.values, p.lengths, p.formats, 0);
   }
   pool->counts.statements++;
-  job->plan = plan_find(link, &job->sql);
+  job->plan = plan_find(link, sql);
   if (job->plan == NULL) {
     if (link->plan_count >= pool->options.statements) {
       ok = plan_evict(link, job);
     }
-    job->plan = ok == 1 ? plan_new(link, &job->sql) : NULL;
+    job->plan = ok == 1 ? plan_new(link, sql) : NULL;
     if (job->plan == NULL) {
       return 0;
     }

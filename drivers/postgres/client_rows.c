@@ -9,13 +9,13 @@ static const struct known {
   Oid oid, array;
   enum sip_pg_type type;
 } known[] = {
-  { 16, 1000, SIP_PG_BOOLEAN },   { 17, 1001, SIP_PG_BYTES },   { 20, 1016, SIP_PG_INTEGER },
-  { 21, 1005, SIP_PG_INTEGER },   { 23, 1007, SIP_PG_INTEGER }, { 26, 1028, SIP_PG_INTEGER },
-  { 114, 199, SIP_PG_JSON },      { 3802, 3807, SIP_PG_JSON },  { 700, 1021, SIP_PG_REAL },
-  { 701, 1022, SIP_PG_REAL },     { 25, 1009, SIP_PG_TEXT },    { 1043, 1015, SIP_PG_TEXT },
-  { 1042, 1014, SIP_PG_TEXT },    { 19, 1003, SIP_PG_TEXT },    { 1700, 1231, SIP_PG_TEXT },
-  { 2950, 2951, SIP_PG_TEXT },    { 1082, 1182, SIP_PG_TEXT },  { 1083, 1183, SIP_PG_TEXT },
-  { 1114, 1115, SIP_PG_LOCAL },   { 1184, 1185, SIP_PG_INSTANT },
+  { 16, 1000, SIP_PG_BOOLEAN }, { 17, 1001, SIP_PG_BYTES },     { 20, 1016, SIP_PG_INTEGER },
+  { 21, 1005, SIP_PG_INTEGER }, { 23, 1007, SIP_PG_INTEGER },   { 26, 1028, SIP_PG_INTEGER },
+  { 114, 199, SIP_PG_JSON },    { 3802, 3807, SIP_PG_JSON },    { 700, 1021, SIP_PG_REAL },
+  { 701, 1022, SIP_PG_REAL },   { 25, 1009, SIP_PG_TEXT },      { 1043, 1015, SIP_PG_TEXT },
+  { 1042, 1014, SIP_PG_TEXT },  { 19, 1003, SIP_PG_TEXT },      { 1700, 1231, SIP_PG_TEXT },
+  { 2950, 2951, SIP_PG_TEXT },  { 1082, 1182, SIP_PG_TEXT },    { 1083, 1183, SIP_PG_TEXT },
+  { 1114, 1115, SIP_PG_LOCAL }, { 1184, 1185, SIP_PG_INSTANT },
 };
 
 static struct sip_pg_column column_of(Oid oid)

@@ -41,31 +41,31 @@ struct sip_pg_link {
   struct sip_list waiting; /* jobs that it was given and has not sent */
   struct sip_list sent;    /* jobs under way, in order */
   size_t sent_count;
-  struct sip_pg_tx *tx;      /* has it for itself; borrowed */
-  struct sip_pg_job *setup;  /* owned: what a new connection runs first */
-  struct sip_list plans;     /* prepared statements, the one used last at the end */
+  struct sip_pg_tx *tx;     /* has it for itself; borrowed */
+  struct sip_pg_job *setup; /* owned: what a new connection runs first */
+  struct sip_list plans;    /* prepared statements, the one used last at the end */
   size_t plan_count;
   unsigned plan_number;
   uint64_t used_ms, heard_ms; /* of the loop's time */
-  bool row_mode; /* the command whose results come now gives them row by row */
-  bool in_script; /* outside of the pipeline, for a script */
-  bool turning, again; /* in sip_pg_link_turn; once more */
-  bool was_canceled; /* a request to cancel was made: it may hit the one behind */
+  bool row_mode;              /* the command whose results come now gives them row by row */
+  bool in_script;             /* outside of the pipeline, for a script */
+  bool turning, again;        /* in sip_pg_link_turn; once more */
+  bool was_canceled;          /* a request to cancel was made: it may hit the one behind */
 };
 
 struct sip_pg_plan {
   struct sip_list node;
   char name[24];
   char *sql;
-  size_t len, users; /* jobs that are under way with it */
-  bool is_stale;     /* not to be found again */
+  size_t users;  /* jobs that are under way with it */
+  bool is_stale; /* not to be found again */
 };
 
 struct sip_pg_tx {
-  struct sip_pg_pool *pool;  /* counted in pool->transactions */
-  struct sip_pg_link *link;  /* NULL: not begun, or over */
-  struct sip_pg_job *undo;   /* ROLLBACK, made in advance; NULL while it is on its way */
-  struct sip_err lost;       /* why its connection is gone; code 0: it is not */
+  struct sip_pg_pool *pool; /* counted in pool->transactions */
+  struct sip_pg_link *link; /* NULL: not begun, or over */
+  struct sip_pg_job *undo;  /* ROLLBACK, made in advance; NULL while it is on its way */
+  struct sip_err lost;      /* why its connection is gone; code 0: it is not */
 };
 
 /* client.c */

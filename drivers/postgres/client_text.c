@@ -66,8 +66,8 @@ static size_t skip(const char *text, size_t at, size_t len)
   bool after_word = at > 0 && is_word(text[at - 1]);
 
   if (c == '\'') {
-    bool escapes = at > 0 && (text[at - 1] == 'E' || text[at - 1] == 'e') &&
-                   (at == 1 || !is_word(text[at - 2]));
+    bool escapes =
+      at > 0 && (text[at - 1] == 'E' || text[at - 1] == 'e') && (at == 1 || !is_word(text[at - 2]));
 
     return skip_quoted(text, at, len, escapes);
   } else if (c == '"') {
@@ -196,16 +196,12 @@ int sip_pg_job_set_sql(struct sip_pg_job *job, const char *text, size_t len, str
     return sip_err_set(err, SIP_EDATA, "sql: a statement with a NUL byte");
   }
   sip_buf_clear(&job->sql);
-  if (job->kind == SIP_PG_SCRIPT) {
-    rc = sip_buf_add(&job->sql, text, len);
-  } else if (ends_transaction(text, len)) {
+  if (job->kind != SIP_PG_SCRIPT && ends_transaction(text, len)) {
     return sip_err_named(err, SIP_ESQL, "SQL_ERROR",
                          "sql: %.40s: transactions are db:transaction(function(tx) … end)", text);
-  } else if (has_dollars(text, len)) {
-    rc = sip_buf_add(&job->sql, text, len);
-  } else {
-    rc = add_marked(&job->sql, text, len);
   }
+  rc = job->kind == SIP_PG_SCRIPT || has_dollars(text, len) ? sip_buf_add(&job->sql, text, len)
+                                                            : add_marked(&job->sql, text, len);
   if (rc == 0 && job->sql.data == NULL) {
     rc = sip_buf_add(&job->sql, " ", 1); /* nothing, which the server takes */
   }

@@ -10,6 +10,11 @@ local M = {}
 ---@field synchronous? "full"|"normal" default "full": a commit survives a power cut
 ---@field private? boolean a new file is for its owner only; default false
 
+---@class sipeat.sql.TransactionOptions
+---@field isolation? "read committed"|"repeatable read"|"serializable" of PostgreSQL
+---@field read_only? boolean of PostgreSQL: what writes fails with SQL_READ_ONLY; default false
+---@field retries? integer how often f may run again after SQL_CONFLICT; default 0
+
 ---@alias sipeat.sql.Value nil|boolean|integer|number|string|sipeat.sql.Blob
 ---@class sipeat.sql.Blob
 
@@ -27,7 +32,7 @@ function Runner:query(sql, ...) end
 ---@param sql string one statement, with ? for each value
 ---@param ... sipeat.sql.Value
 ---@return integer? changes rows inserted, updated or deleted
----@return integer|string last_id or the message
+---@return integer|string last_id (of PostgreSQL what RETURNING gave), or the message
 ---@return string? code
 function Runner:exec(sql, ...) end
 
@@ -67,8 +72,9 @@ local Db = {}
 
 ---Commits what f did, unless it raises or returns nil and a message.
 ---@param f fun(tx: sipeat.sql.Tx): ...
+---@param options? sipeat.sql.TransactionOptions
 ---@return any ... the results of f (true when it has none), or nil, message, code
-function Db:transaction(f) end
+function Db:transaction(f, options) end
 
 ---Runs the statements of a batch in a transaction.
 ---@param batch sipeat.sql.Batch
@@ -79,8 +85,8 @@ function Db:run(batch) end
 
 function Db:close() end
 
----@param path string a file, made when it is not there, or ":memory:"
----@param options? sipeat.sql.OpenOptions
+---@param path string|sipeat.env.Secret a file, ":memory:", or a URL of PostgreSQL
+---@param options? sipeat.sql.OpenOptions|sipeat.postgres.OpenOptions
 ---@return sipeat.sql.Db? db
 ---@return string? message
 ---@return string? code
