@@ -201,8 +201,8 @@ end
 
 Db.__close = Db.close
 
---- A database over a driver's handle, of a system as traces name it. `methods` are what this one has
---- besides.
+--- A database over a driver's handle, of a system as traces name it. `methods` are what this one
+--- has besides.
 function M.new(handle, system, methods)
   local class = Db
   if methods then
