@@ -52,9 +52,9 @@ function M.open(path, options)
   return database.new(handle, "sqlite")
 end
 
---- A batch, of SQLite: many runs of few statements, collected by batch:add(sql, values…) and done by
---- tx:run or db:run in one go, which costs a fraction of one after the other. add answers the bytes
---- that the batch takes; or nil, message, "TOO_BIG", and nothing was added: run it, and add again.
+--- A batch, of SQLite: many runs of few statements, collected by batch:add(sql, values…) and done
+--- by tx:run or db:run in one go, which costs a fraction of one after the other. add answers the
+--- bytes that it takes; or nil, message, "TOO_BIG", and nothing was added: run it, and add again.
 M.batch = core.batch
 
 --- Marks bytes to be stored as a blob; plain strings are stored as text.
