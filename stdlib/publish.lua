@@ -35,19 +35,20 @@ function M.send(ev, topic, mode, outbox)
   return report
 end
 
---- Makes an event of a definition (or of a type's name: then the data goes unchecked) and sends it.
---- nil, message, "INVALID_EVENT" when the data is wrong; throws when there is no topic.
-function M.publish(kind, data, options)
+--- An event of a definition (or of a type's name: then the data goes unchecked), its topic, its
+--- mode, and whether it goes through the outbox. nil, message, "INVALID_EVENT" when the data is
+--- wrong; throws when there is no topic.
+function M.make(kind, data, options)
   local o = PUBLISH(options)
   local typed = event.is_definition(kind)
   if not typed and (type(kind) ~= "string" or kind == "") then
     local why = "sipeat.publish: expected a definition or a type's name, got %s"
-    error(why:format(opts.show(kind)), 2)
+    error(why:format(opts.show(kind)), 3)
   end
   local topic = o.topic or typed and kind.topic
   if not topic then
     local why = "sipeat.publish %s: which topic? Give it with { topic = … }, or in the definition"
-    error(why:format(tostring(kind)), 2)
+    error(why:format(tostring(kind)), 3)
   end
   local mode, outbox = o.mode, o.outbox
   o.mode, o.outbox, o.topic = nil, nil, topic
@@ -59,6 +60,15 @@ function M.publish(kind, data, options)
   end
   if not ev then
     return nil, message, code
+  end
+  return ev, topic, mode, outbox
+end
+
+--- Makes an event and sends it.
+function M.publish(kind, data, options)
+  local ev, topic, mode, outbox = M.make(kind, data, options)
+  if not ev then
+    return nil, topic, mode -- message and code
   end
   return M.send(ev, topic, mode, outbox)
 end
