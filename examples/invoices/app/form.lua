@@ -15,7 +15,7 @@ local WORDS = {
 
 --- What was sent as an invoice; or nil and what is wrong: field -> text.
 function M.read(sent)
-  local text = (sent.amount or ""):gsub("^%s*%$?", ""):gsub("%s+$", ""):gsub(",", ".")
+  local text = (sent.amount or ""):gsub("^[%s$]*", ""):gsub("%s+$", ""):gsub(",", ".")
   local typed, _, _, problems = events.Invoice:validate {
     customerId = sent.customerId,
     amount = text:find "^%d+%.?%d*$" and tonumber(text) or nil,

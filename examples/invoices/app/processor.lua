@@ -102,7 +102,8 @@ local function process(event, ctx)
     log:info(("event %s was processed before"):format(ctx.id))
     return "processed before"
   end
-  local lines, done = show(typed)
+  local lines = show(typed)
+  local done
   done, message, code = perform(PLANS[action], typed, ctx, lines)
   if done then
     done, message, code = store.note("INSERT INTO processed VALUES (?, ?, ?, ?, ?)", ctx.id, action,
