@@ -68,9 +68,28 @@ local function statements(name)
   return made
 end
 
---- Makes the tables, when they are missing. true; or nil, message, code.
-function Relay:create()
-  return self.db:script(SCHEMA:format(self.table, NUMBER[self.db.system], self.table))
+--- Makes the tables, when they are missing, and begins to send, until this version of the script
+--- ends. Of several workers the first one sends. true; or nil, message, code.
+function Relay:start()
+  local made, message, code = self.db:script(
+    SCHEMA:format(self.table, NUMBER[self.db.system], self.table))
+  if not made then
+    return nil, message, code
+  elseif sys.worker == 1 and not self.job then
+    self.job = background.run("relay " .. self.table, function(job)
+      repeat
+        self:wake()
+      until not job:rest(self.every)
+    end)
+  end
+  return true
+end
+
+--- Ends it; what is under way is still noted.
+function Relay:stop()
+  if self.job then
+    self.job:stop()
+  end
 end
 
 --- Puts an event into the table, as a part of a transaction. `kind`, `data` and `options` are
@@ -179,7 +198,7 @@ end
 --- Sends what waits, now; it is not waited for. Without it, `every` is how long an event may wait.
 function Relay:wake()
   self.again = true
-  if self.busy or self.job.stopped then
+  if self.busy or not self.job or self.job.stopped then
     return
   end
   self.busy = true
@@ -211,25 +230,14 @@ function Relay:status()
   }
 end
 
---- A relay over a table of a database (sipeat.sql), which begins at once and ends with this version
---- of the script. Of several workers the first one relays.
+--- A relay over a table of a database (sipeat.sql), which has not begun.
 function M.new(options)
   local o = NEW(options)
   if not o.table:find "^[%a_][%w_]*$" then
     error(("relay.new: %q is no name of a table"):format(o.table), 2)
   end
   o.owner, o.sent, o.sql = sys.uuid(), 0, statements(o.table)
-  local relay = setmetatable(o, Relay)
-  if sys.worker > 1 then
-    relay.job = { stopped = true }
-    return relay
-  end
-  relay.job = background.run("relay " .. o.table, function(job)
-    repeat
-      relay:wake()
-    until not job:rest(relay.every)
-  end)
-  return relay
+  return setmetatable(o, Relay)
 end
 
 return M

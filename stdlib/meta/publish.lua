@@ -41,4 +41,14 @@ function M.publish(kind, data, options) end
 ---@return string? code
 function M.send(ev, topic, mode, outbox) end
 
+---An event as publish would send it, which is not sent.
+---@param kind sipeat.EventDefinition|string
+---@param data any
+---@param options sipeat.PublishOptions?
+---@return sipeat.Event? event
+---@return string topic or the message
+---@return string? mode or the code
+---@return boolean? outbox
+function M.make(kind, data, options) end
+
 return M

@@ -14,11 +14,14 @@ local M = {}
 ---@class sipeat.Relay
 local Relay = {}
 
----Makes the tables, when they are missing.
+---Makes the tables, when they are missing, and begins to send.
 ---@return true? ok
 ---@return string? message
 ---@return string? code
-function Relay:create() end
+function Relay:start() end
+
+---Ends it.
+function Relay:stop() end
 
 ---Puts an event into the table, as a part of the transaction.
 ---@param tx sipeat.sql.Tx
@@ -44,7 +47,7 @@ function Relay:wake() end
 ---@return string? code
 function Relay:status() end
 
----A relay that begins at once and ends with this version of the script.
+---A relay that has not begun; it ends with this version of the script.
 ---@param options sipeat.relay.NewOptions
 ---@return sipeat.Relay
 function M.new(options) end

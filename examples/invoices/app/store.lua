@@ -34,7 +34,7 @@ function M.open()
   db = assert(sql.open(settings.database))
   assert(db:script(SCHEMA))
   outbox = relay.new { db = db, every = "500ms" }
-  assert(outbox:create())
+  assert(outbox:start())
 end
 
 function M.query(statement, ...)
