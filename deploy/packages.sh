@@ -10,8 +10,8 @@ build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev lib
 test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 python3-pip openssl git procps
   maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
   qemu-system-x86 busybox-static cpio udev chromium nginx wrk prometheus
-  dpkg-dev file systemd mandoc bsdextrautils zsh fish'
-bench='libnginx-mod-http-lua openjdk-17-jdk-headless golang linux-perf'
+  dpkg-dev file systemd mandoc bsdextrautils zsh fish golang'
+bench='libnginx-mod-http-lua openjdk-17-jdk-headless linux-perf'
 
 case ${1:-} in
   build) wanted=$build ;;
@@ -25,6 +25,8 @@ for package in $wanted; do
   state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=none
   # Other packages of Node bring npm with them, and cannot stand beside Debian's.
   [ "$package" != npm ] || ! command -v npm >/dev/null || state=installed
+  # A newer Go from go.dev is as good.
+  [ "$package" != golang ] || ! command -v go >/dev/null || state=installed
   [ "$state" = installed ] || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

@@ -12,6 +12,7 @@ local core = require "sipeat.core.task"
 local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local log = require("sipeat.log").new "batch"
+local metrics = require "sipeat.metrics"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
@@ -43,8 +44,19 @@ local NEW = opts.spec("sipeat.batch.new", {
   retry = { "table", spec = RETRY, default = {} },
 })
 
-local counters = {} -- name -> counts of all its batches
+local counters = {} -- name -> counts of all its batches on this worker
 local names = 0
+local queued = {} -- name -> { items, bytes } of all its batches on this worker
+
+-- For /metrics, over all workers.
+local ITEMS = metrics.counter("sipeat_batch_items", "Items by what became of them.",
+  { "name", "outcome" }, { limit = 10000 })
+local RETRIES = metrics.counter("sipeat_batch_retries", "Tries of a batch after the first.",
+  { "name" }, { limit = NAMES_MAX + 1 })
+local QUEUED_ITEMS = metrics.gauge("sipeat_batch_queued_items", "Items that wait.", { "name" },
+  { merge = "sum", limit = NAMES_MAX + 1 })
+local QUEUED_BYTES = metrics.gauge("sipeat_batch_queued_bytes", "Their bytes.", { "name" },
+  { merge = "sum", limit = NAMES_MAX + 1 })
 local busy = {} -- batches in which something is
 
 local Batch = {}
@@ -61,6 +73,7 @@ local function counters_of(name)
     for _, outcome in ipairs(OUTCOMES) do
       counters[name][outcome] = 0
     end
+    queued[name] = { 0, 0 }
   end
   return counters[name], name
 end
@@ -92,10 +105,24 @@ local function complain(self, n, why)
   end
 end
 
+local function note(self, outcome, n)
+  self.counts[outcome] = self.counts[outcome] + n
+  ITEMS:add(n, self.label, outcome)
+end
+
+-- So many more items and bytes are in the buffer.
+local function hold(self, items, bytes)
+  local sum = queued[self.label]
+  self.count, self.bytes = self.count + items, self.bytes + bytes
+  sum[1], sum[2] = sum[1] + items, sum[2] + bytes
+  QUEUED_ITEMS:set(sum[1], self.label)
+  QUEUED_BYTES:set(sum[2], self.label)
+end
+
 local function settle(self, one, outcome)
   self.taken[#self.taken] = nil
-  self.count, self.bytes = self.count - #one.items, self.bytes - one.bytes
-  self.counts[outcome] = self.counts[outcome] + #one.items
+  hold(self, -#one.items, -one.bytes)
+  note(self, outcome, #one.items)
 end
 
 local function is_full(self)
@@ -154,7 +181,10 @@ end
 -- One try of a batch. true when the sender goes on, nil when it is stopped.
 local function try(self, one)
   one.tries = (one.tries or 0) + 1
-  self.counts.retries = self.counts.retries + (one.tries > 1 and 1 or 0)
+  if one.tries > 1 then
+    self.counts.retries = self.counts.retries + 1
+    RETRIES:add(1, self.label)
+  end
   local ok, why = attempt.once(math.max(1, self.options.timeout), self.options.send, one.items)
   if ok then
     self.counts.batches = self.counts.batches + 1
@@ -240,12 +270,12 @@ function Batch:add(item, bytes)
   local why = size > most and "too_big"
     or (self.count >= o.max_items or self.bytes + size > o.max_bytes) and "full"
   if why then
-    self.counts[why] = self.counts[why] + 1
+    note(self, why, 1)
     complain(self, 1, { message = why == "full" and "the buffer is full" or "it is too large" })
   else
     self.last = self.last + 1
     self.items[self.last], self.sizes[self.last] = item, size
-    self.count, self.bytes = self.count + 1, self.bytes + size
+    hold(self, 1, size)
     self.waiting_bytes = self.waiting_bytes + size
   end
   wake(self)
@@ -325,16 +355,11 @@ function M.posted(what, response, message, code)
   return why == nil or nil, why
 end
 
---- What is known of the batches of each name, sorted.
+--- What is known of the batches of each name on this worker, sorted.
 function M.status()
-  local list, queued = {}, {}
-  for one in pairs(busy) do
-    local sum = queued[one.label] or { 0, 0 }
-    queued[one.label] = { sum[1] + one.count, sum[2] + one.bytes }
-  end
+  local list = {}
   for i, name in ipairs(opts.names(counters)) do
-    local now = queued[name] or { 0, 0 }
-    list[i] = { name = name, queued = now[1], queued_bytes = now[2] }
+    list[i] = { name = name, queued = queued[name][1], queued_bytes = queued[name][2] }
     for key, n in pairs(counters[name]) do
       list[i][key] = n
     end

@@ -114,25 +114,6 @@ local function discord_metrics(page)
   page:family("sipeat_discord_notices", "counter", "Notices by what became of them.", samples)
 end
 
-local function batch_metrics(page)
-  local queued, bytes, retries, items = {}, {}, {}, {}
-  for i, one in ipairs(require("sipeat.batch").status()) do
-    queued[i] = { { name = one.name }, one.queued }
-    bytes[i] = { { name = one.name }, one.queued_bytes }
-    retries[i] = { { name = one.name }, one.retries }
-    for _, outcome in ipairs { "sent", "full", "too_big", "rejected", "failed" } do
-      items[#items + 1] = { { name = one.name, outcome = outcome }, one[outcome] }
-    end
-  end
-  if #queued == 0 then
-    return
-  end
-  page:family("sipeat_batch_queued_items", "gauge", "Items that wait.", queued)
-  page:family("sipeat_batch_queued_bytes", "gauge", "Their bytes.", bytes)
-  page:family("sipeat_batch_retries", "counter", "Tries of a batch after the first.", retries)
-  page:family("sipeat_batch_items", "counter", "Items by what became of them.", items)
-end
-
 local function letter_metrics(page)
   local letters = deadletter.status()
   local text = "Dead letters that wait for being written; their events are not finished."
@@ -179,7 +160,6 @@ function M.tell(page)
   retry_metrics(page)
   outbox_metrics(page)
   discord_metrics(page)
-  batch_metrics(page)
   letter_metrics(page)
   chain_metrics(page)
   machine_metrics(page)

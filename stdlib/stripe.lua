@@ -31,6 +31,13 @@ local CAPTURE = opts.spec("sipeat.stripe.capture", {
   metadata = { "table", default = {} },
 })
 
+local REFUND = opts.spec("sipeat.stripe.refund_payment", {
+  payment = { "string", required = true },
+  amount = { "table" },
+  reason = { "string", enum = { "duplicate", "fraudulent", "requested_by_customer" } },
+  metadata = { "table", default = {} },
+})
+
 local configured = {} -- of the process: it survives a reload of the script
 
 --- Sets the address and the key for this process; what is not given comes from STRIPE_API_URL
@@ -226,6 +233,15 @@ local function settle(intent, key, is_old)
   return nil, failure.permanent(text, "CARD_DECLINED")
 end
 
+local function with_key(metadata, key)
+  local out = {}
+  for name, value in pairs(metadata) do
+    out[name] = value
+  end
+  out.sipeat_key = key
+  return out
+end
+
 --- Charges args.amount (money) to args.payment_method at once. The result has the payment's `id`.
 function M.capture(args, ctx)
   local o = CAPTURE(args)
@@ -233,11 +249,6 @@ function M.capture(args, ctx)
     error("sipeat.stripe.capture: amount is money of at least one minor unit", 2)
   end
   local key = idempotency_key(ctx, "")
-  local metadata = {}
-  for name, value in pairs(o.metadata) do
-    metadata[name] = value
-  end
-  metadata.sipeat_key = key
   local intent, problem, is_old = call("payment", "POST", "/v1/payment_intents", {
     amount = o.amount.amount_minor,
     currency = o.amount.currency:lower(),
@@ -247,7 +258,7 @@ function M.capture(args, ctx)
     confirm = true,
     description = o.description,
     receipt_email = o.receipt_email,
-    metadata = metadata,
+    metadata = with_key(o.metadata, key),
   }, key)
   if not intent and problem.code == "SERVER_ERROR" then
     intent = lookup(key) -- the server repeats its 500 for this key, also when it did charge
@@ -272,6 +283,25 @@ function M.reconcile(_, ctx)
   return "not_done"
 end
 
+-- One refund of the payment `id`; no amount: all that is left of it.
+local function refund(id, o, key)
+  local made, problem = call("refund", "POST", "/v1/refunds", {
+    payment_intent = id,
+    amount = o.amount and o.amount.amount_minor,
+    reason = o.reason,
+    metadata = with_key(o.metadata or {}, key),
+  }, key)
+  if not made and problem.error_code == "charge_already_refunded" and not o.amount then
+    return { status = "succeeded", payment_intent = id }
+  elseif not made then
+    return nil, problem
+  elseif made.status == "failed" or made.status == "canceled" then
+    local text = ("refund %s of %s: it ended as %s"):format(made.id, id, made.status)
+    return nil, failure.permanent(text, "REFUND_FAILED")
+  end
+  return { id = made.id, status = made.status, payment_intent = id, amount_minor = made.amount }
+end
+
 --- Gives back what capture took, once; also when its answer was lost (no result).
 function M.refund(_, result, ctx)
   local id = result and result.id
@@ -284,21 +314,16 @@ function M.refund(_, result, ctx)
     end
     id = intent.id
   end
-  local key = idempotency_key(ctx, ":undo")
-  local refund, problem = call("refund", "POST", "/v1/refunds", {
-    payment_intent = id,
-    reason = "requested_by_customer",
-    metadata = { sipeat_key = key },
-  }, key)
-  if not refund and problem.error_code == "charge_already_refunded" then
-    return { status = "succeeded", payment_intent = id }
-  elseif not refund then
-    return nil, problem
-  elseif refund.status == "failed" or refund.status == "canceled" then
-    local text = ("refund %s of %s: it ended as %s"):format(refund.id, id, refund.status)
-    return nil, failure.permanent(text, "REFUND_FAILED")
+  return refund(id, { reason = "requested_by_customer" }, idempotency_key(ctx, ":undo"))
+end
+
+--- Gives back args.amount (money) of args.payment, or all that is left of it, as a step of its own.
+function M.refund_payment(args, ctx)
+  local o = REFUND(args)
+  if o.amount and (not money.is(o.amount) or o.amount.amount_minor <= 0) then
+    error("sipeat.stripe.refund_payment: amount is money of at least one minor unit", 2)
   end
-  return { id = refund.id, status = refund.status, payment_intent = id }
+  return refund(o.payment, o, idempotency_key(ctx, ""))
 end
 
 return M

@@ -22,6 +22,7 @@ local SELECT = opts.spec("sipeat.supabase.select", {
   columns = { "string", default = "*" },
   order = { "string" },
   limit = { "integer", min = 0 },
+  offset = { "integer", min = 0 },
 })
 
 local WRITE = opts.spec("sipeat.supabase.write", {
@@ -36,7 +37,7 @@ local UPSERT = opts.spec("sipeat.supabase.upsert", {
 
 local OPERATORS = {
   eq = 1, neq = 1, gt = 1, gte = 1, lt = 1, lte = 1, like = 1, ilike = 1, is = 1, ["in"] = 1,
-  ["not.in"] = 1,
+  match = 1, imatch = 1, cs = 1, cd = 1, ov = 1, fts = 1, plfts = 1, phfts = 1, wfts = 1,
 }
 
 local SQLSTATES = {
@@ -63,7 +64,7 @@ local function quoted(value)
 end
 
 local function operand(operator, value)
-  if operator ~= "in" and operator ~= "not.in" then
+  if operator:match "[^.]*$" ~= "in" then
     return tostring(value)
   end
   local items = {}
@@ -73,19 +74,28 @@ local function operand(operator, value)
   return "(" .. table.concat(items, ",") .. ")"
 end
 
--- { email = "x", stock = { "gte", 1 } } as parameters of a query.
+local function add_filter(out, column, operator, value)
+  local name = type(operator) == "string" and operator:gsub("^not%.", "")
+  if not OPERATORS[name] or value == nil then
+    local text = "supabase: the filter of %s is a value, { operator, value } or a list of these; "
+      .. "operators, each also with not. before it: %s"
+    error(text:format(column, table.concat(opts.names(OPERATORS), ", ")), 5)
+  end
+  out[#out + 1] = ("%s=%s.%s"):format(escape(column), operator, escape(operand(operator, value)))
+end
+
+-- { email = "x", stock = { "gte", 1 }, at = { { "gte", a }, { "lt", b } } } as parameters of a
+-- query.
 local function add_filters(out, filters)
   for _, column in ipairs(opts.names(filters)) do
     local wanted = filters[column]
-    local operator, value = "eq", wanted
-    if type(wanted) == "table" then
-      operator, value = wanted[1], wanted[2]
-      if not OPERATORS[operator] or value == nil then
-        local text = "supabase: the filter of %s is a value or { operator, value }; operators: %s"
-        error(text:format(column, table.concat(opts.names(OPERATORS), ", ")), 4)
+    if type(wanted) ~= "table" then
+      add_filter(out, column, "eq", wanted)
+    else
+      for _, one in ipairs(type(wanted[1]) == "table" and wanted or { wanted }) do
+        add_filter(out, column, one[1], one[2])
       end
     end
-    out[#out + 1] = ("%s=%s.%s"):format(escape(column), operator, escape(operand(operator, value)))
   end
 end
 
@@ -222,6 +232,9 @@ function Client:select(name, filters, options)
   end
   if o.limit then
     query[#query + 1] = ("limit=%d"):format(o.limit)
+  end
+  if o.offset then
+    query[#query + 1] = ("offset=%d"):format(o.offset)
   end
   local rows, message, code = self:call("select " .. name, "GET", "/" .. escape(name), query)
   if not rows then

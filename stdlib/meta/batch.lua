@@ -74,7 +74,7 @@ function M.posted(what, response, message, code) end
 ---@return string? code
 function M.flush(timeout) end
 
----What is known of the batches of each name.
+---What is known of the batches of each name on this worker; /metrics has the sums of all.
 ---@return sipeat.BatchStatus[]
 function M.status() end
 

@@ -46,6 +46,19 @@ function M.capture(args, ctx) end
 ---@return sipeat.Failure? failure
 function M.refund(args, result, ctx) end
 
+---@class sipeat.stripe.RefundPaymentOptions
+---@field payment string its id, pi_…
+---@field amount? sipeat.Money without it all that is left of the payment
+---@field reason? "duplicate"|"fraudulent"|"requested_by_customer"
+---@field metadata? table default {}
+
+--- Gives back a payment or a part of it, once for a key: a step of its own.
+---@param args sipeat.stripe.RefundPaymentOptions
+---@param ctx { key: string }
+---@return sipeat.stripe.Refund? refund
+---@return sipeat.Failure? failure
+function M.refund_payment(args, ctx) end
+
 --- Did the payment of this step happen?
 ---@param args sipeat.stripe.CaptureOptions
 ---@param ctx { key: string }

@@ -10,14 +10,15 @@ local M = {}
 ---@field schema? string default: the project's
 ---@field timeout? string default "10s"
 
---- A value (it must be equal), or { operator, value } with eq, neq, gt, gte, lt, lte, like, ilike,
---- is, in or not.in.
+--- A value (it must be equal), { operator, value } or a list of these. Operators: eq, neq, gt, gte,
+--- lt, lte, like, ilike, match, imatch, is, in, cs, cd, ov, fts, plfts, phfts, wfts, not.…
 ---@alias sipeat.supabase.Filters table<string, string|number|boolean|table>
 
 ---@class sipeat.supabase.SelectOptions
 ---@field columns? string default "*"
 ---@field order? string such as "slot" or "score.desc,name"
 ---@field limit? integer
+---@field offset? integer rows that are passed over
 
 ---@class sipeat.supabase.WriteOptions
 ---@field returning? boolean default false: true gives the rows as they are stored

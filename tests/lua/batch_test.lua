@@ -265,6 +265,20 @@ t.test("a sender that was stopped leaves its batch to the next one", function()
   t.eq(counted(b), { sent = 2, retries = 1, batches = 2 })
 end)
 
+t.test("what became of items is in /metrics", function()
+  local b = fresh({ batch_items = 1 }, { failure.permanent "no", failure.new("?", "ETIMEDOUT") })
+  b:add "refused"
+  b:add(("x"):rep(10))
+  t.ok(b:flush "5s")
+  local text = require("sipeat.core.metrics").text "openmetrics"
+  for _, line in ipairs {
+    'items_total{name="%s",outcome="rejected"} 1', 'items_total{name="%s",outcome="sent"} 1',
+    'retries_total{name="%s"} 1', 'queued_items{name="%s"} 0', 'queued_bytes{name="%s"} 0',
+  } do
+    t.has(text, "sipeat_batch_" .. line:format(b.name))
+  end
+end)
+
 t.test("a caller's mistakes are told", function()
   t.fails(batch.new, "name is required", { send = print })
   t.fails(batch.new, "letters, digits", { name = "a b", send = print })

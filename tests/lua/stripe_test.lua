@@ -175,6 +175,24 @@ t.test("what is refunded already is refunded; what fails is a failure", function
   t.eq(select(2, stripe.refund(ARGS, { id = "pi_1" }, CTX)).kind, "transient")
 end)
 
+t.test("a refund of its own gives back a part, once for its key", function()
+  expect { 200, { id = "re_1", status = "succeeded", amount = 100 } }
+  local args = { payment = "pi_1", amount = money.new(100, "EUR"), reason = "duplicate",
+    metadata = { order = "o-1" } }
+  t.eq(t.ok(stripe.refund_payment(args, { key = "e2:refund" })),
+    { id = "re_1", status = "succeeded", payment_intent = "pi_1", amount_minor = 100 })
+  t.eq({ seen[1].what, seen[1].key }, { "POST /s/v1/refunds", "e2:refund" })
+  t.eq(seen[1].body, "amount=100&metadata%5Border%5D=o-1&metadata%5Bsipeat_key%5D=e2%3Arefund&"
+    .. "payment_intent=pi_1&reason=duplicate")
+  expect(refusal(400, { type = "invalid_request_error", code = "charge_already_refunded" }))
+  t.eq(select(2, stripe.refund_payment(args, CTX)).code, "REJECTED")
+  expect(refusal(400, { type = "invalid_request_error", code = "charge_already_refunded" }))
+  t.eq(t.ok(stripe.refund_payment({ payment = "pi_1" }, CTX)).status, "succeeded")
+  t.fails(stripe.refund_payment, "payment is required", {}, CTX)
+  t.fails(stripe.refund_payment, "one minor unit", { payment = "pi_1", amount = {} }, CTX)
+  t.fails(stripe.refund_payment, "a ctx with a key", { payment = "pi_1" })
+end)
+
 t.test("reconcile asks by metadata", function()
   for _, case in ipairs {
     { "done", { data = { intent() } } }, { "not_done", { data = json.array {} } },

@@ -42,6 +42,23 @@ t.test("select asks with filters, order and limit, and takes nulls away", functi
   t.eq({ seen.headers.apikey, seen.headers.authorization }, { "anon", "Bearer anon" })
 end)
 
+t.test("filters: several of one column, and their negations", function()
+  answer = { 200, {} }
+  t.ok(client:select("contacts", {
+    name = { "not.is", "null" }, slot = { "not.in", { 1, 2 } }, tags = { "cs", "{a}" },
+  }, { offset = 20 }))
+  t.eq(seen.query, { select = "*", name = "not.is.null", slot = 'not.in.("1","2")',
+    tags = "cs.{a}", offset = "20" })
+  local request, url = http.request, nil
+  function http.request(options) -- req.query has the last of equal names only
+    url = options.url
+    return request(options)
+  end
+  t.ok(client:select("contacts", { score = { { "gte", 60 }, { "lt", 80 } } }))
+  http.request = request
+  t.has(url, "score=gte.60&score=lt.80")
+end)
+
 t.test("insert sends rows with the same keys", function()
   answer = { 201 }
   t.eq(client:insert("contacts", { { a = 1 }, { b = false } }), true)
@@ -68,7 +85,8 @@ t.test("update and delete need a filter", function()
   t.eq({ seen.what, seen.query.a }, { "DELETE /sb/rest/v1/t", 'not.in.("1")' })
   t.fails(function() client:update("t", {}, { a = 1 }) end, "every row")
   t.fails(function() client:delete("t") end, "every row")
-  t.fails(function() client:select("t", { a = { "near", 1 } }) end, "operators: eq")
+  t.fails(function() client:select("t", { a = { "near", 1 } }) end, "operators, each also")
+  t.fails(function() client:select("t", { a = { { "gte", 1 }, { "near", 1 } } }) end, "filter of a")
 end)
 
 t.test("a function of the database is called with its arguments", function()

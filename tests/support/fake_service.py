@@ -30,8 +30,8 @@ class Request:
 
 
 class Reply:
-    """A status, something for JSON (None: no body) and headers; `drop` closes the connection instead, `late` is for
-    the fake."""
+    """A status, something for JSON (None: no body; bytes: plain text) and headers; `drop` closes the connection
+    instead, `late` is for the fake."""
 
     def __init__(self, status, value=None, headers=None, drop=False, late=False):
         self.status, self.value, self.headers, self.drop, self.late = status, value, headers or {}, drop, late
@@ -177,12 +177,14 @@ class FakeService:
                 if reply.drop:
                     self.close_connection = True
                     return
-                data = b"" if reply.value is None else json.dumps(reply.value).encode()
+                is_text = isinstance(reply.value, bytes)
+                data = reply.value if is_text else b"" if reply.value is None else json.dumps(reply.value).encode()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 if reply.value is not None:
-                    self.send_header("Content-Type", "application/json; charset=utf-8")
+                    kind = "text/plain" if is_text else "application/json"
+                    self.send_header("Content-Type", kind + "; charset=utf-8")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)

@@ -3,7 +3,8 @@
 Arguments: any of "starttls" (offered, with a certificate that nobody signed), "tls" (from the start), "auth" (ada /
 secret is required). The recipient's local part says what happens:
   temp@ 451, full@ 552, unknown@ 550 at RCPT; reject-data@ 554 and defer-data@ 451 after the message; hang@ never
-  answers the message; drop@ hangs up after it; slow@ answers after half a second; hang-rcpt@ never answers RCPT.
+  answers the message; drop@ hangs up after it; grey@ 451 at RCPT the first time; lost@ takes the message and hangs up
+  the first time; slow@ answers after half a second; hang-rcpt@ never answers RCPT.
 The sender blocked@ gets 550, later@ 421. What was taken is answered by the command "STAT" as a line of JSON: a list of
 {"from", "to", "data", "ehlo", "auth"}. Every violation (bare LF or CR, a line over 998 bytes, eight-bit bytes, commands
 out of order, a malformed address) gets 500 and is remembered as {"violation": …}.
@@ -25,6 +26,7 @@ ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+"
 PATH = re.compile(r"^(MAIL FROM|RCPT TO):<(" + ADDRESS + r")>((?: [A-Z0-9]+(?:=\S+)?)*)$")
 RCPT = {"temp": "451 4.3.0 try again later", "full": "552 5.2.2 mailbox full", "unknown": "550 5.1.1 no such user"}
 taken = []
+seen = set()  # recipients of grey@ and lost@ that are no longer new
 offers = set(sys.argv[1:])
 context = None
 
@@ -130,6 +132,9 @@ class Handler(socketserver.StreamRequestHandler):
             return self.reply(answer.get(local, "250 sender ok"))
         if local == "hang-rcpt":
             time.sleep(60)
+        if local == "grey" and address not in seen:
+            seen.add(address)
+            return self.reply("451 4.7.1 greylisted, come back later")
         if local in RCPT:
             return self.reply(RCPT[local])
         self.to.append(address)
@@ -160,6 +165,10 @@ class Handler(socketserver.StreamRequestHandler):
             return self.reply("451 4.7.1 greylisted")
         data = b"\r\n".join(lines).decode() + "\r\n"
         taken.append({"from": self.sender, "to": self.to, "data": data, "ehlo": self.hello, "auth": self.user})
+        new = {address for address in self.to if address.split("@")[0] == "lost"} - seen
+        if new:
+            seen.update(new)
+            raise ConnectionError
         self.sender, self.to = None, []
         self.reply("250 2.0.0 queued as 1")
 
