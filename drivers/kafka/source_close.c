@@ -168,7 +168,8 @@ void sip_source_advance_close(struct sip_source *source)
   }
   if (source->close_step == CLOSE_COMMITTING) {
     close_serve(source, source->client.queue);
-    if (late || !sip_source_commits(source) || rd_kafka_assignment_lost(source->client.rk) != 0) {
+    if (late || !sip_source_commits(source, NULL) ||
+        rd_kafka_assignment_lost(source->client.rk) != 0) {
       close_enter(source, CLOSE_JOINING, CLOSE_JOIN_MS);
       late = false;
     }

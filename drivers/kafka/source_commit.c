@@ -47,10 +47,14 @@ void sip_source_store(struct sip_source *source, const struct sip_partition *par
   }
 }
 
-bool sip_source_commits(const struct sip_source *source)
+bool sip_source_commits(const struct sip_source *source,
+                        const rd_kafka_topic_partition_list_t *only)
 {
   for (int i = 0; i < source->owned->cnt; i++) {
-    if (source->owned->elems[i].offset >= 0) {
+    const rd_kafka_topic_partition_t *elem = &source->owned->elems[i];
+
+    if (elem->offset >= 0 && (only == NULL || rd_kafka_topic_partition_list_find(
+                                                only, elem->topic, elem->partition) != NULL)) {
       return true;
     }
   }
@@ -67,7 +71,7 @@ void sip_source_commit(struct sip_source *source)
   }
   source->commit_again = false;
   /* With the assignment lost, they are somebody else's already. */
-  if (!sip_source_commits(source) || rd_kafka_assignment_lost(source->client.rk) != 0) {
+  if (!sip_source_commits(source, NULL) || rd_kafka_assignment_lost(source->client.rk) != 0) {
     return;
   }
   list = rd_kafka_topic_partition_list_new(source->owned->cnt);
@@ -94,19 +98,30 @@ void sip_source_commit(struct sip_source *source)
 /* The member is none of the group's any more: what it had is lost, and a revocation follows. */
 static bool is_lost(rd_kafka_resp_err_t res)
 {
-  return res == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
-         res == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+  return res == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
          res == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || res == RD_KAFKA_RESP_ERR__FATAL;
 }
 
-/* These pass by themselves, and others tell of them. */
+/* These pass by themselves, and others tell of them. A generation that ended while the commit was
+ * on its way is one of them: where no revocation follows, the member keeps the partition in the
+ * next one (librdkafka revokes all, unless it is rebalancing already). */
 static bool is_passing(rd_kafka_resp_err_t res)
 {
   return res == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ||
-         res == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+         res == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || res == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
          res == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
          res == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
          res == RD_KAFKA_RESP_ERR__WAIT_COORD || sip_kafka_err_is_connection(res);
+}
+
+/* Whether the open rebalance takes it away. */
+static bool is_leaving(const struct sip_source *source, const rd_kafka_topic_partition_t *elem)
+{
+  const rd_kafka_topic_partition_list_t *list =
+    source->leave_by_ms == 0 ? NULL : rd_kafka_event_topic_partition_list(source->rebalance);
+
+  return list != NULL &&
+         rd_kafka_topic_partition_list_find(list, elem->topic, elem->partition) != NULL;
 }
 
 /* Keeps for the next time what was not committed, unless there is something newer. */
@@ -117,7 +132,9 @@ static void commit_failed(struct sip_source *source, const rd_kafka_topic_partit
   bool too_large = res == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
   struct sip_err err;
 
-  if (elem == NULL || is_lost(res)) {
+  /* Not before it has left is there another generation. */
+  if (elem == NULL || is_lost(res) ||
+      (res == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION && is_leaving(source, elem))) {
     return;
   }
   if (elem->offset < 0) {

@@ -250,12 +250,17 @@ static void rebalance_leave(struct sip_source *source)
 void sip_source_look_at_leaving(struct sip_source *source)
 {
   bool lost = rd_kafka_assignment_lost(source->client.rk) != 0;
+  const rd_kafka_topic_partition_list_t *list;
 
-  if (source->leave_by_ms == 0 || source->closing ||
-      (!lost && sip_source_commits(source) && uv_now(source->tick.loop) < source->leave_by_ms)) {
+  if (source->leave_by_ms == 0 || source->closing) {
     return;
   }
-  sip_source_unassign(source, rd_kafka_event_topic_partition_list(source->rebalance));
+  list = rd_kafka_event_topic_partition_list(source->rebalance);
+  if (!lost && sip_source_commits(source, list) &&
+      uv_now(source->tick.loop) < source->leave_by_ms) {
+    return;
+  }
+  sip_source_unassign(source, list);
   rebalance_done(source);
 }
 

@@ -110,8 +110,9 @@ void sip_source_commit(struct sip_source *source);
 /** The answer to a commit; the event stays the caller's. */
 void sip_source_on_committed(struct sip_source *source, rd_kafka_event_t *event);
 
-/** Whether something is stored and not committed. */
-bool sip_source_commits(const struct sip_source *source);
+/** Whether something is stored and not committed, of the partitions of that list; NULL: of any. */
+bool sip_source_commits(const struct sip_source *source,
+                        const rd_kafka_topic_partition_list_t *only);
 
 /** A partition was read to its end; the owner is told when it has taken what was polled. */
 void sip_source_on_eof(struct sip_source *source, const rd_kafka_topic_partition_t *end);

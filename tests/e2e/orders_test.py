@@ -30,7 +30,7 @@ class OrdersTest(Case):
         self.kafka = self.enterContext(Kafka({"group.min.session.timeout.ms": 3000}))
         self.numbers, self.urls = collections.Counter(), {}
 
-    def service(self, name):
+    def service(self, name, **env):
         """One more instance of a service; its databases are those of the other instances."""
         self.numbers[name] += 1
         state = self.dir / f"{name}-{self.numbers[name]}"
@@ -38,18 +38,23 @@ class OrdersTest(Case):
             "run", EXAMPLE / f"{name}.lua", "--no-embedded", "--no-watch", "--state", state,
             "-X", "session.timeout.ms=4000", "-X", "heartbeat.interval.ms=1000", env={
                 "KAFKA_BROKERS": self.kafka.address, "KAFKA_TUNING": "throughput", "ORDERS_HTTP": "off",
-                "ORDERS_AUTOPILOT": "on"})
+                "ORDERS_AUTOPILOT": "on", **env})
         process.state = state
-        self.urls[process] = "http://" + process.wait_log("listening on http://").split("http://")[1].split('"')[0]
         return process
+
+    def url(self, process):
+        if process not in self.urls:
+            line = process.wait_log("listening on http://")
+            self.urls[process] = "http://" + line.split("http://")[1].split('"')[0]
+        return self.urls[process]
 
     def post(self, process, path, body=None, **headers):
         headers = {"content-type": "application/json", **headers}
-        status, answer = get(self.urls[process] + path, 30, json.dumps(body or {}).encode(), **headers)
+        status, answer = get(self.url(process) + path, 30, json.dumps(body or {}).encode(), **headers)
         return status, json.loads(answer) if answer else None
 
     def figures(self, process):
-        status, answer = get(self.urls[process] + "/api/v1/figures", 30)
+        status, answer = get(self.url(process) + "/api/v1/figures", 30)
         return json.loads(answer) if status == 200 else None
 
     def wait_group(self, console, name, members):
@@ -64,7 +69,7 @@ class OrdersTest(Case):
     def put_stock(self, process, secret):
         body = json.dumps({"available": orders_world.PORTIONS}).encode()
         request = harness.urllib.request.Request(
-            f"{self.urls[process]}/api/v1/stock/{orders_world.SOLD_OUT}", body, method="PUT",
+            f"{self.url(process)}/api/v1/stock/{orders_world.SOLD_OUT}", body, method="PUT",
             headers={"content-type": "application/json", "authorization": f"Bearer {secret}"})
         with harness.urllib.request.urlopen(request, timeout=30) as answer:
             self.assertEqual(answer.status, 200)
@@ -88,7 +93,7 @@ class OrdersTest(Case):
     def decide_held(self, process, secret, decided):
         """What an operator does: every second held order is released, the others are rejected."""
         headers = {"authorization": f"Bearer {secret}"}
-        status, answer = get(self.urls[process] + "/api/v1/held-orders", 30, **headers)
+        status, answer = get(self.url(process) + "/api/v1/held-orders", 30, **headers)
         for held in json.loads(answer)["orders"] if status == 200 else []:
             order = held["orderId"]
             self.assertIn("large_amount", json.dumps(held["risk"]))
@@ -97,12 +102,13 @@ class OrdersTest(Case):
             self.assertIn(status, (200, 409), body)
             decided.add(order)
 
-    def log_of_orders(self):
+    def log_of_orders(self, console):
         """Sequences of each order in the order of the topic, the first time that each event is there."""
+        records = sum(at["high"] for at in console.get(f"topics/{TOPIC}")["partitions"])
         path = pathlib.Path(self.dir / "topic.jsonl")
         with open(path, "wb") as out:
             subprocess.run([harness.BINARY, "consume", TOPIC, "-b", self.kafka.address, "--from-beginning", "--json",
-                            "--timeout", "10s"], stdout=out, check=True, cwd=self.dir,
+                            "--max", str(records)], stdout=out, check=True, cwd=self.dir,
                            env=harness.environment(self.dir), timeout=1800)
         seen, sequences, repeated = set(), collections.defaultdict(list), 0
         with open(path, encoding="utf-8") as lines:
@@ -115,7 +121,7 @@ class OrdersTest(Case):
                 sequences[event["orderId"]].append(event["data"].get("sequence", 1))
         return sequences, repeated
 
-    def check_end(self, want, figures):
+    def check_end(self, console, want, figures):
         with sqlite3.connect(self.dir / "orders.db") as db:
             states = dict(db.execute("SELECT state, COUNT(*) FROM orders GROUP BY state"))
             sums = db.execute("SELECT SUM(paid), SUM(refunded) FROM orders").fetchone()
@@ -133,7 +139,7 @@ class OrdersTest(Case):
         for kind in ("order.created", "order.state_changed", "order.payment_processed"):
             self.assertEqual(kinds[kind], counts[kind], kind)
         self.assertEqual(counts["order.created"], COUNT)
-        sequences, repeated = self.log_of_orders()
+        sequences, repeated = self.log_of_orders(console)
         self.assertEqual(len(sequences), COUNT)
         wrong = {order: got for order, got in sequences.items() if got != list(range(1, len(got) + 1))}
         self.assertEqual(wrong, {})
@@ -156,8 +162,9 @@ class OrdersTest(Case):
         running = {name: [self.service(name) for _ in range(count)] for name, count in (
             ("order-service", 3), ("notification-service", 2), ("analytics-service", 4))}
         keeper, reader = running["order-service"][0], running["analytics-service"][0]
+        self.url(keeper)  # it has made its files
         secret = token(keeper.state, "operator")
-        console = Api(self.urls[keeper], secret)
+        console = Api(self.url(keeper), secret)
         self.put_stock(keeper, secret)
         for name, members in (("order-service", 3), ("notification-service", 2), ("analytics-service", 4)):
             group = self.wait_group(console, name, members)
@@ -187,11 +194,22 @@ class OrdersTest(Case):
         for name in running:  # what they had begun is finished and committed
             self.wait_no_lag(console, name)
         figures = self.figures(reader)
-        repeated = self.check_end(want, figures)
+        repeated = self.check_end(console, want, figures)
         print(f"orders: {COUNT} in {seconds:.0f} s, {kills * 3} instances killed and replaced, "
               f"{sum(figures['counts']['order.' + kind] for kind in orders_world.EVENTS)} events, "
               f"{repeated} repeated in the topic, revenue {want['captured'] - want['refunded']} minor units",
               flush=True)
+
+    def test_an_order_that_was_taken_without_kafka_is_published_by_whoever_comes_next(self):
+        self.kafka.kill()
+        first = self.service("order-service")
+        status, order = self.post(first, "/api/v1/orders", orders_world.orders(1, SEED)[0].request())
+        self.assertEqual((status, order["state"]), (201, "pending"))
+        first.stop(signal.SIGKILL)
+        self.kafka.start()
+        second = self.service("order-service", ORDERS_UNSENT_AFTER="300ms")
+        path = f"{self.url(second)}/api/v1/orders/{order['orderId']}"
+        second.until(lambda: json.loads(get(path)[1])["state"] == "delivered", "delivered", 60)
 
     def wait_no_lag(self, console, name):
         def done():
@@ -221,6 +239,23 @@ class ExampleTest(Case):
         dev.until(lambda: json.loads(get(url + "/figures")[1])["revenue_minor"] == [
             {"currency": "EUR", "captured": 2550, "refunded": 0, "revenue": 2550}], "the figures")
         self.assertIn("partition", self.shell(f"{harness.BINARY} topic show {TOPIC}").lower())
+
+    def test_an_operator_gives_the_money_of_a_delivered_order_back(self):
+        dev = self.start("dev", EXAMPLE / "main.lua", env={"ORDERS_HTTP": "off", "ORDERS_AUTOPILOT": "on"})
+        url = "http://" + dev.wait_log("listening on http://").split("http://")[1].split('"')[0] + "/api/v1"
+
+        def post(path, body):
+            status, answer = get(url + path, 30, json.dumps(body).encode(), **{"content-type": "application/json"})
+            return status, json.loads(answer)
+
+        order = post("/orders", orders_world.orders(1, SEED)[0].request())[1]["orderId"]
+        self.assertEqual(post(f"/orders/{order}/refund", {})[0], 409)  # not before it is delivered
+        dev.until(lambda: json.loads(get(f"{url}/orders/{order}")[1])["state"] == "delivered", "delivered")
+        for _ in range(2):  # once, however often it is asked for
+            status, answer = post(f"/orders/{order}/refund", {})
+            self.assertEqual((status, answer["refunded"]), (200, answer["paid"]))
+        dev.until(lambda: json.loads(get(url + "/figures")[1])["counts"].get("payments_refunded") == 1, "the figures")
+        self.assertEqual(json.loads(get(url + "/figures")[1])["revenue_minor"][0]["revenue"], 0)
 
     def shell(self, command):
         done = subprocess.run(command, shell=True, cwd=self.dir, env=harness.environment(self.dir), timeout=120,
