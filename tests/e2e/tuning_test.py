@@ -65,7 +65,8 @@ class TuningTest(Case):
                 "ce_id", b"1"), ("ce_source", b"s"), ("ce_specversion", b"1.0")])
         process.until(lambda: wire.count("out") == 40, lambda: f"40 outputs, {wire.count('out')}", 60)
         values = {record.value.decode().lstrip("x") for record in kcat.read(self.kafka.address, "out")}
-        self.assertLessEqual(values, {f"{topic} {left}" for topic in ("order.created", "order.old") for left in (29, 30)})
+        topics = ("order.created", "order.old")
+        self.assertLessEqual(values, {f"{topic} {left}" for topic in topics for left in (29, 30)})
         batches = self.batches("out")
         self.assertEqual({attributes & 7 for attributes, _ in batches}, {SNAPPY})
         self.assertLess(len(batches), 40)
