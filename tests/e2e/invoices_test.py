@@ -12,6 +12,8 @@ import urllib.request
 
 from support import harness, kcat
 from support.drink_world import MailServer
+from support.fake_sentry import FakeSentry
+from support.fake_service import FakeService, Reply
 from support.harness import SOURCE, free_ports, get, wait_for
 from support.kafka import Kafka
 from support.postgres import Postgres
@@ -47,6 +49,18 @@ def call(method, url, body=None):
             return error.code, None
     except OSError:
         return 0, None
+
+
+class Slack(FakeService):
+    """Keeps what its webhook is sent."""
+
+    def __init__(self):
+        self.messages = []
+        super().__init__()
+
+    def reply(self, request):
+        self.messages.append(json.loads(request.body))
+        return Reply(200, "ok")
 
 
 class Invoices(harness.Case):
@@ -180,6 +194,49 @@ class Invoices(harness.Case):
                 return db.execute("SELECT count(*) FROM outbox").fetchone()[0]
 
         self.run_on(str(place), waiting)
+
+    def test_what_cannot_be_processed(self):
+        slack, sentry = self.enterContext(Slack()), self.enterContext(FakeSentry())
+        self.topic = self._testMethodName
+        self.kafka.wire.create_topic(self.topic)
+        self.kafka.wire.create_topic(self.topic + "-dlt")
+        env = {**self.environment(self.dir / "invoices.db"), "SENTRY_DSN": sentry.dsn,
+               "SLACK_WEBHOOK": slack.url + "/services/T0/B0/x"}
+        kcat.write(self.kafka.address, self.topic, [("INV-9", '{"invoiceId":"INV-9","action":"shredded"}')],
+                   [("event-type", "shredded"), ("event-id", "e-9")])
+        processor = self.start("run", EXAMPLE / "processor.lua", "--http", "off", env=env)
+        processor.until(lambda: slack.messages and sentry.events(), "Slack and Sentry are told", 60)
+        letter, = kcat.read(self.kafka.address, self.topic + "-dlt")
+        self.assertEqual((letter.key, letter.text("sipeat-error-code")), (b"INV-9", "UNKNOWN_ACTION"))
+        self.assertIn("could not be processed", json.dumps(slack.messages[0]))
+        self.assertEqual(sentry.events()[0]["tags"]["event_type"], "shredded")
+
+    def test_the_commands_of_the_guide(self):
+        env = {"KAFKA_BROKER": self.kafka.address}
+
+        def command(part, *more):
+            line, = [line for block in blocks("sh") for line in block.splitlines() if part in line]
+            program, *arguments = shlex.split(line)
+            self.assertEqual(program, "sipeat")
+            done = self.run_sipeat(*arguments, *more, env=env)
+            self.assertEqual(done.returncode, 0, done.tail())
+            return done.output
+
+        command("topic create")
+        self.assertIn("invoices", command("topic list"))
+        self.serve("run", {**env, "DATABASE_URL": str(self.dir / "invoices.db")})
+        made = [self.curl("/api/invoices")[1]["id"] for _ in range(10)]
+        shown = command("consume")
+        self.assertEqual([key for key in made if key not in shown], [])
+        self.assertEqual(shown.count("event-type"), 10)
+        processor = self.start("run", EXAMPLE / "processor.lua", "--http", "off", env={
+            **env, "DATABASE_URL": str(self.dir / "invoices.db")})
+        processor.until(lambda: processor.output.count("processed successfully") == 10, "ten boxes", 60)
+        self.assertIn("invoice-processor", command("group list"))
+        command("dlq list")
+        done = self.run_sipeat("topic", "delete", "invoices", "--yes", env=env)
+        self.assertEqual(done.returncode, 0, done.tail())
+        self.assertNotIn("invoices", command("topic list").split())
 
     def test_its_own_tests_pass(self):
         done = self.run_sipeat("test", EXAMPLE)
