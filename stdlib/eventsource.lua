@@ -27,7 +27,7 @@ local AGGREGATE = opts.spec("sipeat.eventsource.aggregate", {
 })
 
 local OPEN = opts.spec("sipeat.eventsource.open", {
-  db = { "string", required = true },
+  db = { "string|secret", required = true },
   aggregates = { "table", required = true },
 })
 
@@ -334,11 +334,10 @@ function M.open(options)
     end
     self.aggregates[aggregate.name] = aggregate
   end
-  local postgres = o.db:find "^postgres[ql]*://" ~= nil
   self.rows, message, code = database.new(db)
   if self.rows then
     self.outbox, message, code = outbox.new {
-      db = db, name = "eventsource_outbox", postgres = postgres,
+      db = db, name = "eventsource_outbox", postgres = db.system == "postgresql",
     }
   end
   if not self.outbox then

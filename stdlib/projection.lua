@@ -5,6 +5,7 @@
 -- process follows the topics, others of the same database stand by. When the version in the script
 -- is newer than that of the tables, they are built anew beside the old ones and swapped in.
 local background = require "sipeat.background"
+local env = require "sipeat.env"
 local event = require "sipeat.event"
 local failure = require "sipeat.failure"
 local lease = require "sipeat.lease"
@@ -131,6 +132,7 @@ end
 -- --- connections ---
 
 local function connect(path)
+  path = env.is_secret(path) and env.reveal(path) or path
   local kept = databases[path]
   if kept then
     return kept

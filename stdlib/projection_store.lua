@@ -168,11 +168,13 @@ function M.lease(db, name, role, me)
       local who = lease.describe(other)
       return nil, ("projection %s %s %s"):format(name, what, who), "PROJECTION_BUSY"
     end
-    local ok
-    ok, message, code = tx:exec(("UPDATE sipeat_projections SET %s = ?, %s_until_ms = ? "
-      .. "WHERE name = ?"):format(role, role), me, sys.now_ms() + LEASE_MS, name)
-    if not ok then
-      return nil, message, code
+    local changes -- as it was seen: somebody else may have taken it meanwhile
+    changes, message, code = tx:exec(("UPDATE sipeat_projections SET %s = ?, %s_until_ms = ? "
+      .. "WHERE name = ? AND coalesce(%s, '') = ? AND %s_until_ms = ?"):format(role, role, role,
+      role), me, sys.now_ms() + LEASE_MS, name, row[role] or "", row[role .. "_until_ms"])
+    if changes ~= 1 then
+      return nil, message or ("projection %s has gone to another process"):format(name),
+        changes and "PROJECTION_BUSY" or code
     end
     return row
   end)
@@ -301,7 +303,12 @@ end
 --- "PROJECTION_BEHIND": meanwhile the live tables have read further, so read on and try again.
 function M.swap(db, def, me)
   return db:transaction(function(tx)
-    local behind, message, code = is_behind(tx, def)
+    -- the row's lock: who follows has committed, or will find that the tables have gone
+    local behind, message, code = tx:exec(
+      "UPDATE sipeat_projections SET builder = builder WHERE name = ?", def.name)
+    if behind then
+      behind, message, code = is_behind(tx, def)
+    end
     if behind ~= false then
       return nil, message or "the live tables are ahead", code or "PROJECTION_BEHIND"
     end

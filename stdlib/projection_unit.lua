@@ -12,12 +12,33 @@ local M = {}
 local Rows = {}
 Rows.__index = Rows
 
+-- What stands for a batch where a database has none: the statements run one after the other.
+local List = {}
+List.__index = List
+
+function List:add(text, ...)
+  self.n, self.bytes = self.n + 1, self.bytes + #text
+  self[self.n] = table.pack(text, ...)
+  return self.bytes
+end
+
+function List:len()
+  return self.n
+end
+
+local function batch_for(db)
+  if db.system == "postgresql" then
+    return setmetatable({ n = 0, bytes = 0 }, List)
+  end
+  return sql.batch()
+end
+
 --- A unit of that run. It has `events`, how many it is for, `record`, the last of them, `bytes` of
 --- statements, `next` ({ [topic] = { [partition] = offset } }), `seen` ({ [stream] = sequence })
 --- and `settled` once no other unit is before it.
 function M.new(run)
   return setmetatable({
-    run = run, texts = run.texts, batch = sql.batch(), events = 0, bytes = 0,
+    run = run, texts = run.texts, batch = batch_for(run.db), events = 0, bytes = 0,
     next = {}, seen = {},
   }, Rows)
 end
@@ -38,11 +59,26 @@ local function begin(unit)
   return true
 end
 
+local function run_all(unit)
+  local batch = unit.batch
+  if getmetatable(batch) ~= List then
+    return unit.tx:run("batch", batch)
+  end
+  for i = 1, batch.n do
+    local rows, message, code = unit.tx:run("statement", table.unpack(batch[i], 1, batch[i].n))
+    if not rows then
+      return nil, message, code
+    end
+  end
+  unit.batch = batch_for(unit.run.db)
+  return true
+end
+
 -- Runs what waits, in its transaction.
 local function drain(unit)
   local ok, message, code = begin(unit)
   if ok and unit.batch:len() > 0 then
-    ok, message, code = unit.tx:run("batch", unit.batch)
+    ok, message, code = run_all(unit)
     unit.bytes = 0
   end
   if not ok then

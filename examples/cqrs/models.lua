@@ -7,8 +7,8 @@ local M = {}
 local READ_DB = sipeat.env.get("READ_DB", "./cqrs-read.db")
 
 local MOVE = [[INSERT INTO {stock} VALUES (?, ?, ?, ?)
-  ON CONFLICT (machine, slot) DO UPDATE SET drink = coalesce(excluded.drink, drink),
-    units = units + excluded.units]]
+  ON CONFLICT (machine, slot) DO UPDATE SET
+    drink = coalesce(excluded.drink, {stock}.drink), units = {stock}.units + excluded.units]]
 
 local function moves(sign)
   return function(event, rows)
@@ -33,7 +33,8 @@ M.stock = sipeat.projection {
 }
 
 local SALE = [[INSERT INTO {sales} VALUES (?, ?, 1, ?)
-  ON CONFLICT (drink, day) DO UPDATE SET sold = sold + 1, cents = cents + excluded.cents]]
+  ON CONFLICT (drink, day) DO UPDATE SET
+    sold = {sales}.sold + 1, cents = {sales}.cents + excluded.cents]]
 
 --- What was sold of each drink on each day.
 M.sales = sipeat.projection {

@@ -26,7 +26,7 @@ local M = {}
 function M.aggregate(options) end
 
 ---@class sipeat.eventsource.OpenOptions
----@field db string a file of SQLite's
+---@field db string|sipeat.Secret a file of SQLite's, or the URL of a PostgreSQL database
 ---@field aggregates sipeat.eventsource.Aggregate[]
 
 ---@class sipeat.eventsource.ExecuteOptions

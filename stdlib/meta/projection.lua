@@ -39,7 +39,7 @@ function Rows:query(text, ...) end
 ---@field version? integer of the handlers and tables: a newer one is built anew; default 1
 ---@field topic? string
 ---@field topics? string[]
----@field db string a file of SQLite's
+---@field db string|sipeat.Secret a file of SQLite's, or the URL of a PostgreSQL database
 ---@field tables table<string, string> name -> columns, as in CREATE TABLE name (…)
 ---@field indexes? string[] "table (columns)"; default {}
 ---@field on table<string|sipeat.event.Definition, sipeat.projection.Handler>
