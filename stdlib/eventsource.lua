@@ -9,7 +9,7 @@ local event = require "sipeat.event"
 local failure = require "sipeat.failure"
 local log = require "sipeat.log".new "eventsource"
 local opts = require "sipeat.opts"
-local outbox = require "sipeat.eventsource_outbox"
+local relays = require "sipeat.relay"
 local sql = require "sipeat.sql"
 local task = require "sipeat.task"
 
@@ -242,13 +242,13 @@ local function attempt(store, aggregate, id, command, args, o)
   local ok
   ok, message, code = store.rows:append(stream, version, list, {
     command = command, command_id = o.command_id, snapshot = snapshot, mode = aggregate.mode,
-    topic = aggregate.topic, outbox = store.outbox,
+    topic = aggregate.topic, relay = store.relay,
   })
   if not ok then
     return nil, message, code
   end
   if aggregate.topic and #list > 0 then
-    store.outbox:wake()
+    store.relay:wake()
   end
   return { stream = stream, version = last, events = list, state = state }
 end
@@ -307,14 +307,14 @@ function Store:execute(name, id, command, args, options)
   return nil, ("%s: the command %s is being executed elsewhere"):format(stream, command), "CONFLICT"
 end
 
---- What waits for the broker: { waiting, refused, oldest_ms }.
+--- What waits for the broker: { waiting, refused, oldest_ms, sent }.
 function Store:status()
-  return self.outbox:status()
+  return self.relay:status()
 end
 
 --- Closes it; what waits for the broker stays in it.
 function Store:close()
-  self.outbox:close()
+  self.relay:stop()
   self.db:close()
 end
 
@@ -335,12 +335,12 @@ function M.open(options)
     self.aggregates[aggregate.name] = aggregate
   end
   self.rows, message, code = database.new(db)
-  if self.rows then
-    self.outbox, message, code = outbox.new {
-      db = db, name = "eventsource_outbox", postgres = db.system == "postgresql",
-    }
+  self.relay = relays.new { db = db, table = "eventsource_outbox" }
+  local started = self.rows
+  if started then
+    started, message, code = self.relay:start()
   end
-  if not self.outbox then
+  if not started then
     db:close()
     return nil, message, code
   end

@@ -1,5 +1,4 @@
 --- The tables of an event store: events, snapshots, commands that were executed.
-local event = require "sipeat.event"
 local json = require "sipeat.json"
 local sql = require "sipeat.sql"
 local sys = require "sipeat.core.sys"
@@ -129,12 +128,7 @@ local function insert_event(tx, ev, o)
   elseif not o.topic then
     return true
   end
-  local value, headers
-  value, headers, code = event.encode(ev, { mode = o.mode })
-  if not value then
-    return nil, headers, code
-  end
-  return o.outbox:add(tx, { topic = o.topic, key = ev.key, value = value, headers = headers })
+  return o.relay:put(tx, ev, o.topic, o.mode)
 end
 
 -- One of a newer version stays.
@@ -150,7 +144,7 @@ local function put_snapshot(tx, stream, version, snapshot)
 end
 
 --- Puts events behind the version of their stream. `o`: command, command_id, snapshot, topic, mode,
---- outbox. true; or nil, message, code: "CONFLICT" when the stream has gone on, "REPEATED" when the
+--- relay. true; or nil, message, code: "CONFLICT" when the stream has gone on, "REPEATED" when the
 --- command was executed meanwhile.
 function Rows:append(stream, version, list, o)
   return self.db:transaction(function(tx)

@@ -99,6 +99,11 @@ function Relay:add(tx, kind, data, options)
   if not ev then
     return nil, topic, mode -- message and code
   end
+  return self:put(tx, ev, topic, mode)
+end
+
+--- As add, of an event that is made.
+function Relay:put(tx, ev, topic, mode)
   local value, headers, code = event.encode(ev, { mode = mode })
   if not value then
     return nil, headers, code

@@ -33,6 +33,16 @@ function Relay:stop() end
 ---@return string? code
 function Relay:add(tx, kind, data, options) end
 
+---As add, of an event that is made.
+---@param tx sipeat.sql.Tx
+---@param ev table
+---@param topic string
+---@param mode? "binary"|"structured"|"plain"|"body"
+---@return string? id
+---@return string? message
+---@return string? code
+function Relay:put(tx, ev, topic, mode) end
+
 ---Sends what waits, now, without waiting for it.
 function Relay:wake() end
 

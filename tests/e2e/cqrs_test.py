@@ -14,6 +14,7 @@ import sqlite3
 from support import harness, kcat
 from support.harness import SOURCE, free_ports, get, wait_for
 from support.kafka import Kafka
+from support.postgres import Postgres
 
 SOAK = bool(os.environ.get("SIPEAT_SOAK"))
 EVENTS = 1_000_000 if SOAK else 40_000
@@ -161,7 +162,15 @@ class Readme(harness.Case):
         return [shlex.split(line)[1:] for line in lines if line.startswith(program + " ")]
 
     def test_its_commands_do_what_it_says(self):
-        port, runtime = free_ports(1)[0], {"XDG_RUNTIME_DIR": str(self.dir)}
+        self.walk({"XDG_RUNTIME_DIR": str(self.dir)})
+
+    def test_they_do_with_both_sides_in_postgresql(self):
+        with Postgres() as server:
+            self.walk({"XDG_RUNTIME_DIR": str(self.dir), "LEDGER_DB": server.place, "READ_DB": server.place})
+            self.assertFalse((self.dir / "cqrs-read.db").exists())
+
+    def walk(self, runtime):
+        port = free_ports(1)[0]
         url = f"http://127.0.0.1:{port}"
         dev, list_, rebuild = ([str(SOURCE / a) if a.startswith("examples/") else a for a in command]
                                for command in self.commands("sipeat"))
@@ -179,7 +188,9 @@ class Readme(harness.Case):
         stock = f"{url}/api/v1/machines/m-1/stock"
         wanted = [{"slot": 3, "drink": "Cola", "units": 11}]
         running.until(lambda: json.loads(get(stock)[1]) == wanted, lambda: f"11 units: {get(stock)}")
-        running.until(lambda: [row["sold"] for row in json.loads(get(f"{url}/api/v1/sales")[1])] == [1], "the sale")
+        sales = f"{url}/api/v1/sales"
+        running.until(lambda: get(sales)[0] == 200 and [row["sold"] for row in json.loads(get(sales)[1])] == [1],
+                      lambda: f"the sale: {get(sales)}")
         self.assertEqual(get(f"{url}/api/v1/machines/m-1/sell", 10, b'{"slot":9}')[0], 409)
         listed = self.run_sipeat(*list_, env=runtime)
         self.assertEqual(listed.returncode, 0, listed.tail())
@@ -188,6 +199,7 @@ class Readme(harness.Case):
         self.assertEqual(done.returncode, 0, done.tail())
         self.assertIn("stock rebuilt: 2 events", done.output)
         running.until(lambda: json.loads(get(stock)[1]) == wanted, lambda: f"11 units again: {get(stock)}")
+        self.assertEqual(running.stop(), 0, running.tail())
 
 
 if __name__ == "__main__":
