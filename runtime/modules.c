@@ -245,6 +245,17 @@ int sip_modules_set_deaths(struct sip_vm *vm, struct sip_deaths *deaths, struct 
   return rc;
 }
 
+int sip_modules_set_tap(struct sip_vm *vm, struct sip_tap *tap, struct sip_err *err)
+{
+  struct sip_engine *engine = NULL;
+  int rc = sip_flow_lua_engine(&engine, vm, err);
+
+  if (rc == 0) {
+    sip_engine_set_tap(engine, tap);
+  }
+  return rc;
+}
+
 bool sip_modules_connected(struct sip_vm *vm)
 {
   return sip_kafka_lua_connected(vm);

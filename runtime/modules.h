@@ -14,6 +14,7 @@ struct sip_memory_log;
 struct sip_outbox;
 struct sip_metrics;
 struct sip_serial;
+struct sip_tap;
 struct sip_vm;
 
 /** Provides every module to the state. @return 0 or a negative code */
@@ -46,6 +47,9 @@ struct sip_journal_shared *sip_modules_journal(const char *place);
 
 /** Before the first commit: what runs is noted in it. Borrowed until the state is freed. */
 int sip_modules_set_deaths(struct sip_vm *vm, struct sip_deaths *deaths, struct sip_err *err);
+
+/** Who is shown the attempts of the flows; borrowed until stop. @return 0 or a negative code */
+int sip_modules_set_tap(struct sip_vm *vm, struct sip_tap *tap, struct sip_err *err);
 
 /** Instead of sip_modules_start and a cluster, for tests of scripts: flows take their events from
  * `log`, which is borrowed until the state is freed, and what would leave the machine (HTTP, mail,

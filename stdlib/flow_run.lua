@@ -139,6 +139,7 @@ local function park(job, why)
   job.unwritten = not job.run:leave(journal.PARKED, why.message)
   job.phase, job.failure = "parked", why
   counts.parked:add(1, job.flow.group)
+  job.ticket:ends_as "parked"
   logger:error("parked: " .. why.message, {
     group = job.flow.group, type = job.event.type, code = why.code, run = job.run.id,
     attempts = job.attempt, traceback = why.traceback,
@@ -224,6 +225,7 @@ local function judge(job, ok, result)
     end
     result = failure.transient(result.message, result.code) -- of something else that was stopped
   end
+  job.ticket:fails(result.message)
   if result.kind ~= "permanent" and not ctx.final then
     return again(job, n, result)
   elseif run and run.added
@@ -238,7 +240,7 @@ end
 -- One attempt of the handler; answers as judge does.
 local function work(job)
   local flow, ctx = job.flow, job.ctx
-  if job.event.type and not job.from_journal then
+  if job.event.type then
     job.ticket:handles(job.event.type)
   end
   local n = job.attempt + 1
@@ -560,10 +562,8 @@ local function conclude(job)
       return wait
     end
   end
-  if (job.phase == "left" or job.phase == "parked") and not job.from_journal then
-    job.ticket:ends_as(job.phase)
-  end
   if job.phase == "left" then
+    job.ticket:ends_as "left"
     return true, false, job.run ~= false
   end
   local dead, kept = job.phase == "dead", job.run and job.run.added
@@ -730,7 +730,11 @@ end
 -- --- runs of the journal ---
 
 -- Stands in for the engine's ticket of an event that comes out of the journal.
-local Ticket = {}
+local function ignored() end
+
+local Ticket = {
+  keep = ignored, followers = ignored, handles = ignored, ends_as = ignored, fails = ignored,
+}
 Ticket.__index = Ticket
 
 function Ticket:emit(topic, key, value, headers, partition, timestamp, again_number)
@@ -744,10 +748,6 @@ function Ticket:emit(topic, key, value, headers, partition, timestamp, again_num
   self.count = self.count + (again_number and 0 or 1)
   return true, again_number or self.count
 end
-
-function Ticket.keep() end
-
-function Ticket.followers() end
 
 -- Its task is stopped only when the process ends.
 function Ticket.stopped()

@@ -20,7 +20,7 @@
  * number of the one that is repeated. Bit n of `outputs` stands for output n + 1, bit 7 for all
  * from 8 on. ticket:has_emitted() -> were there any. ticket:keep(value), ticket:stopped() -> was
  * the task asked to stop. For the metrics: ticket:handles(type) as the handler is called, where
- * start did not read the event; ticket:ends_as("parked" | "left").
+ * start did not read the event; ticket:ends_as("parked" | "left"); ticket:fails(message).
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
@@ -463,6 +463,15 @@ static int l_handles(lua_State *L)
   return 0;
 }
 
+/* The attempt has failed: why. */
+static int l_fails(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+
+  sip_event_note_failure(event, luaL_checkstring(L, 2));
+  return 0;
+}
+
 /* How the attempt ends when the answer does not say so: "parked", or "left" to somebody else. */
 static int l_ends_as(lua_State *L)
 {
@@ -504,6 +513,7 @@ static void push_ticket(lua_State *L, struct sip_event *event)
                                       { "has_emitted", l_has_emitted },
                                       { "handles", l_handles },
                                       { "ends_as", l_ends_as },
+                                      { "fails", l_fails },
                                       { NULL, NULL } };
   struct sip_event **box = sip_box_class(L, TICKET, ticket_gc, methods);
 

@@ -19,6 +19,8 @@ static const struct sip_verb verbs[] = {
   { "group", "list, show and reset consumer groups", sip_verb_group },
   { "outbox", "list, show, retry and discard what waits here for the broker", sip_verb_outbox },
   { "project", "list, show and rebuild the projections of a script", sip_verb_project },
+  { "top", "rates, lag and slow handlers of a running program, live", sip_verb_top },
+  { "tap", "the events of a running program, each with its outcome", sip_verb_tap },
   { "dlq", "list, show and replay dead letters", sip_verb_dlq },
   { "chains", "list, show and decide what chains in the journal have done", sip_verb_chains },
   { "console", "serve the web console alone, against any cluster", sip_verb_console },

@@ -40,6 +40,8 @@ int sip_verb_consume(int argc, char **argv);
 int sip_verb_topic(int argc, char **argv);
 int sip_verb_group(int argc, char **argv);
 int sip_verb_outbox(int argc, char **argv);
+int sip_verb_top(int argc, char **argv);
+int sip_verb_tap(int argc, char **argv);
 int sip_verb_project(int argc, char **argv);
 int sip_verb_dlq(int argc, char **argv);
 int sip_verb_chains(int argc, char **argv);

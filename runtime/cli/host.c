@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "flow/deaths.h"
+#include "flow/tap.h"
 #include "journal/shared.h"
 #include "kafka/settings.h"
 #include "modules.h"
@@ -213,6 +214,11 @@ static int host_open_vm(struct sip_host *host, struct sip_err *err)
                 : sip_modules_count(host->vm, host->metrics, err);
   }
   if (rc == 0) {
+    rc = sip_tap_new(&host->tap);
+    rc = rc < 0 ? sip_err_set(err, rc, "no memory to watch flows")
+                : sip_modules_set_tap(host->vm, host->tap, err);
+  }
+  if (rc == 0) {
     rc = sip_serial_new(&host->serial, err);
   }
   if (rc == 0) {
@@ -309,6 +315,7 @@ int sip_host_attach(const struct sip_host *host, struct sip_vm *vm, struct sip_d
 
   int rc = sip_modules_configure_serial(vm, host->serial, err);
 
+  rc = rc < 0 ? rc : sip_modules_set_tap(vm, host->tap, err);
   host_open_deaths(host, vm, deaths);
   return rc < 0 ? rc : sip_modules_configure_outbox(vm, host->outbox, chosen, err);
 }
@@ -416,6 +423,7 @@ static void host_close(struct sip_host *host)
   assert(rc == 0); /* STYLE.md section 6: no handle is left open */
   (void)rc;
   sip_metrics_unref(host->metrics);
+  sip_tap_free(host->tap);        /* after the engines of all workers */
   sip_serial_unref(host->serial); /* after the lines of all workers */
   host->serial = NULL;
   sip_deaths_close(host->deaths);

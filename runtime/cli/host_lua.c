@@ -5,12 +5,14 @@
  *   set_http(addr)   where the server listens
  *   set_console(path)  what signs in to the console once, for the banner of dev
  *   reload()         awaits a reload -> version | nil, message, code
+ *   tap()            watches what flows do (tap_lua.c)
  *   create_topic(name, partitions)  on the embedded broker -> true | nil, message, code
  * Loop thread. */
 #include "cli/host_state.h"
 
 #include "bind/flow_lua.h"
 #include "cli/push.h"
+#include "cli/tap_lua.h"
 #include "cli/worker.h"
 #include "kafka/embedded.h"
 #include "modules.h"
@@ -152,6 +154,11 @@ static int l_create_topic(lua_State *L)
   return 1;
 }
 
+static int l_tap(lua_State *L)
+{
+  return sip_push_tap(L, host_of(L)->tap);
+}
+
 static int open_host(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -160,6 +167,7 @@ static int open_host(lua_State *L)
     { "set_http", l_set_http },
     { "set_console", l_set_console },
     { "reload", l_reload },
+    { "tap", l_tap },
     { "create_topic", l_create_topic },
     { NULL, NULL },
   };

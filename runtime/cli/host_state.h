@@ -19,6 +19,7 @@ struct sip_kafka_settings;
 struct sip_metrics;
 struct sip_outbox;
 struct sip_serial;
+struct sip_tap;
 struct sip_watch;
 struct sip_workers;
 
@@ -54,6 +55,7 @@ struct sip_host {
   struct sip_vm *vm;
   struct sip_kafka_settings *kafka;
   struct sip_metrics *metrics;        /* of the process */
+  struct sip_tap *tap;                /* likewise */
   struct sip_serial *serial;          /* of the process */
   struct sip_outbox *outbox;          /* of the process; opened when a script wants it */
   struct sip_journal_shared *journal; /* of the process; likewise. NULL: there is none */

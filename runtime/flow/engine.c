@@ -60,6 +60,11 @@ int sip_engine_set_metrics(struct sip_engine *engine, struct sip_metrics_shard *
   return sip_meter_new(&engine->meter, shard, err);
 }
 
+void sip_engine_set_tap(struct sip_engine *engine, struct sip_tap *tap)
+{
+  engine->tap = tap;
+}
+
 static struct sip_flow *find_same(struct sip_list *list, const struct sip_flow *flow)
 {
   for (struct sip_list *node = list->next; node != list; node = node->next) {

@@ -16,6 +16,7 @@
 struct sip_deaths;
 struct sip_engine;
 struct sip_metrics_shard;
+struct sip_tap;
 struct sip_vm;
 
 enum sip_order { SIP_ORDER_KEY, SIP_ORDER_PARTITION, SIP_ORDER_NONE };
@@ -76,6 +77,9 @@ void sip_engine_set_deaths(struct sip_engine *engine, struct sip_deaths *deaths)
 /** Where its flows count; the shard is borrowed until free. @return 0 or a negative code */
 int sip_engine_set_metrics(struct sip_engine *engine, struct sip_metrics_shard *shard,
                            struct sip_err *err);
+
+/** Who is shown the attempts of its flows; borrowed until free. NULL: nobody. */
+void sip_engine_set_tap(struct sip_engine *engine, struct sip_tap *tap);
 
 /** A load begins: what is registered from now on belongs to it. */
 void sip_engine_begin(struct sip_engine *engine);

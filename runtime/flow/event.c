@@ -68,6 +68,8 @@ static size_t record_bytes(const struct sip_record *record)
 
 static void event_forget_trouble(struct sip_event *event)
 {
+  free(event->failure);
+  event->failure = NULL;
   sip_event_forget_lost(event);
   free(event->why);
   event->why = NULL;
@@ -286,8 +288,42 @@ static void event_on_crash(struct sip_event *event, const char *name, const char
   sip_event_remember(event, SIP_TROUBLE_CRASH, SIP_ESCRIPT, name, text);
 }
 
+static void show_text(char *out, size_t size, const char *text, size_t len)
+{
+  (void)snprintf(out, size, "%.*s", (int)(len < size ? len : size - 1), text == NULL ? "" : text);
+}
+
+/* Shows the attempt to who watches. */
+static void event_show(struct sip_event *event, const struct sip_task *task, enum sip_attempt how,
+                       uint64_t took_ns)
+{
+  const struct sip_record *record = &event->record;
+  const char *id = sip_task_event_id(task);
+  struct sip_tap_entry entry = { .took_ns = took_ns, .offset = record->offset, .how = how };
+  uv_timeval64_t now = { 0 };
+
+  (void)uv_gettimeofday(&now); /* fails only without an address */
+  entry.at_ms = now.tv_sec * 1000 + now.tv_usec / 1000;
+  entry.partition = record->partition;
+  show_text(entry.group, sizeof entry.group, event->flow->group, SIZE_MAX);
+  show_text(entry.topic, sizeof entry.topic, record->topic, SIZE_MAX);
+  show_text(entry.type, sizeof entry.type, event->type->text, event->type->len);
+  show_text(entry.key, sizeof entry.key, record->key.data, record->key.len);
+  show_text(entry.id, sizeof entry.id, id, SIZE_MAX);
+  show_text(entry.why, sizeof entry.why, event->failure, SIZE_MAX);
+  sip_tap_put(event->flow->engine->tap, &entry);
+}
+
+void sip_event_note_failure(struct sip_event *event, const char *text)
+{
+  if (sip_tap_is_open(event->flow->engine->tap)) {
+    free(event->failure);
+    event->failure = strdup(text);
+  }
+}
+
 /* Counts the attempt that has ended. */
-static void event_measure(struct sip_event *event)
+static void event_measure(struct sip_event *event, const struct sip_task *task)
 {
   static const enum sip_attempt by_verdict[] = {
     [SIP_VERDICT_NONE] = SIP_ATTEMPT_STOPPED,
@@ -296,12 +332,18 @@ static void event_measure(struct sip_event *event)
     [SIP_VERDICT_DEAD] = SIP_ATTEMPT_DEAD,
   };
 
+  enum sip_attempt how = event->parked ? SIP_ATTEMPT_PARKED : by_verdict[event->verdict];
+  uint64_t took_ns;
+
   if (event->type == NULL) {
     return;
   }
+  took_ns = uv_hrtime() - event->began_ns;
+  if (sip_tap_is_open(event->flow->engine->tap)) {
+    event_show(event, task, how, took_ns);
+  }
   sip_meter_attempt(
-    event->flow->engine->meter, event->flow->group, event->type,
-    event->parked ? SIP_ATTEMPT_PARKED : by_verdict[event->verdict], uv_hrtime() - event->began_ns,
+    event->flow->engine->meter, event->flow->group, event->type, how, took_ns,
     event->trace != NULL && event->trace->sampled ? event->trace->parent + SIP_TRACE_ID_AT : "");
   event->type = NULL;
   event->parked = false;
@@ -346,7 +388,7 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
                    lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
                                                   : "not enough memory to say why");
   }
-  event_measure(event);
+  event_measure(event, task);
   event_conclude(event);
 }
 

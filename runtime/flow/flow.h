@@ -7,6 +7,7 @@
 #include "flow/holds.h"
 #include "flow/lane.h"
 #include "flow/meter.h"
+#include "flow/tap.h"
 #include "flow/watermark.h"
 
 #include <lua.h>
@@ -117,6 +118,7 @@ struct sip_event {
   struct sip_trace *trace; /* counted: what it came with, or a new one; NULL: not traced */
   struct sip_meter_type *type; /* borrowed from the flow; NULL: this attempt is not measured */
   uint64_t began_ns;           /* with a type: when the handler was called, as of uv_hrtime */
+  char *failure;               /* owned: why the attempt failed, while somebody watches; or NULL */
   bool parked;                 /* it ends in the journal, for a person to look at */
   struct sip_slice id; /* borrowed from the script's stack until the task runs; or nothing */
   unsigned deaths;     /* processes that died while it ran */
@@ -319,6 +321,9 @@ void sip_event_start(struct sip_event *event);
 void sip_event_remember(struct sip_event *event, enum sip_trouble trouble, int code,
                         const char *name, const char *message);
 
+/** Why the attempt that runs has failed: for who watches. Without memory, it is not said. */
+void sip_event_note_failure(struct sip_event *event, const char *text);
+
 /** The handler of the event, which is of that type, is called now: what follows is measured. */
 void sip_event_note_type(struct sip_event *event, const char *text, size_t len);
 
@@ -416,6 +421,7 @@ struct sip_engine {
   void *drained_arg;
   struct sip_deaths *deaths; /* borrowed; NULL: deaths are not looked for */
   struct sip_meter *meter;   /* owned; NULL: nobody counts */
+  struct sip_tap *tap;       /* borrowed; NULL: nobody can watch */
   struct sip_event *alone;   /* borrowed: nothing else begins until this one has ended … */
   uint64_t alone_until_ms;   /* … or this moment, in loop time */
   uv_idle_t *notifier;       /* owned: calls on_drained from a later turn */

@@ -17,6 +17,13 @@ static const char *const partition_labels[] = { "messaging_consumer_group_name",
 
 static const char *const short_labels[] = { "group", "topic", "partition" };
 
+const char *sip_attempt_name(enum sip_attempt how)
+{
+  static const char *const names[] = { "ok", "retried", "dead", "parked", "stopped" };
+
+  return names[how];
+}
+
 int sip_meter_new(struct sip_meter **out, struct sip_metrics_shard *shard, struct sip_err *err)
 {
   static const char *const labels[] = { "messaging_consumer_group_name", "cloudevents_event_type",
@@ -123,16 +130,14 @@ void sip_meter_flow_deinit(struct sip_meter_flow *flow)
 void sip_meter_attempt(struct sip_meter *meter, const char *group, struct sip_meter_type *type,
                        enum sip_attempt how, uint64_t took_ns, const char *trace_id)
 {
-  static const struct sip_slice outcomes[] = {
-    { "ok", 2 }, { "retried", 7 }, { "dead", 4 }, { "parked", 6 }, { "stopped", 7 },
-  };
   struct sip_series *series = type->series[how];
   double seconds = (double)took_ns / 1e9;
 
   if (series == NULL) {
+    const char *outcome = sip_attempt_name(how);
     const struct sip_slice values[] = { { group, strlen(group) },
                                         { type->text, type->len },
-                                        outcomes[how] };
+                                        { outcome, strlen(outcome) } };
 
     series = sip_metric_series(meter->attempts, values);
     if (series == NULL) {

@@ -17,6 +17,9 @@ enum sip_attempt {
   SIP_ATTEMPTS
 };
 
+/** "ok", "retried", "dead", "parked" or "stopped". */
+const char *sip_attempt_name(enum sip_attempt how);
+
 /* A type of event in a flow. */
 struct sip_meter_type {
   struct sip_meter_type *next;

@@ -24,7 +24,17 @@ local stripe = sipeat.breaker { name = "stripe", failures = 1, open = "1h" }(fun
 end)
 sipeat.rate_limit { name = "r", rate = "100/s" }(print)
 sipeat.bulkhead { name = "b", limit = 10 }(print)
-sipeat.batch.new { name = "figures", send = function() return true end }
+local sendings = 0
+local figures = sipeat.batch.new {
+  name = "figures", flush = "50ms", retry = { backoff = { "10ms", "10ms" } },
+  send = function()
+    sendings = sendings + 1
+    if sendings == 1 then
+      return nil, "no answer", "ETIMEDOUT"
+    end
+    return true
+  end,
+}
 sipeat.outbox {}
 assert(sipeat.vending.attach { machine = "M-1", driver = "simulated", settings = { slots = { 5 } } })
 require("sipeat.serial").open { port = "@PORT@", patient = true, keep = true }
@@ -40,6 +50,7 @@ sipeat.flow {
   on = { ["bad.do"] = function(event)
     ids:add(1, event.id .. task.monotonic_ms())
     stripe()
+    figures:add { id = event.id }
     return nil, "always fails"
   end },
 }
@@ -101,6 +112,33 @@ class Alerts(harness.Case):
         resource.prlimit(self.process.popen.pid, resource.RLIMIT_FSIZE, (1, 1))
         self.write("doubt", "doubt", 1)
 
+    def check_tap(self):
+        """Somebody who watches sees an attempt that fails, and why."""
+        tap = self.start("tap", "bad", "--failed", "--json", "--max", "1", "--http", self.url)
+
+        def ended():
+            self.write("bad", "bad", 1)
+            return tap.popen.poll() is not None
+
+        wait_for(ended, tap.tail, every=0.3)
+        self.assertEqual(tap.wait(), 0, tap.tail())
+        one = json.loads(tap.output)
+        self.assertEqual((one["group"], one["type"], one["topic"], one["key"], one["why"]),
+                         ("bad", "bad.do", "bad", "key", "always fails"))
+        self.assertIn(one["outcome"], ("retried", "dead"))
+
+    def check_top(self):
+        told = json.loads(self.run_sipeat("top", "--once", "--json", "--every", "200ms", "--http", self.url).output)
+        flows = {one["group"]: one for one in told["flows"]}
+        self.assertEqual(set(flows), {"slow", "bad", "doubt", "later"})
+        self.assertEqual((flows["slow"]["running"], flows["slow"]["lag"]), (1, 1100))
+        self.assertGreater(flows["bad"]["dead"], 0)
+        shown = self.run_sipeat("top", "--once", "--every", "200ms", "--http", self.url).output
+        self.assertRegex(shown, r"(?m)^slow +0\.0 +1100 +1 +1099 ")
+        nobody = self.run_sipeat("top", "--once", "--http", "127.0.0.1:1")
+        self.assertEqual(nobody.wait(), 1)
+        self.assertIn("no program answers at 127.0.0.1:1", nobody.log)
+
     def check_dashboard(self, prometheus):
         """Each expression is one that Prometheus takes, and names only what is there."""
         served = prometheus.names()
@@ -138,6 +176,7 @@ class Alerts(harness.Case):
             self.assertEqual(prometheus.fired() - {"SipeatDown"}, set())
             self.assertEqual(get(f"http://{self.url}/hello")[0], 200)
             self.break_all()
+            self.check_tap()
             self.process.until(lambda: prometheus.fired() >= EVERY - AT_THE_END,
                                lambda: f"missing: {EVERY - AT_THE_END - prometheus.fired()}")
             self.assertFalse(prometheus.fired() & AT_THE_END)
@@ -145,6 +184,7 @@ class Alerts(harness.Case):
             self.assertTrue(any("breaker stripe is open" in one for one in reasons), reasons)
             self.check_page(prometheus)
             self.check_dashboard(prometheus)
+            self.check_top()
             self.break_journal()
             wait_for(lambda: prometheus.fired() == EVERY, lambda: f"missing: {EVERY - prometheus.fired()}\n"
                      f"{self.process.tail()}")

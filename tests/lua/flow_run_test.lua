@@ -35,6 +35,10 @@ function Ticket:ends_as(outcome)
   self.outcome = outcome
 end
 
+function Ticket:fails(message)
+  self.failure = message
+end
+
 function Ticket:followers()
   return self.waiting
 end

@@ -47,6 +47,7 @@ end
 function Ticket:keep(job) self.kept = job end
 function Ticket:stopped() return false end
 function Ticket:handles() return self end
+function Ticket:fails() return self end
 function Ticket:ends_as() return self end
 function Ticket:followers() return nil end
 
