@@ -6,25 +6,18 @@
  * dropped. Loop thread. */
 #include "crypto/crypto_lua.h"
 
-#include "core/base.h"
-#include "core/work.h"
 #include "crypto/crypto.h"
-#include "vm/task.h"
+#include "vm/job.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char JOB[] = "sipeat.crypto.job";
-
 enum { PASSWORD_LIMIT_BYTES = 1024 };
 
-/* Freed by whoever comes last: the box's __gc, or the end of the work. */
 struct job {
-  struct sip_wait wait;
-  struct sip_work work;
-  bool running, collected;
+  struct sip_job base;
   bool verify; /* else: hash */
   bool matches;
   char hash[SIP_PASSWORD_HASH_SIZE];
@@ -34,31 +27,18 @@ struct job {
   struct sip_err err;
 };
 
-static void job_free(struct job *job)
+static void job_free(struct sip_job *base)
 {
+  struct job *job = (struct job *)base;
+
   sip_crypto_wipe(job->password, sizeof job->password);
   free(job);
 }
 
-static int job_gc(lua_State *L)
-{
-  struct job **box = luaL_checkudata(L, 1, JOB);
-  struct job *job = *box;
-
-  *box = NULL;
-  if (job != NULL && job->running) {
-    job->collected = true;
-    sip_work_cancel(&job->work);
-  } else if (job != NULL) {
-    job_free(job);
-  }
-  return 0;
-}
-
 /* Pool thread. */
-static void job_run(struct sip_work *work)
+static void job_run(struct sip_job *base)
 {
-  struct job *job = SIP_CONTAINER(work, struct job, work);
+  struct job *job = (struct job *)base;
 
   if (job->verify) {
     job->matches = sip_password_verify(job->hash, job->password, job->len);
@@ -67,25 +47,10 @@ static void job_run(struct sip_work *work)
   }
 }
 
-static void job_done(struct sip_work *work, int status)
+static int job_finish(lua_State *L, struct sip_job *base)
 {
-  struct job *job = SIP_CONTAINER(work, struct job, work);
+  const struct job *job = (const struct job *)base;
 
-  job->running = false;
-  if (job->collected) {
-    job_free(job);
-  } else {
-    sip_wake(&job->wait, status);
-  }
-}
-
-static int job_finish(lua_State *L, struct sip_wait *wait)
-{
-  const struct job *job = SIP_CONTAINER(wait, struct job, wait);
-
-  if (wait->status < 0) {
-    return sip_push_error(L, wait->status, "password");
-  }
   if (job->rc < 0) {
     return sip_push_err(L, &job->err);
   }
@@ -97,36 +62,26 @@ static int job_finish(lua_State *L, struct sip_wait *wait)
   return 1;
 }
 
+static const struct sip_job_kind password_job = { "password", sizeof(struct job), job_run,
+                                                  job_finish, job_free };
+
 /* The password is argument `arg`; stack: arguments. */
 static int job_start(lua_State *L, const char *hash, int arg)
 {
   size_t len;
   const char *password = luaL_checklstring(L, arg, &len);
-  struct job **box;
   struct job *job;
-  int rc;
 
   luaL_argcheck(L, len <= PASSWORD_LIMIT_BYTES, arg, "a password of more than 1,024 bytes");
   lua_settop(L, arg);
-  box = sip_box_new(L, JOB, job_gc);
-  job = calloc(1, sizeof *job);
-  if (job == NULL) {
-    return luaL_error(L, "password: out of memory");
-  }
-  *box = job;
+  job = sip_job_new(L, &password_job);
   job->verify = hash != NULL;
   if (hash != NULL) {
     (void)memcpy(job->hash, hash, strlen(hash) + 1); /* l_password_verify checked its length */
   }
   (void)memcpy(job->password, password, len);
   job->len = len;
-  sip_wait_init(&job->wait, NULL, job_finish);
-  rc = sip_work_start(sip_vm_loop(L), &job->work, job_run, job_done);
-  if (rc < 0) {
-    return sip_push_error(L, rc, "password");
-  }
-  job->running = true;
-  return sip_await(L, &job->wait, SIP_FOREVER);
+  return sip_job_await(L, &job->base);
 }
 
 static int l_password_hash(lua_State *L)

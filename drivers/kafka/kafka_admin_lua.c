@@ -17,18 +17,15 @@
  *
  * Each or nil, message, code. A cancelled call runs to its end and its result is dropped. Loop
  * thread. */
-#include "core/work.h"
 #include "kafka/admin.h"
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
-#include "vm/task.h"
+#include "vm/job.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char JOB[] = "sipeat.kafka.admin";
 
 enum { CONFIG_LIMIT = 64, GROUP_LIMIT = 1000 };
 
@@ -59,11 +56,8 @@ static const char *const job_names[] = {
   NULL
 };
 
-/* Freed by whoever comes last: the box's __gc, or the end of the work. */
 struct job {
-  struct sip_wait wait;
-  struct sip_work work;
-  bool running, collected;
+  struct sip_job base;
   enum job_kind kind;
   struct sip_kafka_settings *settings;
   char *name, *topic;
@@ -86,8 +80,10 @@ struct job {
   struct sip_err err;
 };
 
-static void job_free(struct job *job)
+static void job_free(struct sip_job *base)
 {
+  struct job *job = (struct job *)base;
+
   sip_kafka_settings_free(job->settings);
   for (size_t i = 0; i < job->config_count; i++) {
     free((char *)job->config[i].name);
@@ -107,21 +103,6 @@ static void job_free(struct job *job)
   sip_kafka_cluster_free(job->cluster);
   sip_kafka_setting_list_free(job->configuration);
   free(job);
-}
-
-static int job_gc(lua_State *L)
-{
-  struct job **box = luaL_checkudata(L, 1, JOB);
-  struct job *job = *box;
-
-  *box = NULL;
-  if (job != NULL && job->running) {
-    job->collected = true;
-    sip_work_cancel(&job->work);
-  } else if (job != NULL) {
-    job_free(job);
-  }
-  return 0;
 }
 
 /* The groups that were named, or all. */
@@ -157,9 +138,9 @@ static int job_cluster(struct job *job, struct sip_kafka_admin *admin)
 }
 
 /* Pool thread. */
-static void job_run(struct sip_work *work)
+static void job_run(struct sip_job *base)
 {
-  struct job *job = SIP_CONTAINER(work, struct job, work);
+  struct job *job = (struct job *)base;
   struct sip_kafka_admin *admin = NULL;
   struct sip_kafka_new_topic topic = { .name = job->name,
                                        .partitions = job->partitions,
@@ -197,18 +178,6 @@ static void job_run(struct sip_work *work)
     job->rc = job_cluster(job, admin);
   }
   sip_kafka_admin_close(admin);
-}
-
-static void job_done(struct sip_work *work, int status)
-{
-  struct job *job = SIP_CONTAINER(work, struct job, work);
-
-  job->running = false;
-  if (job->collected) {
-    job_free(job);
-  } else {
-    sip_wake(&job->wait, status);
-  }
 }
 
 /* The group and where it stands. */
@@ -286,19 +255,19 @@ static void push_result(lua_State *L, const struct job *job)
   }
 }
 
-static int job_finish(lua_State *L, struct sip_wait *wait)
+static int job_finish(lua_State *L, struct sip_job *base)
 {
-  struct job *job = SIP_CONTAINER(wait, struct job, wait);
+  struct job *job = (struct job *)base;
 
-  if (wait->status < 0) {
-    return sip_push_error(L, wait->status, "kafka admin");
-  }
   if (job->rc < 0) {
     return sip_push_err(L, &job->err);
   }
   push_result(L, job);
   return 1;
 }
+
+static const struct sip_job_kind job_class = { "kafka admin", sizeof(struct job), job_run,
+                                               job_finish, job_free };
 
 static bool job_copy(char **to, const char *text)
 {
@@ -392,30 +361,17 @@ int sip_l_kafka_admin(lua_State *L)
   struct sip_kafka *kafka = sip_kafka_of(L);
   enum job_kind kind = (enum job_kind)luaL_checkoption(L, 1, NULL, job_names);
   struct sip_err err;
-  struct job **box;
   struct job *job;
-  int rc;
 
   if (sip_kafka_ready(kafka, &err) < 0) {
     return sip_push_err(L, &err);
   }
   lua_settop(L, 5);
-  box = sip_box_new(L, JOB, job_gc); /* index 6 */
-  job = calloc(1, sizeof *job);
-  if (job == NULL) {
-    return luaL_error(L, "kafka admin: out of memory");
-  }
-  *box = job;
+  job = sip_job_new(L, &job_class); /* index 6 */
   job->kind = kind;
   job_read(L, job);
   if (sip_kafka_settings_copy(&job->settings, sip_kafka_settings(kafka), &err) < 0) {
     return sip_push_err(L, &err);
   }
-  sip_wait_init(&job->wait, NULL, job_finish);
-  rc = sip_work_start(sip_kafka_loop(kafka), &job->work, job_run, job_done);
-  if (rc < 0) {
-    return sip_push_error(L, rc, "kafka admin");
-  }
-  job->running = true;
-  return sip_await(L, &job->wait, SIP_FOREVER);
+  return sip_job_await(L, &job->base);
 }

@@ -1,63 +1,33 @@
 /* list_lua.c - the machine's serial ports as a table; looked for on the work pool. Loop thread. */
 #include "serial/list_lua.h"
 
-#include "core/work.h"
 #include "serial/list.h"
-#include "vm/task.h"
+#include "vm/job.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
 
-static const char LISTING[] = "sipeat.serial.listing";
-
-/* Freed by its box, or, while it works, by its end. */
 struct listing {
-  struct sip_work work;
-  struct sip_wait wait;
-  bool working, dropped;
+  struct sip_job base;
   struct sip_port_info *ports; /* owned */
   int count;                   /* or a negative code */
   struct sip_err err;
 };
 
-static void listing_free(struct listing *listing)
+static void listing_free(struct sip_job *base)
 {
+  struct listing *listing = (struct listing *)base;
+
   free(listing->ports);
   free(listing);
 }
 
-static int listing_gc(lua_State *L)
+static void listing_run(struct sip_job *base)
 {
-  struct listing **box = luaL_checkudata(L, 1, LISTING), *listing = *box;
-
-  *box = NULL;
-  if (listing != NULL && listing->working) {
-    listing->dropped = true;
-    sip_work_cancel(&listing->work);
-  } else if (listing != NULL) {
-    listing_free(listing);
-  }
-  return 0;
-}
-
-static void listing_run(struct sip_work *work)
-{
-  struct listing *listing = SIP_CONTAINER(work, struct listing, work);
+  struct listing *listing = (struct listing *)base;
 
   listing->count = sip_port_list(&listing->ports, &listing->err);
-}
-
-static void listing_on_done(struct sip_work *work, int status)
-{
-  struct listing *listing = SIP_CONTAINER(work, struct listing, work);
-
-  listing->working = false;
-  if (listing->dropped) {
-    listing_free(listing);
-  } else {
-    sip_wake(&listing->wait, status);
-  }
 }
 
 static void set_text(lua_State *L, const char *name, const char *text)
@@ -86,13 +56,10 @@ static void push_port(lua_State *L, const struct sip_port_info *port)
   }
 }
 
-static int listing_finish(lua_State *L, struct sip_wait *wait)
+static int listing_finish(lua_State *L, struct sip_job *base)
 {
-  const struct listing *listing = SIP_CONTAINER(wait, struct listing, wait);
+  const struct listing *listing = (const struct listing *)base;
 
-  if (wait->status < 0) {
-    return sip_push_error(L, wait->status, "serial list");
-  }
   if (listing->count < 0) {
     return sip_push_err(L, &listing->err);
   }
@@ -106,21 +73,11 @@ static int listing_finish(lua_State *L, struct sip_wait *wait)
 
 int sip_l_serial_list(lua_State *L)
 {
-  struct listing **box, *listing;
-  int rc;
+  static const struct sip_job_kind kind = { "serial list", sizeof(struct listing), listing_run,
+                                            listing_finish, listing_free };
+  struct listing *listing;
 
   lua_settop(L, 0);
-  box = sip_box_new(L, LISTING, listing_gc); /* the suspended stack keeps it */
-  listing = calloc(1, sizeof *listing);
-  if (listing == NULL) {
-    return luaL_error(L, "serial list: not enough memory");
-  }
-  *box = listing;
-  sip_wait_init(&listing->wait, NULL, listing_finish);
-  rc = sip_work_start(sip_vm_loop(L), &listing->work, listing_run, listing_on_done);
-  if (rc < 0) {
-    return sip_push_error(L, rc, "serial list");
-  }
-  listing->working = true;
-  return sip_await(L, &listing->wait, SIP_FOREVER);
+  listing = sip_job_new(L, &kind);
+  return sip_job_await(L, &listing->base);
 }

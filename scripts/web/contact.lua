@@ -89,25 +89,16 @@ local SORRY = "Your message could not be sent just now. Everything you wrote is 
   .. "try again in a minute."
 
 local function take(req)
-  local sent = req:form()
+  local sent, key = forms.received(req, "/", again)
   if not sent then
-    return layout.notice {
-      title = "That did not arrive well", path = "/", status = 400,
-      text = "The form could not be read. Please fill it in again.", link = "/", link_text = "Back",
-    }
-  end
-  local key, message, code = access.check_form(req, sent)
-  if not key then
-    local status = code == "CSRF" and 403 or 503
-    return again(req, sent, { status = status, trouble = message, fresh = true })
+    return key
   end
   local data = forms.read(events.ContactCreated, ALL, sent)
   local ok, errors = forms.check(events.ContactCreated, data)
   if not ok then
     return again(req, sent, { status = 422, errors = errors })
   end
-  local row, _
-  row, _, code = submit.take {
+  local row, _, code = submit.take {
     id = key, definition = events.ContactCreated, data = data, wait = true,
   }
   if row then

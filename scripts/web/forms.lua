@@ -4,7 +4,9 @@
 -- A field is { name, label, kind?, hint?, required?, autocomplete?, options?, … }: name is a path
 -- into the data, as in "location.city"; kind is an input's type, "textarea", "select" or
 -- "checkbox".
+local access = require "sipeat.access"
 local html = require "sipeat.html"
+local layout = require "web.layout"
 
 local M = {}
 
@@ -240,6 +242,24 @@ end
 --- A hidden field.
 function M.hidden(name, value)
   return h.input { type = "hidden", name = name, value = value }
+end
+
+--- What a visitor's form has sent, and the form's key; or nil and the answer: a page that leads
+--- back to `path` when it cannot be read, again(req, sent, state) when its token is refused.
+function M.received(req, path, again)
+  local sent = req:form()
+  if not sent then
+    return nil, layout.notice {
+      title = "That did not arrive well", path = path, status = 400, link = path,
+      link_text = "Back", text = "The form could not be read. Please fill it in again.",
+    }
+  end
+  local key, trouble, code = access.check_form(req, sent)
+  if not key then
+    local status = code == "CSRF" and 403 or 503
+    return nil, again(req, sent, { status = status, trouble = trouble, fresh = true })
+  end
+  return sent, key
 end
 
 return M

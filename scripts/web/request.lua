@@ -209,17 +209,9 @@ local function data_of(sent)
 end
 
 local function take(req)
-  local sent = req:form()
+  local sent, key = forms.received(req, "/request", again)
   if not sent then
-    return layout.notice {
-      title = "That did not arrive well", path = "/request", status = 400,
-      text = "The form could not be read.", link = "/request", link_text = "Back",
-    }
-  end
-  local key, message, code = access.check_form(req, sent)
-  if not key then
-    local status = code == "CSRF" and 403 or 503
-    return again(req, sent, { status = status, trouble = message, fresh = true })
+    return key
   end
   local earlier = progress.read(key, KIND)
   if earlier and earlier.state ~= "lost" and earlier.state ~= "sending" then
@@ -231,8 +223,7 @@ local function take(req)
   elseif not data then
     return again(req, sent, { status = 422, errors = found })
   end
-  local row
-  row, message, code = submit.take {
+  local row, message, code = submit.take {
     id = key, definition = events.RequestCreated, data = data, about = offer.about(data, found),
     wait = true,
   }

@@ -27,6 +27,10 @@ end)
 
 
 class SignIn(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = cls.enterClassContext(Browser())
+
     def setUp(self):
         super().setUp()
         env = {"SIPEAT_ACCESS": self.dir / "access.db"}
@@ -36,7 +40,6 @@ class SignIn(harness.Case):
         process = self.start("dev", self.script(SCRIPT), "--no-watch", env=env)
         self.url = re.search(r"http://[0-9.]+:\d+", process.wait_log("listening on "))[0]
         process.wait_log(": version ")
-        self.browser = self.enterContext(Browser())
 
     def test_one_signs_in_without_javascript_and_out(self):
         page = self.browser.page(PHONE, javaScriptEnabled=False)

@@ -5,7 +5,7 @@ import { count } from "../format.js";
 import { useLoad } from "../load.js";
 import { href } from "../router.js";
 import { Button, Chip, Copy, Facts, Field, Head, Section, Time } from "../ui/basics.jsx";
-import { ActForm, Dialog } from "../ui/dialog.jsx";
+import { Dialog, RehearsedForm, useRehearsal } from "../ui/dialog.jsx";
 import { Headers, Payload } from "../ui/payload.jsx";
 import { Loaded, Note } from "../ui/states.jsx";
 import { toast } from "../ui/toast.jsx";
@@ -48,62 +48,26 @@ function Outcome({ of }) {
   );
 }
 
-function useReplay(letter, body, done) {
-  const [state, set] = useState({ busy: false, error: null, outcome: null });
-  const send = async (dryRun) => {
+function ReplayForm({ title, action, letter, body, close, done, children }) {
+  const replay = useRehearsal(async (dryRun) => {
     const outcome = await post(pathOf(letter), { ...body(), ...(dryRun ? { dry_run: true } : {}) });
-    set({ busy: false, error: null, outcome });
     if (!dryRun) {
       toast(`The letter is ${outcome.outcome}.`, outcome.outcome === "replayed" ? "good" : "warn");
       done();
     }
-  };
-  const look = async () => {
-    set({ busy: true, error: null, outcome: null });
-    try {
-      await send(true);
-    } catch (error) {
-      set({ busy: false, error, outcome: null });
-    }
-  };
-  return { ...state, look, act: () => send(false) };
-}
-
-function ReplayForm({ title, action, letter, body, close, done, children }) {
-  const replay = useReplay(letter, body, done);
-  const finished = replay.outcome && !replay.outcome.dry_run;
+    return outcome;
+  });
   return (
     <Dialog title={title} close={close} wide>
-      {finished ? (
-        <>
-          <Outcome of={replay.outcome} />
-          <div class="form-foot">
-            <Button kind="primary" onClick={close}>
-              Close
-            </Button>
-          </div>
-        </>
-      ) : (
-        <ActForm
-          action={action}
-          needs="operator"
-          act={replay.act}
-          close={close}
-          before={
-            <Button busy={replay.busy} onClick={replay.look}>
-              Look first
-            </Button>
-          }
-        >
-          {children}
-          {replay.error ? (
-            <p class="form-error" role="alert">
-              {replay.error.message}
-            </p>
-          ) : null}
-          {replay.outcome ? <Outcome of={replay.outcome} /> : null}
-        </ActForm>
-      )}
+      <RehearsedForm
+        of={replay}
+        show={(outcome) => <Outcome of={outcome} />}
+        action={action}
+        needs="operator"
+        close={close}
+      >
+        {children}
+      </RehearsedForm>
     </Dialog>
   );
 }

@@ -6,7 +6,7 @@ import { useLive } from "../live.js";
 import { useLoad } from "../load.js";
 import { go, href } from "../router.js";
 import { Button, Chip, Field, Head, Time } from "../ui/basics.jsx";
-import { ActForm, Dialog } from "../ui/dialog.jsx";
+import { Dialog, RehearsedForm, useRehearsal } from "../ui/dialog.jsx";
 import { Empty, Loaded, Note } from "../ui/states.jsx";
 import { Table } from "../ui/table.jsx";
 import { FilterBar } from "./filter_bar.jsx";
@@ -168,7 +168,6 @@ function Outcome({ of }) {
 
 function ReplayMany({ topic, filters, close, done }) {
   const [options, set] = useState({ rate: "100/s", max: "1000", again: false });
-  const [state, show] = useState({ busy: false, error: null, outcome: null });
   const put = (fields) => set({ ...options, ...fields });
   const path = at`letters/${topic}/replay`;
   const body = () => ({
@@ -177,22 +176,15 @@ function ReplayMany({ topic, filters, close, done }) {
     max: Number(options.max) || undefined,
     again: options.again,
   });
-  const look = async () => {
-    show({ busy: true, error: null, outcome: null });
-    try {
-      show({ busy: false, error: null, outcome: await post(path, { ...body(), dry_run: true }) });
-    } catch (error) {
-      show({ busy: false, error, outcome: null });
+  const replay = useRehearsal(async (dryRun, typed) => {
+    const outcome = await post(path, { ...body(), ...(dryRun ? { dry_run: true } : { confirm: typed }) });
+    if (!dryRun) {
+      toast(`${plural(outcome.replayed, "letter")} replayed.`, outcome.failed ? "warn" : "good");
+      done();
     }
-  };
-  const act = async (typed) => {
-    const outcome = await post(path, { ...body(), confirm: typed });
-    show({ busy: false, error: null, outcome });
-    toast(`${plural(outcome.replayed, "letter")} replayed.`, outcome.failed ? "warn" : "good");
-    done();
-  };
+    return outcome;
+  });
   const chosen = Object.entries(filters).filter(([, value]) => value);
-  const finished = state.outcome && !state.outcome.dry_run;
   return (
     <Dialog title="Replay dead letters" close={close} wide>
       <p>
@@ -205,60 +197,39 @@ function ReplayMany({ topic, filters, close, done }) {
         ))}{" "}
         go back to the topics that they came from, for the flow that gave them up.
       </p>
-      {finished ? (
-        <>
-          <Outcome of={state.outcome} />
-          <div class="form-foot">
-            <Button kind="primary" onClick={close}>
-              Close
-            </Button>
-          </div>
-        </>
-      ) : (
-        <ActForm
-          action="Replay"
-          needs="operator"
-          name={state.outcome ? topic : null}
-          ready={state.outcome !== null}
-          act={act}
-          close={close}
-          before={
-            <Button busy={state.busy} onClick={look}>
-              Look first
-            </Button>
-          }
-        >
-          <div class="row">
-            <Field label="At most">
-              <input
-                name="max"
-                type="number"
-                min="1"
-                max="10000"
-                value={options.max}
-                onInput={({ target }) => put({ max: target.value })}
-              />
-            </Field>
-            <Field label="Rate">
-              <input name="rate" value={options.rate} onInput={({ target }) => put({ rate: target.value })} />
-            </Field>
-          </div>
-          <label class="check">
+      <RehearsedForm
+        of={replay}
+        show={(outcome) => <Outcome of={outcome} />}
+        action="Replay"
+        needs="operator"
+        name={replay.outcome ? topic : null}
+        ready={replay.outcome !== null}
+        close={close}
+      >
+        <div class="row">
+          <Field label="At most">
             <input
-              type="checkbox"
-              checked={options.again}
-              onChange={({ target }) => put({ again: target.checked })}
+              name="max"
+              type="number"
+              min="1"
+              max="10000"
+              value={options.max}
+              onInput={({ target }) => put({ max: target.value })}
             />
-            Also those that were replayed before
-          </label>
-          {state.error ? (
-            <p class="form-error" role="alert">
-              {state.error.message}
-            </p>
-          ) : null}
-          {state.outcome ? <Outcome of={state.outcome} /> : null}
-        </ActForm>
-      )}
+          </Field>
+          <Field label="Rate">
+            <input name="rate" value={options.rate} onInput={({ target }) => put({ rate: target.value })} />
+          </Field>
+        </div>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={options.again}
+            onChange={({ target }) => put({ again: target.checked })}
+          />
+          Also those that were replayed before
+        </label>
+      </RehearsedForm>
     </Dialog>
   );
 }

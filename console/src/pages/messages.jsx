@@ -81,7 +81,7 @@ function Progress({ finds, halt }) {
       ) : null}
       {running && tail ? <span class="dot good pulse" aria-hidden="true" /> : null}
       <span>
-        {running && tail ? "Waiting for new messages, " : ""}
+        {running && tail ? (progress ? "Waiting for new messages, " : "Asking where the topic ends, ") : ""}
         {state === "stopped" ? "Stopped: " : ""}
         {text}
         {running && progress?.rate ? `, ${rate(progress.rate)}` : ""}

@@ -93,3 +93,50 @@ export function ActForm({ action, danger, needs, name, act, close, children, rea
     </form>
   );
 }
+
+/** What is looked at first and then done: `send(dryRun, typed)` gives an outcome, which has `dry_run`. */
+export function useRehearsal(send) {
+  const [state, set] = useState({ busy: false, error: null, outcome: null });
+  const look = async () => {
+    set({ busy: true, error: null, outcome: null });
+    try {
+      set({ busy: false, error: null, outcome: await send(true) });
+    } catch (error) {
+      set({ busy: false, error, outcome: null });
+    }
+  };
+  const act = async (typed) => set({ busy: false, error: null, outcome: await send(false, typed) });
+  return { ...state, look, act, finished: state.outcome !== null && !state.outcome.dry_run };
+}
+
+/** The form of a rehearsal, as of ActForm, and in its place what came of it; `show(outcome)` renders that. */
+export function RehearsedForm({ of, show, close, children, ...form }) {
+  if (of.finished) {
+    return (
+      <>
+        {show(of.outcome)}
+        <div class="form-foot">
+          <Button kind="primary" onClick={close}>
+            Close
+          </Button>
+        </div>
+      </>
+    );
+  }
+  const before = (
+    <Button busy={of.busy} onClick={of.look}>
+      Look first
+    </Button>
+  );
+  return (
+    <ActForm {...form} act={of.act} close={close} before={before}>
+      {children}
+      {of.error ? (
+        <p class="form-error" role="alert">
+          {of.error.message}
+        </p>
+      ) : null}
+      {of.outcome ? show(of.outcome) : null}
+    </ActForm>
+  );
+}
