@@ -312,23 +312,27 @@ function showFacts(entry) {
   return [title, factsOf(entry, ["title", "command", "action", "channel", "what", "status", "machine_id"])];
 }
 
-// Slack's own escapes back to what its reader sees.
+// Slack's escapes, bold text and lines as its reader sees them.
 function slackText(text) {
-  return String(text ?? "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+  const plain = String(text ?? "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+  return plain.split(/(\*[^*\n]+\*|\n)/).filter(Boolean).map((part) =>
+    part === "\n" ? el("br") : /^\*.+\*$/.test(part) ? el("strong", "", part.slice(1, -1)) : part);
 }
 
 function slackBlock(block) {
-  const text = block.text && el("div", block.type === "header" ? "e-title" : "e-description", slackText(block.text.text));
+  const kind = block.type === "header" ? "e-title" : "e-description";
   const fields = Array.isArray(block.fields) ? block.fields : [];
   const elements = Array.isArray(block.elements) ? block.elements : [];
-  return el("div", "", text || null, ...fields.map((field) => el("div", "value", slackText(field.text))),
-    ...elements.map((element) => el("div", "footer", slackText(element.text))));
+  return el("div", "", block.text ? el("div", kind, ...slackText(block.text.text)) : null,
+    ...fields.map((field) => el("div", "value", ...slackText(field.text))),
+    ...elements.map((element) => el("div", "footer", ...slackText(element.text))));
 }
 
 function showSlack(entry, record) {
   const blocks = Array.isArray(entry.blocks) ? entry.blocks : [];
-  const who = el("div", "who", el("b", "", "SipEat"), el("span", "app", "APP"), el("time", "", discordTime(record.time)));
-  const parts = blocks.length > 0 ? blocks.map(slackBlock) : [el("div", "content", slackText(entry.text))];
+  const who = el("div", "who", el("b", "", "SipEat"), el("span", "app", "APP"),
+    el("time", "", discordTime(record.time)));
+  const parts = blocks.length > 0 ? blocks.map(slackBlock) : [el("div", "content", ...slackText(entry.text))];
   return [el("div", "subject", entry.channel || ""), el("div", "message", el("div", "avatar", "🥤"),
     el("div", "", who, el("div", "embed", ...parts)))];
 }

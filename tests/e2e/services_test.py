@@ -10,6 +10,7 @@ import sys
 import time
 
 from support import harness
+from support.browser import Browser
 from support.fake_service import FakeService, Reply
 from support.fake_slack import FakeSlack
 from support.harness import get
@@ -241,6 +242,15 @@ class Services(harness.Case):
         self.assertEqual(entries["sms"]["text"], "Slot 4")
         self.assertEqual(entries["push"]["title"], "Ready")
         self.assertEqual(entries["analytics"]["event"], "Order Created")
+        page = self.enterContext(Browser()).page()
+        page.go(url + "/capture")
+        page.see(".entry.analytics")
+        self.assertEqual(sorted(page.texts(".entry .kind")), ["Analytics", "Push", "SMS", "Slack", "Slack"])
+        shown = page.text("#feed")
+        for part in ("<b>", "& co", "#ops", "+491701234567", "Slot 4", "Ready", "Order Created"):
+            self.assertIn(part, shown)
+        self.assertEqual(page.look("capture-services"), [])
+        self.assertEqual(page.problems(), [])
 
     def test_payments_and_refunds_are_what_stripe_documents(self):
         stripe = self.enterContext(StripeMock())
