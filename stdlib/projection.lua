@@ -286,14 +286,16 @@ local function work(self, job)
     return stop(...)
   end
   while not job.stopped do
-    local ok, message, code = try(self)
+    local ok, why = failure.catch(try, self)
     if ok or job.stopped then
       break
-    elseif QUIET[code] then
+    end
+    local message, code = why.message, why.code
+    if QUIET[code] then
       self.standing_by = message
       job:rest(STAND_BY_MS)
     elseif code == MISSING and self.code ~= code then
-      self.message, self.code = tostring(message), code
+      self.message, self.code = message, code
       self.def.log:info("waits: " .. self.message)
       job:rest(MISSING_MS)
     else
@@ -301,9 +303,9 @@ local function work(self, job)
       if code ~= "ECANCELED" then
         failing:set(1, self.def.name)
         local again = message ~= self.message and "error" or "debug"
-        self.def.log[again](self.def.log, tostring(message), { code = code })
+        self.def.log[again](self.def.log, message, { code = code })
       end
-      self.message, self.code = tostring(message), code
+      self.message, self.code = message, code
       job:rest(pause(math.min(self.failures, 10)))
     end
     self.standing_by = QUIET[code] and message or nil

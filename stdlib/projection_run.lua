@@ -22,9 +22,10 @@ local LOOK_MS = 10000 -- so often is looked whether a topic has more partitions
 
 -- What says nothing about an event: the surroundings are to be waited for.
 local SURROUNDINGS = {
-  ECANCELED = true, ECLOSED = true, PROJECTION_MOVED = true, SQL_BUSY = true, SQL_FULL = true,
-  SQL_IO = true, SQL_READ_ONLY = true, SQL_CANNOT_OPEN = true, SQL_CORRUPT = true, SQL_LOST = true,
-  SQL_POOL_TIMEOUT = true, SQL_TIMEOUT = true, SQL_CONFLICT = true,
+  ECANCELED = true, ECLOSED = true, INTERRUPTED = true, PROJECTION_MOVED = true, SQL_BUSY = true,
+  SQL_FULL = true, SQL_IO = true, SQL_READ_ONLY = true, SQL_CANNOT_OPEN = true,
+  SQL_CORRUPT = true, SQL_LOST = true, SQL_POOL_TIMEOUT = true, SQL_TIMEOUT = true,
+  SQL_CONFLICT = true,
 }
 
 local Run = {}
@@ -81,14 +82,22 @@ local function commit(unit)
   return true
 end
 
---- Waits until the unit before is committed.
+--- Waits until the unit before is committed. nil, message, code once any of this pass was not:
+--- nothing behind it may be.
 function Run:settle()
   local pending = self.pending
   self.pending = nil
-  if not pending then
-    return true
+  if pending then
+    local ok, message = pending.task:join()
+    if not ok then
+      fail(self, pending.unit, tostring(message), "INTERRUPTED")
+    end
   end
-  return pending:join()
+  local trouble = self.trouble
+  if trouble then
+    return nil, trouble.message, trouble.code
+  end
+  return true
 end
 
 -- Has the unit committed, by a task of its own unless it has begun its transaction here.
@@ -103,7 +112,7 @@ local function flush(run)
     return nil, message, code
   end
   unit.settled = true
-  run.pending = task.spawn(commit, unit)
+  run.pending = { task = task.spawn(commit, unit), unit = unit }
   return true
 end
 
@@ -289,7 +298,12 @@ local function pass(run)
   run.channel = channel
   for i, topic in ipairs(run.def.topics) do
     open[topic] = true
-    feeders[i] = task.spawn(feed, run, topic, channel)
+    feeders[i] = task.spawn(function()
+      local ok, why = failure.catch(feed, run, topic, channel)
+      if not ok then
+        channel:send { message = why.message, code = why.code }
+      end
+    end)
   end
   local ok, message, code = read(run, channel, open)
   channel:close()
@@ -324,6 +338,7 @@ function Run:read(until_end)
   while true do
     local ok, message, code = pass(self)
     local trouble = self.trouble
+    self.trouble = nil
     if ok and not trouble then
       return true
     elseif trouble and not SURROUNDINGS[trouble.code] then

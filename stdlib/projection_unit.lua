@@ -48,7 +48,10 @@ local function begin(unit)
   if unit.tx then
     return true
   end
-  local ok, message, code = unit.settled or unit.run:settle()
+  local ok, message, code = true, nil, nil
+  if not unit.settled then
+    ok, message, code = unit.run:settle()
+  end
   if ok then
     ok, message, code = unit.run.db.handle:begin "BEGIN"
   end

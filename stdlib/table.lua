@@ -179,21 +179,27 @@ local function follow(self, job)
   return ok, message, code
 end
 
+local function try(self, job)
+  if not self.opened then
+    local ok, message, code = self.store:open(self.resume_within)
+    if not ok then
+      return nil, message, code
+    end
+    self.opened = true
+  end
+  return follow(self, job)
+end
+
 local function work(self, job)
   local pause, failures = opts.backoff(PAUSES), 0
-  local opened = false
   while not job.stopped do
-    local ok, message, code = opened or self.store:open(self.resume_within)
-    opened = ok and true
-    if ok then
-      ok, message, code = follow(self, job)
-    end
+    local ok, why = failure.catch(try, self, job)
     if not ok and not job.stopped then
       failures = self.message and failures + 1 or 1
-      if self.message ~= message then
-        self.log:warn(tostring(message), { code = code })
+      if self.message ~= why.message then
+        self.log:warn(why.message, { code = why.code })
       end
-      self.message, self.code = tostring(message), code
+      self.message, self.code = why.message, why.code
       job:rest(pause(math.min(failures, 10)))
     end
   end

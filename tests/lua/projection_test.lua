@@ -171,6 +171,34 @@ t.test("without leave to skip it stops there, and says where", function()
   caught_up(p, 100)
 end)
 
+t.test("what is behind a unit that was not committed is not committed either", function()
+  local topic, file = names()
+  send(topic, 1, 600)
+  local broken = true
+  local p = declare(topic, file, {
+    batch = 50,
+    on = {
+      counted = function(e, rows)
+        if broken and e.data.n == 130 then -- it fails when the unit is committed
+          t.ok(rows:exec("INSERT INTO {sums} VALUES (?, NULL, 0)", "null"))
+        end
+        return add(e, rows)
+      end,
+    },
+  })
+  local status = until_true(function()
+    local now = p:status()
+    return now and now.message and now
+  end, "the failure")
+  t.eq(status.code, "SQL_NOT_NULL")
+  local db <close> = t.ok(sql.open(file))
+  local read = db:query("SELECT sum(next_offset) AS n FROM sipeat_projection_positions")[1].n
+  t.eq(total(p), read) -- as many rows were counted as events were read: none was passed over
+  broken = false
+  caught_up(p, 600)
+  t.eq(total(p, "total"), 600 * 601 // 2)
+end)
+
 t.test("a newer version is built beside the old one and swapped in", function()
   local topic, file = names()
   send(topic, 1, 400)
