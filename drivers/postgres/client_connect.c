@@ -124,6 +124,16 @@ static int connect_begin(struct sip_pg_link *link, const struct sip_pg_resolve *
 
 static int resolve_next(struct sip_pg_resolve *resolve, struct sip_err *err);
 
+static int refuse_name(const struct sip_pg_resolve *resolve, int status, struct sip_err *err)
+{
+  struct sip_buf why = SIP_BUF_INIT;
+
+  (void)sip_buf_addf(&why, "the host %s is not known: %s", resolve->hosts, uv_strerror(status));
+  sip_pg_error_connect(err, resolve->pool, why.data == NULL ? "host not known" : why.data);
+  sip_buf_deinit(&why);
+  return err->code;
+}
+
 static void resolve_on_done(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
 {
   struct sip_pg_resolve *resolve = SIP_CONTAINER(req, struct sip_pg_resolve, req);
@@ -146,19 +156,19 @@ static void resolve_on_done(uv_getaddrinfo_t *req, int status, struct addrinfo *
   }
   uv_freeaddrinfo(found);
   if (status < 0 && resolve->count == 1) {
-    struct sip_buf why = SIP_BUF_INIT;
-
-    (void)sip_buf_addf(&why, "the host %s is not known: %s", resolve->hosts, uv_strerror(status));
-    sip_pg_error_connect(&err, link->pool, why.data == NULL ? "host not known" : why.data);
-    sip_buf_deinit(&why);
-    rc = err.code;
-  } else if (rc == 0) {
+    rc = refuse_name(resolve, status, &err);
+  } else if (rc < 0) {
+    (void)sip_err_set(&err, rc, "sql: no memory for a connection");
+  } else {
     resolve->at++;
     rc = resolve_next(resolve, &err);
-  } else {
-    (void)sip_err_set(&err, rc, "sql: no memory for a connection");
+    resolve = NULL; /* it is its own matter */
   }
   if (rc < 0) {
+    if (resolve != NULL) {
+      link->resolve = NULL; /* its end has come: nobody else frees it */
+      resolve_free(resolve);
+    }
     sip_pg_link_break(link, &err);
   }
 }

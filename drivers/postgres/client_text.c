@@ -198,7 +198,8 @@ int sip_pg_job_set_sql(struct sip_pg_job *job, const char *text, size_t len, str
   sip_buf_clear(&job->sql);
   if (job->kind != SIP_PG_SCRIPT && ends_transaction(text, len)) {
     return sip_err_named(err, SIP_ESQL, "SQL_ERROR",
-                         "sql: %.40s: transactions are db:transaction(function(tx) … end)", text);
+                         "sql: %.*s: transactions are db:transaction(function(tx) … end)",
+                         len < 40 ? (int)len : 40, text);
   }
   rc = job->kind == SIP_PG_SCRIPT || has_dollars(text, len) ? sip_buf_add(&job->sql, text, len)
                                                             : add_marked(&job->sql, text, len);
