@@ -22,6 +22,7 @@
 #include "serial/serial_lua.h"
 #include "sqlite/sqlite_lua.h"
 #include "sqlite/store.h"
+#include "vm/permissions.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
@@ -266,6 +267,7 @@ int sip_modules_begin(struct sip_vm *vm, struct sip_err *err)
   struct sip_engine *engine = NULL;
   int rc = sip_flow_lua_engine(&engine, vm, err);
 
+  sip_permissions_begin(vm);
   if (rc == 0) {
     rc = call_versioned(vm, "begin", err);
   }
@@ -297,9 +299,11 @@ int sip_modules_commit(struct sip_vm *vm, struct sip_err *err)
     rc = sip_engine_commit(engine, err);
   }
   if (rc < 0) {
+    sip_permissions_rollback(vm);
     (void)call_versioned(vm, "rollback", NULL); /* forgets; needs no memory */
     return rc;
   }
+  sip_permissions_commit(vm);
   if (call_versioned(vm, "commit", &late) < 0) { /* memory is out; the flows are the new ones */
     sip_log(SIP_LOG_ERROR, "host", NULL, "routes or timers of the new version: %s", late.message);
   }
@@ -310,6 +314,7 @@ void sip_modules_rollback(struct sip_vm *vm)
 {
   struct sip_engine *engine = NULL;
 
+  sip_permissions_rollback(vm);
   (void)call_versioned(vm, "rollback", NULL);        /* forgets; needs no memory */
   if (sip_flow_lua_engine(&engine, vm, NULL) == 0) { /* fails only before the first load */
     sip_engine_rollback(engine);

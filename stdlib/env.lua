@@ -1,7 +1,8 @@
 --- Settings from the environment, and secrets: values that print as *** wherever they turn up.
 --
 -- The program has merged .env.local and .env into the environment before a script loads. A secret's
--- text is kept beside the object, not in it: only env.reveal reads it.
+-- text is kept beside the object, not in it: only env.reveal reads it. It may also be kept in a
+-- file (NAME_FILE) or be a credential of systemd.
 local sys = require "sipeat.core.sys"
 local failure = require "sipeat.failure"
 
@@ -29,7 +30,15 @@ local function lookup(name, caller)
   if not is_name(name) then
     error(("env.%s: expected the name of a variable, got %s"):format(caller, tostring(name)), 3)
   end
-  local value = sys.getenv(name)
+  local value, message, code
+  if caller == "get" then
+    value = sys.getenv(name)
+  else
+    value, message, code = sys.secret(name)
+  end
+  if message then
+    error(failure.permanent(message, code), 0)
+  end
   if value ~= "" then
     return value -- an empty variable counts as not set, as in a line "NAME=" of .env
   end
@@ -40,7 +49,8 @@ function M.get(name, default)
   return lookup(name, "get") or default
 end
 
---- The value of a variable as a secret, or nil when it is not set.
+--- The value of a variable as a secret, or nil when it is not set: of NAME, of the file that
+--- NAME_FILE names, or of the credential NAME of systemd. Raises when such a file cannot be read.
 function M.secret(name)
   local value = lookup(name, "secret")
   return value and M.conceal(value)

@@ -5,6 +5,7 @@
 local fields = require "sipeat.fields"
 local opts = require "sipeat.opts"
 local record = require "sipeat.record"
+local seal = require "sipeat.seal"
 local sys = require "sipeat.core.sys"
 local upcasts = require "sipeat.event_upcast"
 
@@ -22,6 +23,8 @@ local DEFINE = opts.spec("sipeat.event.define", {
   key = { "string|function" },
   version = { "string", default = "1.0" },
   upcast = { "table" },
+  sealed = { "string[]" },
+  without_key = { "string", default = "fail", enum = { "fail", "wait", "leave" } },
   currency = { "string", default = "EUR" },
   source = { "string", default = "sipeat" },
   mode = { "string", default = "binary", enum = { "binary", "structured", "plain", "body" } },
@@ -58,6 +61,11 @@ function M.define(type_name, fields_by_name, options)
   local ok, shape = pcall(fields.compile, fields_by_name, "event.define " .. type_name)
   if not ok then
     error(shape, 2)
+  end
+  for _, name in ipairs(o.sealed or {}) do
+    if fields_by_name[name] == nil and fields_by_name[name .. "?"] == nil then
+      error(("event.define %s: sealed: it has no field %s"):format(type_name, opts.show(name)), 2)
+    end
   end
   if o.upcast then
     ok, o.upcast = pcall(upcasts.compile, type_name, o.version, o.upcast)
@@ -109,9 +117,22 @@ function Definition:only(names, title)
   return setmetatable(part, Definition)
 end
 
+--- The definition with these sealed fields as any value: they stay closed.
+function Definition:unsealed(names)
+  local open = {}
+  for key, field in pairs(self.fields) do
+    local name = key:gsub("%?$", "")
+    open[names[name] and name .. "?" or key] = names[name] and "any" or field
+  end
+  return setmetatable({
+    type = self.type, currency = self.currency, shape = fields.compile(open, "event " .. self.type),
+  }, Definition)
+end
+
 --- Data as it is written: the reverse of validate.
 function Definition:to_wire(data)
-  return self.shape.wire(data)
+  local wire = self.shape.wire(data)
+  return self.sealed and seal.close_fields(wire, self.sealed, self.type) or wire
 end
 
 --- Checks an event that was read and puts the typed data into it, lifted to the version of today
@@ -129,7 +150,14 @@ function Definition:accept(event)
       return nil, message, code
     end
   end
-  data, message, code = self:validate(data)
+  local kept
+  if self.sealed and type(data) == "table" then
+    data, kept, message, code = seal.open_fields(data, self)
+    if not data then
+      return nil, message, code
+    end
+  end
+  data, message, code = (kept and self:unsealed(kept) or self):validate(data)
   if not data then
     return nil, message, code
   end

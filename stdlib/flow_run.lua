@@ -99,7 +99,7 @@ local function handle(flow, event, ctx)
   if route.definition then
     local ok, message, code = route.definition:accept(event)
     if not ok then
-      return nil, failure.permanent(message, code)
+      return nil, failure.is(message) and message or failure.permanent(message, code)
     end
   end
   return route.handler(event, ctx)

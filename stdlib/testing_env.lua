@@ -18,6 +18,7 @@ function M.open(real)
   function fake.getenv(name)
     return values[name]
   end
+  fake.secret = fake.getenv
   return fake
 end
 

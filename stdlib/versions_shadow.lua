@@ -182,6 +182,7 @@ local OVERLAYS = {
   ["sipeat.cloudevents"] = { send = refuse },
   ["sipeat.mail"] = { send = refuse },
   ["sipeat.outbox"] = { configure = nothing, call = nothing }, -- call: of the module itself
+  ["sipeat.permissions"] = { call = nothing },
   ["sipeat.publish"] = { publish = refuse, send = refuse },
   ["sipeat.push"] = { send = refuse },
   ["sipeat.slack"] = { send = refuse, post = refuse, notify = refuse },

@@ -1,6 +1,6 @@
 #ifndef SIP_CRYPTO_CRYPTO_H
 #define SIP_CRYPTO_CRYPTO_H
-/* crypto.h - hashes of passwords, and signatures with a public key, by libsodium.
+/* crypto.h - hashes of passwords, signatures with a public key, and sealed texts, by libsodium.
  *
  * Hashing a password takes a tenth of a second and 64 MiB, which is its purpose: call it on the
  * work pool. Any thread, after sip_crypto_start. What is compared is compared in constant time. */
@@ -13,6 +13,8 @@ enum {
   SIP_PASSWORD_HASH_SIZE = 128, /* of the text of a hash, with its NUL */
   SIP_ED25519_KEY_BYTES = 32,
   SIP_ED25519_SIGNATURE_BYTES = 64,
+  SIP_SEAL_KEY_BYTES = 32,
+  SIP_SEAL_BYTES = 48, /* that a sealed text is longer */
 };
 
 /** Before anything else; harmless when it was done before. @return 0 or a negative code */
@@ -33,6 +35,22 @@ bool sip_password_stale(const char *hash);
 bool sip_ed25519_verify(const unsigned char key[SIP_ED25519_KEY_BYTES],
                         const unsigned char signature[SIP_ED25519_SIGNATURE_BYTES],
                         const char *message, size_t len);
+
+/** A new pair of keys: with `open` one key seals, only the other opens. */
+void sip_seal_keys(unsigned char seal[SIP_SEAL_KEY_BYTES], unsigned char open[SIP_SEAL_KEY_BYTES]);
+
+/** The key that seals what `open` opens. @return false: it is no such key */
+bool sip_seal_key_of(unsigned char seal[SIP_SEAL_KEY_BYTES],
+                     const unsigned char open[SIP_SEAL_KEY_BYTES]);
+
+/** Seals a text into `len` + SIP_SEAL_BYTES bytes. @return false: `key` is no key that seals */
+bool sip_seal(unsigned char *out, const unsigned char key[SIP_SEAL_KEY_BYTES], const char *text,
+              size_t len);
+
+/** The other way round, into `len` - SIP_SEAL_BYTES bytes. @return false: it was not sealed for
+ * this key, or is not what was sealed */
+bool sip_unseal(unsigned char *out, const unsigned char key[SIP_SEAL_KEY_BYTES], const char *sealed,
+                size_t len);
 
 /** Overwrites what is secret, before it is freed. */
 void sip_crypto_wipe(void *bytes, size_t len);

@@ -2,8 +2,9 @@
  *
  * password_hash(password) -> text; password_verify(hash, password) -> boolean; both wait for the
  * work pool, or nil, message, code. password_stale(hash) -> boolean; ed25519_verify(key, signature,
- * message) -> boolean, of bytes. A call whose task was stopped runs to its end, and its result is
- * dropped. Loop thread. */
+ * message) -> boolean, of bytes. seal_keys() -> key that seals, key that opens; seal_key(key that
+ * opens) -> key that seals; seal(key, text) -> bytes; unseal(key, bytes) -> text, or nil. A call
+ * whose task was stopped runs to its end, and its result is dropped. Loop thread. */
 #include "crypto/crypto_lua.h"
 
 #include "crypto/crypto.h"
@@ -123,6 +124,71 @@ static int l_ed25519_verify(lua_State *L)
   return 1;
 }
 
+/* --- sealed texts --- */
+
+static const unsigned char *check_key(lua_State *L)
+{
+  size_t len;
+  const char *key = luaL_checklstring(L, 1, &len);
+
+  luaL_argcheck(L, len == SIP_SEAL_KEY_BYTES, 1, "a key has 32 bytes");
+  return (const unsigned char *)key;
+}
+
+static int l_seal_keys(lua_State *L)
+{
+  unsigned char seal[SIP_SEAL_KEY_BYTES], open[SIP_SEAL_KEY_BYTES];
+
+  sip_seal_keys(seal, open);
+  lua_pushlstring(L, (const char *)seal, sizeof seal);
+  lua_pushlstring(L, (const char *)open, sizeof open);
+  sip_crypto_wipe(open, sizeof open);
+  return 2;
+}
+
+static int l_seal_key(lua_State *L)
+{
+  unsigned char seal[SIP_SEAL_KEY_BYTES];
+
+  if (!sip_seal_key_of(seal, check_key(L))) {
+    return 0;
+  }
+  lua_pushlstring(L, (const char *)seal, sizeof seal);
+  return 1;
+}
+
+static int l_seal(lua_State *L)
+{
+  const unsigned char *key = check_key(L);
+  size_t len;
+  const char *text = luaL_checklstring(L, 2, &len);
+  luaL_Buffer buffer;
+
+  luaL_argcheck(L, len < SIZE_MAX / 2, 2, "too long");
+  if (!sip_seal((unsigned char *)luaL_buffinitsize(L, &buffer, len + SIP_SEAL_BYTES), key, text,
+                len)) {
+    return luaL_error(L, "seal: this is no key that seals");
+  }
+  luaL_pushresultsize(&buffer, len + SIP_SEAL_BYTES);
+  return 1;
+}
+
+static int l_unseal(lua_State *L)
+{
+  const unsigned char *key = check_key(L);
+  size_t len;
+  const char *sealed = luaL_checklstring(L, 2, &len);
+  luaL_Buffer buffer;
+
+  if (len < SIP_SEAL_BYTES ||
+      !sip_unseal((unsigned char *)luaL_buffinitsize(L, &buffer, len), key, sealed, len)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  luaL_pushresultsize(&buffer, len - SIP_SEAL_BYTES);
+  return 1;
+}
+
 static int open_crypto(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -130,6 +196,10 @@ static int open_crypto(lua_State *L)
     { "password_verify", l_password_verify },
     { "password_stale", l_password_stale },
     { "ed25519_verify", l_ed25519_verify },
+    { "seal_keys", l_seal_keys },
+    { "seal_key", l_seal_key },
+    { "seal", l_seal },
+    { "unseal", l_unseal },
     { NULL, NULL },
   };
 

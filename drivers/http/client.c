@@ -30,6 +30,9 @@ struct sip_http_call {
   unsigned redirects;
   char method[MAX_METHOD_BYTES];
   bool unsafe, lost; /* may not be sent twice; was sent, and the connection ended */
+  bool forbidden;    /* a redirect led where the script may not go */
+  bool (*may)(void *arg, const char *place);
+  void *may_arg; /* borrowed: the starter's */
   bool stream, paused, has_head, trailers, done, too_big, no_memory;
   struct sip_err err; /* why it ended, code 0 for success */
   sip_http_notify_fn notify;
@@ -139,7 +142,11 @@ static void call_fail(struct sip_http_call *call, CURLcode result)
   char what[MAX_METHOD_BYTES + 8];
 
   (void)snprintf(what, sizeof what, "http %s", call->method);
-  if (call->too_big) {
+  if (call->forbidden) {
+    (void)sip_err_named(&call->err, UV_EACCES, "NOT_PERMITTED",
+                        "%s %s: redirected to a host that sipeat.permissions does not name", what,
+                        call->target.text);
+  } else if (call->too_big) {
     (void)sip_err_set(&call->err, SIP_ETOOBIG, "%s %s: the answer's %s is larger than %llu bytes",
                       what, call->target.text, call->has_head ? "body" : "head",
                       call->has_head ? (unsigned long long)call->max_body_bytes
@@ -188,6 +195,22 @@ static bool is_idempotent(const char *method)
   return false;
 }
 
+/* Whether the redirect that is followed leads where it may. */
+static bool call_may_follow(const struct sip_http_call *call)
+{
+  const char *url = NULL;
+  char place[300];
+
+  if (call->may == NULL ||
+      curl_easy_getinfo(call->transfer.easy, CURLINFO_EFFECTIVE_URL, &url) != CURLE_OK ||
+      url == NULL) {
+    return call->may == NULL;
+  }
+  return sip_target_place(&(struct sip_slice){ url, strlen(url) }, "http,https", place,
+                          sizeof place, NULL) == 0 &&
+         call->may(call->may_arg, place);
+}
+
 /* Before each sending. When a kept connection ends without an answer libcurl sends the request once
  * more by itself, a POST too (Curl_retry_request, 7.88): what that did the first time nobody knows.
  */
@@ -203,7 +226,8 @@ static int call_on_send(void *arg, char *peer, char *here, int peer_port, int he
   (void)curl_easy_getinfo(call->transfer.easy, CURLINFO_REDIRECT_COUNT, &followed);
   call->sends++;
   call->lost = call->unsafe && call->sends > followed + 1;
-  return call->lost ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+  call->forbidden = followed > 0 && !call_may_follow(call);
+  return call->lost || call->forbidden ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static int add_line(struct sip_http_call *call, const char *line)
@@ -350,6 +374,8 @@ int sip_http_call_start(struct sip_http_call **out, struct sip_multi *multi,
   call->max_body_bytes = request->max_body_bytes;
   call->redirects = request->redirects;
   call->stream = request->stream;
+  call->may = request->may;
+  call->may_arg = request->may_arg;
   rc = call_prepare(call, request, err);
   if (rc == 0) {
     rc = sip_multi_add(multi, &call->transfer, call_on_done, err);

@@ -26,7 +26,9 @@ struct sip_http_request {
   struct sip_easy_options transfer; /* timeouts (redirects included) and CA */
   uint64_t max_body_bytes;          /* after decompression; more is TOO_BIG. UINT64_MAX: no limit */
   unsigned redirects; /* how many are followed, to http(s) only and never from https to http */
-  bool stream;        /* the body is taken piece by piece, and the server is slowed down to that */
+  bool (*may)(void *arg, const char *place); /* whether a redirect to "host:port" is followed */
+  void *may_arg;
+  bool stream; /* the body is taken piece by piece, and the server is slowed down to that */
 };
 
 /** Something changed: the head came, body bytes came while none were waiting, or the call ended.

@@ -9,6 +9,8 @@
 #include "http/bindings_lua.h"
 #include "http/client.h"
 #include "http/percent.h"
+#include "http/target.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -225,6 +227,24 @@ static void get_request(lua_State *L, struct sip_http_request *request)
   request->header_count = sip_check_headers(L, lua_gettop(L), &request->headers);
 }
 
+/* libcurl, below the loop. */
+static bool may_follow(void *arg, const char *place)
+{
+  return sip_permitted(arg, SIP_PERMIT_HOST, place);
+}
+
+/* What is no URL is refused when the call starts. */
+static void permit_host(lua_State *L, struct sip_http_request *request)
+{
+  char place[300];
+
+  if (sip_target_place(&request->url, "http,https", place, sizeof place, NULL) == 0) {
+    sip_permit(L, SIP_PERMIT_HOST, place);
+  }
+  request->may = may_follow;
+  request->may_arg = sip_vm_of(L);
+}
+
 static int l_start(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -237,6 +257,7 @@ static int l_start(lua_State *L)
 
   lua_settop(L, 1);
   get_request(L, &request);
+  permit_host(L, &request);
   box = sip_box_class(L, CALL, call_gc, methods);
   call = calloc(1, sizeof *call);
   if (call == NULL) {

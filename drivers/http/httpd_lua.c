@@ -14,6 +14,7 @@
 #include "http/gzip.h"
 #include "http/limiter.h"
 #include "http/server.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -238,6 +239,9 @@ static int l_listen(lua_State *L)
   if (get_proxies(L, proxies, &options, &err) < 0) {
     return sip_push_err(L, &err);
   }
+  lua_pushfstring(L, "%s:%d", options.host, (int)options.port);
+  sip_permit(L, SIP_PERMIT_PORT, lua_tostring(L, -1));
+  lua_settop(L, 1);
   options.body_limits = sip_http_state_body_limits(L);
   if (servers == NULL) {
     return sip_push_error(L, SIP_ECLOSED, "http server: the program is shutting down");

@@ -11,6 +11,8 @@
 #include "http/bindings_lua.h"
 #include "http/mime.h"
 #include "http/smtp.h"
+#include "http/target.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -261,6 +263,7 @@ static int l_send(lua_State *L)
   struct sip_err err = { 0 };
   struct job **box, *job;
   struct mail mail;
+  char place[300];
 
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
@@ -269,6 +272,9 @@ static int l_send(lua_State *L)
   request.transfer.connect_timeout_ms = field_ms(L, 2, "connect_timeout_ms", 10000);
   request.transfer.ca_file = field_text(L, 2, "ca_file").data;
   request.transfer.ca_dir = field_text(L, 2, "ca_dir").data;
+  if (sip_target_place(&request.url, "smtp,smtps", place, sizeof place, NULL) == 0) {
+    sip_permit(L, SIP_PERMIT_HOST, place);
+  }
   if (read_mail(L, &mail, &err) < 0) {
     return sip_push_err(L, &err);
   }

@@ -110,3 +110,19 @@ void sip_target_deinit(struct sip_target *target)
     target->url = NULL;
   }
 }
+
+int sip_target_place(const struct sip_slice *url, const char *schemes, char *out, size_t size,
+                     struct sip_err *err)
+{
+  struct sip_target target;
+  int rc = sip_target_init(&target, url, schemes, err);
+
+  if (rc == 0) {
+    (void)snprintf(out, size, "%s", strstr(target.text, "://") + 3); /* as it describes them */
+    for (char *at = out; *at != '\0'; at++) {
+      *at = (char)(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
+    }
+    sip_target_deinit(&target);
+  }
+  return rc;
+}

@@ -21,6 +21,10 @@ struct sip_target {
 int sip_target_init(struct sip_target *target, const struct sip_slice *url, const char *schemes,
                     struct sip_err *err);
 
+/** "host:port" of a URL, lower case. @return as sip_target_init */
+int sip_target_place(const struct sip_slice *url, const char *schemes, char *out, size_t size,
+                     struct sip_err *err);
+
 /** Harmless on a zeroed target. */
 void sip_target_deinit(struct sip_target *target);
 

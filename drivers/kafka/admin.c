@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "kafka/admin_state.h"
 #include "kafka/errors.h"
+#include "kafka/oauth.h"
 #include "kafka/settings_conf.h"
 
 #include <stdio.h>
@@ -41,6 +42,8 @@ rd_kafka_t *sip_admin_client(struct sip_kafka_admin *admin, const char *group, s
   rd_kafka_conf_set_log_cb(conf, admin_on_log);
   rd_kafka_conf_set_error_cb(conf, admin_on_error);
   sip_refusal_watch(conf, &admin->refusal);
+  atomic_store(&admin->refusal.settings, admin->settings);
+  (void)sip_oauth_watch(conf, admin->settings); /* asked again once it is open */
   if (rd_kafka_conf_set(conf, "client.id", "sipeat-admin", why, sizeof why) != RD_KAFKA_CONF_OK) {
     rc = sip_err_set(err, SIP_ECONFIG, "kafka admin: %s", why);
   }
@@ -59,6 +62,10 @@ rd_kafka_t *sip_admin_client(struct sip_kafka_admin *admin, const char *group, s
     rk = rd_kafka_new(group == NULL ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (rk == NULL) {
       (void)sip_err_set(err, SIP_ECONFIG, "kafka client: %s (see KAFKA_… and -X)", why);
+    } else if (sip_oauth_get(rk, admin->settings, err) < 0 ||
+               sip_oauth_start(rk, admin->settings, err) < 0) {
+      rd_kafka_destroy(rk);
+      return NULL;
     }
   }
   if (rk == NULL) {

@@ -7,6 +7,7 @@
 
 #include "core/base.h"
 #include "kafka/errors.h"
+#include "kafka/oauth.h"
 #include "kafka/refusal.h"
 #include "kafka/settings_conf.h"
 
@@ -185,6 +186,8 @@ static int client_configure(rd_kafka_conf_t *conf, struct sip_client *client,
     rc = client_set(conf, "log.thread.name", "false", err);
   }
   sip_refusal_watch(conf, &client->link->refusal);
+  atomic_store(&client->link->refusal.settings, sip_kafka_settings(client->kafka));
+  (void)sip_oauth_watch(conf, sip_kafka_settings(client->kafka)); /* asked again once it is open */
   rd_kafka_conf_set_events(conf, spec->events | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |
                                    RD_KAFKA_EVENT_STATS);
   if (rc == 0 && rd_kafka_conf_interceptor_add_on_new(conf, "sipeat", link_on_new, client->link) !=
@@ -229,10 +232,17 @@ int sip_client_open(struct sip_client *client, struct sip_kafka *kafka,
     client->rk = rd_kafka_new(spec->type, conf, why, sizeof why);
     if (client->rk == NULL) {
       rc = sip_err_set(err, SIP_ECONFIG, "kafka client: %s (see KAFKA_… and -X)", why);
+    } else {
+      rc = sip_oauth_start(client->rk, sip_kafka_settings(kafka), err);
     }
   }
   if (rc < 0) {
-    rd_kafka_conf_destroy(conf);
+    if (client->rk != NULL) {
+      rd_kafka_destroy(client->rk);
+      client->rk = NULL;
+    } else {
+      rd_kafka_conf_destroy(conf);
+    }
     link_free(client->link);
     client->link = NULL;
     sip_wakeup_close(client->wakeup);
@@ -359,6 +369,7 @@ void sip_client_abandon(struct sip_client *client, sip_client_fn on_destroyed)
 {
   (void)pthread_mutex_lock(&client->link->mu);
   client->link->health = NULL;
+  atomic_store(&client->link->refusal.settings, NULL);
   (void)pthread_mutex_unlock(&client->link->mu);
   client->abandoned = true;
   client_end(client, on_destroyed);

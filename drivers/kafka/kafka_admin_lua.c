@@ -21,6 +21,7 @@
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
 #include "vm/job.h"
+#include "vm/permissions.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
@@ -322,12 +323,24 @@ static void job_read_names(lua_State *L, struct job *job, int arg)
   }
 }
 
+/* A name is that of a topic or of a group; what lists all of them is for everybody. */
+static void job_permit(lua_State *L, enum job_kind kind)
+{
+  bool group = kind == JOB_DESCRIBE_GROUP || kind == JOB_MEMBERS || kind == JOB_RESET ||
+               kind == JOB_RESET_PLAN;
+
+  if (lua_type(L, 2) == LUA_TSTRING) {
+    sip_permit(L, group ? SIP_PERMIT_GROUP : SIP_PERMIT_TOPIC, lua_tostring(L, 2));
+  }
+}
+
 /* Arguments begin at 2. */
 static void job_read(lua_State *L, struct job *job)
 {
   static const char *const targets[] = { "beginning", "end", "offset", "time", NULL };
   bool ok = true;
 
+  job_permit(L, job->kind);
   switch (job->kind) {
   case JOB_TOPICS:
   case JOB_DESCRIBE_TOPICS:

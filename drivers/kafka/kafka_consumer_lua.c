@@ -24,6 +24,7 @@
 #include "kafka/kafka_lua.h"
 #include "kafka/sieve.h"
 #include "kafka/source.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -461,6 +462,7 @@ int sip_l_kafka_consumer(lua_State *L)
   struct sip_err err;
 
   luaL_checktype(L, 2, LUA_TTABLE);
+  sip_permit(L, SIP_PERMIT_GROUP, spec.group);
   spec.topic_count = lua_rawlen(L, 2);
   luaL_argcheck(L, spec.topic_count > 0 && spec.topic_count <= TOPIC_LIMIT, 2, "1 to 256 topics");
   spec.start_at = check_from(L, 3, &spec.start_ms);
@@ -468,6 +470,7 @@ int sip_l_kafka_consumer(lua_State *L)
   for (size_t i = 0; i < spec.topic_count; i++) {
     luaL_argcheck(L, lua_rawgeti(L, 2, (lua_Integer)i + 1) == LUA_TSTRING, 2, "a topic is text");
     topics[i] = lua_tostring(L, -1); /* the table holds it */
+    sip_permit(L, SIP_PERMIT_TOPIC, topics[i]);
     lua_pop(L, 1);
   }
   spec.topics = topics;
@@ -516,6 +519,7 @@ int sip_l_kafka_reader(lua_State *L)
   struct consumer *consumer;
   struct sip_err err;
 
+  sip_permit(L, SIP_PERMIT_TOPIC, spec.topic);
   spec.start_at = check_from(L, 2, &spec.start_ms);
   spec.only_spans = lua_toboolean(L, 4);
   lua_settop(L, 5);

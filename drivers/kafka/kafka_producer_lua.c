@@ -14,6 +14,7 @@
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
 #include "vm/lazy.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -257,6 +258,7 @@ int sip_l_kafka_post(lua_State *L)
     lua_pushboolean(L, 0);
     return 1;
   }
+  sip_permit(L, SIP_PERMIT_TOPIC, output.topic);
   if (headers != 0) {
     output.headers = read_headers(L, headers, &output.header_count);
   }
@@ -276,6 +278,7 @@ int sip_l_kafka_send(lua_State *L)
   struct sent **box;
   int rc;
 
+  sip_permit(L, SIP_PERMIT_TOPIC, output.topic);
   output.key = opt_slice(L, 2);
   output.value = opt_slice(L, 3);
   output.partition = (int32_t)luaL_optinteger(L, 5, -1);

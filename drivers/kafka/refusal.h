@@ -8,8 +8,12 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* All zero at first. Written by librdkafka's threads, read by anybody. */
+struct sip_kafka_settings;
+
+/* What the callbacks of a client share. All zero at first. Written by librdkafka's threads, read by
+ * anybody. */
 struct sip_refusal {
+  _Atomic(const struct sip_kafka_settings *) settings; /* borrowed, for tokens; NULL: no more */
   atomic_int certificate; /* X509_V_ERR_… of the newest certificate that was not accepted */
 };
 

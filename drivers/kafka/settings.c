@@ -23,6 +23,7 @@ struct setting {
 struct sip_kafka_settings {
   struct setting *items;
   size_t count, cap;
+  sip_oauth_fetch_fn fetch;              /* NULL: there are no tokens */
   const struct sip_kafka_tuning *tuning; /* static, or NULL: none was chosen */
 };
 
@@ -184,6 +185,7 @@ int sip_kafka_settings_copy(struct sip_kafka_settings **out, const struct sip_ka
     return rc;
   }
   copy->tuning = from->tuning;
+  copy->fetch = from->fetch;
   *out = copy;
   return 0;
 }
@@ -300,6 +302,22 @@ static int settings_try(const char *name, const char *value, struct sip_err *err
   return sip_err_set(err, SIP_ECONFIG, "kafka property %s=%s: %s", name, value, why);
 }
 
+/* What librdkafka is not told. */
+static bool settings_is_own(const char *name)
+{
+  return strncmp(name, "oauth.", 6) == 0;
+}
+
+void sip_kafka_settings_set_fetch(struct sip_kafka_settings *settings, sip_oauth_fetch_fn fetch)
+{
+  settings->fetch = fetch;
+}
+
+sip_oauth_fetch_fn sip_kafka_settings_fetch(const struct sip_kafka_settings *settings)
+{
+  return settings->fetch;
+}
+
 int sip_kafka_settings_set(struct sip_kafka_settings *settings, const char *name, const char *value,
                            struct sip_err *err)
 {
@@ -307,6 +325,9 @@ int sip_kafka_settings_set(struct sip_kafka_settings *settings, const char *name
 
   if (strcmp(name, "tuning") == 0) {
     return sip_kafka_tuning_find(&settings->tuning, value, err);
+  }
+  if (settings_is_own(name)) {
+    return settings_put(settings, name, value, err);
   }
   name = settings_canonical(name);
   rc = settings_check_fixed(name, value, err);
@@ -360,7 +381,8 @@ int sip_kafka_settings_apply(const struct sip_kafka_settings *settings, rd_kafka
   char why[256];
 
   for (size_t i = 0; i < settings->count; i++) {
-    if (rd_kafka_conf_set(conf, settings->items[i].name, settings->items[i].value, why,
+    if (!settings_is_own(settings->items[i].name) &&
+        rd_kafka_conf_set(conf, settings->items[i].name, settings->items[i].value, why,
                           sizeof why) != RD_KAFKA_CONF_OK) {
       return sip_err_set(
         err, SIP_ECONFIG, "kafka property %s: %s", settings->items[i].name,

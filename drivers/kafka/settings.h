@@ -13,6 +13,12 @@
 
 struct sip_kafka_settings;
 
+/** Asks an endpoint for a token and waits: 0 with its answer, freed by the caller, or a negative
+ * code. */
+typedef int (*sip_oauth_fetch_fn)(const char *url, const char *id, const char *secret,
+                                  const char *scope, const char *ca_file, char **body,
+                                  struct sip_err *err);
+
 /** Settings without a broker. @return 0 or UV_ENOMEM */
 int sip_kafka_settings_new(struct sip_kafka_settings **out, struct sip_err *err);
 
@@ -36,6 +42,10 @@ int sip_kafka_settings_set(struct sip_kafka_settings *settings, const char *name
 int sip_kafka_settings_set_pair(struct sip_kafka_settings *settings, const char *pair,
                                 struct sip_err *err);
 
+/** Who gets tokens for OAUTHBEARER (oauth.h). */
+void sip_kafka_settings_set_fetch(struct sip_kafka_settings *settings, sip_oauth_fetch_fn fetch);
+sip_oauth_fetch_fn sip_kafka_settings_fetch(const struct sip_kafka_settings *settings);
+
 /** Sets the properties of the chosen preset that nobody has set. @return 0, SIP_ECONFIG or
  * UV_ENOMEM */
 int sip_kafka_settings_tune(struct sip_kafka_settings *settings, struct sip_err *err);
@@ -46,10 +56,10 @@ uint64_t sip_kafka_settings_processing_ms(const struct sip_kafka_settings *setti
 
 /** Reads KAFKA_BROKERS (or KAFKA_BROKER), KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM,
  *  KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERT, KAFKA_SSL_KEY, KAFKA_SSL_KEY_PASSWORD,
- * KAFKA_CLIENT_ID, KAFKA_TUNING. Empty ones count as not set, and a property that was set before
- * (by -X) is kept.
- * A user name without KAFKA_SASL_MECHANISM takes PLAIN; without KAFKA_SECURITY_PROTOCOL it takes
- * sasl_ssl, and a CA or a certificate without a user name takes ssl.
+ * KAFKA_CLIENT_ID, KAFKA_TUNING, and KAFKA_OAUTH_URL, _CLIENT_ID, _CLIENT_SECRET, _SCOPE, _CA.
+ * Empty ones count as not set, and a property that was set before (by -X) is kept. A user name
+ * without KAFKA_SASL_MECHANISM takes PLAIN; without KAFKA_SECURITY_PROTOCOL it takes sasl_ssl, and
+ * a CA or a certificate without a user name takes ssl.
  *  @return 0, SIP_ECONFIG naming the variable, or UV_ENOMEM */
 int sip_kafka_settings_from_env(struct sip_kafka_settings *settings, struct sip_err *err);
 

@@ -2,6 +2,8 @@
  * start-up. */
 #include "kafka/settings.h"
 
+#include "core/secret.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -26,6 +28,11 @@ static const struct {
   { "KAFKA_SSL_KEY_PASSWORD", "ssl.key.password", false },
   { "KAFKA_CLIENT_ID", "client.id", false },
   { "KAFKA_GROUP_INSTANCE_ID", "group.instance.id", false },
+  { "KAFKA_OAUTH_URL", "oauth.url", false },
+  { "KAFKA_OAUTH_CLIENT_ID", "oauth.client.id", false },
+  { "KAFKA_OAUTH_CLIENT_SECRET", "oauth.client.secret", false },
+  { "KAFKA_OAUTH_SCOPE", "oauth.scope", false },
+  { "KAFKA_OAUTH_CA", "oauth.ca", true },
   { "KAFKA_TUNING", "tuning", false },
 };
 
@@ -91,12 +98,23 @@ static int env_complete(struct sip_kafka_settings *settings, struct sip_err *err
   bool user = sip_kafka_settings_get(settings, "sasl.username") != NULL;
   bool tls = sip_kafka_settings_get(settings, "ssl.ca.location") != NULL ||
              sip_kafka_settings_get(settings, "ssl.certificate.location") != NULL;
+  bool token = sip_kafka_settings_get(settings, "oauth.url") != NULL;
   int rc = 0;
 
-  if (user && sip_kafka_settings_get(settings, "sasl.password") == NULL) {
+  if (token && (sip_kafka_settings_get(settings, "oauth.client.id") == NULL ||
+                sip_kafka_settings_get(settings, "oauth.client.secret") == NULL)) {
+    return sip_err_set(err, SIP_ECONFIG,
+                       "KAFKA_OAUTH_URL is set, but KAFKA_OAUTH_CLIENT_ID or "
+                       "KAFKA_OAUTH_CLIENT_SECRET is not");
+  }
+  if (token && sip_kafka_settings_get(settings, "sasl.mechanism") == NULL) {
+    rc = sip_kafka_settings_set(settings, "sasl.mechanism", "OAUTHBEARER", err);
+  }
+  user = user || token;
+  if (user && !token && sip_kafka_settings_get(settings, "sasl.password") == NULL) {
     return sip_err_set(err, SIP_ECONFIG, "KAFKA_USERNAME is set, but KAFKA_PASSWORD is not");
   }
-  if (user && sip_kafka_settings_get(settings, "sasl.mechanism") == NULL) {
+  if (rc == 0 && user && sip_kafka_settings_get(settings, "sasl.mechanism") == NULL) {
     rc = sip_kafka_settings_set(settings, "sasl.mechanism", "PLAIN", err);
   }
   if (rc == 0 && (user || tls) && sip_kafka_settings_get(settings, "security.protocol") == NULL) {
@@ -108,14 +126,16 @@ static int env_complete(struct sip_kafka_settings *settings, struct sip_err *err
 int sip_kafka_settings_from_env(struct sip_kafka_settings *settings, struct sip_err *err)
 {
   for (size_t i = 0; i < sizeof env_variables / sizeof env_variables[0]; i++) {
-    const char *text = getenv(env_variables[i].variable);
-    int rc;
+    char *text = NULL;
+    int rc = 0;
 
-    if (text == NULL || text[0] == '\0' ||
-        sip_kafka_settings_get(settings, env_variables[i].property) != NULL) {
-      continue;
+    if (sip_kafka_settings_get(settings, env_variables[i].property) == NULL) {
+      rc = sip_secret_find(env_variables[i].variable, &text, err);
     }
-    rc = env_take(settings, i, text, err);
+    if (rc > 0) {
+      rc = env_take(settings, i, text, err);
+    }
+    sip_secret_free(text);
     if (rc < 0) {
       return rc;
     }

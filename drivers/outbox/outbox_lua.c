@@ -8,6 +8,7 @@
 #include "outbox/outbox_lua.h"
 
 #include "outbox/outbox.h"
+#include "vm/permissions.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
@@ -45,6 +46,7 @@ static int l_configure(lua_State *L)
   lua_getfield(L, 1, "path");
   path = luaL_optstring(L, -1, NULL);
   if (path != NULL && !attached->path_is_fixed) {
+    sip_permit(L, SIP_PERMIT_WRITE, path);
     settings.path = path;
   }
   lua_getfield(L, 1, "max_bytes");

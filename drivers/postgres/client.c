@@ -7,6 +7,7 @@
 #include "postgres/client_state.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,52 @@ void sip_pg_pool_unref(struct sip_pg_pool *pool)
     free(pool->url);
     free(pool);
   }
+}
+
+/* The n-th part of a list with commas; the only one counts for all. @return NULL: there is none */
+static const char *list_part(const char *list, size_t n, size_t *len)
+{
+  if (strchr(list, ',') == NULL) {
+    *len = strlen(list);
+    return list;
+  }
+  for (; n > 0 && list != NULL; n--) {
+    list = strchr(list, ',');
+    list = list == NULL ? NULL : list + 1;
+  }
+  *len = list == NULL ? 0 : strcspn(list, ",");
+  return list;
+}
+
+bool sip_pg_place(const char *url, size_t n, char *out, size_t size)
+{
+  PQconninfoOption *list = PQconninfoParse(url, NULL);
+  const char *hosts = "", *address = "", *ports = "";
+  size_t host_len = 0, port_len = 0;
+  const char *host, *port;
+
+  for (const PQconninfoOption *at = list; at != NULL && at->keyword != NULL; at++) {
+    const char *value = at->val == NULL ? "" : at->val;
+
+    hosts = strcmp(at->keyword, "host") == 0 ? value : hosts;
+    address = strcmp(at->keyword, "hostaddr") == 0 ? value : address;
+    ports = strcmp(at->keyword, "port") == 0 ? value : ports;
+  }
+  hosts = *address != '\0' ? address : hosts; /* where libpq connects to */
+  host =
+    list == NULL || (n > 0 && strchr(hosts, ',') == NULL) ? NULL : list_part(hosts, n, &host_len);
+  if (host != NULL) {
+    port = list_part(ports, n, &port_len);
+    host_len = *host == '/' ? 0 : host_len;
+    (void)snprintf(out, size, "%.*s:%.*s", host_len == 0 ? 9 : (int)host_len,
+                   host_len == 0 ? "localhost" : host, port_len == 0 ? 4 : (int)port_len,
+                   port_len == 0 ? "5432" : port); /* a longer one is cut, and permitted nowhere */
+    for (char *at = out; *at != '\0'; at++) {
+      *at = (char)(*at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
+    }
+  }
+  PQconninfoFree(list); /* accepts NULL */
+  return host != NULL;
 }
 
 /* What may be shown of a URL: the server and the database. */

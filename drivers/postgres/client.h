@@ -158,4 +158,8 @@ enum sip_pg_token { SIP_PG_END, SIP_PG_OPEN, SIP_PG_CLOSE, SIP_PG_ITEM, SIP_PG_N
  *  replaced, after being emptied. WRONG: this is no array, or memory is out. */
 enum sip_pg_token sip_pg_array_next(struct sip_slice text, size_t *at, struct sip_buf *out);
 
+/** "host:port" of the n-th server that a URL names, from 0 on; one on this machine is "localhost".
+ * @return false: there are not so many, or the URL does not parse */
+bool sip_pg_place(const char *url, size_t n, char *out, size_t size);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "core/json_text.h"
 #include "postgres/client.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -396,6 +397,15 @@ static uint64_t setting(lua_State *L, const char *name)
   return value < 0 ? 0 : (uint64_t)value;
 }
 
+static void permit_places(lua_State *L, const char *url)
+{
+  char place[300];
+
+  for (size_t n = 0; sip_pg_place(url, n, place, sizeof place); n++) {
+    sip_permit(L, SIP_PERMIT_HOST, place);
+  }
+}
+
 static int l_open(lua_State *L)
 {
   static const luaL_Reg methods[] = { { "run", l_base_run },
@@ -411,6 +421,7 @@ static int l_open(lua_State *L)
   if (bases == NULL) {
     return luaL_error(L, "sql: the program is ending");
   }
+  permit_places(L, options.url);
   options.min = (size_t)setting(L, "min_connections");
   options.max = (size_t)setting(L, "max_connections");
   options.pipeline = (size_t)setting(L, "pipeline");

@@ -15,6 +15,7 @@
 #include "serial/protocols_lua.h"
 #include "serial/raw.h"
 #include "serial/serial.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -251,6 +252,9 @@ static void read_port(lua_State *L, const struct sip_protocol *protocol,
   name = name == NULL ? "" : name;
   luaL_argcheck(L, strlen(name) < sizeof port->name, 1, "the name of the port is too long");
   memcpy(port->name, name, strlen(name) + 1);
+  if (name[0] != '\0') { /* else: a simulated board */
+    sip_permit(L, SIP_PERMIT_PORT, name);
+  }
   *line = protocol->line;
   line->baud = number_field(L, "baud", line->baud);
   line->bits = number_field(L, "bits", line->bits);

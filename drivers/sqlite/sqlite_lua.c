@@ -9,6 +9,7 @@
 
 #include "sqlite/sqlite.h"
 #include "sqlite/sqlite_batch_lua.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -239,6 +240,9 @@ static int l_open(lua_State *L)
   size_t len;
   const char *path = luaL_checklstring(L, 1, &len);
 
+  if (path[0] != '\0' && strcmp(path, ":memory:") != 0) {
+    sip_permit(L, SIP_PERMIT_WRITE, path);
+  }
   options.busy_timeout_ms = (uint64_t)luaL_checkinteger(L, 2);
   options.max_result_bytes = (size_t)luaL_checkinteger(L, 3);
   options.sync_normal = lua_toboolean(L, 4) != 0;

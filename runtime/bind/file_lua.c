@@ -7,6 +7,7 @@
 
 #include "core/buf.h"
 #include "core/work.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -287,6 +288,7 @@ int sip_l_read_file(lua_State *L)
   const char *path = luaL_checkstring(L, 1);
 
   lua_settop(L, 1);
+  sip_permit(L, SIP_PERMIT_READ, path);
   return job_start(L, path, "", 0, job_read);
 }
 
@@ -295,6 +297,7 @@ int sip_l_list_files(lua_State *L)
   const char *path = luaL_checkstring(L, 1);
 
   lua_settop(L, 1);
+  sip_permit(L, SIP_PERMIT_READ, path);
   return job_start(L, path, "", 0, job_list);
 }
 
@@ -306,5 +309,6 @@ int sip_l_write_file(lua_State *L)
 
   luaL_argcheck(L, strlen(path) < 4000, 1, "a path of at most 4000 bytes");
   lua_settop(L, 2);
+  sip_permit(L, SIP_PERMIT_WRITE, path);
   return job_start(L, path, data, len, job_write);
 }

@@ -11,6 +11,7 @@
 #include "bind/bind.h"
 #include "bind/metrics_lua.h"
 #include "flow/flow.h"
+#include "vm/permissions.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
@@ -96,6 +97,7 @@ static void read_topics(lua_State *L, const char **topics, size_t *count)
       luaL_error(L, "flow: more than %d topics; use a pattern", TOPIC_LIMIT);
     }
     topics[*count] = lua_tostring(L, -1);
+    sip_permit(L, SIP_PERMIT_TOPIC, topics[*count]);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -124,6 +126,7 @@ static int l_register(lua_State *L)
   }
   lua_getfield(L, 1, "group");
   spec.source.group = luaL_checkstring(L, -1);
+  sip_permit(L, SIP_PERMIT_GROUP, spec.source.group);
   read_topics(L, topics, &spec.source.topic_count);
   spec.source.topics = topics;
   lua_getfield(L, 1, "from");

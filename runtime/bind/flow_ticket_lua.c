@@ -32,6 +32,7 @@
 #include "core/log.h"
 #include "core/trace.h"
 #include "flow/flow.h"
+#include "vm/permissions.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -286,6 +287,7 @@ static int l_emit(lua_State *L)
 
   lua_settop(L, AGAIN);
   output.topic = luaL_checkstring(L, TOPIC);
+  sip_permit(L, SIP_PERMIT_TOPIC, output.topic);
   read_slice(L, KEY, &output.key);
   read_slice(L, VALUE, &output.value);
   output.headers = read_headers(L, few, &output.header_count);
@@ -379,6 +381,7 @@ static bool emit_plainly(lua_State *L)
     return false;
   }
   output.topic = lua_tostring(L, TOPIC);
+  sip_permit(L, SIP_PERMIT_TOPIC, output.topic);
   read_slice(L, KEY, &output.key);
   if (event->flow->outlet.ops->send(event->flow->outlet.driver, &output, sip_event_on_report,
                                     sip_event_slot(event, event->emitted), &err) < 0) {

@@ -3,15 +3,17 @@
  *
  * uuid() random(n) now_ms() monotonic_ms() iso_time(ms?) parse_time(text) sha256(text)
  * hmac_sha256(key, text) base64(bytes) from_base64(text) equal(a, b) valid_utf8(text)
- * utf8_clean(text) utf8_length(text) getenv(name) asset(name) read_file write_file list_files
- * version, pid, worker, workers. Hashes are lower-case hex. Loop thread. */
+ * utf8_clean(text) utf8_length(text) getenv(name) secret(name) asset(name) read_file write_file
+ * list_files version, pid, worker, workers. Hashes are lower-case hex. Loop thread. */
 #include "bind/bind.h"
 #include "bind/file_lua.h"
 #include "core/base64.h"
 #include "core/clock.h"
 #include "core/random.h"
+#include "core/secret.h"
 #include "core/utf8.h"
 #include "vm/embed.h"
+#include "vm/permissions.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
@@ -250,7 +252,28 @@ static int l_utf8_clean(lua_State *L)
 
 static int l_getenv(lua_State *L)
 {
-  lua_pushstring(L, getenv(luaL_checkstring(L, 1)));
+  const char *name = luaL_checkstring(L, 1);
+
+  sip_permit(L, SIP_PERMIT_ENV, name);
+  lua_pushstring(L, getenv(name));
+  return 1;
+}
+
+/* secret(name) -> text, or nil; nil, message, code when its file cannot be read */
+static int l_secret(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+  struct sip_err err = { 0 };
+  char *text = NULL;
+  int rc;
+
+  sip_permit(L, SIP_PERMIT_ENV, name);
+  rc = sip_secret_find(name, &text, &err);
+  if (rc < 0) {
+    return sip_push_err(L, &err);
+  }
+  lua_pushstring(L, text); /* out of memory: the copy stays until the end */
+  sip_secret_free(text);
   return 1;
 }
 
@@ -305,6 +328,7 @@ int sip_open_sys(lua_State *L)
     { "valid_utf8", l_valid_utf8 },
     { "utf8_clean", l_utf8_clean },
     { "getenv", l_getenv },
+    { "secret", l_secret },
     { "asset", l_asset },
     { "modules", l_modules },
     { "memory_bytes", l_memory_bytes },

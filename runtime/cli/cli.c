@@ -25,6 +25,7 @@ static const struct sip_verb verbs[] = {
   { "chains", "list, show and decide what chains in the journal have done", sip_verb_chains },
   { "console", "serve the web console alone, against any cluster", sip_verb_console },
   { "replay", "run a recorded chain again on today's scripts, and compare", sip_verb_replay },
+  { "key", "make keys that seal and open fields of events", sip_verb_key },
   { "user", "add, list, change and remove those who may sign in", sip_verb_user },
   { "token", "add, list and remove tokens for programs", sip_verb_token },
   { "audit", "list what was changed, and by whom", sip_verb_audit },

@@ -53,6 +53,7 @@ int sip_verb_audit(int argc, char **argv);
 int sip_verb_discord(int argc, char **argv);
 int sip_verb_serial(int argc, char **argv);
 int sip_verb_bench(int argc, char **argv);
+int sip_verb_key(int argc, char **argv);
 int sip_verb_test(int argc, char **argv);
 int sip_verb_doctor(int argc, char **argv);
 int sip_verb_version(int argc, char **argv);

@@ -16,6 +16,7 @@ struct sip_host_options {
   const char *http;                         /* HOST:PORT, or "off" */
   const char *http_tls_cert, *http_tls_key; /* PEM files; "": plain HTTP */
   bool dev;          /* capture what would leave the machine; a taken port is no error */
+  bool permissions;  /* only show what the script uses */
   bool embedded;     /* start a broker in this process when none is named */
   bool watch;        /* load the script again when it is saved */
   const char *state; /* directory for what is kept across restarts, or "off" */

@@ -89,3 +89,19 @@ int sip_l_load_script(lua_State *L)
   load->loading = true;
   return sip_await(L, &load->wait, SIP_FOREVER);
 }
+
+int sip_l_loaded_files(lua_State *L)
+{
+  struct load **box = luaL_checkudata(L, 1, SCRIPT);
+  const char *const *files = NULL;
+  size_t count;
+
+  luaL_argcheck(L, *box != NULL && (*box)->script != NULL, 1, "it has not loaded");
+  count = sip_script_files((*box)->script, &files);
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    lua_pushstring(L, files[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}

@@ -6,4 +6,7 @@
 /** load(path) -> what keeps the file loaded until it is closed | nil, message, code */
 int sip_l_load_script(lua_State *L);
 
+/** files(loaded) -> the paths of the files that were read, the script first */
+int sip_l_loaded_files(lua_State *L);
+
 #endif

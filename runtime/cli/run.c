@@ -1,6 +1,7 @@
 /* run.c - `sipeat run` and `sipeat dev`: their options. */
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "cli/permissions.h"
 #include "vm/vm.h"
 
 #include <errno.h>
@@ -140,6 +141,10 @@ static const struct sip_option run_options[] = {
     .help = "refuse to start without a broker, instead of running one inside",
     .kind = SIP_OPTION_OFF,
     .offset = AT(embedded) },
+  { .name = "permissions",
+    .help = "print what the script may reach and what it uses, and run nothing",
+    .kind = SIP_OPTION_ON,
+    .offset = AT(permissions) },
   { 0 },
 };
 
@@ -185,6 +190,9 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
 
   if (code != SIP_GO_ON) {
     return code;
+  }
+  if (options.permissions) {
+    return sip_show_permissions(&settings, argv[operand]);
   }
   if (sip_settings_load(&settings, &err) < 0) {
     return sip_settings_refused(usage->command, &err);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/envfile.h"
 #include "core/log.h"
+#include "http/token.h"
 #include "kafka/settings.h"
 
 #include <stdio.h>
@@ -117,6 +118,9 @@ int sip_settings_kafka(const struct sip_settings *settings, struct sip_kafka_set
   struct sip_kafka_settings *kafka = NULL;
   int rc = sip_kafka_settings_new(&kafka, err);
 
+  if (rc == 0) {
+    sip_kafka_settings_set_fetch(kafka, sip_http_token);
+  }
   if (rc == 0 && settings->brokers != NULL) {
     rc = sip_kafka_settings_set(kafka, "bootstrap.servers", settings->brokers, err);
     if (rc < 0) {

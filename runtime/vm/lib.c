@@ -13,6 +13,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* coroutine.resume, close and wrap: upvalue 1 is Lua's own function (resume for wrap), upvalue 2
@@ -135,9 +136,13 @@ static int l_xpcall(lua_State *L)
   return xpcall_after(L, lua_pcallk(L, nargs, LUA_MULTRET, 2, 2, xpcall_after), 2);
 }
 
-/* load(chunk, name?, mode?, env?): text only. */
+/* load(chunk, name?, mode?, env?): text only, and by no name of the program's own files. */
 static int l_load(lua_State *L)
 {
+  const char *name = lua_tostring(L, 2);
+
+  luaL_argcheck(L, name == NULL || strncmp(name, "@stdlib/", 8) != 0, 2,
+                "a name of the program's own files");
   lua_settop(L, 4);
   lua_pushliteral(L, "t");
   lua_replace(L, 3);
@@ -213,9 +218,20 @@ static int l_os_date(lua_State *L)
   return 1;
 }
 
+static int l_os_getenv(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+
+  sip_permit(L, SIP_PERMIT_ENV, name);
+  lua_pushstring(L, getenv(name));
+  return 1;
+}
+
 static void change_os(lua_State *L)
 {
   lua_getglobal(L, LUA_OSLIBNAME);
+  lua_pushcfunction(L, l_os_getenv);
+  lua_setfield(L, -2, "getenv");
   lua_getfield(L, -1, "time");
   lua_pushcclosure(L, l_os_time, 1);
   lua_setfield(L, -2, "time");

@@ -7,6 +7,7 @@
 #include "core/trace.h"
 #include "vm/budget.h"
 #include "vm/leak.h"
+#include "vm/permissions.h"
 #include "vm/vm.h"
 
 enum { SIP_VM_SERVICES = 32 };
@@ -36,6 +37,7 @@ struct sip_vm {
   struct sip_scheduler tasks;
   struct sip_budget budget;
   struct sip_leak leak;
+  struct sip_permissions *permissions;
   struct sip_script *loading; /* borrowed from the load in progress */
   uint64_t generations;
   struct {

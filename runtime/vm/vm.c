@@ -100,6 +100,7 @@ static void vm_close(struct sip_vm *vm, bool run)
     (void)uv_run(vm->loop, UV_RUN_DEFAULT);
   }
   sip_budget_deinit(&vm->budget);
+  sip_permissions_free(vm->permissions);
   free(vm);
 }
 
@@ -126,6 +127,11 @@ int sip_vm_new(struct sip_vm **out, uv_loop_t *loop, const struct sip_vm_options
     options != NULL && options->hard_limit_ms != 0 ? options->hard_limit_ms : DEFAULT_HARD_MS);
   if (rc < 0) {
     sip_err_errno(err, -rc, "cannot start the watchdog thread");
+    goto cleanup;
+  }
+  vm->permissions = sip_permissions_new();
+  if (vm->permissions == NULL) {
+    rc = sip_err_set(err, UV_ENOMEM, "no memory for the script engine");
     goto cleanup;
   }
   vm->L = lua_newstate(vm_alloc, vm);

@@ -13,6 +13,7 @@ local M = {}
 ---@return string? value an empty variable counts as not set
 function M.get(name, default) end
 
+---Of NAME, of the file that NAME_FILE names, or of the credential NAME of systemd.
 ---@param name string
 ---@return sipeat.Secret?
 function M.secret(name) end

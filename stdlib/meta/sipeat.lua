@@ -29,10 +29,12 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field money sipeat.money
 ---@field opts sipeat.opts
 ---@field push sipeat.push
+---@field permissions sipeat.permissions
 ---@field rate_limit sipeat.rate_limit
 ---@field retry_budget sipeat.retry_budget
 ---@field slack sipeat.slack
 ---@field sms sipeat.sms
+---@field seal sipeat.seal
 ---@field sql sipeat.sql
 ---@field states sipeat.states
 ---@field stripe sipeat.stripe

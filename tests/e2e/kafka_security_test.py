@@ -6,10 +6,12 @@ One broker for all: TLS, PLAIN, SCRAM-SHA-512, client certificates and ACLs (sup
 import json
 import os
 import pathlib
+import tempfile
 
 from support import harness
 from support.kafka import free_ports
 from support.kafka_secure import PASSWORDS, SecureKafka
+from support.oauth import CLIENT, SECRET, Endpoint
 
 WRONG = "wrong-Rt55-geheim"
 NO_USER = {"KAFKA_USERNAME": None, "KAFKA_PASSWORD": None, "KAFKA_SASL_MECHANISM": None}
@@ -27,11 +29,13 @@ sipeat.flow {
 class Security(harness.Case):
     @classmethod
     def setUpClass(cls):
-        cls.kafka = cls.enterClassContext(SecureKafka())
+        directory = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="sipeat-oauth-")))
+        cls.tokens = cls.enterClassContext(Endpoint(directory))
+        cls.kafka = cls.enterClassContext(SecureKafka(jwks=cls.tokens.jwks))
         cls.certificate, cls.key = cls.kafka.authority.issue("marie")
         for topic in ("orders", "results", "secret"):
             cls.kafka.wire.create_topic(topic)
-        for user in ("ada", "grace", "marie"):
+        for user in ("ada", "grace", "marie", CLIENT):
             cls.kafka.allow(user, "topic", "orders", "read", "write", "describe")
             cls.kafka.allow(user, "topic", "results", "write", "describe")
             cls.kafka.allow(user, "group", f"{user}-", "read", "describe", prefixed=True)
@@ -40,7 +44,7 @@ class Security(harness.Case):
         super().close_all()
         said = "\n".join(process.log + process.output for process in self.processes)
         key = self.key.read_text().splitlines()[1]
-        for secret in (*PASSWORDS.values(), WRONG, key):
+        for secret in (*PASSWORDS.values(), WRONG, SECRET, key):
             self.assertNotIn(secret, said)
         for path in filter(pathlib.Path.is_file, self.dir.rglob("*")):  # journal, outbox and whatever a run leaves
             left = path.read_bytes()
@@ -48,7 +52,13 @@ class Security(harness.Case):
 
     def ways_in(self):
         mutual = self.kafka.environment(at="mutual", **NO_USER, KAFKA_SSL_CERT=self.certificate, KAFKA_SSL_KEY=self.key)
-        return {"ada": self.kafka.environment("ada"), "grace": self.kafka.environment("grace"), "marie": mutual}
+        return {CLIENT: self.by_token(), "ada": self.kafka.environment("ada"),
+                "grace": self.kafka.environment("grace"), "marie": mutual}
+
+    def by_token(self, **others):
+        return self.kafka.environment(**NO_USER, **{
+            "KAFKA_OAUTH_URL": self.tokens.url, "KAFKA_OAUTH_CLIENT_ID": CLIENT, "KAFKA_OAUTH_CLIENT_SECRET": SECRET,
+            "KAFKA_OAUTH_SCOPE": "kafka", **others})
 
     def flow(self, env, **settings):
         text = FLOW % {"topic": "orders", "out": "results", "transactional": "false", **settings}
@@ -120,6 +130,8 @@ class Security(harness.Case):
             (kafka.environment("ada", "expired"), "certificate has expired", "clock right?"),
             (kafka.environment("ada", "stranger"), "not for this host name", "KAFKA_BROKERS has to name the host"),
             (kafka.environment("ada", KAFKA_SSL_CA=None), "nobody who is trusted here has signed", "KAFKA_SSL_CA"),
+            (self.by_token(KAFKA_OAUTH_CLIENT_SECRET=WRONG), "refused with status 401", "KAFKA_OAUTH_"),
+            (self.by_token(KAFKA_OAUTH_URL="http://127.0.0.1:1/"), "OAUTHBEARER", "KAFKA_OAUTH_"),
             (kafka.environment(at="mutual", **NO_USER), "wants a certificate of the client", "KAFKA_SSL_CERT"),
             ({"KAFKA_BROKERS": kafka.at["secure"]}, "KAFKA_SECURITY_PROTOCOL=ssl"),
             (kafka.environment("ada", KAFKA_BROKERS=kafka.address), "handshake of TLS", "KAFKA_SECURITY_PROTOCOL"),
@@ -132,6 +144,7 @@ class Security(harness.Case):
         cases = [
             ({"KAFKA_SSL_CA": "/no/ca.pem"}, 5, "KAFKA_SSL_CA: cannot read /no/ca.pem"),
             ({"KAFKA_PASSWORD": None}, 5, "KAFKA_PASSWORD is not"),
+            ({"KAFKA_OAUTH_URL": "http://x/"}, 5, "KAFKA_OAUTH_CLIENT_SECRET is not"),
             ({"KAFKA_SASL_MECHANISM": "GUESS"}, 4, "Unsupported SASL mechanism: GUESS"),
         ]
         for change, code, part in cases:
@@ -143,6 +156,7 @@ class Security(harness.Case):
             "password": (self.kafka.environment("ada", KAFKA_PASSWORD=WRONG), "Invalid username or password"),
             "expired": (self.kafka.environment("ada", "expired"), "certificate has expired"),
             "stranger": (self.kafka.environment("ada", "stranger"), "not for this host name"),
+            "token": (self.by_token(KAFKA_OAUTH_CLIENT_SECRET=WRONG), "refused with status 401"),
         }
         started = [(self.flow(env, group=name), part) for name, (env, part) in cases.items()]
         for process, part in started:
