@@ -2,13 +2,16 @@
 --- Nothing is changed; each fault comes with what to do.
 local http = require "sipeat.http"
 local kafka = require "sipeat.kafka"
+local opts = require "sipeat.opts"
 local report = require "sipeat.command_doctor_report"
 local serial = require "sipeat.serial"
 local sql = require "sipeat.sql"
 local sys = require "sipeat.core.sys"
+local terminal = require "sipeat.core.terminal"
 
 local M = {}
 
+local USAGE = 2
 local GB = 1024 ^ 3
 local LITTLE_DISK, LOW_DISK = 0.1 * GB, 1 * GB
 local FEW_FILES = 4096 -- descriptors: 10,000 clients of the server alone need more
@@ -253,7 +256,8 @@ local function program(self)
     url = ("http://%s/ready"):format(at), timeout = self.options.timeout,
   }
   if not answer then
-    return self:say("note", "program", ("none answers at %s (%s)"):format(at, message))
+    return self:say(self.options.only and "bad" or "note", "program",
+      ("none answers at %s (%s)"):format(at, message))
   end
   local body = answer:json()
   if type(body) ~= "table" or body.ready == nil then
@@ -269,31 +273,49 @@ local function program(self)
     "its log says since when; docs/runbook.md goes through the reasons")
 end
 
+local function names(given, ...)
+  return #given > 0 and given or { ... }
+end
+
+local function kafka_of(self)
+  security(self)
+  if not broker(self) then
+    return
+  end
+  for _, name in ipairs(names(self.options.topics, setting "KAFKA_TOPIC")) do
+    topic(self, name)
+  end
+  local group_name = setting "KAFKA_CONSUMER_GROUP" or setting "KAFKA_GROUP_ID"
+  for _, name in ipairs(names(self.options.groups, group_name)) do
+    group(self, name)
+  end
+end
+
+local PARTS = {
+  { "broker", kafka_of },
+  { "webhook", function(self) clock(self, webhook(self)) end },
+  { "ports", ports },
+  { "journal", journal },
+  { "limits", limits },
+  { "program", program },
+}
+
 --- Returns the exit code.
 function M.run(options)
-  local self = report.new(options)
-  local topics = options.topics
-  if #topics == 0 then
-    topics = { setting "KAFKA_TOPIC" }
-  end
-  local groups = options.groups
-  if #groups == 0 then
-    groups = { setting "KAFKA_CONSUMER_GROUP" or setting "KAFKA_GROUP_ID" }
-  end
-  security(self)
-  if broker(self) then
-    for _, name in ipairs(topics) do
-      topic(self, name)
-    end
-    for _, name in ipairs(groups) do
-      group(self, name)
+  local self, known, ran = report.new(options), {}, false
+  for _, part in ipairs(PARTS) do
+    known[#known + 1] = part[1]
+    if not options.only or options.only == part[1] then
+      part[2](self)
+      ran = true
     end
   end
-  clock(self, webhook(self))
-  ports(self)
-  journal(self)
-  limits(self)
-  program(self)
+  if not ran then
+    local near = opts.nearest(options.only, known)
+    terminal.note(("sipeat doctor: --only is %s%s"):format(table.concat(known, ", "),
+      near and (" (did you mean %s?)"):format(near) or ""))
+    return USAGE
+  end
   return self:close "Nothing is wrong."
 end
 

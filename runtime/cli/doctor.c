@@ -16,7 +16,7 @@
 enum { MAX_NAMES = 16 };
 
 struct doctor_args {
-  const char *journal, *state, *http;
+  const char *journal, *state, *http, *only;
   const char *groups[MAX_NAMES];
   size_t group_count;
   char *const *topics; /* the operands */
@@ -60,6 +60,11 @@ static const struct sip_option options[] = {
     .help = "where the program serves (SIPEAT_HTTP; default 127.0.0.1:3000)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(http) },
+  { .name = "only",
+    .value = "PART",
+    .help = "broker, webhook, ports, journal, limits or program (which must answer then)",
+    .kind = SIP_OPTION_TEXT,
+    .offset = AT(only) },
   { .name = "timeout",
     .value = "TIME",
     .help = "patience with each peer (default 10s)",
@@ -158,6 +163,7 @@ static void push(lua_State *L, void *arg)
   journal = sip_settings_text(args->journal, "SIPEAT_JOURNAL", file);
   lua_newtable(L);
   sip_push_flag(L, "json", args->json);
+  sip_push_text(L, "only", args->only);
   sip_push_duration(L, "timeout", args->timeout_ms);
   sip_push_text(L, "http", sip_settings_text(args->http, "SIPEAT_HTTP", "127.0.0.1:3000"));
   push_list(L, "topics", (const char *const *)args->topics, (size_t)args->topic_count);

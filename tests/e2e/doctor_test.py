@@ -132,6 +132,14 @@ class Doctor(harness.Case):
         self.assertEqual(found["journal"][0], "bad", found)
         self.assertIn("docs/journal.md", found["journal"][2])
 
+    def test_one_part(self):
+        found = self.doctor("--only", "program", "--http", "127.0.0.1:1", code=1, broker=False)
+        self.assertEqual([found["program"][0]], ["bad"])
+        self.assertEqual(list(found), ["program"])
+        done = self.run_sipeat("doctor", "--only", "progam")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean program?", done.log)
+
     def test_it_reads_well(self):
         done = self.run_sipeat("doctor", env={"SIPEAT_HTTP": "off", "SIPEAT_STATE": str(self.dir / "state")})
         self.assertIn("careful broker      none is named", done.output)
