@@ -67,7 +67,7 @@ class Compose(unittest.TestCase):
         for place in re.findall(r"^COPY (\S+) ", text, re.M):
             self.assertTrue((SOURCE / place).exists(), place)
         self.assertRegex(text, r"(?m)^USER \d+$")
-        script = re.search(r'^CMD \["run".*"([\w-]+\.lua)"\]\s*\n\nFROM sipeat\n', text, re.M)
+        script = re.search(r'(?m)^CMD \["run".*"(order[\w-]*\.lua)"\]', text)
         self.assertTrue((SOURCE / "examples/orders" / script[1]).is_file(), script[1])
 
 
