@@ -166,7 +166,8 @@ class Docs(harness.Case):
 
     def test_each_page_is_in_the_index(self):
         index = (SOURCE / "docs/index.md").read_text()
-        missing = [page.name for page in SOURCE.glob("docs/*.md") if page.name != "index.md" and f"({page.name}" not in index]
+        missing = [page.name for page in SOURCE.glob("docs/*.md")
+                   if page.name != "index.md" and f"({page.name}" not in index]
         self.assertEqual(missing, [])
 
 
