@@ -30,7 +30,7 @@ class Seeds(harness.Case):
         said = []
 
         def type_it():
-            done = subprocess.run(["bash", "-c", typed], cwd=self.dir, env={**os.environ, **env}, text=True,
+            done = subprocess.run(["bash", "-c", typed], cwd=self.dir, env=harness.environment(self.dir, env), text=True,
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
             said.append(done.stdout + done.stderr)
             return shown()
@@ -41,9 +41,9 @@ class Seeds(harness.Case):
         if not type_it():
             wait_for(type_it if READS.match(typed) else shown, lambda: f"in {said[-1][-3000:]}\n{dev.tail(5)}", 60, 0.3)
 
-    def type_all(self, script, table):
+    def type_all(self, script, table, brokers=None):
         service, orders = free_ports(2)
-        env = {"KAFKA_BROKERS": self.kafka.address, "ORDERS_HTTP": f"127.0.0.1:{orders}",
+        env = {**({"KAFKA_BROKERS": brokers} if brokers else {}), "ORDERS_HTTP": f"127.0.0.1:{orders}",
                "SIPEAT_STATE": str(self.dir / "state"), "PATH": f"{BINARY.parent}:{os.environ['PATH']}"}
         (self.dir / "examples").symlink_to(SOURCE / "examples")
         (self.dir / "scripts").symlink_to(SOURCE / "scripts")
@@ -63,16 +63,16 @@ class Seeds(harness.Case):
         self.assertEqual(len(lines), sum(len(list(rows(text))) for _, text in SECTIONS))
 
     def test_sipeat(self):
-        self.type_all(*SECTIONS[0])
+        self.type_all(*SECTIONS[0], self.kafka.address)
 
     def test_worker(self):
-        self.type_all(*SECTIONS[1])
+        self.type_all(*SECTIONS[1], self.kafka.address)
 
     def test_invoices(self):
         self.type_all(*SECTIONS[2])
 
     def test_orders(self):
-        self.type_all(*SECTIONS[3])
+        self.type_all(*SECTIONS[3], self.kafka.address)
 
 
 if __name__ == "__main__":
