@@ -30,8 +30,8 @@ class Seeds(harness.Case):
         said = []
 
         def type_it():
-            done = subprocess.run(["bash", "-c", typed], cwd=self.dir, env=harness.environment(self.dir, env), text=True,
-                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
+            done = subprocess.run(["bash", "-c", typed], cwd=self.dir, env=harness.environment(self.dir, env),
+                                  text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
             said.append(done.stdout + done.stderr)
             return shown()
 
