@@ -256,12 +256,10 @@ local function work(job)
   ctx.attempt, ctx.final = n, n >= flow.plan.attempts
   ctx.final = ctx.final or hold_left_ms(job) == 0 and not durable.holds(job)
   ctx.deadline = flow.timeout and task.monotonic_ms() + flow.timeout or nil
-  local span = tracing.on and trace.begin(job)
+  trace.begin(job)
   local ok, result = attempt.once(flow.timeout, handle, flow, job.event, ctx)
   local verdict = judge(job, ok, result)
-  if span then
-    trace.finish(job, job.failure or job.moving or job.refused or not ok and result or nil)
-  end
+  trace.ended(job, ok, result)
   return verdict
 end
 
@@ -654,20 +652,21 @@ function M.starter(flow)
     end
     local job = context.job(ctx)
     local wait = judge(job, good, result)
+    trace.ended(job, good, result)
     if wait ~= nil then
       return wait
     end
     return conclude(job)
   end
   local function full(ticket, event, ctx)
-    if not event or lanes and lanes.count > 0 or tracing.on and tracing.recording() then
-      -- a rare shape, broken, recorded, or it may have to wait
+    if not event or lanes and lanes.count > 0 then -- a rare shape, broken, or it may have to wait
       local record, object = core.open(ticket)
       return M.dispatch(flow, record, object)
     end
     if plan.budget then
       attempt.held(plan, 1) -- never the first one
     end
+    trace.begin_first(context.job, ctx)
     return ended(ticket, ctx, xpcall(handle, failure.caught, flow, event, ctx))
   end
   if plan.budget or flow.transactional then

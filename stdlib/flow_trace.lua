@@ -22,10 +22,10 @@ local function stamped(record, parent, state)
   return copy
 end
 
---- An attempt of the event begins: its span, or nil when it is not recorded.
+--- An attempt of the event begins: with a span, if it is recorded.
 function M.begin(job)
-  if not tracing.recording() then
-    return nil
+  if not (tracing.on and tracing.recording()) then
+    return
   end
   local record, event, flow = job.record, job.event, job.flow
   local span = tracing.start("process " .. record.topic, tracing.CONSUMER, {
@@ -44,7 +44,6 @@ function M.begin(job)
     job.record = stamped(record, parent, state)
   end
   job.left, job.left_state, job.span = parent, state, span
-  return span
 end
 
 --- It has ended, with a failure or without.
@@ -60,6 +59,20 @@ function M.finish(job, why)
   end
   span:set("sipeat.outcome", OUTCOMES[job.phase] or job.phase)
   span:finish()
+end
+
+--- The same with what the handler gave: true, or nil and a failure.
+function M.ended(job, ok, result)
+  if job.span then
+    M.finish(job, job.failure or job.moving or job.refused or not ok and result or nil)
+  end
+end
+
+--- The first attempt of an event begins that has a ctx and no job yet, which job(ctx) makes.
+function M.begin_first(job, ctx)
+  if tracing.on and tracing.recording() then
+    M.begin(job(ctx))
+  end
 end
 
 --- Another task goes on with the event.

@@ -6,16 +6,17 @@
 -- finds no room. The settings are OpenTelemetry's variables.
 local answer = require "sipeat.answer"
 local batch = require "sipeat.batch"
+local core = require "sipeat.core.trace"
 local env = require "sipeat.env"
 local failure = require "sipeat.failure"
 local http = require "sipeat.http"
 local json = require "sipeat.json"
 local log = require("sipeat.log").new "otlp"
+local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
 
 local M = {}
 
-local STATUS_ERROR = 2
 local ANSWER_BYTES = "256kb"
 local AGAIN = { [429] = true, [502] = true, [503] = true, [504] = true }
 local SILENT_MS = 60 * 1000 -- between two lines about spans that were not taken
@@ -26,60 +27,34 @@ local function text(value)
   return sys.valid_utf8(value) and value or sys.utf8_clean(value)
 end
 
-local function double(value)
-  if value ~= value then
-    return "NaN"
-  elseif value == math.huge or value == -math.huge then
-    return value > 0 and "Infinity" or "-Infinity"
+-- The span with every text in it as UTF-8.
+local function clean(span)
+  local function cleaned(t)
+    local out = {}
+    for name, value in pairs(t) do
+      out[text(tostring(name))] = type(value) == "string" and text(value) or value
+    end
+    return out
   end
-  return value
+  span.name, span.error = text(span.name), span.error and text(span.error)
+  span.attributes = cleaned(span.attributes)
+  for _, event in ipairs(span.events) do
+    event.name, event.attributes = text(event.name), cleaned(event.attributes)
+  end
+  return span
 end
 
-local function value_of(value)
-  local kind = math.type(value) or type(value)
-  if kind == "integer" then
-    return { intValue = tostring(value) }
-  elseif kind == "float" then
-    return { doubleValue = double(value) }
-  elseif kind == "boolean" then
-    return { boolValue = value }
-  end
-  return { stringValue = text(tostring(value)) }
+--- The JSON of one span, or nil when it cannot be written.
+function M.encode(span)
+  return core.encode(span) or core.encode(clean(span))
 end
 
--- A table of names to values as a list, sorted; nil when it is empty.
 local function attributes_of(t)
   local list = {}
-  for name, value in pairs(t) do
-    list[#list + 1] = { key = text(tostring(name)), value = value_of(value) }
+  for _, name in ipairs(opts.names(t)) do
+    list[#list + 1] = { key = name, value = { stringValue = text(tostring(t[name])) } }
   end
-  table.sort(list, function(a, b)
-    return a.key < b.key
-  end)
-  return list[1] and list or nil
-end
-
-local function events_of(span)
-  local list = {}
-  for i, event in ipairs(span.events) do
-    list[i] = {
-      timeUnixNano = tostring(event.at_ns), name = text(event.name),
-      attributes = attributes_of(event.attributes),
-    }
-  end
-  return list[1] and list or nil
-end
-
---- The JSON of one span.
-function M.encode(span)
-  return json.encode {
-    traceId = span.trace_id, spanId = span.id, parentSpanId = span.parent_id,
-    traceState = span.before_state, flags = 1, name = text(span.name), kind = span.kind,
-    startTimeUnixNano = tostring(span.start_ns), endTimeUnixNano = tostring(span.end_ns),
-    attributes = attributes_of(span.attributes), events = events_of(span),
-    droppedAttributesCount = span.count > span.limit and span.count - span.limit or nil,
-    status = span.error and { code = STATUS_ERROR, message = text(span.error) } or nil,
-  }
+  return list
 end
 
 -- "a=1,b=2" with percent-encoded values.
@@ -203,11 +178,9 @@ function M.exporter()
     max_bytes = "16mb", batch_bytes = "2mb",
   }
   return function(span)
-    local item, message = M.encode(span)
+    local item = M.encode(span)
     if item then
       queue:add(item)
-    else
-      log:warn("a span cannot be written: " .. message)
     end
   end
 end

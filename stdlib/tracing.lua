@@ -77,7 +77,7 @@ function Span:finish()
   self.end_ns = self.start_ns + (mono - self.began)
   core.set(self.before, self.before_state)
   if sink then
-    sink(self)
+    pcall(sink, self) -- whatever is wrong with it is not the event's
   end
 end
 

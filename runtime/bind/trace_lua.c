@@ -9,6 +9,7 @@
  *                           changed, when the work is not recorded
  *   set(parent?, state?)    the context as it was before, as current gave it; nil: none
  *   current() -> parent, state | nothing      headers() -> the same, of what has a span
+ *   encode(span): see trace_encode_lua.c
  *   recording() -> boolean   valid(text) -> boolean   now() -> wall ns, monotonic ns
  * All but start, stop and valid do nothing outside of a task. Loop thread. */
 #include "bind/bind.h"
@@ -176,11 +177,17 @@ static int l_valid(lua_State *L)
 int sip_open_trace(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-    { "start", l_start },     { "stop", l_stop },
-    { "begin", l_begin },     { "enter", l_enter },
-    { "set", l_set },         { "current", l_current },
-    { "headers", l_headers }, { "recording", l_recording },
-    { "valid", l_valid },     { "now", l_now },
+    { "start", l_start },
+    { "stop", l_stop },
+    { "begin", l_begin },
+    { "enter", l_enter },
+    { "set", l_set },
+    { "current", l_current },
+    { "headers", l_headers },
+    { "recording", l_recording },
+    { "valid", l_valid },
+    { "now", l_now },
+    { "encode", sip_trace_l_encode },
     { NULL, NULL },
   };
 

@@ -1,6 +1,6 @@
 """The works of the benchmark: what each one runs, and what its table says."""
 
-from bench import programs
+from bench import programs, watching
 from bench.hardware import serial
 from bench.tables import Table, goal, median, ratio
 from support.harness import BINARY, wait_for
@@ -181,5 +181,38 @@ def workers(bench, peers, options):
     return [Table("workers", ["workers", "CPU µs per event", "events/s", "throughput ÷ one worker's"], rows)]
 
 
+def observed(bench, peers, options):
+    """The 1m work with nothing watched, and with metrics that are scraped, traces of 1 % and log lines as JSON."""
+    events = options.events or 1_000_000
+    peer = next((peer for peer in peers if peer.name == "sipeat"), None)
+    if peer is None:
+        return []
+    source = bench.fill(events, MANY, PARTITIONS)
+    results = {"nothing": [], "all": []}
+    with watching.Collector() as collector:
+        for number in range(options.runs):
+            for name in turned(list(results), number):
+                flags, env, scraper = watching.everything(collector) if name == "all" else watching.nothing()
+                with scraper:
+                    latest = bench.run(peer, source, events, MANY, PARTITIONS, flags=flags, env=env)
+                results[name].append(latest)
+                print(f"  {number + 1}/{options.runs} {name:8} {latest.seconds:8.3f} s  {latest.cpu_s:8.2f} CPU s",
+                      flush=True)
+    seconds = {name: [result.seconds for result in list_] for name, list_ in results.items()}
+    cpu = {name: [result.cpu_s for result in list_] for name, list_ in results.items()}
+    rows = []
+    for name, what in (("nothing", "nothing"), ("all", "metrics, traces of 1 %, logs")):
+        beside = ["", ""] if name == "nothing" else [
+            goal(ratio(seconds["nothing"], seconds["all"]), at_least=0.9), f"{ratio(cpu['all'], cpu['nothing']):.2f}"]
+        rate, cost = events / median(seconds[name]), median(cpu[name]) / events * 1e6
+        rows.append([what, f"{rate:,.0f}", f"{cost:.2f}", *beside])
+    spans = collector.spans / options.runs
+    note = ("`SIPEAT_METRICS=off`, no traces and no log lines below errors beside `/metrics` scraped each second, "
+            f"`--trace-ratio 0.01` with a collector, which took {spans:,.0f} spans in a run, "
+            "and `--log-level info --log-format json`.")
+    columns = ["watched", "events/s", "CPU s per million", "throughput ÷ without", "CPU ÷ without"]
+    return [Table("observed", columns, rows, [note])]
+
+
 WORKS = {"1m": one_m, "slow": slow, "latency": latency, "scale": scale, "workers": workers,
-         "serial": serial}
+         "serial": serial, "observed": observed}

@@ -41,6 +41,7 @@ class Run:
     rounds: int = 0  # of a loop that keeps each handler busy
     members: int = 1  # of the group
     port: str = ""  # of a board
+    env: tuple = ()  # more variables: (name, value)
     deadline_s: float = 600
 
 

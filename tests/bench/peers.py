@@ -67,7 +67,7 @@ class Sipeat(Peer):
     def settings(self, run):
         return {"BENCH_IN": run.source, "BENCH_OUT": run.target, "BENCH_GROUP": run.group,
                 "BENCH_CONCURRENCY": run.concurrency, "BENCH_WAIT_MS": run.wait_ms, "BENCH_ROUNDS": run.rounds,
-                "BENCH_PORT": run.port}
+                "BENCH_PORT": run.port, **dict(run.env)}
 
 
 class FranzGo(Peer):

@@ -185,3 +185,35 @@ t.test("a statement is told without its values", function()
   t.eq(taken["INSERT people"].attributes["db.system.name"], "sqlite")
   t.ok(taken.SELECT.error)
 end)
+
+t.test("a span is written as OTLP has it, whatever its texts are", function()
+  local json, otlp = require "sipeat.json", require "sipeat.otlp"
+  traced(1, PARENT, function()
+    trace.span("odd \255", { text = "q\"\255", whole = 3, real = 1.5, yes = true }, function(span)
+      span:set("nan", 0 / 0)
+      span:event "seen"
+      span:fail("bad \255", "BAD")
+    end)
+  end)
+  local span = taken[1]
+  local made = json.decode(otlp.encode(span))
+  local values = {}
+  for _, one in ipairs(made.attributes) do
+    values[one.key] = one.value
+  end
+  t.eq({ made.name, made.traceId, made.spanId }, { "odd \u{FFFD}", TRACE, span.id })
+  t.eq({ made.kind, made.startTimeUnixNano }, { 1, tostring(span.start_ns) })
+  t.eq({ values.text, values.whole }, { { stringValue = "q\"\u{FFFD}" }, { intValue = "3" } })
+  t.eq({ values.real, values.yes }, { { doubleValue = 1.5 }, { boolValue = true } })
+  t.eq(values.nan, { doubleValue = "NaN" })
+  t.eq(made.events[1], { name = "seen", timeUnixNano = tostring(span.events[1].at_ns) })
+  t.eq(made.status, { code = 2, message = "bad \u{FFFD}" })
+end)
+
+t.test("an exporter that fails takes no work with it", function()
+  traced(1, PARENT, function()
+    tracing.export(function() error "out of order" end)
+    t.eq(trace.span("x", function() return 7 end), 7)
+    t.eq(trace.current(), PARENT)
+  end)
+end)
