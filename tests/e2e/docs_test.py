@@ -116,12 +116,16 @@ class Docs(harness.Case):
     def test_each_command_exists_with_its_options(self):
         wrong, count = [], 0
         for page, line, text in blocks("sh"):
-            for offset, command in enumerate(text.replace("\\\n", " ").splitlines()):
+            command = ""
+            for offset, part in enumerate(text.replace("\\\n", " ").splitlines()):
+                command += part + "\n"
                 try:
                     words = shlex.split(command, comments=True)
-                except ValueError as error:
-                    wrong.append(f"{page}:{line + offset}: {error}: {command}")
+                except ValueError as error:  # a quotation goes on in the next line
+                    if part is text.splitlines()[-1]:
+                        wrong.append(f"{page}:{line + offset}: {error}: {command}")
                     continue
+                command = ""
                 for part in (list(g) for end, g in itertools.groupby(words, lambda w: w in ("|", "&&", ";", "&", ">"))
                              if not end):
                     part = [w for w in itertools.dropwhile(lambda w: "=" in w or w in ("sudo", "env"), part)]
@@ -130,7 +134,7 @@ class Docs(harness.Case):
                         count += 1
                         said = self.check_command((["run"] if name == "sipeat-run" else []) + part[1:])
                         if said:
-                            wrong.append(f"{page}:{line + offset}: {said}: {command}")
+                            wrong.append(f"{page}:{line + offset}: {said}")
                     for word in part:
                         if re.match(r"(examples|scripts|deploy)/", word) and not (SOURCE / word.rstrip(")")).exists():
                             wrong.append(f"{page}:{line + offset}: there is no {word}")
