@@ -90,7 +90,7 @@ t.test("its flow is all that handling needs: attempts, outputs, the dead letter"
       return true, #sent
     end,
     keep = function(_, job) kept = job end,
-    stopped = nothing,
+    stopped = nothing, handles = nothing, fails = nothing, ends_as = nothing,
     followers = function() return 0 end,
   }
   local record = {
