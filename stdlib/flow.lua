@@ -306,6 +306,7 @@ function M.flow(options)
     key_of = key_of,
     outbox = o.outbox,
     finish = run.finish,
+    drop = run.drop,
     start = not flow.timeout and not delays and run.starter(flow) or nil,
     context = context.class(flow),
     dispatch = function(...)

@@ -7,6 +7,7 @@ local failure = require "sipeat.failure"
 local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local opts = require "sipeat.opts"
+local trace = require "sipeat.flow_trace"
 local tracing = require "sipeat.tracing"
 
 local M = {}
@@ -65,6 +66,7 @@ function M.job(ctx)
     job.unsent = rawget(ctx, UNSENT)
     ctx[JOB], ctx[TICKET], ctx[UNSENT] = job, nil, nil
     ctx.attempt, ctx.final = 1, flow.plan.attempts <= 1
+    trace.adopt(job)
     ticket:keep(job)
   end
   return job
@@ -249,6 +251,11 @@ M.class = class
 --- What a handler of a transactional flow has emitted, if it has no job.
 function M.unsent(ctx)
   return rawget(ctx, UNSENT)
+end
+
+--- The event of a ctx.
+function M.event(ctx)
+  return ctx[EVENT]
 end
 
 --- Has nothing asked for the job of this ctx yet?

@@ -21,10 +21,10 @@ local failure = require "sipeat.failure"
 local guard = require "sipeat.guard"
 local handler = require "sipeat.context"
 local journal = require "sipeat.journal"
-local kafka = require "sipeat.kafka"
 local letters = require "sipeat.deadletter_state"
 local log = require "sipeat.log"
 local opts = require "sipeat.opts"
+local resumed = require "sipeat.flow_resumed"
 local retry_topic = require "sipeat.retry_topic"
 local sys = require "sipeat.core.sys"
 local task = require "sipeat.task"
@@ -522,7 +522,7 @@ local function begin(flow, record, ticket, job, trouble)
   job.ticket = ticket
   ticket:keep(job)
   task.set_event_id(job.event.id)
-  trace.follow(job)
+  trace.follow(job, trouble)
   if job.broken then
     die(job, job.broken)
   end
@@ -648,6 +648,7 @@ function M.starter(flow)
   local function ended(ticket, ctx, ok, first, second, third)
     local good, result = failure.sort_out(ok, first, second, third)
     if good and is_plain(ctx) then
+      trace.end_first(ticket, context.event(ctx))
       return not flow.transactional or send_kept(ticket, ctx)
     end
     local job = context.job(ctx)
@@ -666,7 +667,7 @@ function M.starter(flow)
     if plan.budget then
       attempt.held(plan, 1) -- never the first one
     end
-    trace.begin_first(context.job, ctx)
+    trace.begin_first(ticket, context.job, ctx)
     return ended(ticket, ctx, xpcall(handle, failure.caught, flow, event, ctx))
   end
   if plan.budget or flow.transactional then
@@ -726,32 +727,16 @@ function M.finish(job)
   end
 end
 
--- --- runs of the journal ---
-
--- Stands in for the engine's ticket of an event that comes out of the journal.
-local function ignored() end
-
-local Ticket = {
-  keep = ignored, followers = ignored, handles = ignored, ends_as = ignored, fails = ignored,
-}
-Ticket.__index = Ticket
-
-function Ticket:emit(topic, key, value, headers, partition, timestamp, again_number)
-  local ok, message, code = kafka.producer { outbox = self.outbox }:send {
-    topic = topic, key = key, value = value, headers = headers, partition = partition,
-    timestamp = timestamp,
-  }
-  if not ok then
-    return nil, message, code
+--- Called in a task of its own when an event with a job leaves without an end, as when its
+--- partition has gone to another member between two attempts. The event counts as done once the
+--- journal has it, so nobody gets it again: what is there of it goes on here.
+function M.drop(job)
+  if job.run and not job.from_journal then
+    durable.release(job.run, true)
   end
-  self.count = self.count + (again_number and 0 or 1)
-  return true, again_number or self.count
 end
 
--- Its task is stopped only when the process ends.
-function Ticket.stopped()
-  return true
-end
+-- --- runs of the journal ---
 
 local function job_of_run(flow, record, run, memory)
   local job = M.job(record)
@@ -759,7 +744,7 @@ local function job_of_run(flow, record, run, memory)
   job.started_at_ms = task.monotonic_ms()
   job.ctx = context.new(job, flow)
   job.ctx.memory, job.ctx.run = memory, run
-  job.ticket = setmetatable({ count = 0, outbox = flow.outbox }, Ticket)
+  job.ticket = resumed.ticket(flow)
   if memory.flow then
     job.attempt, job.first_failed_ms = memory.flow.attempt, memory.flow.first_failed_ms
   end
@@ -771,10 +756,17 @@ local function job_of_run(flow, record, run, memory)
   return job
 end
 
+-- One dispatch of it.
+local function go_on(job)
+  local verdict, dead = M.dispatch(job.flow, nil, job.ticket, job)
+  job.ticket:ended(verdict, dead, job.left)
+  return verdict
+end
+
 --- Goes on with a run of the journal: "ended"; "later" and when, if it is tried again; "stopped".
 function M.resume(flow, record, run, memory)
   local job = job_of_run(flow, record, run, memory)
-  local verdict = M.dispatch(flow, nil, job.ticket, job)
+  local verdict = go_on(job)
   while math.type(verdict) do
     if verdict > durable.in_memory_ms then
       local due = sys.now_ms() + verdict
@@ -782,7 +774,7 @@ function M.resume(flow, record, run, memory)
     elseif not task.sleep(verdict .. "ms") then
       return "stopped"
     end
-    verdict = M.dispatch(flow, nil, job.ticket, job)
+    verdict = go_on(job)
   end
   if verdict ~= true then
     return "stopped"

@@ -1,5 +1,6 @@
 --- Spans to an OpenTelemetry collector: OTLP over HTTP as JSON, in batches that no event waits for.
 --
+-- Spans are written where they end (core/spans.h), and fetched from there many at a time.
 -- JSON is protobuf's, but for ids, which are hex, and enums, which are numbers; 64-bit integers are
 -- texts (opentelemetry-proto, docs/specification.md). 429, 502, 503 and 504 are tried again, as
 -- long as the batch does; all else that a collector refuses is dropped and counted, and so is what
@@ -44,9 +45,9 @@ local function clean(span)
   return span
 end
 
---- The JSON of one span, or nil when it cannot be written.
-function M.encode(span)
-  return core.encode(span) or core.encode(clean(span))
+--- Puts a span that is not UTF-8 among those that wait to be sent.
+function M.put(span)
+  return core.put(clean(span))
 end
 
 local function attributes_of(t)
@@ -168,21 +169,18 @@ local function sender()
   end
 end
 
---- f(span), which queues a span for the collector that the environment names, and never waits.
-function M.exporter()
-  local queue = batch.new {
-    name = "otlp", send = sender(),
+local queue
+
+--- Fetches what waits for the collector that the environment names; never waits.
+function M.fetch()
+  queue = queue or batch.new {
+    name = "otlp", send = sender(), source = core.take,
     max_items = number("OTEL_BSP_MAX_QUEUE_SIZE", 8192, 1),
     batch_items = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, 1),
     flush = number("OTEL_BSP_SCHEDULE_DELAY", 1000, 1) .. "ms",
     max_bytes = "16mb", batch_bytes = "2mb",
   }
-  return function(span)
-    local item = M.encode(span)
-    if item then
-      queue:add(item)
-    end
-  end
+  queue:fetch()
 end
 
 return M

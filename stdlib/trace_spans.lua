@@ -86,27 +86,88 @@ end
 
 -- --- SQL ---
 
--- The statement without what it was written with: texts and numbers become question marks.
+local STATEMENT_BYTES = 2000 -- that are looked at
+
+-- Where the text that begins at `at` with a quote ends: behind its last quote, or at the end.
+local function quoted(sql, at, escapes)
+  local stop = escapes and "['\\]" or "'"
+  while true do
+    at = sql:find(stop, at + 1)
+    if not at then
+      return #sql + 1
+    elseif sql:sub(at, at) == "\\" then
+      at = at + 1
+    elseif sql:sub(at + 1, at + 1) == "'" then
+      at = at + 1
+    else
+      return at + 1
+    end
+  end
+end
+
+-- Behind the closing `mark`, or at the end.
+local function behind(sql, mark, at)
+  local _, last = sql:find(mark, at, true)
+  return (last or #sql) + 1
+end
+
+-- What is at `at`, as it is shown, and where the next begins.
+local function token(sql, at)
+  local word = sql:match("^[%a_\128-\255][%w_$\128-\255]*", at)
+  local next_one = word and at + #word
+  if word and word:lower() == "e" and sql:sub(next_one, next_one) == "'" then
+    return "?", quoted(sql, next_one, true)
+  elseif word then
+    return word, next_one
+  elseif sql:find("^'", at) then
+    return "?", quoted(sql, at, false)
+  elseif sql:find("^%-%-", at) then
+    return " ", behind(sql, "\n", at)
+  elseif sql:find("^/%*", at) then
+    return " ", behind(sql, "*/", at + 2)
+  end
+  local mark = sql:match("^%$[%a_]?[%w_]*%$", at)
+  if mark then
+    return "?", behind(sql, mark, at + #mark)
+  end
+  local kept = sql:match('^"[^"]*"', at) or sql:match("^[$?:@]%d+", at)
+  if kept then
+    return kept, at + #kept
+  end
+  local number = sql:match("^%d[%w.]*", at)
+  return number and "?" or sql:sub(at, at), at + #(number or " ")
+end
+
+-- The statement without what it was written with: texts and numbers become question marks, comments
+-- go.
 local function summary(sql)
-  local text = sql:sub(1, 2000):gsub("'[^']*'", "?"):gsub("%f[%w_$]%d[%w.]*", "?")
-  return (text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
+  local text, at, out = sql:sub(1, STATEMENT_BYTES), 1, {}
+  while at <= #text do
+    out[#out + 1], at = token(text, at)
+  end
+  return (table.concat(out):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
 end
 
 local TARGETS = { "[Ii][Nn][Tt][Oo]%s+", "[Ff][Rr][Oo][Mm]%s+", "[Uu][Pp][Dd][Aa][Tt][Ee]%s+" }
 
---- The span of a statement. system: "sqlite" or "postgresql".
+--- The span of a statement, or of a batch of them. system: "sqlite" or "postgresql".
 function M.sql(system, sql)
-  if type(sql) ~= "string" then
+  if type(sql) == "userdata" then
+    return tracing.start("BATCH", tracing.CLIENT, {
+      ["db.system.name"] = system, ["db.operation.name"] = "BATCH",
+      ["db.operation.batch.size"] = sql:len(),
+    })
+  elseif type(sql) ~= "string" then
     return nil -- the call says what is wrong
   end
-  local operation = (sql:match "^[%s(]*(%a+)" or "sql"):upper()
-  local target
+  local text = summary(sql)
+  local operation, target = (text:match "^[%s(]*(%a+)" or "sql"):upper(), nil
   for _, pattern in ipairs(TARGETS) do
-    target = target or sql:match(pattern .. "[\"]?([%w_.]+)")
+    target = target or text:match(pattern .. "[\"]?([%w_.]+)")
   end
   return tracing.start(target and operation .. " " .. target or operation, tracing.CLIENT, {
     ["db.system.name"] = system, ["db.operation.name"] = operation,
-    ["db.collection.name"] = target, ["db.query.text"] = summary(sql),
+    ["db.collection.name"] = target, ["db.query.text"] = text,
   })
 end
 

@@ -96,10 +96,8 @@ function Span:context()
   return ("00-%s-%s-01"):format(self.trace_id, self.id), self.before_state
 end
 
---- A span of what this task does from now on; nil when that is not recorded.
-function M.start(name, kind, attributes)
-  local before, state = core.current()
-  local trace_id, parent_id, id, wall, mono = core.enter()
+-- A span with that context before it, and what core.enter gives.
+local function made(name, kind, attributes, before, state, trace_id, parent_id, id, wall, mono)
   if not trace_id then
     return nil
   end
@@ -112,6 +110,17 @@ function M.start(name, kind, attributes)
     span:set(key, value)
   end
   return span
+end
+
+--- A span of what this task does from now on; nil when that is not recorded.
+function M.start(name, kind, attributes)
+  local before, state = core.current()
+  return made(name, kind, attributes, before, state, core.enter())
+end
+
+--- Goes on with a span that began elsewhere: nil without the ids that it has.
+function M.adopt(name, kind, attributes, before, state, ...)
+  return made(name, kind, attributes, before, state ~= "" and state or nil, ...)
 end
 
 --- Work begins that came with these headers (nil or malformed: with none). `keep`: a new trace that
@@ -213,9 +222,10 @@ local function sampler()
   return chosen[1], ratio
 end
 
---- Where spans go: f(span) must not wait. nil: nowhere; contexts travel all the same.
+--- Where all spans go instead: f(span) must not wait. nil: nowhere; contexts travel all the same.
 function M.export(f)
   sink = f
+  core.each(f ~= nil)
 end
 
 --- Reads the settings of the environment, and begins or ends tracing in this worker.
@@ -224,16 +234,19 @@ function M.configure()
   local endpoint = env "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" or env "OTEL_EXPORTER_OTLP_ENDPOINT"
   local exports = endpoint and env "OTEL_TRACES_EXPORTER" ~= "none"
   M.on = not disabled and (exports or env "OTEL_TRACES_SAMPLER_ARG") ~= nil
-  sink = nil
+  M.export(nil)
+  core.export(nil)
   if not M.on then
     return core.stop()
   end
   local parent_based, ratio = sampler()
   core.start(ratio, parent_based)
   if exports then
+    core.export(function() require("sipeat.otlp").fetch() end)
     sink = function(span)
-      sink = require("sipeat.otlp").exporter()
-      sink(span)
+      if not core.put(span) then
+        require("sipeat.otlp").put(span)
+      end
     end
   end
 end

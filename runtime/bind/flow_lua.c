@@ -57,6 +57,7 @@ static void unref_functions(lua_State *L, const struct sip_flow_spec *spec)
   luaL_unref(L, LUA_REGISTRYINDEX, spec->context_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->dispatch_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->finish_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->drop_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, spec->keyer_ref);
 }
 
@@ -82,6 +83,7 @@ static int ref_functions(lua_State *L)
   }
   spec->dispatch_ref = ref_function(L, "dispatch");
   spec->finish_ref = ref_function(L, "finish");
+  spec->drop_ref = ref_function(L, "drop");
   spec->keyer_ref = ref_function(L, "key_of");
   if (spec->dispatch_ref == LUA_NOREF) {
     return luaL_error(L, "flow: dispatch is required");
@@ -116,6 +118,7 @@ static int l_register(lua_State *L)
                                 .context_ref = LUA_NOREF,
                                 .dispatch_ref = LUA_NOREF,
                                 .finish_ref = LUA_NOREF,
+                                .drop_ref = LUA_NOREF,
                                 .keyer_ref = LUA_NOREF };
   struct sip_engine *engine;
   struct sip_err err = { 0 };

@@ -51,4 +51,7 @@ int sip_flow_l_keyer(lua_State *L);
 /** starter of sipeat.core.flow (flow_start_lua.c). */
 int sip_flow_l_starter(lua_State *L);
 
+/** Puts begin_span and end_span into the table on top of the stack (flow_start_lua.c). */
+void sip_flow_span_functions(lua_State *L);
+
 #endif

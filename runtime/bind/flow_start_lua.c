@@ -3,12 +3,16 @@
  * starter(handlers, full, ended, caught, lanes?) -> start(number, event?, ctx?), for the engine
  * (see flow_ticket_lua.c). handlers: type -> function. An event of such a type, while lanes.count
  * is 0, goes to its handler at once; when that ends well and has asked for nothing that the flow
- * must know of, start answers true. Everything else, and what is traced, is Lua's: full(number,
- * event, ctx) is start for all other events, and ended(number, ctx, ok, first, second, third)
- * answers for a handler that raised what caught(error) made of it, or whose results need a look.
- * Loop thread. */
+ * must know of, start answers true. Everything else is Lua's: full(number, event, ctx) is start for
+ * all other events, and ended(number, ctx, ok, first, second, third) answers for a handler that
+ * raised what caught(error) made of it, or whose results need a look.
+ *
+ * An event that is recorded has a span (flow/span.c): begin_span(number) -> does it, and
+ * end_span(number, event). Loop thread. */
 #include "bind/flow_lua.h"
+#include "bind/trace_lua.h"
 #include "core/trace.h"
+#include "flow/flow.h"
 #include "vm/task.h"
 
 #include <lauxlib.h>
@@ -39,12 +43,76 @@ static bool went_well(lua_State *L)
   return well;
 }
 
+static struct sip_slice field_of(lua_State *L, int table, const char *name)
+{
+  struct sip_slice text = { NULL, 0 };
+
+  lua_pushstring(L, name);
+  if (lua_rawget(L, table) == LUA_TSTRING) {
+    text.data = lua_tolstring(L, -1, &text.len);
+  }
+  lua_pop(L, 1); /* the event holds it */
+  return text;
+}
+
+/* The event of the ticket at index 1, if it has a span or may have one. */
+static struct sip_event *event_of(lua_State *L)
+{
+  const struct sip_engine *engine = sip_flow_lua_find(L);
+
+  return engine == NULL || !lua_isinteger(L, TICKET)
+           ? NULL
+           : sip_ticket_event(&engine->tickets, (uint64_t)lua_tointeger(L, TICKET));
+}
+
+/* Stack: ticket, event table, … */
+static void end_span(lua_State *L)
+{
+  struct sip_event *event = event_of(L);
+
+  if (event != NULL && event->span != NULL && lua_istable(L, EVENT)) {
+    sip_event_end_span(event, field_of(L, EVENT, "id"), field_of(L, EVENT, "type"));
+    sip_trace_announce(L, event->span_wall_ns + (uv_hrtime() - event->span_began_ns));
+  }
+}
+
+static bool begin_span(lua_State *L)
+{
+  struct sip_event *event = event_of(L);
+
+  return event != NULL && sip_event_begin_span(event);
+}
+
+static int l_begin_span(lua_State *L)
+{
+  lua_pushboolean(L, begin_span(L));
+  return 1;
+}
+
+static int l_end_span(lua_State *L)
+{
+  lua_settop(L, EVENT);
+  end_span(L);
+  return 0;
+}
+
+/* Whether it is recorded, which takes spans. */
+static bool is_recorded(lua_State *L)
+{
+  const struct sip_task *task = sip_task_current(L);
+  const struct sip_trace *trace = task == NULL ? NULL : sip_task_trace(task);
+
+  return trace != NULL && trace->sampled;
+}
+
 static int start_ended(lua_State *L, int status, lua_KContext context)
 {
   bool ok = status == LUA_OK || status == LUA_YIELD;
 
-  (void)context;
   if (ok && went_well(L)) {
+    if (context != 0) {
+      end_span(L);
+    }
     lua_pushboolean(L, 1);
     return 1;
   }
@@ -59,17 +127,8 @@ static int start_ended(lua_State *L, int status, lua_KContext context)
   return lua_gettop(L);
 }
 
-/* Whether it is recorded, which takes spans. */
-static bool is_recorded(lua_State *L)
-{
-  const struct sip_task *task = sip_task_current(L);
-  const struct sip_trace *trace = task == NULL ? NULL : sip_task_trace(task);
-
-  return trace != NULL && trace->sampled;
-}
-
 /* Pushes the handler of the event, if it may run now; else nil. */
-static void push_handler(lua_State *L)
+static void push_handler(lua_State *L, bool recorded)
 {
   bool free = lua_isnil(L, lua_upvalueindex(LANES));
 
@@ -78,7 +137,7 @@ static void push_handler(lua_State *L)
     free = lua_tointeger(L, -1) == 0;
     lua_pop(L, 1);
   }
-  if (free && lua_istable(L, EVENT) && !is_recorded(L)) {
+  if (free && lua_istable(L, EVENT) && (!recorded || begin_span(L))) {
     lua_pushliteral(L, "type");
     lua_rawget(L, EVENT);
     (void)lua_rawget(L, lua_upvalueindex(HANDLERS));
@@ -89,8 +148,10 @@ static void push_handler(lua_State *L)
 
 static int l_start(lua_State *L)
 {
+  bool recorded = is_recorded(L);
+
   lua_settop(L, CONTEXT);
-  push_handler(L);
+  push_handler(L, recorded);
   if (lua_isnil(L, -1)) {
     lua_pushvalue(L, lua_upvalueindex(FULL));
     lua_replace(L, HANDLER);
@@ -102,7 +163,16 @@ static int l_start(lua_State *L)
   lua_insert(L, HANDLER); /* the message handler stays below the call */
   lua_pushvalue(L, EVENT);
   lua_pushvalue(L, CONTEXT);
-  return start_ended(L, lua_pcallk(L, 2, LUA_MULTRET, HANDLER, 0, start_ended), 0);
+  return start_ended(L, lua_pcallk(L, 2, LUA_MULTRET, HANDLER, recorded, start_ended), recorded);
+}
+
+void sip_flow_span_functions(lua_State *L)
+{
+  static const luaL_Reg functions[] = { { "begin_span", l_begin_span },
+                                        { "end_span", l_end_span },
+                                        { NULL, NULL } };
+
+  luaL_setfuncs(L, functions, 0);
 }
 
 int sip_flow_l_starter(lua_State *L)

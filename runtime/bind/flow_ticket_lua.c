@@ -11,7 +11,8 @@
  * In a transactional flow nothing that it emitted is there then; when that is not for its own
  * trouble, the kind is "aborted". They answer
  *   true, dead, notify   the event is terminal once its outputs are acknowledged; then, with
- *                        `notify`, finish(kept) is called in a task of its own
+ *                        `notify`, finish(kept) is called in a task of its own; drop(kept) when it
+ *                        leaves without an end and something is kept
  *   milliseconds         it wants to be dispatched again after them; others of its key wait
  *   anything else        it was stopped: the event stays uncommitted
  *
@@ -21,6 +22,7 @@
  * from 8 on. ticket:has_emitted() -> were there any. ticket:keep(value), ticket:stopped() -> was
  * the task asked to stop. For the metrics: ticket:handles(type) as the handler is called, where
  * start did not read the event; ticket:ends_as("parked" | "left"); ticket:fails(message).
+ * ticket:span() takes over the span of the attempt.
  *
  * A ticket is an object, and a number in the way that costs least: emit(number, …) is as
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
@@ -29,6 +31,7 @@
 #include "bind/event_lua.h"
 #include "bind/flow_lua.h"
 #include "bind/json_lua.h"
+#include "bind/trace_lua.h"
 #include "core/log.h"
 #include "core/trace.h"
 #include "flow/flow.h"
@@ -347,12 +350,11 @@ static bool write_json(lua_State *L, struct sip_slice *out)
   return state != NULL && sip_json_write(L, state, VALUE, out);
 }
 
-/* The headers with which a trace that is not recorded goes on; what is recorded gets a span, in
- * Lua.
- */
-static size_t trace_headers(const struct sip_trace *trace, struct sip_header *out)
+/* The headers with which a trace goes on, from that span. */
+static size_t trace_headers(const struct sip_trace *trace, const char *parent,
+                            struct sip_header *out)
 {
-  out[0] = (struct sip_header){ "traceparent", { trace->parent, SIP_TRACE_BYTES } };
+  out[0] = (struct sip_header){ "traceparent", { parent, SIP_TRACE_BYTES } };
   out[1] = (struct sip_header){ "tracestate", { trace->state, trace->state_len } };
   return trace->state_len > 0 ? 2 : 1;
 }
@@ -361,19 +363,26 @@ static bool emit_plainly(lua_State *L)
 {
   struct sip_event *event = plain_event(L);
   struct sip_output output = { .partition = -1 };
+  struct sip_tracer *tracer = sip_vm_tracer(sip_vm_of(L));
   const struct sip_trace *trace;
   struct sip_header headers[2];
+  struct sip_send send;
   struct sip_err err;
+  bool recorded;
 
   if (event == NULL || event->flow->transaction != NULL) { /* there it leaves after the handler */
     return false;
   }
   trace = sip_task_trace(sip_task_current(L));
-  if (trace != NULL && trace->sampled) {
+  recorded = trace != NULL && trace->sampled;
+  if (recorded && tracer->in_lua) {
     return false;
-  } else if (trace != NULL) {
+  } else if (recorded) {
+    sip_send_begin(&send, tracer, trace);
+  }
+  if (trace != NULL) {
     output.headers = headers;
-    output.header_count = trace_headers(trace, headers);
+    output.header_count = trace_headers(trace, recorded ? send.parent : trace->parent, headers);
   }
   if (!lua_istable(L, VALUE)) {
     read_slice(L, VALUE, &output.value);
@@ -389,6 +398,10 @@ static bool emit_plainly(lua_State *L)
   }
   event->outputs++;
   event->emitted++;
+  if (recorded) {
+    sip_send_end(&send, tracer, trace, output.topic);
+    sip_trace_announce(L, send.wall_ns);
+  }
   return true;
 }
 
@@ -489,6 +502,31 @@ static int l_ends_as(lua_State *L)
   return 0;
 }
 
+/* The span of the attempt, which is the script's from now on: trace id, id of its parent or nil,
+ * its own, wall ns, monotonic ns, and what is around it. Nothing without one. */
+static int l_span(lua_State *L)
+{
+  struct sip_event *event = check_event(L);
+  const struct sip_trace *trace = event->trace, *span = event->span;
+
+  if (span == NULL) {
+    return 0;
+  }
+  lua_pushlstring(L, trace->parent + SIP_TRACE_ID_AT, SIP_TRACE_ID_BYTES);
+  if (trace->has_span) {
+    lua_pushlstring(L, trace->parent + SIP_TRACE_SPAN_AT, SIP_TRACE_SPAN_BYTES);
+  } else {
+    lua_pushnil(L);
+  }
+  lua_pushlstring(L, span->parent + SIP_TRACE_SPAN_AT, SIP_TRACE_SPAN_BYTES);
+  lua_pushinteger(L, (lua_Integer)event->span_wall_ns);
+  lua_pushinteger(L, (lua_Integer)event->span_began_ns);
+  lua_pushlstring(L, trace->parent, SIP_TRACE_BYTES);
+  lua_pushlstring(L, trace->state, trace->state_len);
+  sip_event_drop_span(event);
+  return 7;
+}
+
 static int l_has_emitted(lua_State *L)
 {
   lua_pushboolean(L, check_event(L)->emitted > 0);
@@ -517,6 +555,7 @@ static void push_ticket(lua_State *L, struct sip_event *event)
                                       { "handles", l_handles },
                                       { "ends_as", l_ends_as },
                                       { "fails", l_fails },
+                                      { "span", l_span },
                                       { NULL, NULL } };
   struct sip_event **box = sip_box_class(L, TICKET, ticket_gc, methods);
 
@@ -548,6 +587,7 @@ void sip_flow_ticket_functions(lua_State *L)
                                         { NULL, NULL } };
 
   luaL_setfuncs(L, functions, 0);
+  sip_flow_span_functions(L);
 }
 
 /* --- what the engine calls --- */

@@ -1,11 +1,12 @@
-/* trace_encode_lua.c - encode of sipeat.core.trace: a span of stdlib/tracing.lua as OTLP has it in
- * JSON (opentelemetry-proto, trace.proto and docs/specification.md): ids are hex, enums numbers,
- * 64-bit integers texts.
+/* trace_encode_lua.c - put of sipeat.core.trace: a span of stdlib/tracing.lua as core/spans.h has
+ * them.
  *
- * encode(span) -> text | nothing, when a text in it is not UTF-8 or memory is out. Loop thread. */
-#include "bind/bind.h"
-#include "bind/json_lua.h"
+ * put(span) -> true when it waits, or was dropped for want of room; false when a text in it is not
+ * UTF-8 or memory is out. Loop thread. */
+#include "bind/trace_lua.h"
 #include "core/json_text.h"
+#include "core/trace.h"
+#include "vm/vm.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -165,23 +166,23 @@ static int add_span(struct sip_buf *buf, lua_State *L)
   return rc < 0 ? rc : add_end(buf, L);
 }
 
-int sip_trace_l_encode(lua_State *L)
+int sip_trace_l_put(lua_State *L)
 {
-  struct sip_json_state *state = sip_json_state(L);
-  int rc;
+  struct sip_spans *spans = &sip_vm_tracer(sip_vm_of(L))->spans;
+  lua_Integer end_ns;
+  int rc = 0;
 
   luaL_checktype(L, SPAN, LUA_TTABLE);
   lua_settop(L, SPAN);
-  luaL_checkstack(L, LUA_MINSTACK, "encode");
-  if (state == NULL) {
-    return luaL_error(L, "spans need the module sipeat.core.json");
+  luaL_checkstack(L, LUA_MINSTACK, "put");
+  lua_getfield(L, SPAN, "end_ns");
+  end_ns = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  if (sip_spans_room(spans)) {
+    rc = sip_spans_keep(spans, add_span(&spans->text, L), (uint64_t)end_ns);
+    lua_settop(L, SPAN);
+    sip_trace_announce(L, (uint64_t)end_ns);
   }
-  sip_buf_clear(&state->buf);
-  rc = add_span(&state->buf, L);
-  lua_settop(L, SPAN);
-  if (rc < 0) {
-    return 0;
-  }
-  lua_pushlstring(L, state->buf.data, state->buf.len);
+  lua_pushboolean(L, rc == 0);
   return 1;
 }

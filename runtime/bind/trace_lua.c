@@ -9,10 +9,17 @@
  *                           changed, when the work is not recorded
  *   set(parent?, state?)    the context as it was before, as current gave it; nil: none
  *   current() -> parent, state | nothing      headers() -> the same, of what has a span
- *   encode(span): see trace_encode_lua.c
+ *   put(span): see trace_encode_lua.c
  *   recording() -> boolean   valid(text) -> boolean   now() -> wall ns, monotonic ns
- * All but start, stop and valid do nothing outside of a task. Loop thread. */
+ * Spans wait in C until somebody fetches them (core/spans.h):
+ *   export(f)  f() is called when some are worth being fetched; nil: all are thrown away
+ *   take() -> list of texts, how many were dropped | nothing: there are none, and the next one is
+ *             told at once
+ *   each(on)   spans of events are made in Lua, too, where somebody looks at them
+ * All but start, stop and valid, and these three, do nothing outside of a task. Loop thread. */
+#include "bind/trace_lua.h"
 #include "bind/bind.h"
+#include "core/log.h"
 #include "core/trace.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -20,6 +27,8 @@
 #include <lauxlib.h>
 #include <string.h>
 #include <time.h>
+
+static const char exporter_key; /* its address: of the function in the registry */
 
 static int push_context(lua_State *L, const struct sip_trace *trace)
 {
@@ -165,6 +174,71 @@ static int l_recording(lua_State *L)
   return 1;
 }
 
+/* --- spans that wait --- */
+
+static struct sip_spans *spans_of(lua_State *L)
+{
+  return &sip_vm_tracer(sip_vm_of(L))->spans;
+}
+
+void sip_trace_announce(lua_State *L, uint64_t now_ns)
+{
+  struct sip_spans *spans = spans_of(L);
+
+  if (!sip_spans_due(spans, now_ns)) {
+    return;
+  }
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &exporter_key) == LUA_TFUNCTION &&
+      lua_pcall(L, 0, 0, 0) == LUA_OK) {
+    return;
+  }
+  sip_log(SIP_LOG_WARN, "trace", NULL, "spans wait: %s",
+          lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "nobody fetches them");
+  lua_pop(L, 1);
+  spans->idle = false; /* it is told again when there are many */
+}
+
+static int l_export(lua_State *L)
+{
+  struct sip_spans *spans = spans_of(L);
+
+  if (!lua_isnoneornil(L, 1)) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+  }
+  lua_settop(L, 1);
+  spans->wanted = !lua_isnil(L, 1);
+  spans->idle = true;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &exporter_key);
+  return 0;
+}
+
+static int l_take(lua_State *L)
+{
+  struct sip_spans *spans = spans_of(L);
+  size_t count = spans->count;
+
+  spans->idle = count == 0 && spans->dropped == 0;
+  if (spans->idle) {
+    return 0;
+  }
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    struct sip_slice text = sip_spans_at(spans, i);
+
+    lua_pushlstring(L, text.data, text.len);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_pushinteger(L, (lua_Integer)spans->dropped);
+  sip_spans_clear(spans);
+  return 2;
+}
+
+static int l_each(lua_State *L)
+{
+  sip_vm_tracer(sip_vm_of(L))->in_lua = lua_toboolean(L, 1);
+  return 0;
+}
+
 static int l_valid(lua_State *L)
 {
   size_t len = 0;
@@ -187,7 +261,10 @@ int sip_open_trace(lua_State *L)
     { "recording", l_recording },
     { "valid", l_valid },
     { "now", l_now },
-    { "encode", sip_trace_l_encode },
+    { "put", sip_trace_l_put },
+    { "export", l_export },
+    { "take", l_take },
+    { "each", l_each },
     { NULL, NULL },
   };
 

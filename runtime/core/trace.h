@@ -6,6 +6,7 @@
  * text as `traceparent` has it (W3C Trace Context, 3.2), since that is what it is read from and
  * written to. A trace that begins here has no span yet: the span id of its context is all zero. */
 #include "core/base.h"
+#include "core/spans.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +38,8 @@ struct sip_tracer {
   bool parent_based; /* what came with a context does as that says */
   uint64_t below;
   uint64_t high, low; /* states of the two generators of ids */
+  bool in_lua;        /* whoever takes spans wants those of events as Lua has them, too */
+  struct sip_spans spans;
 };
 
 /** Whether it is a traceparent that can be used: lower-case hex, ids not all zero. */

@@ -41,7 +41,9 @@ struct sip_flow_spec {
   int context_ref;  /* registry: metatable of what start gets beside the event */
   int dispatch_ref; /* registry: runs an event */
   int finish_ref;   /* registry: told of the terminal state; LUA_NOREF: nobody is */
-  int keyer_ref;    /* registry: key of a record; LUA_NOREF: the record's own */
+  int
+    drop_ref; /* registry: told of what is kept of an event that leaves unfinished; or LUA_NOREF */
+  int keyer_ref; /* registry: key of a record; LUA_NOREF: the record's own */
 };
 
 struct sip_flow_status {

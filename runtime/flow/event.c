@@ -116,6 +116,7 @@ static void event_leave(struct sip_event *event)
   luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
   event->kept_ref = LUA_NOREF;
   event_forget_trouble(event);
+  sip_event_drop_span(event);
   sip_trace_unref(event->trace);
   event->trace = NULL;
 }
@@ -128,9 +129,32 @@ static void event_put_by(struct sip_event *event)
   sip_list_unshift(&flow->spare, &event->all);
 }
 
+/* Calls a function of the script with what it keeps of the event, in a task of its own. */
+static void event_tell(struct sip_event *event, int function_ref)
+{
+  struct sip_flow *flow = event->flow;
+
+  if (function_ref != LUA_NOREF &&
+      sip_task_start(flow->vm, function_ref, flow->engine->binding->push_kept, NULL, event, NULL) <
+        0) {
+    sip_log(SIP_LOG_ERROR, "flow", NULL,
+            "%s: no memory to tell the script how an event of %s ended", flow->group,
+            event->record.topic);
+  }
+}
+
+/* It leaves without an end: what is kept of it may have to go on elsewhere. */
+static void event_tell_drop(struct sip_event *event)
+{
+  if (event->kept_ref != LUA_NOREF) {
+    event_tell(event, event->flow->spec.drop_ref);
+  }
+}
+
 /* Its outputs are still on their way when the time to drain is up: the last report frees it. */
 static void event_abandon(struct sip_event *event)
 {
+  event_tell_drop(event);
   event_leave(event);
   sip_ticket_leave(&event->flow->engine->tickets, event);
   event->flow = NULL;
@@ -139,22 +163,8 @@ static void event_abandon(struct sip_event *event)
 void sip_event_drop(struct sip_event *event)
 {
   assert(event->outputs == 0);
+  event_tell_drop(event);
   event_put_by(event);
-}
-
-static void event_notify(struct sip_event *event)
-{
-  struct sip_flow *flow = event->flow;
-
-  if (!event->notify || flow->spec.finish_ref == LUA_NOREF) {
-    return;
-  }
-  if (sip_task_start(flow->vm, flow->spec.finish_ref, flow->engine->binding->push_kept, NULL, event,
-                     NULL) < 0) {
-    sip_log(SIP_LOG_ERROR, "flow", NULL,
-            "%s: no memory to tell the script how an event of %s ended", flow->group,
-            event->record.topic);
-  }
 }
 
 static void event_count(struct sip_event *event)
@@ -163,7 +173,9 @@ static void event_count(struct sip_event *event)
   sip_latency_add(&event->flow->latency, sip_flow_now_ms(event->flow) - event->taken_ms);
   sip_event_trust(event);
   event->flow->dead += event->verdict == SIP_VERDICT_DEAD;
-  event_notify(event);
+  if (event->notify) {
+    event_tell(event, event->flow->spec.finish_ref);
+  }
   event_put_by(event);
 }
 
@@ -236,6 +248,7 @@ static void event_give_up(struct sip_event *event)
   struct sip_flow_partition *partition = event->partition;
 
   partition->events++; /* keeps it through the drop */
+  event_tell_drop(event);
   event_put_by(event);
   sip_flow_drop_waiting(flow, partition, SIP_DROP_AHEAD);
   partition->events--;
@@ -458,6 +471,9 @@ static void event_begin_trace(struct sip_event *event, struct sip_tracer *tracer
   for (size_t i = 0; i < count; i++) {
     struct sip_header header = ops->header(&event->record, i);
 
+    if (header.name[0] != 't') {
+      continue; /* most are others' */
+    }
     if (strcmp(header.name, "traceparent") == 0) {
       parent = header.value;
     } else if (strcmp(header.name, "tracestate") == 0) {

@@ -72,6 +72,7 @@ static void flow_forget_functions(struct sip_flow *flow)
   flow->spec.context_ref = LUA_NOREF;
   flow->spec.dispatch_ref = LUA_NOREF;
   flow->spec.finish_ref = LUA_NOREF;
+  flow->spec.drop_ref = LUA_NOREF;
   flow->spec.keyer_ref = LUA_NOREF;
 }
 
@@ -120,6 +121,7 @@ static void flow_unref_functions(struct sip_flow *flow)
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.context_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.dispatch_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.finish_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.drop_ref);
   luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);
 }
 

@@ -3,6 +3,7 @@
 /* flow.h - one flow, as the files of flow/ and its binding share it. Loop thread only. */
 #include "core/clock.h"
 #include "core/list.h"
+#include "core/trace.h"
 #include "flow/engine.h"
 #include "flow/holds.h"
 #include "flow/lane.h"
@@ -116,6 +117,8 @@ struct sip_event {
   uint64_t taken_ms;       /* loop time */
   uint64_t started_ms;     /* loop time of its last start */
   struct sip_trace *trace; /* counted: what it came with, or a new one; NULL: not traced */
+  struct sip_trace *span;  /* owned: of the attempt that runs, when it is span.c's; else NULL */
+  uint64_t span_wall_ns, span_began_ns; /* when it began */
   struct sip_meter_type *type; /* borrowed from the flow; NULL: this attempt is not measured */
   uint64_t began_ns;           /* with a type: when the handler was called, as of uv_hrtime */
   char *failure;               /* owned: why the attempt failed, while somebody watches; or NULL */
@@ -340,6 +343,30 @@ void sip_event_on_report(void *arg, int status, int32_t partition, int64_t offse
 
 /** Stops every running task of the flow, and no longer waits for outputs on their way. */
 void sip_flow_kill_running(struct sip_flow *flow);
+
+/* --- span.c --- */
+
+/** A span of the attempt that runs, which is recorded, and its task works in it from now on. false:
+ *  its spans are to be made in Lua. */
+bool sip_event_begin_span(struct sip_event *event);
+
+/** It has ended well; of an event of that id and type. The task works in what was around it. */
+void sip_event_end_span(struct sip_event *event, struct sip_slice id, struct sip_slice type);
+
+/** Somebody else goes on with it, or it is not told. */
+void sip_event_drop_span(struct sip_event *event);
+
+/** The span of a record that is sent in the context `trace`, which is recorded. `parent`: the
+ *  header traceparent that the record takes along. */
+struct sip_send {
+  char parent[SIP_TRACE_BYTES + 1];
+  uint64_t wall_ns, began_ns;
+};
+
+void sip_send_begin(struct sip_send *send, struct sip_tracer *tracer,
+                    const struct sip_trace *trace);
+void sip_send_end(const struct sip_send *send, struct sip_tracer *tracer,
+                  const struct sip_trace *trace, const char *topic);
 
 /* --- suspicion.c --- */
 

@@ -203,6 +203,87 @@ class Kept(Traces):
             process.popen.kill()
 
 
+PLAIN = """
+local sipeat = require "sipeat"
+local failed = {}
+sipeat.flow { topic = "plain", group = "plain", retry = { attempts = 2, backoff = { "10ms", "20ms" } },
+  budget = { instructions = 100000 }, on = {
+  ["plain.do"] = function(event, ctx)
+    return ctx:emit("copies", event.key, { id = event.id .. "-copy", type = "plain.done", data = {} })
+  end,
+  ["plain.fail"] = function(event)
+    if not failed[event.id] then
+      failed[event.id] = true
+      error "not yet"
+    end
+  end,
+  ["plain.results"] = function() return { done = true } end,
+  ["plain.forever"] = function() while true do end end,
+} }
+sipeat.flow { topic = "copies", group = "copies", on = { ["plain.done"] = function(event, ctx)
+  local outer = ctx.trace
+  sipeat.trace.span("inside", {}, function() assert(ctx:emit("ends", event.key, "x")) end)
+  ctx:on_end(function() end)
+  return sipeat.trace.current() == outer
+end } }
+"""
+
+
+class Plain(Traces):
+    """An event that needs no job has spans that are made in C: nobody can tell them from others."""
+
+    def test_they_say_what_others_say(self):
+        process = self.run_script(PLAIN)
+        lines = [{"type": "plain.do", "id": "e1", "key": "k1"}, {"type": "plain.fail", "id": "e2"},
+                 {"type": "plain.results", "id": "e3"}, {"type": "plain.forever", "id": "e4"}]
+        path = self.dir / "events.jsonl"
+        path.write_text("".join(json.dumps({"topic": "plain", "data": {}, **line}) + "\n" for line in lines))
+        done = self.run_sipeat("publish", "--file", path, env={})
+        self.assertEqual(done.returncode, 0, done.log)
+        process.until(lambda: len(self.collector.spans("process plain")) == 5, self.collector.spans)
+        self.span("process copies", process)
+        self.assertEqual(self.collector.refused, [])
+        spans = {(span.attributes["messaging.message.id"], span.attributes["sipeat.attempt"]): span
+                 for span in self.collector.spans("process plain")}
+        self.alike(spans)
+        self.failures(spans)
+        self.below(spans["e1", 1])
+
+    def alike(self, spans):
+        for number, name in enumerate(["plain.do", "plain.fail", "plain.results"], 1):
+            last = spans[f"e{number}", 2 if name == "plain.fail" else 1]
+            partition, size, offset = (last.attributes["messaging." + field] for field in (
+                "destination.partition.id", "message.body.size", "kafka.offset"))
+            self.assertRegex(f"{partition} {size} {offset}", r"^\d+ \d+ \d+$")
+            self.assertEqual((last.kind, last.status, last.events), (CONSUMER, {}, []))
+            self.assertEqual(last.attributes, {
+                "messaging.system": "kafka", "messaging.operation.name": "process",
+                "messaging.operation.type": "process", "messaging.destination.name": "plain",
+                "messaging.destination.partition.id": partition, "messaging.consumer.group.name": "plain",
+                "messaging.kafka.offset": offset, "messaging.message.id": f"e{number}",
+                "messaging.message.body.size": size, "sipeat.event.type": name,
+                "sipeat.attempt": 2 if name == "plain.fail" else 1, "sipeat.outcome": "done"})
+
+    def failures(self, spans):
+        first, second = spans["e2", 1], spans["e2", 2]
+        self.assertEqual((first.parent, second.parent, first.trace), (None, first.id, second.trace))
+        self.assertEqual(first.attributes["sipeat.outcome"], "again")
+        self.assertIn("not yet", first.status["message"])
+        self.assertEqual(spans["e4", 1].attributes["error.type"], "OVER_BUDGET")
+        self.assertEqual(spans["e4", 1].status["code"], 2)
+
+    def below(self, plain):
+        send, = self.collector.spans("send copies")
+        copy, inside = self.collector.spans("process copies")[0], self.collector.spans("inside")[0]
+        self.assertEqual((plain.parent, send.trace, send.parent), (None, plain.trace, plain.id))
+        self.assertEqual(send.attributes, {
+            "messaging.system": "kafka", "messaging.operation.name": "send", "messaging.operation.type": "send",
+            "messaging.destination.name": "copies"})
+        self.assertEqual((copy.trace, copy.parent, inside.parent), (plain.trace, send.id, copy.id))
+        self.assertEqual(self.collector.spans("send ends")[0].parent, inside.id)
+        self.assertEqual(copy.attributes["sipeat.outcome"], "done")
+
+
 COUNTED = """
 local sipeat = require "sipeat"
 local n = 0

@@ -186,8 +186,48 @@ t.test("a statement is told without its values", function()
   t.ok(taken.SELECT.error)
 end)
 
-t.test("a span is written as OTLP has it, whatever its texts are", function()
+-- What put leaves in C, one by one.
+local function written(span)
   local json, otlp = require "sipeat.json", require "sipeat.otlp"
+  core.export(function() end)
+  t.ok(core.put(span) or otlp.put(span))
+  local texts, dropped = core.take()
+  core.export(nil)
+  t.eq({ #texts, dropped }, { 1, 0 })
+  return json.decode(texts[1])
+end
+
+t.test("nothing of a statement's values is told, however they are written", function()
+  local function told(text)
+    traced(1, PARENT, function() spans.sql("postgresql", text):finish() end)
+    return { taken[1].name, taken[1].attributes["db.query.text"] }
+  end
+  t.eq(told "UPDATE t1 SET a = 'mail from bob' -- for 'ada'\nWHERE b = $1 AND c2 = 1.5e3",
+    { "UPDATE t1", "UPDATE t1 SET a = ? WHERE b = $1 AND c2 = ?" })
+  t.eq(told "select E'it\\'s 5', 'o''clock', $x$ a 'b' $x$, \"c 1\" from \"T\" /* 'x */ limit 7",
+    { "SELECT T", "select ?, ?, ?, \"c 1\" from \"T\" limit ?" })
+  t.eq(told("insert into t values ('" .. ("x"):rep(3000) .. "', 'y')"),
+    { "INSERT t", "insert into t values (?" })
+  t.eq(told "select $$ open", { "SELECT", "select ?" })
+end)
+
+t.test("a transaction's end and a batch are spans, too", function()
+  traced(1, PARENT, function()
+    local db <close> = sql.open ":memory:"
+    t.ok(db:script "create table n (n integer)")
+    local batch = sql.batch()
+    batch:add("insert into n values (?)", 1)
+    batch:add("insert into n values (?)", 2)
+    t.eq(db:run(batch), 2)
+  end)
+  t.eq(taken.BATCH.attributes, {
+    ["db.system.name"] = "sqlite", ["db.operation.name"] = "BATCH",
+    ["db.operation.batch.size"] = 2,
+  })
+  t.eq(taken.COMMIT.kind, tracing.CLIENT)
+end)
+
+t.test("a span is written as OTLP has it, whatever its texts are", function()
   traced(1, PARENT, function()
     trace.span("odd \255", { text = "q\"\255", whole = 3, real = 1.5, yes = true }, function(span)
       span:set("nan", 0 / 0)
@@ -196,7 +236,7 @@ t.test("a span is written as OTLP has it, whatever its texts are", function()
     end)
   end)
   local span = taken[1]
-  local made = json.decode(otlp.encode(span))
+  local made = written(span)
   local values = {}
   for _, one in ipairs(made.attributes) do
     values[one.key] = one.value
@@ -208,6 +248,31 @@ t.test("a span is written as OTLP has it, whatever its texts are", function()
   t.eq(values.nan, { doubleValue = "NaN" })
   t.eq(made.events[1], { name = "seen", timeUnixNano = tostring(span.events[1].at_ns) })
   t.eq(made.status, { code = 2, message = "bad \u{FFFD}" })
+end)
+
+t.test("spans that nobody fetches are bounded and counted", function()
+  local told, many = 0, 512
+  traced(1, PARENT, function()
+    trace.span("one", function() end)
+  end)
+  core.export(function() told = told + 1 end)
+  t.eq(core.take(), nil)
+  for _ = 1, many + 3 do
+    t.ok(core.put(taken[1]))
+  end
+  local texts, dropped = core.take()
+  t.eq({ #texts, dropped }, { many, 3 })
+  t.ok(told > 0)
+  told = 0
+  t.ok(core.put(taken[1]))
+  t.eq(told, 0) -- they are fetched already
+  t.eq(#core.take(), 1)
+  t.eq(core.take(), nil)
+  t.ok(core.put(taken[1]))
+  t.eq(told, 1)
+  core.export(nil)
+  t.ok(core.put(taken[1])) -- thrown away
+  t.eq(#core.take(), 1)
 end)
 
 t.test("an exporter that fails takes no work with it", function()
