@@ -13,8 +13,8 @@ local MONTHS = {
 }
 local PASSING = { [408] = true, [409] = true, [421] = true, [425] = true, [429] = true }
 
--- "Wed, 21 Oct 2015 07:28:00 GMT" in ms since 1970, or nil.
-local function date_ms(text)
+--- "Wed, 21 Oct 2015 07:28:00 GMT" in ms since 1970, or nil.
+function M.date_ms(text)
   local date = "^%a+, (%d%d?) (%a%a%a) (%d%d%d%d) (%d%d:%d%d:%d%d) GMT$"
   local day, month, year, time = text:match(date)
   if not day or not MONTHS[month] then
@@ -33,7 +33,7 @@ function M.retry_after_ms(header)
   end
   local text = header:match "^%s*(.-)%s*$"
   local seconds = text:find "^%d+%.?%d*$" and tonumber(text)
-  local at = not seconds and date_ms(text)
+  local at = not seconds and M.date_ms(text)
   local ms = seconds and seconds * 1000 or at and at - sys.now_ms()
   return ms and math.ceil(math.max(0, math.min(ms, LONGEST_WAIT_MS))) or nil
 end

@@ -294,6 +294,8 @@ M.routes = routes.all
 M.problem = server.problem
 M.asset = static.asset
 
+local HEAD_LEAST, HEAD_MOST = 2048, 1048576
+
 --- Opens a server for the routes. A server, or nil, message, "EADDRINUSE" | …
 ---@param address string "127.0.0.1:3000"; port 0 takes any free one
 ---@param options sipeat.http.ListenOptions?
@@ -309,6 +311,8 @@ function M.listen(address, options)
   if not host then
     local why = "http.listen: %s is no address; expected \"127.0.0.1:3000\""
     error(why:format(opts.show(address)), 2)
+  elseif o.max_head_bytes < HEAD_LEAST or o.max_head_bytes > HEAD_MOST then
+    error("http.listen: max_head_bytes is 2kb to 1mb", 2)
   end
   return server.listen(host, port, o)
 end

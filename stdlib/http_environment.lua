@@ -10,6 +10,7 @@ return function(o)
   return {
     tls_cert = o.tls_cert ~= "" and o.tls_cert or nil,
     tls_key = o.tls_key ~= "" and o.tls_key or nil,
+    max_head_bytes = env.get "SIPEAT_HTTP_HEAD",
     rate = env.get "SIPEAT_HTTP_RATE",
     proxies = proxies,
   }

@@ -12,6 +12,10 @@ local function new_table()
 end
 
 local builtin, user, staged = new_table(), new_table(), nil
+local is_loaded = false -- a script has been
+
+--- At 1 the user's routes without parameters: method -> path -> route.
+M.served = { user.exact }
 
 local SLASH = ("/"):byte()
 local RANK = { literal = 1, name = 2, rest = 3 }
@@ -204,7 +208,7 @@ local function allowed(path, parts)
 end
 
 --- The route for a request: route, params (nil: none); or nil, 400 | 404; or nil, 405, allowed
---- methods.
+--- methods; or nil, 503: the script loads for the first time, and may yet declare it.
 function M.find(method, path)
   local paths = user.exact[method]
   local exact = paths and paths[path]
@@ -225,7 +229,10 @@ function M.find(method, path)
     return route, params
   end
   local methods = allowed(path, parts)
-  return nil, methods and 405 or 404, methods
+  if methods then
+    return nil, 405, methods
+  end
+  return nil, staged and not is_loaded and 503 or 404
 end
 
 --- From here on the user's routes are collected aside, and nobody sees them before commit().
@@ -236,7 +243,8 @@ end
 --- The collected routes take the place of the user's former ones, at once.
 function M.commit()
   if staged then
-    user, staged = staged, nil
+    user, staged, is_loaded = staged, nil, true
+    M.served[1] = user.exact
     announce()
   end
 end

@@ -1,7 +1,7 @@
 --- The server's side of sipeat.http: requests as tables, answers from what handlers return.
 local core = require "sipeat.core.http"
 local httpd = require "sipeat.core.httpd"
-local clock = require("sipeat.core.metrics").seconds
+local core_metrics = require "sipeat.core.metrics"
 local json = require "sipeat.json"
 local limits = require "sipeat.http_limits"
 local log = require("sipeat.log").new("http")
@@ -13,6 +13,8 @@ local task = require "sipeat.core.task"
 local tracing = require "sipeat.tracing"
 
 local M = {}
+
+local clock, since = core_metrics.seconds, core_metrics.since
 
 local duration = metrics.histogram("http_server_request_duration_seconds",
   "From reading a request to sending its answer, or the head of a stream.",
@@ -166,7 +168,7 @@ local Request = {
       return methods[key]
     end
     local value = make(req)
-    rawset(req, key, value)
+    req[key] = value
     return value
   end,
 }
@@ -234,7 +236,7 @@ local function measure(route, method, status, began)
     series = duration:with(route.path and method or "", route.path or "", status)
     kept[key] = series
   end
-  series:observe(clock() - began)
+  since(series, began)
 end
 
 local function send(exchange, answer, method, route, began)
@@ -303,7 +305,34 @@ local function refuse(exchange, method, status, allowed, began)
     answer = { status = 204, headers = {} }
   end
   answer.headers.allow = allowed
+  answer.headers["retry-after"] = status == 503 and 1 or nil
   send(exchange, answer, method, {}, began)
+end
+
+-- What a handler raised: the log has it, the client gets a 500.
+local function failed(exchange, req, route, began, err)
+  if exchange:gone() then
+    return
+  end
+  log:error(("%s %s: %s"):format(req.method, route.path, tostring(err)))
+  require("sipeat.sentry").request_failed(req.method, route.path, err)
+  local answer = M.problem(500, nil, { request_id = req.id })
+  pcall(send, exchange, answer, req.method, route, began) -- fails when it was answered before
+end
+
+local function answered(exchange, req, route, began, result, message)
+  send(exchange, answer_of(result, message), req.method, route, began)
+end
+
+-- What is left of a request when its handler has ended: all that serve does not do itself.
+local function ended(exchange, req, route, began, ok, result, message)
+  local err = result
+  if ok then
+    ok, err = xpcall(answered, traced, exchange, req, route, began, result, message)
+  end
+  if not ok then
+    failed(exchange, req, route, began, err)
+  end
 end
 
 local spans -- sipeat.trace_spans, once a request is looked at
@@ -335,16 +364,19 @@ function M.dispatch(exchange)
   end
   local span = tracing.on and trace(exchange, req, route)
   local ok, err = xpcall(handle, traced, exchange, req, route, began)
-  if not ok and not exchange:gone() then
-    log:error(("%s %s: %s"):format(method, route.path, tostring(err)))
-    require("sipeat.sentry").request_failed(method, route.path, err)
-    local answer = M.problem(500, nil, { request_id = req.id })
-    pcall(send, exchange, answer, method, route, began) -- fails when it was answered before
+  if not ok then
+    failed(exchange, req, route, began, err)
   end
   if span then
     spans.served(span, ok and err or 500, not ok and err or nil)
   end
 end
+
+-- The usual request goes through C (drivers/http/serve_lua.c).
+local serve = httpd.serve {
+  served = routes.served, class = Request, guard = traced, encode = json.encode, since = since,
+  tracing = tracing, dispatch = M.dispatch, ended = ended,
+}
 
 -- --- listening ---
 
@@ -366,6 +398,7 @@ function Server:connections()
 end
 
 M.LISTEN = opts.spec("sipeat.http.listen", {
+  max_head_bytes = { "size", default = "16kb" },
   max_body_bytes = { "size", default = "8mb" },
   header_timeout = { "duration", default = "10s" },
   body_timeout = { "duration", default = "60s" },
@@ -436,7 +469,8 @@ function M.listen(host, port, o)
   local server, message, code = httpd.listen {
     host = host,
     port = port,
-    handler = M.dispatch,
+    handler = serve,
+    max_head_bytes = o.max_head_bytes,
     max_body_bytes = o.max_body_bytes,
     max_connections = o.max_connections,
     max_per_client = o.max_per_client,

@@ -281,6 +281,7 @@ function Call:read()
 end
 
 local function start(options)
+  codec.permit(options.url)
   local request = request_of(options)
   calls[#calls + 1] = request
   local rule, message, code = rule_for(request)
@@ -298,7 +299,7 @@ end
 --- What sipeat.core.http is in a test.
 function M.open(real)
   codec = real
-  return { start = start, encode = real.encode, decode = real.decode }
+  return { start = start, encode = real.encode, decode = real.decode, permit = real.permit }
 end
 
 --- What was wrong with the requests of the test: texts.

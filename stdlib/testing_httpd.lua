@@ -1,6 +1,7 @@
 --- The HTTP server of a test: no port is opened; t.request calls what the script's routes serve.
 local json = require "sipeat.json"
 local opts = require "sipeat.opts"
+local permissions = require "sipeat.core.permissions"
 local sys = require "sipeat.core.sys"
 
 local M = {}
@@ -169,12 +170,16 @@ function M.open()
   local next_port = 40000
   return {
     listen = function(options)
+      permissions.permit("ports", ("%s:%d"):format(options.host, options.port))
       next_port = next_port + 1
       local port = options.port ~= 0 and options.port or next_port
       return setmetatable({ host = options.host, number = port }, Server)
     end,
     limiter = function() end, -- a test asks as often as it wants
     body_limits = function() end,
+    serve = function(spec)
+      return spec.dispatch
+    end,
     gzip = function(text)
       return text
     end,

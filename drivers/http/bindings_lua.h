@@ -36,6 +36,13 @@ void sip_httpd_lua_stop_all(struct sip_list *servers);
 struct sip_exchange;
 void sip_exchange_lua_start(struct sip_vm *vm, int handler_ref, struct sip_exchange *exchange);
 
+/** The exchange of what such a function was given: at that index there is certainly nothing else,
+ * and the task has not ended. */
+struct sip_exchange *sip_exchange_of(lua_State *L, int index);
+
+/** serve{…} of serve_lua.c. */
+int sip_l_serve(lua_State *L);
+
 /* A box of a struct sip_limiter. */
 #define SIP_LIMITER_CLASS "sipeat.http.limiter"
 

@@ -245,6 +245,19 @@ static void permit_host(lua_State *L, struct sip_http_request *request)
   request->may_arg = sip_vm_of(L);
 }
 
+/* permit(url): as a request to it asks; for what stands in for requests */
+static int l_permit(lua_State *L)
+{
+  struct sip_slice url;
+  char place[300];
+
+  url.data = luaL_checklstring(L, 1, &url.len);
+  if (sip_target_place(&url, "http,https,smtp,smtps", place, sizeof place, NULL) == 0) {
+    sip_permit(L, SIP_PERMIT_HOST, place);
+  }
+  return 0;
+}
+
 static int l_start(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -302,9 +315,11 @@ static int l_decode(lua_State *L)
 
 int sip_open_http(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "start", l_start }, { "encode", l_encode }, { "decode", l_decode }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "start", l_start },
+                                        { "encode", l_encode },
+                                        { "decode", l_decode },
+                                        { "permit", l_permit },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

@@ -206,13 +206,20 @@ static void read_fields(struct head *head, const struct sip_exchange *exchange)
   }
 }
 
-static bool is_number(const struct sip_slice *text)
+/* @return whether it is a number; one of more than 64 bits counts as the largest of them */
+static bool read_number(const struct sip_slice *text, uint64_t *out)
 {
+  uint64_t number = 0;
+
   for (size_t i = 0; i < text->len; i++) {
-    if (text->data[i] < '0' || text->data[i] > '9') {
+    uint64_t digit = (uint64_t)(unsigned char)text->data[i] - '0';
+
+    if (digit > 9) {
       return false;
     }
+    number = number > (UINT64_MAX - digit) / 10 ? UINT64_MAX : number * 10 + digit;
   }
+  *out = number;
   return text->len > 0;
 }
 
@@ -232,6 +239,7 @@ static unsigned check_head(struct sip_exchange *exchange, const struct head *hea
                            const char *version)
 {
   struct sip_slice method = { exchange->method, strlen(exchange->method) };
+  uint64_t length = 0;
 
   if (head->lengths + head->encodings > 1 || head->hosts > 1 || !sip_header_is_name(&method) ||
       !is_target(exchange->target)) {
@@ -241,13 +249,10 @@ static unsigned check_head(struct sip_exchange *exchange, const struct head *hea
       (strcmp(version, MHD_HTTP_VERSION_1_1) != 0 || !sip_header_is(&head->encoding, "chunked"))) {
     return MHD_HTTP_BAD_REQUEST;
   }
-  if (head->lengths > 0 && !is_number(&head->length)) {
+  if (head->lengths > 0 && !read_number(&head->length, &length)) {
     return MHD_HTTP_BAD_REQUEST;
   }
-  if (head->lengths > 0 && strtoull(head->length.data, NULL, 10) > exchange->max_body_bytes) {
-    return MHD_HTTP_CONTENT_TOO_LARGE; /* a number that is none of 64 bits is too large as well */
-  }
-  return 0;
+  return length > exchange->max_body_bytes ? MHD_HTTP_CONTENT_TOO_LARGE : 0;
 }
 
 static bool is_id(const struct sip_slice *id)

@@ -75,10 +75,15 @@ static void request_on_end(struct sip_task *task, lua_State *L, int status, int 
   request_free(request);
 }
 
+/* The metatable is the upvalue of every method. */
 static struct request *check_request(lua_State *L)
 {
-  struct request **box = luaL_checkudata(L, 1, EXCHANGE);
+  struct request **box = lua_touserdata(L, 1);
 
+  if (box == NULL || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(1))) {
+    box = luaL_checkudata(L, 1, EXCHANGE); /* says what it is instead */
+  }
+  lua_pop(L, 1);
   if (*box == NULL) {
     luaL_error(L, "http: the request has ended");
   }
@@ -335,7 +340,7 @@ static int l_respond(lua_State *L)
 {
   struct request *request = check_request(L);
   unsigned status = check_status(L);
-  struct sip_err err = { 0 };
+  struct sip_err err; /* set on failure */
   struct fields fields;
   struct sip_slice body;
 
@@ -450,7 +455,8 @@ static int push_request(lua_State *L, void *arg)
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable"); /* scripts do not see it */
-    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    luaL_setfuncs(L, methods, 1);
   }
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
@@ -458,6 +464,13 @@ static int push_request(lua_State *L, void *arg)
   request->box = box; /* nothing throws from here to the end of the push */
   *box = request;
   return 1;
+}
+
+struct sip_exchange *sip_exchange_of(lua_State *L, int index)
+{
+  struct request **box = lua_touserdata(L, index);
+
+  return (*box)->exchange;
 }
 
 void sip_exchange_lua_start(struct sip_vm *vm, int handler_ref, struct sip_exchange *exchange)

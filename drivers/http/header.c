@@ -54,36 +54,40 @@ bool sip_header_is(const struct sip_slice *name, const char *text)
   return strlen(text) == name->len && strncasecmp(name->data, text, name->len) == 0;
 }
 
-static int list_add_text(struct sip_header_list *list, const struct sip_slice *text, bool lower)
+/* There is room for it. */
+static char *put_text(char *at, const struct sip_slice *text)
 {
   uint32_t len = (uint32_t)text->len;
-  size_t start;
 
-  if (text->len > UINT32_MAX || sip_buf_add(&list->text, &len, sizeof len) < 0) {
-    return UV_ENOMEM;
+  memcpy(at, &len, sizeof len);
+  if (text->len > 0) {
+    memcpy(at + sizeof len, text->data, text->len);
   }
-  start = list->text.len;
-  if (text->len > 0 && sip_buf_add(&list->text, text->data, text->len) < 0) {
-    return UV_ENOMEM;
-  }
-  for (size_t i = start; lower && i < list->text.len; i++) {
-    char c = list->text.data[i];
+  return at + sizeof len + text->len;
+}
 
-    list->text.data[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+static void lower(char *text, size_t len)
+{
+  for (size_t i = 0; i < len; i++) {
+    text[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + ('a' - 'A')) : text[i];
   }
-  return 0;
 }
 
 int sip_header_list_add(struct sip_header_list *list, const struct sip_slice *name,
                         const struct sip_slice *value)
 {
-  size_t before = list->text.len, room = name->len + value->len + FIRST_BYTES;
+  size_t need = 2 * sizeof(uint32_t) + name->len + value->len;
+  size_t room = need + (list->text.len == 0 ? FIRST_BYTES : 0);
+  char *at;
 
-  if ((before == 0 && sip_buf_reserve(&list->text, room) < 0) ||
-      list_add_text(list, name, true) < 0 || list_add_text(list, value, false) < 0) {
-    list->text.len = before;
+  if (name->len > UINT32_MAX || value->len > UINT32_MAX || sip_buf_reserve(&list->text, room) < 0) {
     return UV_ENOMEM;
   }
+  at = list->text.data + list->text.len;
+  (void)put_text(put_text(at, name), value);
+  lower(at + sizeof(uint32_t), name->len);
+  list->text.len += need;
+  list->text.data[list->text.len] = '\0'; /* as in every buffer */
   list->count++;
   return 0;
 }

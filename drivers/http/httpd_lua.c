@@ -1,13 +1,13 @@
 /* httpd_lua.c - module sipeat.core.httpd: servers whose requests are handled by tasks
  * (exchange_lua.c). stdlib/http.lua routes them.
  *
- * listen{host, port, handler, max_body_bytes?, header_timeout_ms?, body_timeout_ms?,
- * idle_timeout_ms?, max_connections?, max_per_client?, rate_per_s?, rate_burst?, proxies?,
- * tls_cert?, tls_key?} -> server | nil, message, code
+ * listen{host, port, handler, max_head_bytes?, max_body_bytes?, header_timeout_ms?,
+ * body_timeout_ms?, idle_timeout_ms?, max_connections?, max_per_client?, rate_per_s?, rate_burst?,
+ * proxies?, tls_cert?, tls_key?} -> server | nil, message, code
  * server:address(), :port(), :connections(), :stop(grace_ms) (waits)
  * limiter(per_s, burst) -> limiter: a token bucket for each client
  * body_limits{{method, path, bytes}, …} replaces those that were set before
- * gzip(text) -> text. Loop thread. */
+ * gzip(text) -> text   serve{…} -> handler, see serve_lua.c. Loop thread. */
 #include "core/log.h"
 #include "http/bindings_lua.h"
 #include "http/body_limits.h"
@@ -102,6 +102,7 @@ static void get_options(lua_State *L, struct sip_server_options *options)
   options->host = luaL_optstring(L, -1, options->host);
   lua_pop(L, 1); /* the options table keeps it */
   options->port = (uint16_t)get_number(L, "port", 0, 65535);
+  options->max_head_bytes = get_number(L, "max_head_bytes", options->max_head_bytes, 1 << 20);
   options->max_body_bytes = get_number(L, "max_body_bytes", options->max_body_bytes, 1LL << 40);
   options->header_timeout_ms =
     get_number(L, "header_timeout_ms", options->header_timeout_ms, week_ms);
@@ -340,11 +341,9 @@ static int l_gzip(lua_State *L)
 
 int sip_open_httpd(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "listen", l_listen },
-                                        { "limiter", l_limiter },
-                                        { "body_limits", l_body_limits },
-                                        { "gzip", l_gzip },
-                                        { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "listen", l_listen },           { "limiter", l_limiter },
+                                        { "body_limits", l_body_limits }, { "gzip", l_gzip },
+                                        { "serve", sip_l_serve },         { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

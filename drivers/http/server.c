@@ -19,12 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SWEEP_MS = 500, BACKLOG = 1024, HEAD_BYTES = 16 * 1024, ID_DIGITS = 10 };
+enum { SWEEP_MS = 500, BACKLOG = 1024, ID_DIGITS = 10 };
 
 void sip_server_options_init(struct sip_server_options *options)
 {
   *options = (struct sip_server_options){
     .host = "127.0.0.1",
+    .max_head_bytes = 16384,
     .max_body_bytes = (size_t)8 << 20,
     .header_timeout_ms = 10000,
     .body_timeout_ms = 60000,
@@ -301,10 +302,11 @@ static struct MHD_Daemon *start_daemon(struct sip_server *server, int fd)
     flags | (server->secure ? MHD_USE_TLS : 0), 0, connection_on_accept, server,
     sip_exchange_on_data, server, MHD_OPTION_EXTERNAL_LOGGER, server_log, server,
     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, server->options.max_connections,
-    MHD_OPTION_CONNECTION_TIMEOUT, idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES,
-    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, sip_exchange_on_target, server,
-    MHD_OPTION_NOTIFY_COMPLETED, sip_exchange_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-    connection_on_change, server, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+    MHD_OPTION_CONNECTION_TIMEOUT, idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+    server->options.max_head_bytes, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
+    sip_exchange_on_target, server, MHD_OPTION_NOTIFY_COMPLETED, sip_exchange_on_completed, server,
+    MHD_OPTION_NOTIFY_CONNECTION, connection_on_change, server, MHD_OPTION_ARRAY, tls,
+    MHD_OPTION_END);
 }
 
 static void server_discard(struct sip_server *server)

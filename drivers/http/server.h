@@ -21,6 +21,7 @@ struct sip_body_limits;
 struct sip_server_options {
   const char *host;           /* an IPv4 or IPv6 address, or "localhost" (127.0.0.1) */
   uint16_t port;              /* 0: any free one */
+  size_t max_head_bytes;      /* of a request, and of its answer; all of it is cleared each time */
   uint64_t max_body_bytes;    /* of a request, unless its route says; more is answered with 413 */
   uint64_t header_timeout_ms; /* from the connection, to the end of the head of its first request */
   uint64_t body_timeout_ms;   /* from there to the end of the body */

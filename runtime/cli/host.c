@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/host_state.h"
 #include "cli/lua_call.h"
+#include "cli/push.h"
 #include "cli/terminal_lua.h"
 #include "cli/watch.h"
 #include "cli/worker.h"
@@ -238,10 +239,7 @@ static int push_service(lua_State *L, void *arg)
   lua_newtable(L);
   lua_pushstring(L, host->options->http);
   lua_setfield(L, -2, "http");
-  lua_pushstring(L, host->options->http_tls_cert);
-  lua_setfield(L, -2, "tls_cert");
-  lua_pushstring(L, host->options->http_tls_key);
-  lua_setfield(L, -2, "tls_key");
+  sip_push_tls(L, &host->options->tls);
   lua_pushboolean(L, host->options->dev);
   lua_setfield(L, -2, "dev");
   lua_pushstring(

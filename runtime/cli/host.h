@@ -11,10 +11,10 @@
 #include <stdint.h>
 
 struct sip_host_options {
-  const char *name;                         /* "sipeat run", for messages */
-  const char *script;                       /* as typed */
-  const char *http;                         /* HOST:PORT, or "off" */
-  const char *http_tls_cert, *http_tls_key; /* PEM files; "": plain HTTP */
+  const char *name;   /* "sipeat run", for messages */
+  const char *script; /* as typed */
+  const char *http;   /* HOST:PORT, or "off" */
+  struct sip_tls_settings tls;
   bool dev;          /* capture what would leave the machine; a taken port is no error */
   bool permissions;  /* only show what the script uses */
   bool embedded;     /* start a broker in this process when none is named */

@@ -216,6 +216,7 @@ function M.problem(status, detail, fields) end
 function M.sse(run) end
 
 ---@class sipeat.http.ListenOptions
+---@field max_head_bytes? string|integer of a request; "2kb" to "1mb", default "16kb"
 ---@field max_body_bytes? string|integer default "8mb"
 ---@field header_timeout? string default "10s"
 ---@field body_timeout? string default "60s"

@@ -12,12 +12,12 @@ import dataclasses
 import os
 import pathlib
 import re
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -129,14 +129,16 @@ def load(url, script, connections, seconds):
     return count, float(re.search(r"Requests/sec: *([\d.]+)", out)[1]), milliseconds(re.search(r"99% +(\S+)", out)[1])
 
 
-def wait_until_it_listens(port, popen, log):
+def wait_until_it_answers(url, popen, log):
     end = time.monotonic() + 30
+    request = urllib.request.Request(url, ORDER.encode(), {"content-type": "application/json"})
     while time.monotonic() < end and popen.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+        try:
+            with urllib.request.urlopen(request, timeout=5):
                 return
-        time.sleep(0.05)
-    raise Failed(f"the server does not listen:\n{pathlib.Path(log).read_text()[-2000:]}")
+        except OSError:  # it does not listen, or has no routes yet
+            time.sleep(0.05)
+    raise Failed(f"the server does not answer:\n{pathlib.Path(log).read_text()[-2000:]}")
 
 
 def await_messages(wire, topic, count, connections):
@@ -163,13 +165,13 @@ def measure(server, route, options, broker=None):
                                      stderr=output, cwd=directory,
                                      env=environment(directory, server.settings(topic)))
         try:
-            wait_until_it_listens(port, popen, log)
             url = f"http://127.0.0.1:{port}{route}"
+            wait_until_it_answers(url, popen, log)
             warm, _, _ = load(url, script, options.connections, 1)
             before = cpu_s(popen.pid)
             count, per_s, p99_ms = load(url, script, options.connections, options.seconds)
             if broker:  # what it has taken is its work, too
-                await_messages(broker.wire, topic, warm + count, 2 * options.connections)
+                await_messages(broker.wire, topic, 1 + warm + count, 2 * options.connections)
             used = cpu_s(popen.pid) - before
         except Failed as problem:
             said = pathlib.Path(log).read_text(errors="replace")[-2000:]

@@ -249,11 +249,15 @@ t.test("a reload replaces the user's routes at once, and keeps the built-in ones
   http.begin_routes()
   http.route("GET /hello", function() return "newer hello" end)
   http.route("GET /fresh", function() return "fresh" end)
-  t.eq(get("/fresh").status, 404)
+  local early = get "/fresh"
+  t.eq({ early.status, early.headers["retry-after"] }, { 503, "1" }) -- no script has loaded yet
   http.commit_routes()
   t.eq(get("/hello").body, "newer hello")
   t.eq(get("/fresh").body, "fresh")
   t.eq(get("/files/x").status, 404)
+  http.begin_routes()
+  t.eq(get("/files/x").status, 404)
+  http.rollback_routes()
   t.eq(get("/builtin").body, "built in")
   t.eq(http.routes(), {
     { method = "GET", path = "/builtin", builtin = true },

@@ -239,7 +239,7 @@ static void large_requests_are_refused(void)
   static char big[200000];
   struct sip_server_options options;
   struct client client;
-  char head[200];
+  char head[300];
 
   sip_server_options_init(&options);
   options.max_body_bytes = 1000;
@@ -247,6 +247,11 @@ static void large_requests_are_refused(void)
   memset(big, 'x', sizeof big);
   ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n", "HTTP/1.1 413");
   ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", "HTTP/1.1 413");
+  /* The length says nothing of the next field, whose name has as many bytes as '9' is. */
+  (void)snprintf(head, sizeof head,
+                 "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n%057d: 0\r\n\r\n%0101d", 0,
+                 0);
+  ask(head, "from 127.0.0.1, host h, 101 bytes");
   dial(&client); /* in chunks, so that nobody could know before */
   (void)snprintf(head, sizeof head,
                  "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n",
@@ -270,7 +275,7 @@ static void large_requests_are_refused(void)
   wait_for_end(&client);
   CHECK_HAS(client.text, "HTTP/1.1 431");
   hang_up(&client);
-  CHECK_INT(requests, 0);
+  CHECK_INT(requests, 1);
   sip_server_free(server);
 }
 
