@@ -1,5 +1,6 @@
 --- `sipeat topic create|list|show|delete`.
 local http = require "sipeat.http"
+local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local output = require "sipeat.command_output"
 local terminal = require "sipeat.core.terminal"
@@ -79,13 +80,27 @@ function actions.list(options)
   return OK
 end
 
+-- The settings that are not the default ones, as `topic create --config` takes them. None where
+-- they cannot be had: embedded brokers do not tell them, and reading them is a right of its own.
+local function own_settings(name)
+  local list = json.array {}
+  for _, setting in ipairs(kafka.admin():topic_configuration(name) or {}) do
+    if not setting.default then
+      list[#list + 1] = { name = setting.name, value = setting.value }
+    end
+  end
+  return list
+end
+
 function actions.show(options)
   local topic, message, code = kafka.admin():describe_topic(options.name)
   if not topic then
     return nil, message, code
   end
   table.sort(topic.partitions, by_number)
+  local settings = own_settings(topic.name)
   if options.json then
+    topic.configuration = settings
     output.json(topic)
     return OK
   end
@@ -98,6 +113,9 @@ function actions.show(options)
     }
   end
   output.table({ "PARTITION", "LEADER", "REPLICAS", "IN SYNC", "FIRST", "NEXT", "RECORDS" }, rows)
+  for _, setting in ipairs(settings) do
+    terminal.write(output.printable(("%s=%s"):format(setting.name, setting.value)) .. "\n")
+  end
   return OK
 end
 

@@ -1,9 +1,8 @@
 --- What the search for messages is told: the parameters of its URL, and which records fit.
 local core = require "sipeat.core.http"
-local json = require "sipeat.json"
-local kafka = require "sipeat.kafka"
+local core_kafka = require "sipeat.core.kafka"
+local moment = require "sipeat.moment"
 local opts = require "sipeat.opts"
-local sys = require "sipeat.core.sys"
 
 local M = {}
 
@@ -31,13 +30,11 @@ end
 
 --- "2h" as that long ago, a time as it is: ms since 1970; or nil, message, "BAD_REQUEST".
 function M.time_ms(text, name)
-  local ago = opts.duration_ms(text)
-  local at = ago and sys.now_ms() - ago or kafka.time_ms(text)
+  local at = moment.past_ms(text)
   if not at then
-    return nil, ("%s is a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h; got %s")
-      :format(name, opts.show(text)), "BAD_REQUEST"
+    return nil, ("%s is %s; got %s"):format(name, moment.KINDS, opts.show(text)), "BAD_REQUEST"
   end
-  return math.floor(at)
+  return at
 end
 
 local function integer_of(text, name, least, most)
@@ -183,91 +180,8 @@ local function path_of(text)
   return path
 end
 
--- Does one of the values at the path fit?
-local function any_at(value, path, at, fits)
-  local step = path[at]
-  if step == nil then
-    return fits(value)
-  elseif type(value) ~= "table" then
-    return false
-  elseif step == true then
-    for _, item in ipairs(value) do
-      if any_at(item, path, at + 1, fits) then
-        return true
-      end
-    end
-    return false
-  end
-  local item
-  if math.type(step) == "integer" then
-    item = value[step + 1]
-  else
-    item = value[step]
-  end
-  return item ~= nil and any_at(item, path, at + 1, fits)
-end
-
-local function text_of(value)
-  if value == json.null then
-    return "null"
-  elseif type(value) == "table" then
-    return nil
-  end
-  return tostring(value)
-end
-
-local function equal_to(text)
-  local number = tonumber(text)
-  return function(value)
-    return text_of(value) == text or number ~= nil and type(value) == "number" and value == number
-  end
-end
-
--- Numbers by their value, texts (such as times) by their order.
-local function ordered(text, before)
-  local number = tonumber(text)
-  return function(value)
-    if type(value) == "number" then
-      return number ~= nil and before(value, number)
-    end
-    return type(value) == "string" and before(value, text)
-  end
-end
-
-local operators = {
-  ["="] = equal_to,
-  ["!="] = function(text)
-    local equal = equal_to(text)
-    return function(value)
-      return not equal(value)
-    end
-  end,
-  ["~"] = function(text)
-    local part = text:lower()
-    return function(value)
-      return contains(text_of(value), part)
-    end
-  end,
-  [">"] = function(text)
-    return ordered(text, function(a, b)
-      return a > b
-    end)
-  end,
-  [">="] = function(text)
-    return ordered(text, function(a, b)
-      return a >= b
-    end)
-  end,
-  ["<"] = function(text)
-    return ordered(text, function(a, b)
-      return a < b
-    end)
-  end,
-  ["<="] = function(text)
-    return ordered(text, function(a, b)
-      return a <= b
-    end)
-  end,
+local RELATIONS = {
+  ["="] = 1, ["!="] = 1, ["~"] = 1, [">"] = 1, [">="] = 1, ["<"] = 1, ["<="] = 1,
 }
 
 -- "path=value" and the like as a path, an operator and a value.
@@ -277,9 +191,9 @@ local function split_json(text)
     local c = text:sub(at, at)
     if c == '"' then
       quoted = not quoted
-    elseif not quoted and operators[text:sub(at, at + 1)] then
+    elseif not quoted and RELATIONS[text:sub(at, at + 1)] then
       return text:sub(1, at - 1), text:sub(at, at + 1), text:sub(at + 2)
-    elseif not quoted and operators[c] then
+    elseif not quoted and RELATIONS[c] then
       return text:sub(1, at - 1), c, text:sub(at + 1)
     end
     at = at + 1
@@ -287,7 +201,8 @@ local function split_json(text)
   return text
 end
 
--- A text that the value must contain to fit, if it has no escapes; nil when there is none.
+-- A text that the value must contain to fit, if it has no escapes, and which is found sooner; nil
+-- when there is none.
 local function needle_of(path, operator, wanted)
   if operator == "=" and wanted:find "^[%w_%- ]+$" and not tonumber(wanted) then
     return wanted
@@ -300,18 +215,17 @@ local function needle_of(path, operator, wanted)
 end
 
 function conditions.json(text)
-  local name, operator, wanted = split_json(text)
+  local name, relation, wanted = split_json(text)
   local path, message = path_of(name)
   if not path then
     return nil, message
   end
-  local fits = operator and operators[operator](wanted) or function()
-    return true
-  end
+  local part = relation == "~" and wanted:lower() or wanted or ""
+  local test = { "path", part, relation or "", path = path, number = tonumber(wanted) }
+  local passes = core_kafka.json_match(test)
   return function(record)
-    local value = record.value and json.lazy(record.value)
-    return type(value) == "table" and any_at(value, path, 1, fits)
-  end, { "json", needle_of(path, operator, wanted) or "" }
+    return record.value ~= nil and passes(record.value)
+  end, { "json", needle_of(path, relation, wanted) or "" }, test
 end
 
 -- --- all of it ---
@@ -321,7 +235,7 @@ local ORDER = { "key", "key~", "header", "json", "text" } -- cheap ones first
 local function add_conditions(o, given)
   for _, name in ipairs(ORDER) do
     for _, text in ipairs(given[name] or {}) do
-      local fits, test = conditions[name](text)
+      local fits, test, exact = conditions[name](text)
       if not fits then
         return nil, test
       elseif #o.conditions == CONDITIONS then
@@ -329,6 +243,7 @@ local function add_conditions(o, given)
       end
       table.insert(o.conditions, fits)
       table.insert(o.sieve, test)
+      table.insert(o.sieve, exact)
     end
   end
   return true

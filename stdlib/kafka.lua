@@ -4,6 +4,7 @@
 -- A record is { topic, partition, offset, timestamp, timestamp_type, key, value, headers } with
 -- headers as a list of { name, value }; key, value and a header's value may be nil.
 local core = require "sipeat.core.kafka"
+local moment = require "sipeat.moment"
 local opts = require "sipeat.opts"
 local outbox = require "sipeat.core.outbox"
 local sys = require "sipeat.core.sys"
@@ -61,49 +62,9 @@ local RESET = opts.spec("sipeat.kafka.reset_group", {
   dry_run = { "boolean", default = false },
 })
 
--- Days since 1970-01-01 of a date of the proleptic Gregorian calendar.
-local function days_from_civil(year, month, day)
-  local y = month <= 2 and year - 1 or year
-  local era = y // 400
-  local year_of_era = y - era * 400
-  local day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-  return era * 146097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year
-    - 719468
-end
-
 --- Milliseconds since 1970-01-01 UTC of "2026-03-01", "2026-03-01T10:00:00Z" or with an offset such
 --- as "+02:00"; nil when it is none of them.
-function M.time_ms(text)
-  local year, month, day, rest = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)(.*)$")
-  if not year then
-    return nil
-  end
-  month, day = tonumber(month), tonumber(day)
-  local pattern = "^[T ](%d%d):(%d%d):?(%d*)(%.?%d*)(.*)$"
-  local hour, minute, second, fraction, zone = rest:match(pattern)
-  if rest == "" then
-    hour, minute, second, fraction, zone = "0", "0", "0", "", "Z"
-  elseif not hour then
-    return nil
-  end
-  hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second) or 0
-  local sign, zone_hour, zone_minute = zone:match("^([+-])(%d%d):?(%d%d)$")
-  if not sign and zone ~= "Z" and zone ~= "" then
-    return nil
-  elseif month < 1 or month > 12 or day < 1 or day > 31 then
-    return nil
-  elseif hour > 23 or minute > 59 or second > 60 then
-    return nil
-  end
-  local offset = sign and tonumber(zone_hour) * 60 + tonumber(zone_minute)
-  if sign == "-" then
-    offset = -offset
-  end
-  local seconds = days_from_civil(tonumber(year), month, day) * 86400
-    + hour * 3600 + (minute - (offset or 0)) * 60 + second
-  local part = fraction ~= "" and fraction ~= "." and tonumber("0" .. fraction) or 0
-  return seconds * 1000 + math.floor(part * 1000)
-end
+M.time_ms = moment.ms
 
 --- "beginning", "end", or ms since 1970-01-01 UTC, from any of these or a time as text.
 function M.start_at(from)

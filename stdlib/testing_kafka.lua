@@ -1,6 +1,7 @@
 --- Kafka in a test: sipeat.kafka and sipeat.publish on the log of events in memory. Every topic has
 --- one partition.
 local memory = require "sipeat.core.memory"
+local permissions = require "sipeat.core.permissions"
 
 local M = {}
 
@@ -21,6 +22,7 @@ function Sent:wait()
 end
 
 local function send(topic, key, value, headers, _, timestamp)
+  permissions.permit("topics", topic)
   local offset, message, code = memory.append(topic, key, value, headers, timestamp)
   if not offset then
     return nil, message, code
@@ -61,12 +63,15 @@ function ADMIN.topics()
   return list
 end
 
-local function admin(what, ...)
+local function admin(what, name, ...)
   local f = ADMIN[what]
   if not f then
     return nil, ("%s: there is no such thing in a test"):format(what), "NOT_SUPPORTED"
   end
-  return f(...)
+  if name then
+    permissions.permit("topics", name)
+  end
+  return f(name, ...)
 end
 
 -- As send, of a record; with headers as a table of names the caller makes a list of them first.
@@ -109,6 +114,7 @@ function Reader.close()
 end
 
 local function reader(topic, from, spans)
+  permissions.permit("topics", topic)
   local at = spans and spans[1] and spans[1][1] or from == "end" and #memory.records(topic) or 0
   return setmetatable({ topic = topic, at = at }, Reader)
 end

@@ -38,7 +38,8 @@ enum {
   PARTITION_LIMIT = 100000,
   TAKE_BYTES = 8 << 20,
   HELD = 64,
-  PASS_LIMIT = 4096 /* of a sieve in one call: about a millisecond */
+  PASS_LIMIT = 4096,       /* of a sieve in one call: one to three milliseconds */
+  PASS_BYTES = 1024 * 1024 /* likewise, of values */
 };
 
 /* Freed by whoever comes last: the box's __gc, or on_closed. */
@@ -198,12 +199,13 @@ static void push_record(lua_State *L, const struct consumer *consumer)
   lua_setfield(L, -2, "headers");
 }
 
-/* What does not pass the sieve goes; the others move together. */
-static void consumer_sift(struct consumer *consumer)
+/* What does not pass the sieve goes; the others move together. @return the bytes looked at */
+static size_t consumer_sift(struct consumer *consumer)
 {
-  size_t kept = 0;
+  size_t kept = 0, bytes = 0;
 
   for (size_t i = 0; i < consumer->held_count; i++) {
+    bytes += consumer->held[i].value.len;
     if (sip_sieve_passes(consumer->sieve, consumer->ops, &consumer->held[i])) {
       consumer->held[kept++] = consumer->held[i];
     } else {
@@ -212,15 +214,16 @@ static void consumer_sift(struct consumer *consumer)
   }
   consumer->passed += consumer->held_count - kept;
   consumer->held_count = kept;
+  return bytes;
 }
 
 /* As consumer_hold, of what passes the sieve; `crowded` is set when it gave up for this turn. */
 static bool consumer_hold_sifted(struct consumer *consumer)
 {
-  size_t before = consumer->passed;
+  size_t before = consumer->passed, bytes = 0;
 
   while (consumer->held_at == consumer->held_count && !consumer->closing) {
-    if (consumer->passed - before >= PASS_LIMIT) {
+    if (consumer->passed - before >= PASS_LIMIT || bytes >= PASS_BYTES) {
       consumer->crowded = true;
       return false;
     }
@@ -229,7 +232,7 @@ static bool consumer_hold_sifted(struct consumer *consumer)
     if (consumer->held_count == 0) {
       return false;
     }
-    consumer_sift(consumer);
+    bytes += consumer_sift(consumer);
   }
   return consumer->held_at < consumer->held_count;
 }

@@ -94,6 +94,7 @@ static int luaopen_kafka(lua_State *L)
     { "processing_ms", l_processing_ms },
     { "send", sip_l_kafka_send },
     { "post", sip_l_kafka_post },
+    { "json_match", sip_l_json_match },
     { "consumer", sip_l_kafka_consumer },
     { "reader", sip_l_kafka_reader },
     { "admin", sip_l_kafka_admin },

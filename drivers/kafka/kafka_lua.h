@@ -61,6 +61,15 @@ int sip_l_kafka_admin(lua_State *L);    /* kafka_admin_lua.c */
  * follows throws; nothing without a table. */
 void sip_l_check_sieve(lua_State *L, int arg, struct sip_sieve **out);
 
+/** json_match{text, relation, path =, number?} -> function(json) -> boolean: see
+ * kafka_json_match_lua.c. */
+int sip_l_json_match(lua_State *L);
+
+/** The test that the table at `arg` describes. Throws for anything else.
+ * @return 0 or UV_ENOMEM */
+struct sip_json_match;
+int sip_l_check_json_match(lua_State *L, int arg, struct sip_json_match **out);
+
 /* kafka_admin_push_lua.c: push one value, or set the field "offsets" of the table on top. Throw. */
 void sip_l_push_topic(lua_State *L, const struct sip_kafka_topic_info *topic);
 void sip_l_push_group(lua_State *L, const struct sip_kafka_group_info *group);

@@ -1,6 +1,8 @@
 /* sieve.c - tests of records, each without a copy. */
 #include "kafka/sieve.h"
 
+#include "kafka/json_match.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -35,6 +37,9 @@ int sip_sieve_new(struct sip_sieve **out, int64_t from_ms, int64_t until_ms,
   }
   at = malloc(bytes);
   if (sieve == NULL || at == NULL) {
+    for (size_t i = 0; i < count; i++) {
+      sip_json_match_free(tests[i].json);
+    }
     free(sieve);
     free(at);
     return UV_ENOMEM;
@@ -45,6 +50,7 @@ int sip_sieve_new(struct sip_sieve **out, int64_t from_ms, int64_t until_ms,
   sieve->count = count;
   for (size_t i = 0; i < count; i++) {
     sieve->tests[i].kind = tests[i].kind;
+    sieve->tests[i].json = tests[i].json;
     sieve->tests[i].name = keep(&at, &tests[i].name);
     sieve->tests[i].text = keep(&at, &tests[i].text);
   }
@@ -55,6 +61,9 @@ int sip_sieve_new(struct sip_sieve **out, int64_t from_ms, int64_t until_ms,
 void sip_sieve_free(struct sip_sieve *sieve)
 {
   if (sieve != NULL) {
+    for (size_t i = 0; i < sieve->count; i++) {
+      sip_json_match_free(sieve->tests[i].json);
+    }
     free(sieve->texts);
     free(sieve);
   }
@@ -145,12 +154,14 @@ static bool test_record(const struct sip_sieve_test *test, const struct sip_sour
     return contains(&record->value, &test->text) ||
            (record->value.data != NULL &&
             memchr(record->value.data, '\\', record->value.len) != NULL);
+  case SIP_SIEVE_JSON_AT:
+    return sip_json_match_passes(test->json, &record->value);
   default:
     return test_headers(test, ops, record);
   }
 }
 
-bool sip_sieve_passes(const struct sip_sieve *sieve, const struct sip_source_ops *ops,
+bool sip_sieve_passes(struct sip_sieve *sieve, const struct sip_source_ops *ops,
                       const struct sip_record *record)
 {
   if (record->timestamp_ms < sieve->from_ms || record->timestamp_ms >= sieve->until_ms) {

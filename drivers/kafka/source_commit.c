@@ -139,7 +139,9 @@ static void commit_failed(struct sip_source *source, const rd_kafka_topic_partit
   }
   if (elem->offset < 0) {
     elem_set(elem, failed->offset,
-             failed->metadata == NULL || too_large ? NULL : strdup(failed->metadata));
+             failed->metadata == NULL || too_large
+               ? NULL
+               : strndup(failed->metadata, failed->metadata_size)); /* it has no end of its own */
   }
   if (!is_passing(res)) {
     (void)sip_kafka_err(&err, res, NULL, "group %s: commit offset %lld of %s partition %d%s",

@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 struct console_args {
-  const char *http, *http_tls_cert, *http_tls_key, *state, *broker;
+  const char *http, *state, *broker;
+  struct sip_tls_settings tls;
 };
 
 #define AT(field) offsetof(struct console_args, field)
@@ -18,16 +19,6 @@ static const struct sip_option options[] = {
     .help = "where it listens (default 127.0.0.1:8080)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(http) },
-  { .name = "http-tls-cert",
-    .value = "FILE",
-    .help = "serve TLS: the certificate with its chain, PEM (SIPEAT_HTTP_TLS_CERT)",
-    .kind = SIP_OPTION_TEXT,
-    .offset = AT(http_tls_cert) },
-  { .name = "http-tls-key",
-    .value = "FILE",
-    .help = "and its private key, PEM (SIPEAT_HTTP_TLS_KEY)",
-    .kind = SIP_OPTION_TEXT,
-    .offset = AT(http_tls_key) },
   { .name = "state",
     .value = "DIR",
     .help = "where users and the audit are (SIPEAT_STATE; default .sipeat if it has them, else "
@@ -64,9 +55,7 @@ static void push(lua_State *L, void *arg)
 
   lua_newtable(L);
   sip_push_text(L, "http", args->http != NULL ? args->http : "127.0.0.1:8080");
-  sip_push_text(L, "tls_cert",
-                sip_settings_text(args->http_tls_cert, "SIPEAT_HTTP_TLS_CERT", NULL));
-  sip_push_text(L, "tls_key", sip_settings_text(args->http_tls_key, "SIPEAT_HTTP_TLS_KEY", NULL));
+  sip_push_tls(L, &args->tls);
   if (args->state == NULL && access(file, F_OK) != 0) {
     file = ":memory:"; /* nobody has named a place: none is made */
   }
@@ -79,6 +68,7 @@ int sip_verb_console(int argc, char **argv)
   struct console_args args = { 0 };
   struct sip_option_group groups[] = {
     { "options", options, &args },
+    { "https", sip_tls_options, &args.tls },
     { "broker", sip_broker_options, &settings },
     { "log", sip_log_options, &settings },
   };
@@ -86,7 +76,7 @@ int sip_verb_console(int argc, char **argv)
     usage.command, "sipeat.command_console", &settings, SIP_COMMAND_BROKER, push, &args,
   };
   int operand = 0;
-  int code = sip_options_parse(&usage, groups, 3, argc, argv, &operand);
+  int code = sip_options_parse(&usage, groups, 4, argc, argv, &operand);
 
   if (code != SIP_GO_ON) {
     return code;

@@ -96,7 +96,8 @@ static const struct sip_usage list_usage = {
 static const struct sip_usage show_usage = {
   .command = "sipeat topic show",
   .synopsis = "NAME [options]",
-  .text = "Shows each partition of a topic: its leader, and its first and next offset.",
+  .text = "Shows each partition of a topic: its leader, and its first and next offset; then the "
+          "settings that are not the default.",
   .min_operands = 1,
   .max_operands = 1,
   .operand = "NAME",

@@ -87,9 +87,14 @@ function M.producer(options) end
 ---@field sieve? sipeat.kafka.Sieve what does not pass every test is passed over
 
 ---At most 32 tests, each { kind, text, name? }: "key", "key~", "header", "header=", "header~" (with
----the name of a header), "text", "text~" (anywhere), "json" (it stands in a value). ~ is for a
----part, in small letters.
----@class sipeat.kafka.Sieve: { [1]: string, [2]: string, [3]: string? }[]
+---the name of a header), "text", "text~" (anywhere), "json" (it stands in a value), "path" (a value
+---in JSON, whose relation to the text is the third: "", "=", "!=", "~", ">", ">=", "<" or "<="). ~
+---is for a part, in small letters. The steps of a path are names, indexes from 0, and true for any.
+---@class sipeat.kafka.SieveTest: { [1]: string, [2]: string, [3]: string? }
+---@field path? (string|integer|true)[]
+---@field number? number what the text of a "path" is as a number
+
+---@class sipeat.kafka.Sieve: sipeat.kafka.SieveTest[]
 ---@field from_ms? integer from that time on, in ms since 1970
 ---@field until_ms? integer before that time
 

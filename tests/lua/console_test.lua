@@ -3,6 +3,7 @@
 local filter = require "sipeat.console_filter"
 local flows = require "sipeat.console_flows"
 local records = require "sipeat.console_record"
+local core_kafka = require "sipeat.core.kafka"
 local json = require "sipeat.json"
 local t = require "sipeat.luatest"
 
@@ -91,6 +92,112 @@ t.test("JSON paths", function()
   t.eq(fits("json=a", {}), false)
   t.eq(fits("json=%C3%A9=1", { value = [[{"\u00e9":1}]] }), true)
   t.eq(fits("json=ab=1", { value = [[{"a\u0062":1}]] }), true, "an escaped name")
+end)
+
+-- What a condition means, said with Lua's own numbers and texts.
+local function shown(value)
+  return value == json.null and "null" or type(value) ~= "table" and tostring(value) or nil
+end
+
+local function orders(compare)
+  return function(value, wanted)
+    local number = tonumber(wanted)
+    return type(value) == "number" and number ~= nil and compare(value, number)
+      or type(value) == "string" and compare(value, wanted)
+  end
+end
+
+local function equal(value, wanted)
+  return shown(value) == wanted or type(value) == "number" and value == tonumber(wanted)
+end
+
+local MEANINGS = {
+  ["="] = equal,
+  ["!="] = function(value, wanted)
+    return not equal(value, wanted)
+  end,
+  ["~"] = function(value, wanted)
+    local text = shown(value)
+    return text ~= nil and text:lower():find(wanted:lower(), 1, true) ~= nil
+  end,
+  [">"] = orders(function(a, b)
+    return a > b
+  end),
+  [">="] = orders(function(a, b)
+    return a >= b
+  end),
+  ["<"] = orders(function(a, b)
+    return a < b
+  end),
+  ["<="] = orders(function(a, b)
+    return a <= b
+  end),
+}
+
+local NUMBERS = { -- as JSON has them
+  "0", "-0", "-0.0", "0.0", "1", "10", "10.0", "1e1", "1E+1", "1e3", "1000", "999.9999999999999",
+  "-1", "-1.5", "12.5", "0.1", "1e-7", "123456789012345.5", "12345678901234.5", "1e20", "-1e20",
+  "1e308", "5e-324", "9007199254740993", "9007199254740992.0", "9223372036854775807",
+  "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "9223372036854775806.5",
+  "9.3e18",
+}
+local OTHERS = {
+  "true", "false", "null", "[]", "{}", "[1]", [[{"a":1}]], [[""]], [["10"]], [["1e3"]], [["Ten"]],
+  [["2026-03-01"]], [["\u0061\"b"]], [["a\u0000b"]], [["\u00e9"]], [["null"]],
+}
+local WANTED = {
+  "", "0x10", " 10 ", "1e999", "-1e999", "nan", "true", "null", "ten", "2026-02", 'a"b', "a",
+  "\u{e9}",
+  "2026-03-01", "16", "1e400", "9223372036854775807.0", "1.0",
+}
+
+t.test("a condition means in a sieve what it means in Lua", function()
+  local values, wanted = {}, {}
+  table.move(NUMBERS, 1, #NUMBERS, 1, values)
+  table.move(OTHERS, 1, #OTHERS, #values + 1, values)
+  table.move(NUMBERS, 1, #NUMBERS, 1, wanted)
+  table.move(WANTED, 1, #WANTED, #wanted + 1, wanted)
+  for _, literal in ipairs(values) do
+    local text = ([[{"x":[7,{"v":%s}]}]]):format(literal)
+    local value = t.ok(json.decode(text)).x[2].v
+    for relation, means in pairs(MEANINGS) do
+      for _, one in ipairs(wanted) do
+        local passes = core_kafka.json_match {
+          "path", relation == "~" and one:lower() or one, relation, path = { "x", 1, "v" },
+          number = tonumber(one),
+        }
+        local expected = means(value, one)
+        if passes(text) ~= expected then
+          t.eq(passes(text), expected, ("%s %s %s"):format(literal, relation, one))
+        end
+      end
+    end
+  end
+end)
+
+t.test("a sieve's path leads through objects and lists, and not beyond", function()
+  local function at(text, path)
+    return core_kafka.json_match { "path", "1", "=", path = path, number = 1 } (text)
+  end
+  t.eq(at([[{"a":0,"a":1}]], { "a" }), true, "of equal keys the last one")
+  t.eq(at([[{"a":1,"a":0}]], { "a" }), false)
+  t.eq(at([=[{"a":[0,[2,1]]}]=], { "a", true, 1 }), true)
+  t.eq(at([=[{"a":[0,[1,2]]}]=], { "a", true, 1 }), false)
+  t.eq(at([=[[[0],[1]]]=], { true, true }), true)
+  t.eq(at([[{"a":{"0":1}}]], { "a", 0 }), false)
+  t.eq(at([=[{"a":[1]}]=], { "a", "0" }), false)
+  t.eq(at([=[{"a":[]}]=], { "a", true }), false)
+  t.eq(at([[{"a":1}]], { "a", "b" }), false)
+  t.eq(at([[{"a":null}]], { "a", "b" }), false)
+  t.eq(at([=[{"a":[1]} x]=], { "a", 0 }), false, "no JSON")
+  local deep = {}
+  for i = 1, 32 do
+    deep[i] = i % 2 == 0 and "k" or 0
+  end
+  t.eq(at(('[{"k":'):rep(16) .. "1" .. ("}]"):rep(16), deep), true)
+  t.fails(core_kafka.json_match, "1 to 32", { "path", "1", "=", path = {} })
+  t.fails(core_kafka.json_match, "no such relation", { "path", "1", "<>", path = { "a" } })
+  t.fails(core_kafka.json_match, "a name, an index", { "path", "1", "=", path = { -1 } })
 end)
 
 t.test("times", function()

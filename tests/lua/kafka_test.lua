@@ -115,6 +115,8 @@ t.test("a reader passes over what its sieve does not let through", function()
     { { { "text~", "text" } }, "1" }, { { { "text", "text" } }, "" },
     { { { "text", "paid" } }, "0 3" },
     { { { "text", "K" } }, "1" }, { { { "json", "gold" } }, "2 5" },
+    { { { "path", "gold", "=", path = { "tier" } } }, "2 5" },
+    { { { "path", "4", "<", path = { "tier" }, number = 4 } }, "" },
     { { from_ms = 1000, until_ms = 2000 }, "4" }, { { from_ms = 2000, until_ms = 3000 }, "5" },
   } do
     t.eq(places(case[1]), case[2], json.encode(case[1]))
@@ -122,6 +124,7 @@ t.test("a reader passes over what its sieve does not let through", function()
   t.fails(kafka.reader, "no such test", { topic = "sieved", sieve = { { "keys", "x" } } })
   t.fails(kafka.reader, "{kind, text", { topic = "sieved", sieve = { { "key" } } })
   t.fails(kafka.reader, "{kind, text", { topic = "sieved", sieve = { "key" } })
+  t.fails(kafka.reader, "a path is", { topic = "sieved", sieve = { { "path", "1", "=" } } })
 end)
 
 t.test("what a sieve passes over lets others run", function()

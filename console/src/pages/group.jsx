@@ -81,12 +81,23 @@ const memberColumns = [
     label: "Partitions",
     kind: "number",
     sort: (one) => (one.partitions || []).length,
-    cell: (one) => count((one.partitions || []).length),
+    cell: (one) => (one.idle ? <Chip tone="warn">idle</Chip> : count((one.partitions || []).length)),
   },
   { id: "id", label: "Member", kind: "mono grow", cell: (one) => one.id },
 ];
 
 const LAG = [{ label: "Lag", tone: "--plot-1" }];
+
+/** Members without a partition stand by until another one goes: said, for they look like a fault. */
+function Idle({ members }) {
+  const idle = members.filter((one) => one.idle).length;
+  return idle && idle < members.length ? (
+    <p class="note">
+      {idle === 1 ? "One member is idle" : `${idle} members are idle`}: the group has more members than
+      partitions. Each takes over when another one leaves.
+    </p>
+  ) : null;
+}
 
 /** The points that the server kept, and those that came since. */
 function useHistory(name, history) {
@@ -138,6 +149,7 @@ function Detail({ data }) {
         />
       </Section>
       <Section title="Members">
+        <Idle members={data.members || []} />
         <Table
           label="Members"
           columns={memberColumns}
