@@ -41,6 +41,7 @@ local NEW = opts.spec("sipeat.batch.new", {
   item_bytes = { "size" },
   flush = { "duration", default = "1s" },
   timeout = { "duration", default = "30s" },
+  source = { "handler" },
   retry = { "table", spec = RETRY, default = {} },
 })
 
@@ -58,6 +59,7 @@ local QUEUED_ITEMS = metrics.gauge("sipeat_batch_queued_items", "Items that wait
 local QUEUED_BYTES = metrics.gauge("sipeat_batch_queued_bytes", "Their bytes.", { "name" },
   { merge = "sum", limit = NAMES_MAX + 1 })
 local busy = {} -- batches in which something is
+local fed = setmetatable({}, { __mode = "k" }) -- those that have a source
 
 local Batch = {}
 Batch.__index = Batch
@@ -84,7 +86,7 @@ end
 function M.new(options)
   local o = NEW(options)
   local counts, label = counters_of(o.name)
-  return setmetatable({
+  local self = setmetatable({
     name = o.name, label = label, counts = counts,
     options = o, plan = attempt.plan(o.retry, "sipeat.batch.new"),
     items = {}, sizes = {}, first = 1, last = 0,
@@ -93,6 +95,8 @@ function M.new(options)
     taken = {}, -- batches under way: { items, bytes }; the last one is next
     wakeup = core.signal(), complained_at = -COMPLAIN_MS,
   }, Batch)
+  fed[self] = o.source and true
+  return self
 end
 
 -- --- the sender ---
@@ -145,6 +149,45 @@ local function take(self)
   end
   self.waiting_bytes = self.waiting_bytes - one.bytes
   self.taken[#self.taken + 1] = one
+end
+
+-- Why an item of that size does not fit beside so many others, or nil.
+local function refusal(self, size, items, bytes)
+  local o = self.options
+  local most = math.min(o.item_bytes or o.batch_bytes, o.batch_bytes, o.max_bytes)
+  if size > most then
+    return "too_big"
+  elseif self.count + items >= o.max_items or self.bytes + bytes + size > o.max_bytes then
+    return "full"
+  end
+end
+
+local function refuse(self, why, n)
+  note(self, why, n)
+  complain(self, n, { message = why == "full" and "the buffer is full" or "it is too large" })
+end
+
+-- Takes in what its source has.
+local function draw(self)
+  local texts, lost = self.options.source()
+  local out, items, bytes = { full = lost or 0, too_big = 0 }, 0, 0
+  for _, text in ipairs(texts or {}) do
+    local size = #text
+    local why = refusal(self, size, items, bytes)
+    if why then
+      out[why] = out[why] + 1
+    else
+      items, bytes = items + 1, bytes + size
+      self.items[self.last + items], self.sizes[self.last + items] = text, size
+    end
+  end
+  self.last, self.waiting_bytes = self.last + items, self.waiting_bytes + bytes
+  hold(self, items, bytes)
+  for why, n in pairs(out) do
+    if n > 0 then
+      refuse(self, why, n)
+    end
+  end
 end
 
 -- A batch that was too large for the service becomes two.
@@ -205,7 +248,13 @@ end
 -- Until nothing is left, or the task is stopped.
 local function run(self)
   local going = true
-  while going and self.count > 0 do
+  while going do
+    if self.options.source then
+      draw(self)
+    end
+    if self.count == 0 then
+      return
+    end
     local one = self.taken[#self.taken]
     if one then
       going = try(self, one)
@@ -265,13 +314,10 @@ function Batch:add(item, bytes)
   if item == nil then
     error("batch: an item is anything but nil", 2)
   end
-  local size, o = size_of(item, bytes), self.options
-  local most = math.min(o.item_bytes or o.batch_bytes, o.batch_bytes, o.max_bytes)
-  local why = size > most and "too_big"
-    or (self.count >= o.max_items or self.bytes + size > o.max_bytes) and "full"
+  local size = size_of(item, bytes)
+  local why = refusal(self, size, 0, 0)
   if why then
-    note(self, why, 1)
-    complain(self, 1, { message = why == "full" and "the buffer is full" or "it is too large" })
+    refuse(self, why, 1)
   else
     self.last = self.last + 1
     self.items[self.last], self.sizes[self.last] = item, size
@@ -279,11 +325,23 @@ function Batch:add(item, bytes)
     self.waiting_bytes = self.waiting_bytes + size
   end
   wake(self)
-  return not why, why or nil
+  return not why, why
+end
+
+--- Takes in what the source has by now. Never waits.
+function Batch:fetch()
+  if not self.options.source then
+    error("batch.fetch: the batch has no source", 2)
+  end
+  draw(self)
+  wake(self)
 end
 
 local function flush(self, deadline_ms)
   local code
+  if self.options.source then
+    draw(self)
+  end
   self.hurry = true
   wake(self)
   while self.count > 0 and not code do
@@ -329,6 +387,9 @@ end
 function M.flush(timeout)
   local deadline, message, code = deadline_of(timeout, "batch.flush"), nil, nil
   local waiting = {}
+  for one in pairs(fed) do
+    one:fetch()
+  end
   for one in pairs(busy) do
     waiting[#waiting + 1] = one
     one.hurry = true

@@ -31,7 +31,7 @@ function Methods:status()
   return self.handle:status()
 end
 
---- Batches are of SQLite: here statements are pipelined as they are.
+--- Batches of scripts are of SQLite: here statements are pipelined as they are.
 function Methods.run()
   error("a batch is of SQLite; run the statements in a transaction of this database", 2)
 end

@@ -12,7 +12,7 @@ local M = {}
 local Rows = {}
 Rows.__index = Rows
 
--- What stands for a batch where a database has none: the statements run one after the other.
+-- What stands for a batch with PostgreSQL: its statements go down a connection's pipeline.
 local List = {}
 List.__index = List
 
@@ -62,26 +62,14 @@ local function begin(unit)
   return true
 end
 
-local function run_all(unit)
-  local batch = unit.batch
-  if getmetatable(batch) ~= List then
-    return unit.tx:run("batch", batch)
-  end
-  for i = 1, batch.n do
-    local rows, message, code = unit.tx:run("statement", table.unpack(batch[i], 1, batch[i].n))
-    if not rows then
-      return nil, message, code
-    end
-  end
-  unit.batch = batch_for(unit.run.db)
-  return true
-end
-
 -- Runs what waits, in its transaction.
 local function drain(unit)
   local ok, message, code = begin(unit)
   if ok and unit.batch:len() > 0 then
-    ok, message, code = run_all(unit)
+    ok, message, code = unit.tx:run("batch", unit.batch)
+    if ok and getmetatable(unit.batch) == List then
+      unit.batch = batch_for(unit.run.db)
+    end
     unit.bytes = 0
   end
   if not ok then

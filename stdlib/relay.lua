@@ -11,6 +11,7 @@ local event = require "sipeat.event"
 local json = require "sipeat.json"
 local kafka = require "sipeat.kafka"
 local log = require("sipeat.log").new "relay"
+local metrics = require "sipeat.metrics"
 local opts = require "sipeat.opts"
 local publish = require "sipeat.publish"
 local sys = require "sipeat.core.sys"
@@ -43,6 +44,10 @@ local NUMBER = {
   sqlite = "INTEGER PRIMARY KEY AUTOINCREMENT",
   postgresql = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 }
+
+local EVENTS = metrics.counter("sipeat_relay_events",
+  "Events by what became of a try to send them.", { "name", "outcome" })
+local running = {} -- relays that send
 
 local Relay = {}
 Relay.__index = Relay
@@ -77,9 +82,11 @@ function Relay:start()
     return nil, message, code
   elseif sys.worker == 1 and not self.job then
     self.job = background.run("relay " .. self.table, function(job)
+      running[self] = true
       repeat
         self:wake()
       until not job:rest(self.every)
+      running[self] = nil
     end)
   end
   return true
@@ -143,11 +150,14 @@ end
 function Relay:settle(row, report)
   if not report.code then
     self.sent = self.sent + 1
+    EVENTS:add(1, self.table, "sent")
     return self.db:exec(self.sql.delete, row.id)
   elseif not REFUSED[report.code] then
+    EVENTS:add(1, self.table, "failed")
     log:warn(("event %s for %s waits: %s"):format(row.event_id, row.topic, report.message))
     return nil
   end
+  EVENTS:add(1, self.table, "refused")
   log:error(("event %s for %s is refused for good, and stays in the table %s: %s"):format(
     row.event_id, row.topic, self.table, report.message))
   return self.db:exec(self.sql.refuse, report.code .. ": " .. report.message, row.id)
@@ -233,6 +243,21 @@ function Relay:status()
     waiting = waiting[1].waiting, refused = refused[1].refused, sent = self.sent,
     oldest_ms = oldest and math.max(0, sys.now_ms() - oldest) or 0,
   }
+end
+
+--- What the tables of all relays that send have, by name, as status tells it; of two tables of one
+--- name the larger figures.
+function M.tables()
+  local out = {}
+  for one in pairs(running) do
+    local status = one:status()
+    local other = out[one.table] or status
+    for key, n in pairs(status or {}) do
+      status[key] = math.max(n, other[key])
+    end
+    out[one.table] = status or other
+  end
+  return out
 end
 
 --- A relay over a table of a database (sipeat.sql), which has not begun.

@@ -36,20 +36,26 @@ local function decoded(rows, columns)
   return rows
 end
 
-local function recorded(self, kind, sql, ...)
-  local span = require("sipeat.trace_spans").sql(self.system, sql)
-  local results = table.pack(self.handle:run(kind, sql, ...))
+local function recorded(system, sql, f, ...)
+  local span = require("sipeat.trace_spans").sql(system, sql)
+  local results = table.pack(f(...))
   if span then
     span:ended(results[1], results[2], results[3])
   end
   return table.unpack(results, 1, results.n)
 end
 
-local function ask(self, kind, sql, ...)
+-- f(...), with a span of the statement `sql` when the work is recorded.
+local function told(system, sql, f, ...)
   if tracing.on and tracing.recording() then
-    return recorded(self, kind, sql, ...)
+    return recorded(system, sql, f, ...)
   end
-  return self.handle:run(kind, sql, ...)
+  return f(...)
+end
+
+local function ask(self, kind, sql, ...)
+  local handle = self.handle
+  return told(self.system, sql, handle.run, handle, kind, sql, ...)
 end
 
 -- rows, changes, last id; or nil, message, code
@@ -102,7 +108,7 @@ function Tx:run(batch)
   if batch:len() == 0 then
     return 0
   end
-  local rows, changes, code = self.handle:run("batch", batch)
+  local rows, changes, code = ask(self, "batch", batch)
   if not rows then
     return nil, changes, code -- message and code
   end
@@ -142,7 +148,7 @@ local function attempt(db, f, how)
     return tx.conflict, table.unpack(results, 2, results.n)
   end
   local ok
-  ok, message, code = handle:commit()
+  ok, message, code = told(db.system, "COMMIT", handle.commit, handle)
   if not ok then
     return code == "SQL_CONFLICT", nil, message, code
   elseif results.n == 1 then

@@ -1,10 +1,11 @@
 /* client_lua.c - module sipeat.core.postgres: the primitives under sipeat.postgres.
  *
  * open(url, settings) -> db; db:run(kind, sql, ...) -> rows, changes, first, json_columns;
- * db:begin(sql) -> tx; db:status() -> table; db:close(); tx:run(kind, sql, ...); tx:commit() ->
- * true; tx:rollback() -> true; tx:close() rolls back what is open. All but open, status and close
- * wait for the server. A value is nil or the null of JSON, boolean, integer, number, text, or a
- * table {bytes} for bytea. Loop thread. */
+ * db:begin(sql) -> tx; db:status() -> table; db:close(); tx:run(kind, sql, ...);
+ * tx:run("batch", list of {n =, sql, ...}) -> true; tx:commit() -> true; tx:rollback() -> true;
+ * tx:close() rolls back what is open. All but open, status and close wait for the server. A value
+ * is nil or the null of JSON, boolean, integer, number, text, or a table {bytes} for bytea. Loop
+ * thread. */
 #include "postgres/client_lua.h"
 
 #include "core/json_text.h"
@@ -241,6 +242,17 @@ static int bind_value(lua_State *L, int index, struct sip_pg_job *job)
     luaL_error(L, "sql: not enough memory");
   }
   return 0;
+}
+
+int sip_pg_lua_bind(lua_State *L, int index, struct sip_pg_job *job, int number,
+                    struct sip_err *err)
+{
+  return bind_value(L, index, job) < 0
+           ? sip_err_set(err, SIP_EDATA,
+                         "sql: value %d has a NUL byte, which PostgreSQL's text cannot hold "
+                         "(sql.blob is for bytes)",
+                         number)
+           : 0;
 }
 
 /* `text` ends in a NUL, which is not counted. */
@@ -509,11 +521,7 @@ static int run(lua_State *L, struct base *base, struct sip_pg_tx *tx)
     return sip_push_err(L, &err);
   }
   for (int i = 4; i <= top; i++) {
-    if (bind_value(L, i, op->job) < 0) {
-      (void)sip_err_set(&err, SIP_EDATA,
-                        "sql: value %d has a NUL byte, which PostgreSQL's text cannot hold "
-                        "(sql.blob is for bytes)",
-                        i - 3);
+    if (sip_pg_lua_bind(L, i, op->job, i - 3, &err) < 0) {
       return sip_push_err(L, &err);
     }
   }
@@ -561,7 +569,14 @@ static int l_tx_run(lua_State *L)
 {
   struct tx *tx = check_tx(L);
 
-  return tx->base->pool == NULL ? push_closed(L) : run(L, tx->base, tx->tx);
+  if (tx->base->pool == NULL) {
+    return push_closed(L);
+  }
+  if (strcmp(luaL_checkstring(L, 2), "batch") == 0) {
+    lua_remove(L, 2);
+    return sip_pg_lua_batch(L, tx->base->pool, tx->tx);
+  }
+  return run(L, tx->base, tx->tx);
 }
 
 static int end_finish(lua_State *L, struct sip_wait *wait)

@@ -17,6 +17,7 @@ local M = {}
 ---@field batch_bytes? string|integer that `send` gets at once; default "500kb"
 ---@field item_bytes? string|integer of one item; without it as batch_bytes
 ---@field flush? string how long the first item of a batch waits for others; default "1s"
+---@field source? function gives a list of texts gathered elsewhere, and how many were lost there
 ---@field timeout? string of one call of `send`; default "30s"
 ---@field retry? sipeat.batch.RetryOptions default {}
 
@@ -30,6 +31,9 @@ local Batch = {}
 ---@return boolean taken
 ---@return "full"|"too_big"? why
 function Batch:add(item, bytes) end
+
+---Takes in what its source has by now. Never waits.
+function Batch:fetch() end
 
 ---Sends what waits and waits until it is sent or given up, or the time (default "5s") is up.
 ---@param timeout? string

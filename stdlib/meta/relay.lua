@@ -62,4 +62,9 @@ function Relay:status() end
 ---@return sipeat.Relay
 function M.new(options) end
 
+---What the tables of all relays of this worker that send have, by name; of two of one name the
+---larger figures. A database that does not answer is left out.
+---@return table<string, sipeat.relay.Status>
+function M.tables() end
+
 return M

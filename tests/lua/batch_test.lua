@@ -279,6 +279,35 @@ t.test("what became of items is in /metrics", function()
   end
 end)
 
+t.test("what its source has is fetched within bounds, and before each batch", function()
+  local waiting, got = { "a", "b", "too long", "c" }, {}
+  local queue = batch.new {
+    name = "fed", max_items = 3, batch_bytes = 4, flush = "20ms",
+    source = function()
+      local texts = waiting
+      waiting = nil
+      return texts, texts and 5
+    end,
+    send = function(items)
+      got[#got + 1] = table.concat(items)
+      if #got == 1 then
+        waiting = { "d" }
+      end
+      return true
+    end,
+  }
+  queue:fetch()
+  t.eq(queue:stats().queued, 3)
+  t.ok(queue:flush "5s")
+  t.eq(got, { "abc", "d" })
+  local stats = queue:stats()
+  t.eq({ stats.sent, stats.full, stats.too_big }, { 4, 10, 1 })
+  waiting = { "e" }
+  t.ok(batch.flush "5s")
+  t.eq(got[3], "e")
+  t.fails(function() batch.new { name = "x", send = print }:fetch() end, "no source")
+end)
+
 t.test("a caller's mistakes are told", function()
   t.fails(batch.new, "name is required", { send = print })
   t.fails(batch.new, "letters, digits", { name = "a b", send = print })

@@ -1,19 +1,14 @@
 --- sipeat.postgres on its bad days: connections killed, logins refused, a server that restarts or
 --- freezes.
+local base = require "postgres.base"
 local env = require "sipeat.env"
 local http = require "sipeat.http"
 local sql = require "sipeat.sql"
 local t = require "sipeat.luatest"
 local task = require "sipeat.task"
 
-local URL, PORT, CERTIFICATE, CONTROL =
-  t.server("postgres_server.py"):match "^(%S+) (%d+) (%S+) (%S+)$"
-
-local function open(options)
-  options = options or {}
-  options.wait = options.wait or "60s" -- the machine may have other things to do
-  return t.ok(sql.open(URL, options))
-end
+local URL, PORT, CERTIFICATE, CONTROL = base.url, base.port, base.certificate, base.control
+local open, fresh, spawn_all = base.open, base.fresh, base.spawn_all
 
 local function tcp(user, rest)
   return ("postgres://%s@localhost:%s/postgres%s"):format(user, PORT, rest or "")
@@ -21,26 +16,6 @@ end
 
 local function control(action)
   t.eq(t.ok(http.post(CONTROL .. "/" .. action, {})).status, 204)
-end
-
--- A table of its own for each test.
-local count = 0
-local function fresh(db, columns)
-  count = count + 1
-  local name = "t" .. count
-  t.ok(db:script(("CREATE TABLE %s (%s)"):format(name, columns)))
-  return name
-end
-
-local function spawn_all(n, f)
-  local tasks, results = {}, {}
-  for i = 1, n do
-    tasks[i] = task.spawn(f, i)
-  end
-  for i = 1, n do
-    results[i] = table.pack(tasks[i]:join())
-  end
-  return results
 end
 
 t.test("a connection that is killed fails what it ran, and no more", function()

@@ -1,37 +1,13 @@
 --- sipeat.postgres against a real server: values, errors, pool, transactions.
+local base = require "postgres.base"
 local json = require "sipeat.json"
 local postgres = require "sipeat.postgres"
 local sql = require "sipeat.sql"
 local t = require "sipeat.luatest"
 local task = require "sipeat.task"
 
-local URL = t.server("postgres_server.py"):match "^%S+"
-
-local function open(options)
-  options = options or {}
-  options.wait = options.wait or "60s" -- the machine may have other things to do
-  return t.ok(sql.open(URL, options))
-end
-
--- A table of its own for each test.
-local count = 0
-local function fresh(db, columns)
-  count = count + 1
-  local name = "t" .. count
-  t.ok(db:script(("CREATE TABLE %s (%s)"):format(name, columns)))
-  return name
-end
-
-local function spawn_all(n, f)
-  local tasks, results = {}, {}
-  for i = 1, n do
-    tasks[i] = task.spawn(f, i)
-  end
-  for i = 1, n do
-    results[i] = table.pack(tasks[i]:join())
-  end
-  return results
-end
+local URL = base.url
+local open, fresh, spawn_all = base.open, base.fresh, base.spawn_all
 
 t.test("values keep their types", function()
   local db <close> = open()

@@ -1,5 +1,6 @@
 --- sipeat.relay: events of a database's transactions, in order, at least once, one relay at a time.
 local kafka = require "sipeat.kafka"
+local metrics = require "sipeat.core.metrics"
 local relay = require "sipeat.relay"
 local sipeat = require "sipeat"
 local sql = require "sipeat.sql"
@@ -47,6 +48,25 @@ local function sent(outbox, waiting)
     task.sleep "10ms"
   end
 end
+
+t.test("what waits in its table, and what became of the rest, is told for /metrics", function()
+  local db <close> = open()
+  local outbox = relay.new { db = db, table = "told", every = "1h" }
+  t.ok(outbox:start())
+  t.ok(add(db, outbox, "relay-told", "k", 1))
+  outbox:wake()
+  sent(outbox)
+  t.ok(add(db, outbox, "relay-told", "k", 2))
+  t.ok(db:exec "UPDATE told SET added_ms = added_ms - 60000")
+  t.has(metrics.text "openmetrics", 'sipeat_relay_events_total{name="told",outcome="sent"} 1')
+  local told = relay.tables().told
+  t.eq({ told.waiting, told.refused }, { 1, 0 })
+  t.ok(told.oldest_ms >= 60000)
+  outbox:stop()
+  while relay.tables().told do
+    task.sleep "5ms"
+  end
+end)
 
 t.test("what is committed comes out in order, what is rolled back does not", function()
   local db <close> = open()
