@@ -11,19 +11,27 @@
 
 enum { STATEMENT_BYTES = 1000 };
 
-/* As RECORD_ADD, of a run that needs no look. */
-static const char next_record[] =
-  "INSERT INTO record (run, seq, at, phase, scope, body) VALUES ($1, $3, $4, $5, $6, $7)";
-static const char data_version[] = "PRAGMA data_version";
-
 /* --- running a batch: writer thread --- */
+
+static const char *text_of(int number)
+{
+  static const char *const texts[] = {
+    /* As RECORD_ADD, of a run that needs no look. */
+    [SIP_STORE_NEXT_RECORD - SIP_STATEMENT_COUNT] =
+      "INSERT INTO record (run, seq, at, phase, scope, body) VALUES ($1, $3, $4, $5, $6, $7)",
+    [SIP_STORE_DATA_VERSION - SIP_STATEMENT_COUNT] = "PRAGMA data_version",
+    [SIP_STORE_BEGIN - SIP_STATEMENT_COUNT] = "BEGIN IMMEDIATE",
+    [SIP_STORE_COMMIT - SIP_STATEMENT_COUNT] = "COMMIT",
+  };
+
+  return number < SIP_STATEMENT_COUNT ? sip_statements[number]
+                                      : texts[number - SIP_STATEMENT_COUNT];
+}
 
 /* $1 to ?1: SQLite numbers what begins with $ by its first place in the text. */
 int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, struct sip_err *err)
 {
-  const char *known = number == SIP_STORE_NEXT_RECORD    ? next_record
-                      : number == SIP_STORE_DATA_VERSION ? data_version
-                                                         : sip_statements[number];
+  const char *known = text_of(number);
   char text[STATEMENT_BYTES];
   size_t len = strlen(known);
 
@@ -147,6 +155,20 @@ static int store_exec(struct sip_store *store, const char *text, struct sip_err 
            : sip_store_refused(store, err, text);
 }
 
+/* A statement of the store's own, without parameters and rows. */
+static int store_say(struct sip_store *store, int number, struct sip_err *err)
+{
+  sqlite3_stmt *statement = NULL;
+  int rc = sip_store_prepare(store, number, &statement, err);
+
+  if (rc == 0) {
+    rc =
+      sqlite3_step(statement) == SQLITE_DONE ? 0 : sip_store_refused(store, err, text_of(number));
+    (void)sqlite3_reset(statement); /* repeats the error, which was told */
+  }
+  return rc;
+}
+
 /* The log grows by commits and is carried over into the file here, where a fault is seen: what was
  * committed is in the log still, so only what comes next fails. */
 static void store_checkpoint(struct sip_store *store)
@@ -166,14 +188,14 @@ static void store_checkpoint(struct sip_store *store)
 /* @return 0, a negative code, or SIP_STORE_AGAIN */
 static int store_transact(struct sip_store *store, struct sip_list *batches, struct sip_err *err)
 {
-  int rc = store_exec(store, "BEGIN IMMEDIATE", err);
+  int rc = store_say(store, SIP_STORE_BEGIN, err);
 
   rc = rc < 0 ? rc : owners_look(store, err);
   for (struct sip_list *node = batches->next; rc == 0 && node != batches; node = node->next) {
     rc = store_run(store, SIP_CONTAINER(node, struct sip_batch, link), err);
   }
   if (rc == 0) {
-    rc = store_exec(store, "COMMIT", err);
+    rc = store_say(store, SIP_STORE_COMMIT, err);
   }
   if (rc != 0) {
     owners_forget(store); /* what was learned is taken back */

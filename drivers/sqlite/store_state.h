@@ -13,6 +13,8 @@ enum {
   SIP_STORE_AGAIN = 1,        /* SQLite has ended the transaction: begin it anew */
   SIP_STORE_NEXT_RECORD = SIP_STATEMENT_COUNT, /* statements of the store's own */
   SIP_STORE_DATA_VERSION,
+  SIP_STORE_BEGIN,
+  SIP_STORE_COMMIT,
   SIP_STORE_STATEMENTS,
   SIP_STORE_OWNED_BITS = 12 /* of the number of runs whose owner is known */
 };

@@ -270,7 +270,7 @@ static bool note_write(lua_State *L, struct sip_journal *journal)
     return false;
   }
   note->service = sip_journal_service(L);
-  sip_journal_write(journal, &note->entry, note_on_done);
+  sip_journal_note(journal, &note->entry, note_on_done);
   return true;
 }
 

@@ -27,6 +27,7 @@ struct journal_batch {
   struct sip_batch batch;
   struct sip_list entries;
   size_t entry_count;
+  bool is_awaited; /* by one of them */
 };
 
 struct sip_journal {
@@ -35,10 +36,12 @@ struct sip_journal {
   struct sip_store *store; /* borrowed: outlives the journal */
   struct sip_wakeup *wakeup;
   uv_prepare_t prepare; /* runs while something gathers: submits before the loop goes to sleep */
+  uv_idle_t turn;       /* runs while notes wait for one turn more: the loop does not sleep */
   struct journal_batch batches[2];
   struct journal_batch *gathering, *at_store; /* at_store: NULL when the store has none of ours */
   struct sip_batch_mark begun;                /* where the entry that is being written begins */
   bool is_begun, closing;
+  bool is_deferred;       /* what gathers has waited for a turn */
   size_t usual;           /* entries of the batch that came back last */
   struct sip_err failure; /* code 0: none */
   struct sip_journal_status status;
@@ -62,6 +65,7 @@ static void journal_submit(struct sip_journal *journal)
     return;
   }
   (void)uv_prepare_stop(&journal->prepare); /* always 0 */
+  journal->is_deferred = false;
   journal->at_store = full;
   journal->gathering = &journal->batches[full == &journal->batches[0]];
   journal->submitted_ns = journal->meter.shard == NULL ? 0 : uv_hrtime();
@@ -70,9 +74,23 @@ static void journal_submit(struct sip_journal *journal)
   journal->ops->submit(journal->store, &journal->client, &full->batch);
 }
 
+static void journal_on_turn(uv_idle_t *turn)
+{
+  (void)uv_idle_stop(turn); /* always 0 */
+}
+
+/* What nobody waits for, such as the end of a run, waits for a turn: what follows the run is begun
+ * in it, and shares the commit. */
 static void journal_on_prepare(uv_prepare_t *prepare)
 {
-  journal_submit(prepare->data);
+  struct sip_journal *journal = prepare->data;
+
+  if (journal->gathering->is_awaited || journal->is_deferred || journal->at_store != NULL) {
+    journal_submit(journal);
+    return;
+  }
+  journal->is_deferred = true;
+  (void)uv_idle_start(&journal->turn, journal_on_turn); /* fails only without a callback */
 }
 
 /* Many are being told, and as many have written as are half of them: the store may begin while the
@@ -92,6 +110,7 @@ static void batch_end(struct sip_journal *journal, struct journal_batch *done)
   sip_list_move(&entries, &done->entries);
   journal->status.waiting -= done->entry_count;
   done->entry_count = 0;
+  done->is_awaited = false;
   while ((node = sip_list_shift(&entries)) != NULL) {
     struct sip_entry *entry = SIP_CONTAINER(node, struct sip_entry, link);
 
@@ -130,7 +149,7 @@ static void journal_fail(struct sip_journal *journal, const struct sip_err *err)
   batch_end(journal, journal->gathering);
 }
 
-static void journal_on_prepare_close(uv_handle_t *handle)
+static void journal_on_turn_close(uv_handle_t *handle)
 {
   struct sip_journal *journal = handle->data;
   void (*on_closed)(void *arg) = journal->on_closed;
@@ -143,6 +162,13 @@ static void journal_on_prepare_close(uv_handle_t *handle)
   if (on_closed != NULL) {
     on_closed(arg);
   }
+}
+
+static void journal_on_prepare_close(uv_handle_t *handle)
+{
+  struct sip_journal *journal = handle->data;
+
+  uv_close((uv_handle_t *)&journal->turn, journal_on_turn_close);
 }
 
 static void journal_look_at_close(struct sip_journal *journal)
@@ -204,6 +230,8 @@ int sip_journal_new(struct sip_journal **out, uv_loop_t *loop, const struct sip_
   }
   (void)uv_prepare_init(loop, &journal->prepare); /* always 0 */
   journal->prepare.data = journal;
+  (void)uv_idle_init(loop, &journal->turn); /* likewise */
+  journal->turn.data = journal;
   *out = journal;
   return 0;
 }
@@ -284,6 +312,12 @@ void sip_journal_rewind(struct sip_journal *journal)
 }
 
 void sip_journal_write(struct sip_journal *journal, struct sip_entry *entry, sip_entry_fn on_done)
+{
+  journal->gathering->is_awaited = true;
+  sip_journal_note(journal, entry, on_done); /* as any other from here on */
+}
+
+void sip_journal_note(struct sip_journal *journal, struct sip_entry *entry, sip_entry_fn on_done)
 {
   struct journal_batch *batch = journal->gathering;
 

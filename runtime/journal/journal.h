@@ -44,6 +44,9 @@ struct sip_batch *sip_journal_begin(struct sip_journal *journal, struct sip_err 
 /** Ends the entry that was begun: `on_done` follows, later than this call. */
 void sip_journal_write(struct sip_journal *journal, struct sip_entry *entry, sip_entry_fn on_done);
 
+/** As sip_journal_write, of what nothing waits for: alone, it is handed over a turn later. */
+void sip_journal_note(struct sip_journal *journal, struct sip_entry *entry, sip_entry_fn on_done);
+
 /** Takes back what was added since begin. */
 void sip_journal_rewind(struct sip_journal *journal);
 

@@ -99,8 +99,8 @@ void sip_writer_submit(struct sip_writer *writer, struct sip_store_client *clien
   batch->client = client;
   (void)pthread_mutex_lock(&writer->mutex);
   sip_list_push(&writer->queue, &batch->link);
-  (void)pthread_cond_signal(&writer->submitted);
   (void)pthread_mutex_unlock(&writer->mutex);
+  (void)pthread_cond_signal(&writer->submitted); /* who wakes up finds the mutex free */
 }
 
 struct sip_batch *sip_writer_collect(struct sip_writer *writer, struct sip_store_client *client)

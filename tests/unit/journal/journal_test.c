@@ -52,7 +52,9 @@ static void on_done(struct sip_entry *entry, int status, const struct sip_batch 
   front->status = status;
 }
 
-static void write_entries(struct front *f, size_t count)
+typedef void (*write_fn)(struct sip_journal *, struct sip_entry *, sip_entry_fn);
+
+static void write_by(struct front *f, size_t count, write_fn write)
 {
   for (size_t i = 0; i < count; i++) {
     struct sip_batch *batch = sip_journal_begin(f->journal, NULL);
@@ -60,8 +62,18 @@ static void write_entries(struct front *f, size_t count)
     CHECK(batch != NULL);
     CHECK_INT(sip_batch_op(batch, 0), 0);
     CHECK(f->written < WRITERS);
-    sip_journal_write(f->journal, &f->entries[f->written++], on_done);
+    write(f->journal, &f->entries[f->written++], on_done);
   }
+}
+
+static void write_entries(struct front *f, size_t count)
+{
+  write_by(f, count, sip_journal_write);
+}
+
+static void write_notes(struct front *f, size_t count)
+{
+  write_by(f, count, sip_journal_note);
 }
 
 /* How many statements the store has; 0: it has nothing to do. */
@@ -131,6 +143,44 @@ static void a_few_of_one_turn_go_together_at_its_end(void)
   close_front(&f);
 }
 
+static void notes_go_with_what_the_next_turn_writes(void)
+{
+  struct front f = { 0 };
+
+  open_front(&f);
+  write_notes(&f, 2);
+  turn(&f);
+  CHECK_INT(at_store(&f), 0);
+  write_entries(&f, 1);
+  turn(&f);
+  CHECK_INT(at_store(&f), 3);
+  finish(&f, 0);
+  write_notes(&f, 1);
+  write_entries(&f, 1);
+  turn(&f);
+  CHECK_INT(at_store(&f), 2); /* somebody waits: at once */
+  finish(&f, 0);
+  close_front(&f);
+}
+
+/* The loop does not sleep before. */
+static void notes_wait_for_one_turn_only(void)
+{
+  struct front f = { 0 };
+
+  open_front(&f);
+  for (int i = 0; i < 2; i++) {
+    write_notes(&f, 1);
+    (void)uv_run(&f.loop, UV_RUN_ONCE);
+    CHECK_INT(at_store(&f), 0);
+    (void)uv_run(&f.loop, UV_RUN_NOWAIT);
+    CHECK_INT(at_store(&f), 1);
+    finish(&f, 0);
+  }
+  write_notes(&f, 1);
+  close_front(&f); /* at once */
+}
+
 static void half_of_many_is_enough_to_begin(void)
 {
   struct front f = { 0 };
@@ -171,6 +221,8 @@ static void what_gathers_behind_a_failure_fails_with_it(void)
 int main(void)
 {
   a_few_of_one_turn_go_together_at_its_end();
+  notes_go_with_what_the_next_turn_writes();
+  notes_wait_for_one_turn_only();
   half_of_many_is_enough_to_begin();
   what_gathers_behind_a_failure_fails_with_it();
   return 0;
