@@ -5,7 +5,7 @@
 local fields = require "sipeat.fields"
 local opts = require "sipeat.opts"
 local record = require "sipeat.record"
-local seal = require "sipeat.seal"
+local seal_fields = require "sipeat.seal_fields"
 local sys = require "sipeat.core.sys"
 local upcasts = require "sipeat.event_upcast"
 
@@ -62,9 +62,10 @@ function M.define(type_name, fields_by_name, options)
   if not ok then
     error(shape, 2)
   end
-  for _, name in ipairs(o.sealed or {}) do
-    if fields_by_name[name] == nil and fields_by_name[name .. "?"] == nil then
-      error(("event.define %s: sealed: it has no field %s"):format(type_name, opts.show(name)), 2)
+  if o.sealed then
+    ok, o.sealed_paths = pcall(seal_fields.compile, o.sealed, fields_by_name)
+    if not ok then
+      error(("event.define %s: %s"):format(type_name, o.sealed_paths), 2)
     end
   end
   if o.upcast then
@@ -117,13 +118,9 @@ function Definition:only(names, title)
   return setmetatable(part, Definition)
 end
 
---- The definition with these sealed fields as any value: they stay closed.
-function Definition:unsealed(names)
-  local open = {}
-  for key, field in pairs(self.fields) do
-    local name = key:gsub("%?$", "")
-    open[names[name] and name .. "?" or key] = names[name] and "any" or field
-  end
+--- The definition with any value at the paths of these sealed fields: they stay closed.
+function Definition:unsealed(paths)
+  local open = seal_fields.loosen(self.fields, paths)
   return setmetatable({
     type = self.type, currency = self.currency, shape = fields.compile(open, "event " .. self.type),
   }, Definition)
@@ -132,7 +129,7 @@ end
 --- Data as it is written: the reverse of validate.
 function Definition:to_wire(data)
   local wire = self.shape.wire(data)
-  return self.sealed and seal.close_fields(wire, self.sealed, self.type) or wire
+  return self.sealed and seal_fields.close(wire, self.sealed_paths, self.type) or wire
 end
 
 --- Checks an event that was read and puts the typed data into it, lifted to the version of today
@@ -152,7 +149,7 @@ function Definition:accept(event)
   end
   local kept
   if self.sealed and type(data) == "table" then
-    data, kept, message, code = seal.open_fields(data, self)
+    data, kept, message, code = seal_fields.open(data, self)
     if not data then
       return nil, message, code
     end

@@ -18,6 +18,14 @@ function M.list(item)
   return setmetatable({ item = item }, List)
 end
 
+--- What the items of such a type are, "string[]" or one that list made; nil when it is no list.
+function M.item(field)
+  if getmetatable(field) == List then
+    return field.item
+  end
+  return type(field) == "string" and field:match "^(.*)%[%]$" or nil
+end
+
 local function count(t)
   local n = 0
   for _ in next, t do

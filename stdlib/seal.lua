@@ -6,8 +6,6 @@
 -- a credential of systemd.
 local core = require "sipeat.core.crypto"
 local env = require "sipeat.env"
-local failure = require "sipeat.failure"
-local json = require "sipeat.json"
 local opts = require "sipeat.opts"
 local sys = require "sipeat.core.sys"
 
@@ -154,66 +152,6 @@ function M.open(sealed)
     return nil, ("seal: it was changed, or not sealed for the key %s"):format(id), "BAD_DATA"
   end
   return text
-end
-
--- --- fields of events ---
-
---- A copy with these fields sealed; what is sealed already stays. Raises a permanent failure.
-function M.close_fields(wire, names, type_name)
-  local out = {}
-  for key, value in next, wire do
-    out[key] = value
-  end
-  for _, name in ipairs(names) do
-    if out[name] ~= nil and out[name] ~= json.null and not M.is(out[name]) then
-      -- with its place, so that nobody moves it into another field
-      local text = json.encode { at = type_name .. "." .. name, value = out[name] }
-      local sealed, message, code = M.close(text)
-      if not sealed then
-        error(failure.permanent(("%s: field %s: %s"):format(type_name, name, message), code), 0)
-      end
-      out[name] = sealed
-    end
-  end
-  return out
-end
-
--- The value of a sealed field; nil, message, code.
-local function open_field(sealed, type_name, name)
-  local text, message, code = M.open(sealed)
-  if not text then
-    return nil, message, code
-  end
-  local found = json.decode(text)
-  if type(found) ~= "table" or found.at ~= type_name .. "." .. name then
-    return nil, "seal: it was sealed for another field", "BAD_DATA"
-  end
-  return found.value
-end
-
---- A copy of data with its sealed fields opened, and the set of those that stay closed, or nil;
--- nil, nil, message or failure, code.
-function M.open_fields(data, definition)
-  local out, kept = {}, nil
-  for key, value in next, data do
-    out[key] = value
-  end
-  for _, name in ipairs(definition.sealed) do
-    if M.is(out[name]) then
-      local value, message, code = open_field(out[name], definition.type, name)
-      if code == "NO_KEY" and definition.without_key == "leave" then
-        kept = kept or {}
-        kept[name] = true
-      elseif code then
-        message = ("%s: field %s: %s"):format(definition.type, name, message)
-        local wait = code == "NO_KEY" and definition.without_key == "wait"
-        return nil, nil, wait and failure.transient(message, code) or message, code
-      else
-        out[name] = value
-      end
-    end
-  end
-  return out, kept
 end
 
 return M

@@ -1,5 +1,7 @@
 --- The environment of a test: empty, but for what the test sets. What the machine's own says, its
 --- secrets too, never gets into a test.
+local permissions = require "sipeat.core.permissions"
+
 local M = {}
 
 local values = {}
@@ -16,6 +18,7 @@ function M.open(real)
     fake[name] = value
   end
   function fake.getenv(name)
+    permissions.permit("env", name)
     return values[name]
   end
   fake.secret = fake.getenv

@@ -10,6 +10,7 @@
 #include "core/random.h"
 #include "memory/log.h"
 #include "modules.h"
+#include "vm/permissions.h"
 #include "vm/script.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -364,6 +365,9 @@ static int world_open(struct world *world, struct sip_err *err)
   }
   if (rc == 0) {
     rc = sip_vm_provide(world->vm, "sipeat.core.testing", open_testing, err);
+  }
+  if (rc == 0 && sip_permissions_exempt(world->vm, world->test->file) < 0) {
+    rc = sip_err_set(err, UV_ENOMEM, "no memory for the test");
   }
   return rc < 0 ? rc : sip_modules_start_fakes(world->vm, world->log, err);
 }

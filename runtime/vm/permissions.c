@@ -30,6 +30,7 @@ struct set {
 struct sip_permissions {
   struct set active, pending; /* of the version that runs, and of the one that loads */
   bool loading;
+  char *exempt;         /* a path, or NULL */
   struct sip_list uses; /* of struct entry: what was asked for in this load, each once */
   size_t use_count;
 };
@@ -99,6 +100,7 @@ void sip_permissions_free(struct sip_permissions *permissions)
     set_clear(&permissions->active);
     set_clear(&permissions->pending);
     entries_clear(&permissions->uses);
+    free(permissions->exempt);
     free(permissions);
   }
 }
@@ -241,6 +243,8 @@ static bool is_path(enum sip_permission what)
 /* The line that asks, in `ar`. @return false: the program asks for itself */
 static bool find_asking(lua_State *L, lua_Debug *ar, bool *found)
 {
+  const char *exempt = sip_vm_of(L)->permissions->exempt;
+
   *found = false;
   for (int level = 0; lua_getstack(L, level, ar) != 0; level++) {
     (void)lua_getinfo(L, "Sl", ar); /* the options are right */
@@ -248,8 +252,8 @@ static bool find_asking(lua_State *L, lua_Debug *ar, bool *found)
       continue;
     }
     if (strncmp(ar->source, "@stdlib/", 8) != 0) {
-      *found = true;
-      return true;
+      *found = exempt == NULL || strcmp(ar->source + 1, exempt) != 0;
+      return *found;
     }
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
       if (strncmp(ar->source, own[i], strlen(own[i])) == 0) {
@@ -324,6 +328,15 @@ void sip_permit(lua_State *L, enum sip_permission what, const char *name)
   lua_pushfstring(L, "%s%s %s is not permitted (sipeat.permissions has no %s = { \"%s\" })",
                   lua_tostring(L, -1), kinds[what].what, name, kinds[what].key, name);
   (void)lua_error(L); /* does not come back */
+}
+
+int sip_permissions_exempt(struct sip_vm *vm, const char *file)
+{
+  char *path = realpath(file, NULL); /* scripts are named so */
+
+  free(vm->permissions->exempt);
+  vm->permissions->exempt = path;
+  return path == NULL && errno == ENOMEM ? UV_ENOMEM : 0;
 }
 
 /* --- versions of the script --- */
@@ -430,6 +443,12 @@ static int l_declare(lua_State *L)
   return 0;
 }
 
+static int l_permit(lua_State *L)
+{
+  sip_permit(L, check_kind(L, 1), luaL_checkstring(L, 2));
+  return 0;
+}
+
 static int l_uses(lua_State *L)
 {
   const struct sip_permissions *all = sip_vm_of(L)->permissions;
@@ -459,9 +478,11 @@ static int l_declared(lua_State *L)
 
 int sip_open_permissions(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "declare", l_declare }, { "uses", l_uses }, { "declared", l_declared }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "declare", l_declare },
+                                        { "permit", l_permit },
+                                        { "uses", l_uses },
+                                        { "declared", l_declared },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

@@ -42,8 +42,14 @@ void sip_permissions_begin(struct sip_vm *vm);
 void sip_permissions_commit(struct sip_vm *vm);
 void sip_permissions_rollback(struct sip_vm *vm);
 
-/** Module sipeat.core.permissions: declare(list of {kind, pattern}), uses() -> list of {kind,
- * name}, of what was asked for since the begin of the load, declared() -> boolean. */
+/** What this file of Lua does itself, such as a test beside the script, is not asked for; none
+ * when there is no such file.
+ *  @return 0 or UV_ENOMEM */
+int sip_permissions_exempt(struct sip_vm *vm, const char *file);
+
+/** Module sipeat.core.permissions: permit(kind, name) as sip_permit, for stand-ins; declare(list of
+ * {kind, pattern}), uses() -> list of {kind, name}, of what was asked for since the begin of the
+ * load, declared() -> boolean. */
 int sip_open_permissions(lua_State *L);
 
 #endif

@@ -101,6 +101,7 @@ static void vm_close(struct sip_vm *vm, bool run)
   }
   sip_budget_deinit(&vm->budget);
   sip_permissions_free(vm->permissions);
+  sip_spans_deinit(&vm->tracer.spans);
   free(vm);
 }
 

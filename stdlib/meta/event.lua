@@ -36,7 +36,7 @@ local M = {}
 ---@field key? string|fun(event: sipeat.Event): string? path into the data, as in "machineId"
 ---@field version? string default "1.0"
 ---@field upcast? table<string, fun(data: table, event: sipeat.Event): table> from older versions
----@field sealed? string[] fields that only who has the key reads (sipeat.seal)
+---@field sealed? string[] fields, as "card" or "payments[].card", that only who has the key reads
 ---@field without_key? "fail"|"wait"|"leave" where the key is not; default "fail"
 ---@field currency? string of amounts, unless the data has a field currency; default "EUR"
 ---@field source? string default "sipeat"

@@ -33,18 +33,4 @@ function M.close(text) end
 ---@return string? code "NO_KEY", "BAD_DATA"
 function M.open(sealed) end
 
----@param wire table
----@param names string[]
----@param type_name string
----@return table
-function M.close_fields(wire, names, type_name) end
-
----@param data table
----@param definition table
----@return table? data
----@return table<string, boolean>? closed
----@return any message
----@return string? code
-function M.open_fields(data, definition) end
-
 return M

@@ -48,7 +48,9 @@ t.test("what was changed, cut or made up is bad data", function()
   local sealed = seal.close "text"
   for _, bad in ipairs {
     "", "text", "sealed:1:2024:", "sealed:1:2024:AAAA", "sealed:2:2024:AAAA", sealed:sub(1, -6),
-    sealed:gsub("(.)(.)=*$", "%2%1"), (sealed:gsub("2024:.", "2024:/")),
+    sealed:gsub("(.)(.)=*$", "%2%1"), (sealed:gsub("2024:(.)", function(first)
+      return "2024:" .. (first == "/" and "+" or "/")
+    end)),
   } do
     local text, _, code = seal.open(bad)
     t.eq(text, nil, bad)
@@ -152,6 +154,74 @@ t.test("without the key: a permanent failure, a wait, or the sealed text, as dec
   local _, raised = failure.catch(record.encode, made)
   t.eq(raised.kind, "permanent")
   t.has(raised.message, "order.paid: field card: seal: there is no key that seals")
+end)
+
+local Order = event.define("order.deep", {
+  order = "string",
+  customer = { name = "string", card = { number = "string", month = "integer?" } },
+  payments = event.list { card = "string", amount = "integer" },
+  notes = "string[]?",
+  ["extra?"] = "object",
+}, { sealed = { "customer.card.number", "payments[].card", "notes[]", "extra.secret" } })
+
+local DEEP = {
+  order = "A2", customer = { name = "Ada", card = { number = "4242", month = 7 } },
+  payments = { { card = "4242", amount = 5 }, { card = "5555", amount = 6 } },
+  notes = { "call her", "twice" }, extra = { secret = { pin = 1234 }, open = true },
+}
+
+t.test("paths lead into fields, and into every item of a list", function()
+  seal.configure { keys = new_seal .. new_open }
+  local rec = written(Order, DEEP)
+  for _, hidden in ipairs { "4242", "5555", "call her", "twice", "1234" } do
+    t.ok(not rec.value:find(hidden, 1, true), hidden)
+  end
+  local wire = json.decode(rec.value)
+  t.eq({ wire.customer.name, wire.customer.card.month, wire.payments[2].amount, wire.extra.open },
+    { "Ada", 7, 6, true })
+  t.ok(seal.is(wire.customer.card.number) and seal.is(wire.payments[1].card))
+  t.ok(seal.is(wire.notes[2]) and seal.is(wire.extra.secret))
+  t.eq(DEEP.customer.card.number, "4242", "the script's own table stays")
+  t.eq(t.ok(accepted(Order, rec)).data, DEEP)
+  local few = { order = "A3", customer = DEEP.customer, payments = {} }
+  rec = written(Order, few)
+  t.has(rec.value, '"payments":[]')
+  t.eq(t.ok(accepted(Order, rec)).data, few)
+  wire.customer.card.number = wire.payments[1].card
+  rec.value = json.encode(wire)
+  t.has(select(2, accepted(Order, rec)), "field customer.card.number: seal: it was sealed for")
+  wire.payments, wire.customer.card.number = { card = "x" }, "4242"
+  rec.value = json.encode(wire)
+  t.has(select(2, accepted(Order, rec)), "payments: expected an array")
+end)
+
+t.test("what is deep and has no key stays closed, and what is beside it is checked", function()
+  seal.configure { keys = new_seal }
+  local leaves = event.define("order.deep", Order.fields, {
+    sealed = Order.sealed, without_key = "leave",
+  })
+  local rec = written(leaves, DEEP)
+  local read = t.ok(accepted(leaves, rec))
+  t.ok(seal.is(read.data.customer.card.number) and seal.is(read.data.notes[1]))
+  t.eq(read.data.payments[2].amount, 6)
+  local wire = json.decode(rec.value)
+  wire.payments[2].amount = "much"
+  rec.value = json.encode(wire)
+  t.has(select(2, accepted(leaves, rec)), "payments[2].amount: expected integer")
+  local again = leaves:to_wire(read.data)
+  t.eq(again.payments[1].card, read.data.payments[1].card, "and is passed on as it is")
+end)
+
+t.test("a path that leads nowhere is a mistake of the definition", function()
+  for wrong, why in pairs {
+    ["customer.crad"] = "it has no field", ["customer[]"] = "it has no field",
+    ["payments.card"] = "it has no field", ["order.x"] = "it has no field",
+    ["customer..name"] = "is no path", ["payments[1].card"] = "is no path", [""] = "is no path",
+  } do
+    t.fails(event.define, why, "x", Order.fields, { sealed = { wrong } })
+  end
+  t.fails(event.define, "customer.card and customer are within one another", "x", Order.fields,
+    { sealed = { "customer.card", "customer" } })
 end)
 
 t.test("what is sealed already is passed on as it is", function()
