@@ -8,7 +8,7 @@ build='gcc libc6-dev cmake ninja-build pkg-config ca-certificates libuv1-dev lib
   librdkafka-dev libcurl4-openssl-dev libmicrohttpd-dev zlib1g-dev libsqlite3-dev libsodium-dev
   libmimalloc-dev libpq-dev libserialport-dev libjs-chart.js nodejs npm'
 test='clang libclang-rt-14-dev clang-format clang-tidy lua-check python3 python3-pip openssl git procps
-  maven kcat opensmtpd libcjson-dev faketime postgresql strace socat tio
+  maven kcat curl opensmtpd libcjson-dev faketime postgresql strace socat tio
   qemu-system-x86 busybox-static cpio udev chromium nginx wrk prometheus
   dpkg-dev file systemd mandoc bsdextrautils zsh fish golang'
 bench='libnginx-mod-http-lua openjdk-17-jdk-headless linux-perf'

@@ -137,6 +137,25 @@ local function chain_metrics(page)
   page:family("sipeat_chains_parked", "gauge", "Runs that wait for a person to decide.", samples)
 end
 
+local RELAY_GAUGES = {
+  { "waiting", "waiting_rows", 1, "Events in the table that were not sent yet." },
+  { "oldest_ms", "oldest_seconds", 1000, "How long the oldest of them has waited." },
+  { "refused", "refused_rows", 1, "Events in the table that Kafka will never take." },
+}
+
+-- What waits in tables of databases; nothing while they do not answer.
+local function relay_metrics(page)
+  local ok, told = pcall(task.with_timeout, ASKED, require("sipeat.relay").tables)
+  told = ok and type(told) == "table" and told or {}
+  for _, one in ipairs(RELAY_GAUGES) do
+    local samples = {}
+    for i, name in ipairs(opts.names(told)) do
+      samples[i] = { { name = name }, told[name][one[1]] / one[3] }
+    end
+    page:family("sipeat_relay_" .. one[2], "gauge", one[4], samples)
+  end
+end
+
 local function machine_metrics(page)
   local vending, online, samples = require "sipeat.vending", {}, {}
   for _, id in ipairs(vending.machines()) do
@@ -162,6 +181,7 @@ function M.tell(page)
   discord_metrics(page)
   letter_metrics(page)
   chain_metrics(page)
+  relay_metrics(page)
   machine_metrics(page)
   require "sipeat.guard_metrics"(page)
 end

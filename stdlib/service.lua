@@ -14,8 +14,8 @@ local OPEN = opts.spec("sipeat.service.open", {
   http = { "string", required = true },
   dev = { "boolean", default = false },
   access = { "string", default = ":memory:" },
-  tls_cert = { "string", default = "" },
-  tls_key = { "string", default = "" },
+  tls_cert = { "string" },
+  tls_key = { "string" },
 })
 
 local PORTS_TRIED = 100 -- by `dev`, from the one that was asked for

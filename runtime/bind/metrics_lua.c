@@ -4,8 +4,9 @@
  * "gauge" or "histogram", options = {limit?, merge?, buckets?}. metric:add(n?, value…), :set(n,
  * value…), :observe(n, value…), :observe_traced(trace_id, n, value…), :remove(value…), :kind() ->
  * kind, merge; :with(value…) -> series with add(n?), set(n), observe(n). seconds() -> a monotonic
- * time. text(format) -> all metrics of the process as "openmetrics" or "prometheus", without the
- * last line. A wrong number throws; a value of a label is shown by tostring. Loop thread. */
+ * time; since(series, began) observes how long ago that was. text(format) -> all metrics of the
+ * process as "openmetrics" or "prometheus", without the last line. A wrong number throws; a value
+ * of a label is shown by tostring. Loop thread. */
 #include "bind/metrics_lua.h"
 
 #include "bind/bind.h"
@@ -231,6 +232,13 @@ static int l_series_observe(lua_State *L)
   return 0;
 }
 
+/* since(series, began): observes the time since then, as of seconds(). */
+static int l_since(lua_State *L)
+{
+  sip_series_observe(check_kept(L, SIP_HISTOGRAM), (double)uv_hrtime() / 1e9 - check_number(L, 2));
+  return 0;
+}
+
 static int l_with(lua_State *L)
 {
   static const luaL_Reg methods[] = { { "add", l_series_add },
@@ -364,9 +372,11 @@ static int l_text(lua_State *L)
 
 int sip_open_metrics(lua_State *L)
 {
-  static const luaL_Reg functions[] = {
-    { "declare", l_declare }, { "text", l_text }, { "seconds", l_seconds }, { NULL, NULL }
-  };
+  static const luaL_Reg functions[] = { { "declare", l_declare },
+                                        { "text", l_text },
+                                        { "seconds", l_seconds },
+                                        { "since", l_since },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

@@ -1,7 +1,7 @@
 /* push.c - options of a verb as fields of a Lua table. */
 #include "cli/push.h"
 
-#include "cli/options.h"
+#include "cli/settings.h"
 
 #include <lauxlib.h>
 #include <limits.h>
@@ -31,6 +31,12 @@ void sip_push_duration(lua_State *L, const char *name, uint64_t ms)
 {
   lua_pushfstring(L, "%Ims", (LUAI_UACINT)ms);
   lua_setfield(L, -2, name);
+}
+
+void sip_push_tls(lua_State *L, const struct sip_tls_settings *tls)
+{
+  sip_push_text(L, "tls_cert", sip_settings_text(tls->cert, "SIPEAT_HTTP_TLS_CERT", NULL));
+  sip_push_text(L, "tls_key", sip_settings_text(tls->key, "SIPEAT_HTTP_TLS_KEY", NULL));
 }
 
 void sip_push_login(lua_State *L, const char *name)

@@ -7,11 +7,15 @@
 #include <stdint.h>
 
 struct sip_option;
+struct sip_tls_settings;
 
 void sip_push_text(lua_State *L, const char *name, const char *value); /* NULL: not set */
 void sip_push_number(lua_State *L, const char *name, int64_t value);
 void sip_push_flag(lua_State *L, const char *name, bool value);
 void sip_push_duration(lua_State *L, const char *name, uint64_t ms); /* as text, "200ms" */
+
+/** "tls_cert" and "tls_key": the files of the flags, else those of the environment. */
+void sip_push_tls(lua_State *L, const struct sip_tls_settings *tls);
 
 /** The name of the user who runs this. */
 void sip_push_login(lua_State *L, const char *name);

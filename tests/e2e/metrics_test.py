@@ -39,6 +39,21 @@ sipeat.outbox {}
 assert(sipeat.vending.attach { machine = "M-1", driver = "simulated", settings = { slots = { 5 } } })
 require("sipeat.serial").open { port = "@PORT@", patient = true, keep = true }
 sipeat.http.route("GET /hello", function() return "hello" end)
+local db = assert(require("sipeat.sql").open "relay.db")
+local relay = require("sipeat.relay").new { db = db, every = "1h" }
+assert(relay:start())
+local function tell()
+  return db:transaction(function(tx)
+    return relay:add(tx, "told.do", { n = 1 }, { topic = "told" })
+  end)
+end
+assert(tell())
+relay:wake()
+sipeat.http.route("POST /forgotten", function()
+  assert(tell())
+  assert(db:exec "UPDATE outbox SET added_ms = added_ms - 600000")
+  return { status = 204 }
+end)
 
 sipeat.flow {
   topic = "slow", group = "slow", concurrency = 1,
@@ -69,7 +84,7 @@ sipeat.flow {
 """
 EVERY = {"SipeatDown", "SipeatNotReady", "SipeatLag", "SipeatFailureRatio", "SipeatDeadLettersGrow", "SipeatParked",
          "SipeatBreakerOpen", "SipeatBoardOffline", "SipeatJournalNotWritable", "SipeatHotPartition",
-         "SipeatReloadRefused", "SipeatLabelsOverflow"}
+         "SipeatReloadRefused", "SipeatLabelsOverflow", "SipeatRelayStuck"}
 ENDS = {"counter": "_total", "histogram": "_count"}  # of a series
 AT_THE_END = {"SipeatJournalNotWritable", "SipeatNotReady"}
 
@@ -106,6 +121,7 @@ class Alerts(harness.Case):
         self.write("bad", "bad", 12)
         self.write("doubt", "doubt", 1)
         self.write("later", "later", 1)
+        self.assertEqual(get(f"http://{self.url}/forgotten", body=b"")[0], 204)
         save(self.path, "this is no Lua")
 
     def break_journal(self):
