@@ -45,8 +45,8 @@ class Seeds(harness.Case):
         service, orders = free_ports(2)
         env = {**({"KAFKA_BROKERS": brokers} if brokers else {}), "ORDERS_HTTP": f"127.0.0.1:{orders}",
                "SIPEAT_STATE": str(self.dir / "state"), "PATH": f"{BINARY.parent}:{os.environ['PATH']}"}
-        (self.dir / "examples").symlink_to(SOURCE / "examples")
-        (self.dir / "scripts").symlink_to(SOURCE / "scripts")
+        for folder in ("deploy", "docs", "examples", "scripts"):
+            (self.dir / folder).symlink_to(SOURCE / folder)
         dev = self.start("dev", script, "--http", f"127.0.0.1:{service}", env=env)
         dev.wait_log(" runs")
         for feature, command, shows in rows(table):

@@ -9,7 +9,7 @@ from support import harness
 from support.harness import BINARY, SOURCE, environment, wait_for
 
 TUTORIAL = (SOURCE / "docs/tutorial-bench.md").read_text()
-BLOCKS = re.findall(r"```(sh)?\n(.*?)```", TUTORIAL, re.S)
+BLOCKS = re.findall(r"```(sh|text)?\n(.*?)```", TUTORIAL, re.S)
 
 
 class Tutorial(harness.Case):

@@ -19,9 +19,18 @@ class Tutorial(harness.Case):
         for path in (SOURCE / "examples").glob("*.lua"):
             (self.dir / "examples" / path.name).write_text(path.read_text())
 
+    typed = set()
+
+    @classmethod
+    def tearDownClass(cls):
+        left = [line for line in COMMANDS if line not in cls.typed and not line.startswith("curl")]
+        if left:
+            raise AssertionError(f"not typed: {left}")
+
     def arguments(self, part):
         found = [line for line in COMMANDS if part in line]
         self.assertEqual(len(found), 1, f"{part!r} in {COMMANDS}")
+        self.typed.add(found[0])
         return shlex.split(found[0])[1:]
 
     def command(self, part):

@@ -11,9 +11,9 @@ local t = require "sipeat.luatest"
 local PARTS = {
   answer = true, attempt = true, bytes = true, chains = true, console = true, context = true,
   durable = true, fields = true, guard = true, journal = true, lease = true, local_effects = true,
-  otlp = true, place = true, plain = true, queues = true, record = true, replay = true,
-  retry_topic = true, service = true, sibling_topic = true, simulation = true, step_spec = true,
-  step_undo = true, steps = true, tracing = true, versions = true,
+  moment = true, otlp = true, place = true, plain = true, queues = true, record = true,
+  replay = true, retry_topic = true, service = true, sibling_topic = true, simulation = true,
+  step_spec = true, step_undo = true, steps = true, tracing = true, versions = true,
 }
 
 -- A module whose name goes on after that of another one ("discord_queue") is a part of it.

@@ -24,7 +24,7 @@ from support.harness import Process, wait_for
 HERE = pathlib.Path(__file__).parent
 SCRIPT = HERE / "drink.lua"
 DEAD_LETTERS = "drink-dlt"
-LATE = 0.8  # seconds; longer than the steps of those tests wait that want an answer to be late
+LATE = 0.8  # seconds that a late answer takes
 INTENT, UNDO_INTENT = 1, 3
 PARKED, OPEN_BELOW, DONE, DEAD = 5, 10, 10, 11
 STATES = {1: "active", 2: "sleeping", 3: "waiting", 4: "held", PARKED: "parked", DONE: "done", DEAD: "dead",
@@ -55,14 +55,14 @@ class MailServer:
 class World(contextlib.ExitStack):
     """Fakes for one process of sipeat at a time; `mail` may be shared."""
 
-    def __init__(self, mail=None):
+    def __init__(self, mail=None, late=LATE):
         super().__init__()
-        self.mail = mail
+        self.mail, self.late = mail, late
 
     def __enter__(self):
         super().__enter__()
-        self.payments = self.enter_context(FakeStripe(late=LATE))
-        self.machines = self.enter_context(Dispenser(LATE))
+        self.payments = self.enter_context(FakeStripe(late=self.late))
+        self.machines = self.enter_context(Dispenser(self.late))
         self.mail = self.mail or self.enter_context(MailServer())
         self.env = {
             "STRIPE_API_URL": self.payments.url, "STRIPE_SECRET_KEY": "sk_test_sweep", "SMTP_URL": self.mail.url,

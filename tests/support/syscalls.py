@@ -41,8 +41,13 @@ def attach(pid, command):
     tracer = subprocess.Popen([*command, "-p", str(pid)])
 
     def is_traced():
-        states = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
-        return tracer.poll() is not None or (states and all("TracerPid:\t0\n" not in state for state in states))
+        if tracer.poll() is not None:
+            return True
+        try:
+            states = [path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # a thread ended while it was looked at
+        return states and all("TracerPid:\t0\n" not in state for state in states)
 
     wait_for(is_traced, f"strace watches {pid}", 10, every=0.005)
     return tracer

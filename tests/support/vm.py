@@ -6,6 +6,7 @@ which a simulated board speaks on. Unplugging it is what pulling the cable is: t
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -34,9 +35,28 @@ for module in /modules/*.ko; do insmod "$module"; done
 udevadm trigger; udevadm settle
 exec < /dev/ttyS1 > /dev/ttyS1
 stty raw -echo
-echo "@@0@@"
-while read -r line; do eval "$line" > /tmp/.out 2>&1 < /dev/null; code=$?; cat /tmp/.out; echo "@@$code@@"; done
+sum() { md5sum | cut -c 1-32; }
+say() { cat /tmp/.out; echo "@@$number $code $(sum < /tmp/.out)@@"; }
+number=0 last=0 code=0; : > /tmp/.out; say
+while read -r number sent line; do
+  [ -n "$number" ] || continue
+  if [ "$(printf "%s %s" "$number" "$line" | sum)" != "$sent" ]; then echo "@@again@@"; continue; fi
+  if [ "$number" != "$last" ]; then last=$number; eval "$line" > /tmp/.out 2>&1 < /dev/null; code=$?; fi
+  say
+done
 """
+
+
+ANSWER = re.compile(rb"@@(?:(\d+) (\d+) (\w+)|again)@@\r?\n")
+RESEND = 2  # seconds without an answer
+
+
+def digest(data):
+    return hashlib.md5(data).hexdigest()
+
+
+def line_of(number, command):
+    return f"{number} {digest(f'{number} {command}'.encode())} {command}\n".encode()
 
 
 def release():
@@ -160,25 +180,39 @@ class Machine:
         self.qmp = Qmp(sockets[1])
         self.shell = socket.socket(socket.AF_UNIX)
         self.shell.connect(str(sockets[0]))
-        self.left = b""
-        self.answer("boot", 120)
+        self.left, self.number = b"", 0
+        self.answer("boot", line_of(0, ""), 120)
 
     def run(self, command, deadline=60):
-        """(exit code, output) of a shell's line in the guest."""
-        self.shell.sendall(command.replace("\n", " ").encode() + b"\n")
-        return self.answer(command, deadline)
+        """(exit code, output) of a shell's line in the guest. The line between us loses bytes when the guest is slow:
+        what is sent has a number and a sum, the guest runs each number once, and so does its answer."""
+        self.number += 1
+        return self.answer(command, line_of(self.number, " ".join(command.split("\n")).strip()), deadline)
 
-    def answer(self, command, deadline):
+    def answer(self, command, line, deadline):
         end = time.monotonic() + deadline * harness.PATIENCE
-        while (found := re.search(rb"@@(\d+)@@\r?\n", self.left)) is None:
+        self.shell.sendall(line)
+        while time.monotonic() < end:
+            came = self.next_answer(min(end, time.monotonic() + RESEND))
+            if came and came[0] == self.number:
+                return came[1:]
+            if not came:  # lost, or still under way: then the guest passes it over
+                self.shell.sendall(b"\n" + line)
+        raise AssertionError(f"the guest does not answer {command!r}: {self.left[-2000:]!r}\n"
+                             f"{self.console.read_text(errors='replace')[-2000:]}")
+
+    def next_answer(self, end):
+        """(number, exit code, output) of a whole answer; None for a broken one, or none in time."""
+        while (found := ANSWER.search(self.left)) is None:
             self.shell.settimeout(max(end - time.monotonic(), 0.01))
             try:
                 self.left += self.shell.recv(65536)
-            except TimeoutError as error:
-                raise AssertionError(f"the guest does not answer {command!r}: {self.left[-2000:]!r}\n"
-                                     f"{self.console.read_text(errors='replace')[-2000:]}") from error
+            except TimeoutError:
+                return None
         said, self.left = self.left[:found.start()], self.left[found.end():]
-        return int(found[1]), said.decode("utf-8", "replace").replace("\r", "")
+        if found[1] is None or digest(said) != found[3].decode():
+            return None
+        return int(found[1]), int(found[2]), said.decode("utf-8", "replace").replace("\r", "")
 
     def plug(self, name, pty, port, serial=None):
         """Plugs in an adapter named so, whose other end is the pseudo-terminal, on a port (1 to 4) of the bus."""
