@@ -8,7 +8,9 @@ local task = require "sipeat.task"
 local M = {}
 
 --- Waits between attempts; a replay does not.
-M.sleep = task.sleep
+function M.sleep(duration)
+  return task.sleep(duration)
+end
 
 -- Two catches are around f: the inner one's answer is among the outer one's results, unless the
 -- time limit itself failed.

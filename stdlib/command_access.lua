@@ -1,7 +1,7 @@
 --- `sipeat user …`, `sipeat token …` and `sipeat audit`: on the file, also while a process has it.
 local access = require "sipeat.access"
 local json = require "sipeat.json"
-local kafka_time = require("sipeat.kafka").time_ms
+local moment = require "sipeat.moment"
 local opts = require "sipeat.opts"
 local output = require "sipeat.command_output"
 local store = require "sipeat.access_store"
@@ -75,67 +75,58 @@ end
 
 -- --- users ---
 
-local function say(options, text, object)
-  if options.json then
-    return output.json(object)
+-- The end of an action that changes something: the text, or the object as JSON, once it is done.
+local function answer(options, text, object, done, message, code)
+  if not done then
+    return nil, message, code
+  elseif options.json then
+    output.json(object)
+  else
+    terminal.write(output.printable(text) .. "\n")
   end
-  return terminal.write(output.printable(text) .. "\n")
+  return OK
 end
 
 function actions.user_add(options)
   local role, message, code = role_of(options)
-  local password, ok
-  if role then
-    password, message, code = password_of(options)
-  end
-  if password then
-    ok, message, code = users.add(who(options), options.name, role, password)
-  end
-  if not ok then
+  if not role then
     return nil, message, code
   end
-  say(options, ("%s may sign in as %s"):format(options.name, role),
-    { name = options.name, role = role })
-  return OK
+  local password
+  password, message, code = password_of(options)
+  if not password then
+    return nil, message, code
+  end
+  return answer(options, ("%s may sign in as %s"):format(options.name, role),
+    { name = options.name, role = role },
+    users.add(who(options), options.name, role, password))
 end
 
 function actions.user_role(options)
-  local role, message, code = role_of(options)
-  local ok
   if not options.role then
     return nil, "say which: --role viewer, operator or admin", "USAGE"
-  elseif role then
-    ok, message, code = users.change(who(options), options.name, role, nil)
   end
-  if not ok then
+  local role, message, code = role_of(options)
+  if not role then
     return nil, message, code
   end
-  say(options, ("%s is %s now, and must sign in again"):format(options.name, role),
-    { name = options.name, role = role })
-  return OK
+  return answer(options, ("%s is %s now, and must sign in again"):format(options.name, role),
+    { name = options.name, role = role },
+    users.change(who(options), options.name, role, nil))
 end
 
 function actions.user_password(options)
   local password, message, code = password_of(options)
-  local ok
-  if password then
-    ok, message, code = users.change(who(options), options.name, nil, password)
-  end
-  if not ok then
+  if not password then
     return nil, message, code
   end
-  say(options, ("%s has another password, and must sign in again"):format(options.name),
-    { name = options.name })
-  return OK
+  return answer(options, options.name .. " has another password, and must sign in again",
+    { name = options.name }, users.change(who(options), options.name, nil, password))
 end
 
 function actions.user_remove(options)
-  local ok, message, code = users.remove(who(options), options.name)
-  if not ok then
-    return nil, message, code
-  end
-  say(options, ("%s is removed"):format(options.name), { name = options.name, removed = true })
-  return OK
+  return answer(options, options.name .. " is removed", { name = options.name, removed = true },
+    users.remove(who(options), options.name))
 end
 
 -- Rows as a table with these columns, or as JSON.
@@ -205,27 +196,20 @@ function actions.token_list(options)
 end
 
 function actions.token_remove(options)
-  local ok, message, code = users.remove_token(who(options), options.name)
-  if not ok then
-    return nil, message, code
-  end
-  say(options, ("the token %s is removed"):format(options.name),
-    { name = options.name, removed = true })
-  return OK
+  return answer(options, ("the token %s is removed"):format(options.name),
+    { name = options.name, removed = true }, users.remove_token(who(options), options.name))
 end
 
 -- --- audit ---
 
 function actions.audit(options)
-  local ago = options.since and opts.duration_ms(options.since)
-  local since = ago and sys.now_ms() - ago or options.since and kafka_time(options.since)
+  local since = options.since and moment.past_ms(options.since)
   if options.since and not since then
-    return nil, ("--since takes 2026-01-31T12:00:00Z, or how long ago, such as 2h; got %s"):format(
-      options.since), "USAGE"
+    return nil, ("--since is %s; got %s"):format(moment.KINDS, options.since), "USAGE"
   end
   local rows, message, code = access.audited {
     max = options.max or 100, who = options.who, what = options.what,
-    since_ms = since and math.floor(since) or nil,
+    since_ms = since,
   }
   if not rows then
     return nil, message, code

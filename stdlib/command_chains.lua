@@ -1,6 +1,6 @@
 --- `sipeat chains list|show|retry|skip|undo|complete|abandon|export|versions|vacuum`.
 local json = require "sipeat.json"
-local kafka_time = require("sipeat.kafka").time_ms
+local moment = require "sipeat.moment"
 local opts = require "sipeat.opts"
 local output = require "sipeat.command_output"
 local show = require "sipeat.command_chains_show"
@@ -22,23 +22,16 @@ local function complain(options, message)
   terminal.note(("sipeat chains %s: %s"):format(options.action, output.printable(message)))
 end
 
--- "1h" as that long ago, a time as it is: ms since 1970; nil without a text, false when it is
--- neither.
-local function since_ms(text)
-  local ago = text and opts.duration_ms(text)
-  return text and math.floor(ago and sys.now_ms() - ago or kafka_time(text) or 0) or nil
-end
-
 local function filter_of(options)
   local o = { max = options.max }
   for _, name in ipairs { "flow", "type", "key", "event" } do
     o[name] = options[name]
   end
   for name, text in pairs { since_ms = options.since, before_ms = options.older } do
-    o[name] = since_ms(text)
-    if o[name] == 0 then
-      return nil, ("a time is such as 2026-01-31T12:00:00Z, or how long ago, such as 2h; got %s")
-        :format(text)
+    o[name] = moment.past_ms(text)
+    if not o[name] then
+      return nil, ("--%s is %s; got %s"):format(
+        name == "since_ms" and "since" or "older", moment.KINDS, text)
     end
   end
   if options.state and options.state ~= "all" then

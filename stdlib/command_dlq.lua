@@ -1,8 +1,8 @@
 --- `sipeat dlq list|show|replay`.
-local kafka = require "sipeat.kafka"
 local ledgers = require "sipeat.deadletter_ledger"
 local list = require "sipeat.deadletter_list"
 local objects = require "sipeat.deadletter_object"
+local moment = require "sipeat.moment"
 local opts = require "sipeat.opts"
 local output = require "sipeat.command_output"
 local replay = require "sipeat.deadletter_replay"
@@ -34,24 +34,18 @@ local function short(text, columns)
   return utf8.len(text) > columns and text:sub(1, utf8.offset(text, columns) - 1) .. "…" or text
 end
 
--- "1h" as that long ago, a time as it is: ms since 1970. nil when it is neither.
-local function since_ms(text)
-  local ago = opts.duration_ms(text)
-  return ago and sys.now_ms() - ago or kafka.time_ms(text)
-end
-
 -- The filter of the options, or nil after the complaint.
 local function filter_of(options)
-  local since = options.since and since_ms(options.since)
+  local since = options.since and moment.past_ms(options.since)
   if options.since and not since then
-    complain(options, ("--since is a time such as 2026-01-31T12:00:00Z, or how long ago, such as "
-      .. "2h; got %s"):format(output.printable(options.since)))
+    complain(options, ("--since is %s; got %s"):format(
+      moment.KINDS, output.printable(options.since)))
     return nil
   end
   return {
     topic = options.topic, parked = options.parked, directory = options.dir,
     reason = options.reason, type = options.type, group = options.group,
-    since = since and math.floor(since), max = options.max,
+    since = since, max = options.max,
   }
 end
 

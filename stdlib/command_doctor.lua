@@ -1,5 +1,6 @@
 --- `sipeat doctor`: what a program on this machine depends on, from the broker to the clock.
 --- Nothing is changed; each fault comes with what to do.
+local answers = require "sipeat.answer"
 local http = require "sipeat.http"
 local kafka = require "sipeat.kafka"
 local opts = require "sipeat.opts"
@@ -17,10 +18,6 @@ local LITTLE_DISK, LOW_DISK = 0.1 * GB, 1 * GB
 local FEW_FILES = 4096 -- descriptors: 10,000 clients of the server alone need more
 local BIG_LAG = 10000
 local SKEW_MS = 5000 -- between this clock and that of a server that tells its own
-local MONTHS = {
-  Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6,
-  Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12,
-}
 
 local function setting(name)
   local value = sys.getenv(name)
@@ -130,19 +127,9 @@ end
 
 -- --- clock, webhook ---
 
--- "Tue, 15 Nov 1994 08:12:31 GMT" as ms; or nil.
-local function http_date_ms(text)
-  local day, month, year, time = (text or ""):match(
-    "^%a+, (%d%d) (%a%a%a) (%d%d%d%d) ([%d:]+) GMT$")
-  if not day or not MONTHS[month] then
-    return nil
-  end
-  return kafka.time_ms(("%s-%02d-%sT%sZ"):format(year, MONTHS[month], day, time))
-end
-
 -- `date`: what a server said of its own clock, with `from` its name; or nil.
 local function clock(self, date, from)
-  local theirs = http_date_ms(date)
+  local theirs = date and answers.date_ms(date)
   local skew = theirs and math.abs(sys.now_ms() - theirs) or 0
   local advice = "let systemd-timesyncd or chrony set it: timedatectl set-ntp true"
   if skew > SKEW_MS then

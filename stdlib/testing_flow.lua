@@ -164,6 +164,9 @@ end
 
 --- Is an event on its way?
 function M.busy()
+  if not M.status then -- nothing asked for flows yet
+    return false
+  end
   for _, flow in ipairs((M.status())) do
     if flow.running + flow.waiting > 0 then
       return true

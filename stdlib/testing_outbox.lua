@@ -1,4 +1,6 @@
 --- The outbox of a test: a record that it takes is in the log at once.
+local permissions = require "sipeat.core.permissions"
+
 local M = {}
 
 local function yes()
@@ -8,7 +10,12 @@ end
 --- What sipeat.core.outbox is in a test.
 function M.open()
   return {
-    configure = yes,
+    configure = function(options)
+      if options.path then
+        permissions.permit("paths", options.path)
+      end
+      return true
+    end,
     want = yes,
     status = function()
       return { open = false }

@@ -3,6 +3,7 @@
 local env = require "sipeat.testing_env"
 local opts = require "sipeat.opts"
 local task = require "sipeat.task"
+local transfers = require "sipeat.core.http"
 
 local M = {}
 
@@ -57,6 +58,7 @@ local function take(mail, mime)
 end
 
 local function send(mail, request)
+  transfers.permit(request.url)
   local mime, message, code = real_core.render(mail)
   if not mime then
     return nil, message, code

@@ -130,10 +130,12 @@ static void push_whole(lua_State *L, const char *text, const struct sip_json_tok
 {
   const struct sip_json_token *end = token + token->span;
 
-  luaL_checkstack(L, 4, "json");
   if (token->span == 1) {
     push_simple(L, text, token);
-  } else if (token->type == SIP_JSON_OBJECT) {
+    return;
+  }
+  luaL_checkstack(L, 4, "json");
+  if (token->type == SIP_JSON_OBJECT) {
     lua_createtable(L, 0, token->count);
     for (token++; token < end; token += token->span) {
       push_string(L, text, token++);

@@ -71,16 +71,6 @@ static const struct sip_option shared_options[] = {
     .help = "where to serve; \"off\" for nowhere (SIPEAT_HTTP; default 127.0.0.1:3000)",
     .kind = SIP_OPTION_TEXT,
     .offset = AT(http) },
-  { .name = "http-tls-cert",
-    .value = "FILE",
-    .help = "serve https with this certificate, PEM (SIPEAT_HTTP_TLS_CERT)",
-    .kind = SIP_OPTION_TEXT,
-    .offset = AT(http_tls_cert) },
-  { .name = "http-tls-key",
-    .value = "FILE",
-    .help = "and its private key, PEM (SIPEAT_HTTP_TLS_KEY)",
-    .kind = SIP_OPTION_TEXT,
-    .offset = AT(http_tls_key) },
   { .name = "no-watch",
     .help = "reload only on SIGHUP and POST /admin/reload",
     .kind = SIP_OPTION_OFF,
@@ -180,12 +170,13 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
   struct sip_option_group groups[] = {
     { "options", own, &options },
     { "program", shared_options, &options },
+    { "https", sip_tls_options, &options.tls },
     { "broker", sip_broker_options, &settings },
     { "log", sip_log_options, &settings },
   };
   char place[4096];
   int operand = 0;
-  int code = sip_options_parse(usage, groups, 4, argc, argv, &operand);
+  int code = sip_options_parse(usage, groups, 5, argc, argv, &operand);
   struct sip_err err = { 0 };
 
   if (code != SIP_GO_ON) {
@@ -203,8 +194,6 @@ static int run(const struct sip_usage *usage, const struct sip_option *own, bool
   options.script = argv[operand];
   options.state = sip_settings_state(options.state, place, sizeof place);
   options.http = sip_settings_text(options.http, "SIPEAT_HTTP", DEFAULT_HTTP);
-  options.http_tls_cert = sip_settings_text(options.http_tls_cert, "SIPEAT_HTTP_TLS_CERT", "");
-  options.http_tls_key = sip_settings_text(options.http_tls_key, "SIPEAT_HTTP_TLS_KEY", "");
   if (dev && strcmp(options.http, "off") == 0) {
     return sip_usage_error(usage, "the page needs a server: --http off is for \"sipeat run\"");
   }

@@ -56,6 +56,20 @@ const struct sip_option sip_log_options[] = {
   { 0 },
 };
 
+const struct sip_option sip_tls_options[] = {
+  { .name = "http-tls-cert",
+    .value = "FILE",
+    .help = "serve https with this certificate and its chain, PEM (SIPEAT_HTTP_TLS_CERT)",
+    .kind = SIP_OPTION_TEXT,
+    .offset = offsetof(struct sip_tls_settings, cert) },
+  { .name = "http-tls-key",
+    .value = "FILE",
+    .help = "and its private key, PEM (SIPEAT_HTTP_TLS_KEY)",
+    .kind = SIP_OPTION_TEXT,
+    .offset = offsetof(struct sip_tls_settings, key) },
+  { 0 },
+};
+
 const char *sip_settings_text(const char *flag, const char *variable, const char *fallback)
 {
   const char *value = flag;

@@ -25,6 +25,12 @@ struct sip_settings {
   size_t property_count;
 };
 
+/* PEM files of a server that speaks https; NULL: none was named. */
+struct sip_tls_settings {
+  const char *cert, *key;
+};
+
+extern const struct sip_option sip_tls_options[];    /* target: struct sip_tls_settings */
 extern const struct sip_option sip_broker_options[]; /* -b, -X; target: struct sip_settings */
 extern const struct sip_option sip_log_options[];    /* --log-level, --log-format */
 

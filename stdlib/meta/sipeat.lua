@@ -33,6 +33,10 @@ error "sipeat: this file describes the module to an editor; it is not run"
 ---@field rate_limit sipeat.rate_limit
 ---@field retry_budget sipeat.retry_budget
 ---@field slack sipeat.slack
+---@field serial sipeat.serial
+---@field relay table the module `sipeat.relay`
+---@field postgres sipeat.postgres
+---@field testing table the module `sipeat.testing`
 ---@field sms sipeat.sms
 ---@field seal sipeat.seal
 ---@field sql sipeat.sql

@@ -165,7 +165,7 @@ class Chains(harness.Case):
         self.assertEqual(self.process.stop(), 0)
         self.assertIn("say why: --why TEXT", self.chains("retry", "one", code=2).log)
         self.assertIn("no such state (did you mean parked?)", self.chains("list", "--state", "parkd", code=2).log)
-        self.assertIn("a time is such as", self.chains("list", "--since", "yesterday", code=2).log)
+        self.assertIn("--since is a time such as", self.chains("list", "--since", "yesterday", code=2).log)
         wrong = self.chains("skip", "one", "dispense", "--result", "{", "--why", "w", code=2)
         self.assertIn("--result is JSON", wrong.log)
         self.assertIn("nor of an event of that id: none", self.chains("show", "none", code=1).log)

@@ -251,6 +251,17 @@ class Console(unittest.TestCase):
         page.see("text=The group has members")
         self.assertEqual(page.problems(), [])
 
+    def test_a_member_without_a_partition_is_called_idle(self):
+        for _ in range(2):
+            reader = subprocess.Popen(["kcat", "-b", self.kafka.address, "-G", "pair", "notes"],
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.addCleanup(reader.wait)
+            self.addCleanup(reader.kill)
+        page = self.sign_in(at="/console/groups/pair")
+        page.see("text=One member is idle: the group has more members than partitions")
+        self.assertEqual(page.count("[aria-label=Members] >> text=idle"), 1)
+        page.problems()  # the group was not there yet
+
     def test_a_script_is_reloaded_and_a_fault_is_shown(self):
         page = self.sign_in(at="/console/scripts")
         page.see("text=script.lua")

@@ -89,11 +89,11 @@ class Faults(harness.Case):
         return found
 
     def test_each_fault_ends_once_and_as_it_should(self):
-        with World(self.mail) as world:
+        with World(self.mail, late=2.1) as world:
             requests = self.requests(world)
             kcat.write(self.kafka.address, TOPIC, [request.record() for request, _ in requests.values()])
             first = requests["jam"][0]
-            process = self.begin(first, STEP_TIMEOUT="300ms")
+            process = self.begin(first, STEP_TIMEOUT="1500ms")
 
             def open_runs():
                 runs = first.runs()

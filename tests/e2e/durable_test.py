@@ -241,6 +241,31 @@ class Durable(harness.Case):
         self.assertEqual(self.world.calls[-2:], ["e2", "e3"])
         self.assertEqual([state for _, state, _ in self.runs()], [10, 10, 10])
 
+    def test_what_is_between_two_attempts_goes_on_when_its_partition_is_lost(self):
+        path = self.script("""
+            local sipeat = require "sipeat"
+            local function pay(_, ctx)
+              local answer = sipeat.http.post(os.getenv "WORLD" .. "/pay", { body = ctx.key })
+              return answer and answer.status == 200 or nil, "refused"
+            end
+            sipeat.flow {
+              topic = "work", group = "work", retry = { attempts = 100, backoff = { "60s", "60s" } },
+              on = { ["work.do"] = sipeat.chain "work" { { "pay", run = pay, effect = "idempotent" } } },
+            }
+        """)
+        self.world.refused.add("pay")
+        process = self.begin(path)
+        self.publish("e1")
+        process.wait_log("attempt 1 of 100 failed")
+        process.popen.send_signal(signal.SIGSTOP)
+        self.addCleanup(process.popen.send_signal, signal.SIGCONT)
+        wait_for(lambda: self.kafka.wire.group_state("work")[1] == 0, "the group has let it go", 30)
+        self.world.refused.clear()
+        process.popen.send_signal(signal.SIGCONT)
+        self.settled(process)
+        self.assertEqual([state for _, state, _ in self.runs()], [10])
+        self.assertEqual(process.stop(), 0, process.tail())
+
 
 if __name__ == "__main__":
     harness.main()

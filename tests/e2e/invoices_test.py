@@ -32,7 +32,7 @@ def blocks(language):
 
 def box(invoice):
     """What the README says that the processor prints."""
-    text = next(block for block in blocks("") if "Processing: CREATED" in block)
+    text = next(block for block in blocks("text") if "Processing: CREATED" in block)
     return text.strip().replace("abc-123", invoice)
 
 

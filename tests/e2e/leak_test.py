@@ -3,6 +3,7 @@
 import re
 
 from support import harness
+from support.pages import block
 
 SCRIPT = """
 local sipeat = require "sipeat"
@@ -37,6 +38,10 @@ class Leak(harness.Case):
         self.assertRegex(line, r"most grew seen \(.*script\.lua:\d+\), by \d+ entries, of the flow leaky")
         number = int(re.findall(r"handled (\d+)", process.log + "handled 0")[-1])
         process.wait_log(f"handled {max(number, 100) + 100}", 60)
+        shown = " ".join(block("docs/budgets.md", "text").text.split()).replace("flow orders", "flow leaky")
+        shape = re.sub(r"[\d.]+", "NUMBER", shown.replace("pipeline.lua:12", "SCRIPT"))
+        shape = re.escape(shape).replace("NUMBER", r"[\d.]+").replace("SCRIPT", r"\S*script\.lua:\d+")
+        self.assertRegex(line, shape)  # what the page quotes
         self.assertEqual(process.log.count("keeps more and more"), 1, "once")
         self.assertEqual(process.stop(), 0, process.tail())
 

@@ -3,6 +3,7 @@ in a virtual machine, unplugged in the middle of an order and plugged in again. 
 
 import json
 import os
+import random
 import subprocess
 import threading
 import tty
@@ -43,6 +44,23 @@ def answer(far):
     while b"hello" not in heard:
         heard += os.read(far, 100)
     os.write(far, b"world")
+
+
+class Lossy:
+    """The line to the guest's shell that loses the first bytes of lines, and now and then what comes back."""
+
+    def __init__(self, line):
+        self.line, self.random = line, random.Random(4)
+
+    def __getattr__(self, name):
+        return getattr(self.line, name)
+
+    def sendall(self, data):
+        self.line.sendall(data[3:] if self.random.random() < 0.5 else data)
+
+    def recv(self, size):
+        data = self.line.recv(size)
+        return data[:-2] if self.random.random() < 0.2 else data
 
 
 class Usb(harness.Case):
@@ -90,6 +108,16 @@ class Usb(harness.Case):
         steps = {f"{phase['name']}: {step['name']}": step.get("value") for phase in phases
                  for step in phase["steps"] if "value" in step}
         return steps, text + self.vm.run("cat /tmp/log")[1]
+
+    def test_a_line_that_loses_bytes_runs_each_command_once(self):
+        sound = self.vm.shell
+        self.vm.shell = Lossy(sound)
+        try:
+            for n in range(1, 5):
+                self.assertEqual(self.vm.run("echo once >> /tmp/ran; wc -l < /tmp/ran; test -e /none"), (1, f"{n}\n"))
+        finally:
+            self.vm.shell = sound
+        self.assertEqual(self.vm.run("wc -l < /tmp/ran"), (0, "4\n"))
 
     def test_the_port_is_listed_as_what_it_is(self):
         self.plug("listed", Board(self, "modbus", *SIMULATED), 1)

@@ -100,6 +100,20 @@ t.test("undo goes on where it stopped, in reverse", function()
   end, { crashes = 3 })
 end)
 
+t.test("a pause before the next attempt passes in virtual time", function()
+  crash_at_every_step(function(run)
+    local tries = 0
+    local outcome = run(observers { shop = {
+      function()
+        tries = tries + 1
+        return tries > 1 or nil, failure.transient "busy"
+      end, required = false, retry = { attempts = 2, backoff = { "3d" } },
+    } })
+    t.eq(outcome.state, "done")
+    t.ok(tries >= 2, "it was tried again")
+  end)
+end)
+
 t.test("observers and strategies: what is done is not done again", function()
   crash_at_every_step(function(run)
     local w, mails, chosen = fakes(run), {}, {}

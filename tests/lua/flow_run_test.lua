@@ -479,3 +479,27 @@ t.test("a run whose end the journal did not take is gone on with", function()
     t.eq(k.states, { state, state })
   end
 end)
+
+t.test("attempts of a run of the journal are measured as others are", function()
+  local core, tries = require "sipeat.core.metrics", 0
+  local function counted(outcome)
+    return tonumber(core.text("openmetrics"):match(
+      'process_duration_seconds_count{messaging_consumer_group_name="g",'
+        .. 'cloudevents_event_type="x",outcome="' .. outcome .. '"} (%d+)') or 0)
+  end
+  local before = { counted "retried", counted "ok", counted "dead" }
+  local function handler()
+    tries = tries + 1
+    if tries < 3 then
+      error "again"
+    end
+    return true
+  end
+  local plan = attempt.plan({ attempts = 3, backoff = { "1ms", "1ms" } }, "test")
+  local k = kept { true, true }
+  function k.keep() end
+  t.eq(run.resume(flow(handler, { plan = plan }), RECORD, k, {}), "ended")
+  t.eq(run.resume(flow(function() return nil, failure.permanent "no" end), RECORD, k, {}), "ended")
+  t.eq({ counted "retried", counted "ok", counted "dead" },
+    { before[1] + 2, before[2] + 1, before[3] + 1 })
+end)

@@ -1,10 +1,12 @@
 /* alloc_fault.c - makes one allocation of the program fail, to see that it ends in a clean error.
  *
- * Linked into sipeat_sweep with -Wl,--wrap for each function below, so it counts what our own
- * objects and Lua allocate, and nothing of shared libraries. SIPEAT_ALLOC_CONTROL names a file that
- * is mapped and shared with the test: it says which allocation fails, counted from the moment that
- * the test zeroes the count, and how many after it: Lua collects its garbage and tries once more.
- * Any thread. */
+ * Linked into sipeat_sweep and luatest_sweep with -Wl,--wrap for each function below, so it counts
+ * what our own objects and Lua allocate, and nothing of shared libraries. SIPEAT_ALLOC_CONTROL
+ * names a file that is mapped and shared with the test: it says which allocation fails, counted
+ * from the moment that the test zeroes the count, and how many after it: Lua collects its garbage
+ * and tries once more. Any thread. */
+#include "support/alloc_fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -22,7 +24,7 @@ struct control {
   _Atomic uint64_t more;    /* written by the test: how many after that one fail too */
 };
 
-static struct control *control; /* set before main; NULL without a test */
+static struct control *control; /* set before main, or by alloc_fault_arm; NULL without a test */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -46,6 +48,24 @@ __attribute__((constructor)) static void control_map(void)
     control = page == MAP_FAILED ? NULL : page;
     (void)close(fd); /* the mapping stays */
   }
+}
+
+void alloc_fault_arm(uint64_t number, uint64_t more)
+{
+  static struct control own;
+
+  control = &own;
+  atomic_store(&own.fail_at, 0);
+  atomic_store(&own.count, 0);
+  atomic_store(&own.failed, 0);
+  atomic_store(&own.more, more);
+  atomic_store(&own.fail_at, number);
+}
+
+bool alloc_fault_disarm(void)
+{
+  atomic_store(&control->fail_at, 0);
+  return atomic_load(&control->failed) > 0;
 }
 
 static bool fault_here(void)

@@ -5,13 +5,14 @@
  * as a part of the file's task and may wait. broker() starts an embedded Kafka broker for this file
  * and gives its address; flows(f) runs the flows that f declares, instead of those before;
  * server(script, ...) starts a program of tests/support until the end of this file and gives the
- * first line that it prints; journal() opens a journal in a
- * directory of its own, once, and gives its file. */
+ * first line that it prints; journal() opens a journal in a directory of its own, once, and gives
+ * its file. luatest_sweep is the same with allocations that fail on demand: arm(n), disarm(). */
 #include "bind/journal_lua.h"
 #include "core/log.h"
 #include "journal/shared.h"
 #include "kafka/embedded.h"
 #include "modules.h"
+#include "support/alloc_fault.h"
 #include "support/process.h"
 #include "vm/script.h"
 #include "vm/vm.h"
@@ -182,6 +183,24 @@ static int luatest_server(lua_State *L)
   return 1;
 }
 
+/* In luatest_sweep only. */
+#pragma weak alloc_fault_arm
+#pragma weak alloc_fault_disarm
+
+/* arm(n, more): the n-th allocation from now on fails, and that many behind it */
+static int luatest_arm(lua_State *L)
+{
+  alloc_fault_arm((uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_optinteger(L, 2, 0));
+  return 0;
+}
+
+/* disarm() -> whether one did */
+static int luatest_disarm(lua_State *L)
+{
+  lua_pushboolean(L, alloc_fault_disarm());
+  return 1;
+}
+
 static int luatest_open(lua_State *L)
 {
   if (luaL_loadbufferx(L, LIBRARY, sizeof LIBRARY - 1, "=luatest", "t") != LUA_OK) {
@@ -196,6 +215,12 @@ static int luatest_open(lua_State *L)
   lua_setfield(L, -2, "server");
   lua_pushcfunction(L, luatest_journal);
   lua_setfield(L, -2, "journal");
+  if (alloc_fault_arm != NULL) {
+    lua_pushcfunction(L, luatest_arm);
+    lua_setfield(L, -2, "arm");
+    lua_pushcfunction(L, luatest_disarm);
+    lua_setfield(L, -2, "disarm");
+  }
   return 1;
 }
 

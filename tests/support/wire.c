@@ -1,9 +1,10 @@
 /* wire.c - two parties and the line between them, on simulated time. */
 #include "support/wire.h"
 
+#include "support/notes.h"
 #include "support/test.h"
 
-enum { LIVELOCK = 100000, NOISE_MOST = 12, CHARACTER_BITS = 10 };
+enum { LIVELOCK = 100000, NOISE_MOST = 12, CHARACTER_BITS = 10, TOLD_WITHIN_US = 1200 * 1000000 };
 
 /* Bytes on their way. */
 struct piece {
@@ -489,4 +490,38 @@ unsigned wire_sweep(unsigned kinds, void (*scene)(struct wire *wire))
   }
   last_aim.kind = 0;
   return played;
+}
+
+struct sip_note *wire_tell(struct wire *wire, int side, struct sip_note command)
+{
+  return wire_ask(wire, side, &command, TOLD_WITHIN_US);
+}
+
+void wire_order(struct wire *wire, const char *name, const char *field, int64_t value)
+{
+  free(wire_tell(wire, WIRE_BOARD, note_with(name, field, value)));
+}
+
+void wire_misbehave(struct wire *wire, const char *kind, int64_t times)
+{
+  struct sip_note note = note_with("fault", "times", times);
+
+  CHECK(sip_note_text(&note, "kind", kind));
+  free(wire_tell(wire, WIRE_BOARD, note));
+}
+
+void wire_check_order(struct wire *wire, const struct sip_note *result, int64_t runs,
+                      int64_t fallen)
+{
+  runs = wire_state(wire, "motor_runs") - runs;
+  fallen = wire_state(wire, "fallen") - fallen;
+  CHECK(runs <= 1);
+  if (sip_note_is(result, "outcome", "done")) {
+    CHECK_INT(runs, 1);
+    CHECK_INT(fallen, 1);
+  } else if (sip_note_is(result, "outcome", "failed")) {
+    CHECK_INT(fallen, 0);
+  } else {
+    CHECK(sip_note_is(result, "outcome", "unknown"));
+  }
 }

@@ -108,6 +108,20 @@ void wire_forget(struct wire *wire, int side);
 /** Adds up an integer of the `result` that the simulator gives to `state`. */
 int64_t wire_state(struct wire *wire, const char *name);
 
+/** The command and its result, of which minutes may pass. */
+struct sip_note *wire_tell(struct wire *wire, int side, struct sip_note command);
+
+/** Gives the board this order, with one field, and forgets the result. */
+void wire_order(struct wire *wire, const char *name, const char *field, int64_t value);
+
+/** Lets the board misbehave so, that many times. */
+void wire_misbehave(struct wire *wire, const char *kind, int64_t times);
+
+/** The outcome that a result tells of an order fits what the simulated machine did since it had
+ *  had that many `runs` of motors and `fallen` goods. */
+void wire_check_order(struct wire *wire, const struct sip_note *result, int64_t runs,
+                      int64_t fallen);
+
 /** Plays `scene` on a new wire for every kind of `kinds`, at every byte of every piece that the
  * scene sends before its end. @return how often it was played */
 unsigned wire_sweep(unsigned kinds, void (*scene)(struct wire *wire));

@@ -41,24 +41,6 @@ static struct wire *open_wire(uint64_t seed, enum kind kind, int64_t block)
   return wire;
 }
 
-static struct sip_note *ask(struct wire *wire, int side, struct sip_note note)
-{
-  return wire_ask(wire, side, &note, 20 * (int64_t)MINUTE);
-}
-
-static void order(struct wire *wire, const char *name, const char *field, int64_t value)
-{
-  free(ask(wire, WIRE_BOARD, note_with(name, field, value)));
-}
-
-static void fault(struct wire *wire, const char *kind, int64_t times)
-{
-  struct sip_note note = note_with("fault", "times", times);
-
-  CHECK(sip_note_text(&note, "kind", kind));
-  free(ask(wire, WIRE_BOARD, note));
-}
-
 static bool same_text(const struct sip_note *a, const struct sip_note *b)
 {
   const struct sip_value *left = sip_note_find(a, "text"), *right = sip_note_find(b, "text");
@@ -72,16 +54,16 @@ static void an_audit_is_read(enum kind kind)
   struct wire *wire = open_wire(1, kind, 100);
   struct sip_note *state, *result;
 
-  result = ask(wire, WIRE_HOST, note_of("identify"));
+  result = wire_tell(wire, WIRE_HOST, note_of("identify"));
   CHECK_INT(sip_note_number(result, "ok", -1), 1);
   note_says(result, "id", kind == DDCMP ? "53494D3030303031" : "MACHINE001");
   free(result);
   free(wire_take(wire, WIRE_HOST, "identified"));
   wire_run(wire, 30 * SECOND); /* the machine gives that session up */
-  order(wire, "vend", "slot", 3);
-  state = ask(wire, WIRE_BOARD, note_of("state"));
+  wire_order(wire, "vend", "slot", 3);
+  state = wire_tell(wire, WIRE_BOARD, note_of("state"));
   CHECK_INT(sip_note_number(state, "reads", -1), 0);
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   CHECK_INT(sip_note_number(result, "ok", -1), 1);
   CHECK(same_text(state, result));
   note_says(result, "verdict", "ok");
@@ -97,7 +79,7 @@ static void an_audit_is_read(enum kind kind)
   CHECK(result != NULL && sip_note_number(result, "bytes", 0) > 0);
   free(result);
   wire_run(wire, 5 * SECOND);
-  state = ask(wire, WIRE_BOARD, note_of("state"));
+  state = wire_tell(wire, WIRE_BOARD, note_of("state"));
   CHECK_INT(sip_note_number(state, "reads", -1), 1);
   free(state);
   wire_free(wire);
@@ -115,8 +97,8 @@ static void what_a_machine_gets_wrong_is_said(void)
   struct sip_note *result, text = note_of("text");
 
   for (size_t i = 0; i < 3; i++) {
-    order(wire, wrongs[i].name, "times", 1);
-    result = ask(wire, WIRE_HOST, note_of("audit"));
+    wire_order(wire, wrongs[i].name, "times", 1);
+    result = wire_tell(wire, WIRE_HOST, note_of("audit"));
     note_says(result, "verdict", wrongs[i].verdict);
     CHECK_INT(sip_note_number(result, "trusted", -1), wrongs[i].trusted);
     CHECK(sip_note_find(result, "text")->size > 500); /* it is kept all the same */
@@ -124,11 +106,11 @@ static void what_a_machine_gets_wrong_is_said(void)
     wire_run(wire, 5 * SECOND);
   }
   CHECK(sip_note_text(&text, "text", "DXS*9*VA\r\nST*1*1\r\n"));
-  free(ask(wire, WIRE_BOARD, text));
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  free(wire_tell(wire, WIRE_BOARD, text));
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   note_says(result, "verdict", "missing:G85");
   free(result);
-  result = ask(wire, WIRE_HOST, note_of("counters"));
+  result = wire_tell(wire, WIRE_HOST, note_of("counters"));
   note_says(result, "code", "UNTRUSTED");
   free(result);
   wire_free(wire);
@@ -139,8 +121,8 @@ static void counts_resolve_a_vend(void)
   struct wire *wire = open_wire(1, DEX, 200);
   struct sip_note *before, resolve, *result;
 
-  order(wire, "vend", "slot", 7);
-  before = ask(wire, WIRE_HOST, note_with("counters", "slot", 7));
+  wire_order(wire, "vend", "slot", 7);
+  before = wire_tell(wire, WIRE_HOST, note_with("counters", "slot", 7));
   CHECK_INT(sip_note_number(before, "vends", -1), 1);
   CHECK_INT(sip_note_number(before, "slot_vends", -1), 1);
   CHECK_INT(sip_note_number(before, "slot_value_minor", -1), 160);
@@ -150,14 +132,14 @@ static void counts_resolve_a_vend(void)
     wire_run(wire, 5 * SECOND);
     resolve = note_with("resolve", "slot", 7);
     CHECK(sip_note_int(&resolve, "slot_vends", sip_note_number(before, "slot_vends", -1)));
-    result = ask(wire, WIRE_HOST, resolve);
+    result = wire_tell(wire, WIRE_HOST, resolve);
     note_says(result, "outcome", outcomes[i]);
     free(result);
-    order(wire, "vend", "slot", 7);
+    wire_order(wire, "vend", "slot", 7);
   }
   resolve = note_with("resolve", "slot", 70);
   CHECK(sip_note_int(&resolve, "slot_vends", 0));
-  result = ask(wire, WIRE_HOST, resolve);
+  result = wire_tell(wire, WIRE_HOST, resolve);
   note_says(result, "outcome", "unknown");
   note_says(result, "code", "NO_COUNTER");
   free(result);
@@ -171,8 +153,8 @@ static void a_refusal_is_said(void)
   struct sip_note busy = note_of("audit"), odd = note_of("dispense"), *result;
 
   for (int code = 1; code <= 5; code++) {
-    order(wire, "code", "code", code);
-    result = ask(wire, WIRE_HOST, note_of("audit"));
+    wire_order(wire, "code", "code", code);
+    result = wire_tell(wire, WIRE_HOST, note_of("audit"));
     note_says(result, "code", code == 3 ? "(nothing)" : "REFUSED"); /* 3: try again */
     free(result);
     wire_run(wire, 5 * SECOND);
@@ -186,17 +168,17 @@ static void a_refusal_is_said(void)
   result = wire_result(wire, WIRE_HOST, busy.ticket, SECOND);
   note_says(result, "code", "LINK");
   free(result);
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   note_says(result, "code", "NO_LINK");
   free(result);
   wire_free(wire);
   wire = open_wire(1, DDCMP, 200);
-  order(wire, "code", "code", 1);
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  wire_order(wire, "code", "code", 1);
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   note_says(result, "code", "REFUSED");
   free(result);
-  fault(wire, "mute", 1000000);
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  wire_misbehave(wire, "mute", 1000000);
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   note_says(result, "code", "TIMEOUT");
   free(result);
   wire_free(wire);
@@ -211,17 +193,17 @@ static void faults_are_overcome(enum kind kind)
 
     for (int at = 0; at < 12; at++) { /* another moment of the session each time */
       struct sip_note audit = note_of("audit");
-      struct sip_note *result, *state = ask(wire, WIRE_BOARD, note_of("state"));
+      struct sip_note *result, *state = wire_tell(wire, WIRE_BOARD, note_of("state"));
 
       wire_command(wire, WIRE_HOST, &audit);
       wire_run(wire, at * SECOND / 3);
-      fault(wire, kinds[i], 1);
+      wire_misbehave(wire, kinds[i], 1);
       result = wire_result(wire, WIRE_HOST, audit.ticket, 5 * (int64_t)MINUTE);
       note_says(result, "verdict", "ok");
       CHECK(same_text(state, result));
       free(state);
       free(result);
-      fault(wire, kinds[i], 0);
+      wire_misbehave(wire, kinds[i], 0);
       wire_run(wire, 10 * SECOND);
     }
     wire_free(wire);
@@ -233,14 +215,14 @@ static void a_machine_that_never_stops_is_survived(enum kind kind)
   struct wire *wire = open_wire(1, kind, 200);
   struct sip_note *result;
 
-  fault(wire, "forever", 3000);
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  wire_misbehave(wire, "forever", 3000);
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   CHECK(sip_note_is(result, "code", "TIMEOUT") || sip_note_is(result, "code", "TOO_BIG") ||
         sip_note_is(result, "code", "REFUSED") || sip_note_is(result, "verdict", "ok"));
   free(result);
-  fault(wire, "forever", 0);
+  wire_misbehave(wire, "forever", 0);
   wire_run(wire, 30 * SECOND);
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   note_says(result, "verdict", "ok");
   free(result);
   wire_free(wire);
@@ -254,12 +236,12 @@ static void each_byte_may_be_wrong(enum kind kind, int side)
 
   for (uint64_t at = 0; at <= sent; at++) {
     uint64_t before = spoils[side].sent;
-    struct sip_note *state = ask(wire, WIRE_BOARD, note_of("state")), *result;
+    struct sip_note *state = wire_tell(wire, WIRE_BOARD, note_of("state")), *result;
 
     if (at > 0) { /* the first time nothing is wrong */
       spoil_next(&spoils[side], at - 1, (uint8_t)(1u << at % 8));
     }
-    result = ask(wire, WIRE_HOST, note_of("audit"));
+    result = wire_tell(wire, WIRE_HOST, note_of("audit"));
     note_says(result, "verdict", "ok");
     CHECK(same_text(state, result));
     sent = at == 0 ? spoils[side].sent - before : sent;
@@ -283,9 +265,9 @@ static void one_audit(struct wire *wire, struct tally *tally)
   struct sip_note *state, *result;
 
   CHECK(sip_note_bool(&vend, "cashless", tally->audits % 3 == 0));
-  free(ask(wire, WIRE_BOARD, vend));
-  state = ask(wire, WIRE_BOARD, note_of("state"));
-  result = ask(wire, WIRE_HOST, note_of("audit"));
+  free(wire_tell(wire, WIRE_BOARD, vend));
+  state = wire_tell(wire, WIRE_BOARD, note_of("state"));
+  result = wire_tell(wire, WIRE_HOST, note_of("audit"));
   tally->audits++;
   tally->sessions += sip_note_number(result, "sessions", 0);
   if (sip_note_number(result, "ok", 0) == 0) {

@@ -667,22 +667,6 @@ static void a_line_that_never_stops_does_not_keep_a_motor_on(void)
   wire_free(wire);
 }
 
-static void check_truth(struct wire *wire, const struct sip_note *note, int64_t runs,
-                        int64_t fallen)
-{
-  runs = wire_state(wire, "motor_runs") - runs;
-  fallen = wire_state(wire, "fallen") - fallen;
-  CHECK(runs <= 1);
-  if (sip_note_is(note, "outcome", "done")) {
-    CHECK_INT(runs, 1);
-    CHECK_INT(fallen, 1);
-  } else if (sip_note_is(note, "outcome", "failed")) {
-    CHECK_INT(fallen, 0);
-  } else {
-    CHECK(sip_note_is(note, "outcome", "unknown"));
-  }
-}
-
 static void dispense_with_a_fault(struct wire *wire, int shape)
 {
   struct sip_note *note;
@@ -690,7 +674,7 @@ static void dispense_with_a_fault(struct wire *wire, int shape)
   join(wire, &SHAPES[shape]);
   note = dispensed(wire, 1, 3);
   wire_run(wire, 5 * (int64_t)SECOND);
-  check_truth(wire, note, 0, 0);
+  wire_check_order(wire, note, 0, 0);
   CHECK_INT(wire_state(wire, "on"), 0);
   free(note);
 }
@@ -726,7 +710,7 @@ static void converse(struct wire *wire, struct tally *tally, uint64_t ticket)
     tally->unknown++;
     wire_run(wire, 8 * (int64_t)SECOND);
   }
-  check_truth(wire, note, runs, fallen);
+  wire_check_order(wire, note, runs, fallen);
   free(note);
   wire_run(wire, SECOND / 10); /* without a link there was no time */
   wire_forget(wire, WIRE_HOST);

@@ -465,22 +465,6 @@ static void roles_and_commands_are_checked(void)
   wire_free(wire);
 }
 
-static void check_truth(struct wire *wire, const struct sip_note *note, int64_t runs,
-                        int64_t fallen)
-{
-  runs = wire_state(wire, "motor_runs") - runs;
-  fallen = wire_state(wire, "fallen") - fallen;
-  CHECK(runs <= 1);
-  if (sip_note_is(note, "outcome", "done")) {
-    CHECK_INT(runs, 1);
-    CHECK_INT(fallen, 1);
-  } else if (sip_note_is(note, "outcome", "failed")) {
-    CHECK_INT(fallen, 0);
-  } else {
-    CHECK(sip_note_is(note, "outcome", "unknown"));
-  }
-}
-
 struct tally {
   int done, failed, unknown, skipped;
 };
@@ -506,7 +490,7 @@ static void sell(struct wire *wire, struct tally *tally, uint64_t ticket)
   tally->failed += sip_note_is(note, "outcome", "failed");
   tally->unknown += sip_note_is(note, "outcome", "unknown");
   wire_run(wire, 4 * (int64_t)SECOND);
-  check_truth(wire, note, runs, fallen);
+  wire_check_order(wire, note, runs, fallen);
   free(request);
   free(note);
 }

@@ -41,27 +41,9 @@ static struct wire *open_wire(uint64_t seed, const char *form)
   return wire;
 }
 
-static struct sip_note *ask(struct wire *wire, int side, struct sip_note note)
-{
-  return wire_ask(wire, side, &note, 20 * (int64_t)MINUTE);
-}
-
-static void order(struct wire *wire, const char *name, const char *field, int64_t value)
-{
-  free(ask(wire, WIRE_BOARD, note_with(name, field, value)));
-}
-
-static void fault(struct wire *wire, const char *kind, int64_t times)
-{
-  struct sip_note note = note_with("fault", "times", times);
-
-  CHECK(sip_note_text(&note, "kind", kind));
-  free(ask(wire, WIRE_BOARD, note));
-}
-
 static int64_t books(struct wire *wire, const char *field)
 {
-  struct sip_note *note = ask(wire, WIRE_BOARD, note_of("state"));
+  struct sip_note *note = wire_tell(wire, WIRE_BOARD, note_of("state"));
   int64_t value = sip_note_number(note, field, -1);
 
   free(note);
@@ -71,7 +53,7 @@ static int64_t books(struct wire *wire, const char *field)
 static void check(struct wire *wire, struct sip_note note, const char *outcome, const char *code,
                   int64_t amount)
 {
-  struct sip_note *result = ask(wire, WIRE_HOST, note);
+  struct sip_note *result = wire_tell(wire, WIRE_HOST, note);
 
   note_says(result, "outcome", outcome);
   note_says(result, "code", code);
@@ -103,12 +85,12 @@ static void a_charge_is_settled_or_refunded(const char *form)
   check_books(wire, 25100, 25000, 100);
   check(wire, note_with("charge", "amount_minor", 200), "done", "(nothing)", 200);
   check(wire, note_of("refund"), "done", "(nothing)", 0);
-  order(wire, "decline", "times", 1);
+  wire_order(wire, "decline", "times", 1);
   check(wire, note_with("charge", "amount_minor", 300), "failed", "DECLINED", 0);
-  order(wire, "limit", "amount_minor", 150); /* approved for less */
+  wire_order(wire, "limit", "amount_minor", 150); /* approved for less */
   check(wire, note_with("charge", "amount_minor", 300), "done", "(nothing)", 150);
   check(wire, note_with("settle", "ok", 1), "done", "(nothing)", 150);
-  order(wire, "limit", "amount_minor", 1000000);
+  wire_order(wire, "limit", "amount_minor", 1000000);
   check(wire, note_with("deposit", "amount_minor", 700), "done", "(nothing)", 700);
   CHECK_INT(books(wire, "deposited_minor"), 700);
   CHECK_INT(books(wire, "operation"), 11);
@@ -122,9 +104,9 @@ static void what_is_lost_is_asked_again_with_its_number(void)
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
     struct wire *wire = open_wire(1, "serial");
 
-    fault(wire, kinds[i], 1);
+    wire_misbehave(wire, kinds[i], 1);
     check(wire, note_with("charge", "amount_minor", 25000), "done", "(nothing)", 25000);
-    fault(wire, kinds[i], 2);
+    wire_misbehave(wire, kinds[i], 2);
     check(wire, note_with("settle", "ok", 1), "done", "(nothing)", 25000);
     check_books(wire, 25000, 25000, 0);
     CHECK_INT(books(wire, "charges"), 1);
@@ -165,11 +147,11 @@ static void another_reader_is_not_charged(void)
     struct wire *wire = open_wire(1, "serial");
     struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
 
-    fault(wire, "mute", 1);
+    wire_misbehave(wire, "mute", 1);
     wire_command(wire, WIRE_HOST, &charge);
     wire_run(wire, SECOND);
     wire_link(wire, false);
-    order(wire, swaps[i].name, swaps[i].field, swaps[i].value);
+    wire_order(wire, swaps[i].name, swaps[i].field, swaps[i].value);
     wire_link(wire, true);
     result = wire_result(wire, WIRE_HOST, charge.ticket, 10 * (int64_t)MINUTE);
     note_says(result, "outcome", "unknown");
@@ -186,14 +168,14 @@ static void doubt_is_taken_up_again_by_number(void)
   struct sip_note charge = note_with("charge", "amount_minor", 500), again = charge, next, *result;
 
   CHECK(sip_note_int(&charge, "deadline_ms", 90000));
-  fault(wire, "mute", 1000);
-  result = ask(wire, WIRE_HOST, charge);
+  wire_misbehave(wire, "mute", 1000);
+  result = wire_tell(wire, WIRE_HOST, charge);
   note_says(result, "outcome", "unknown");
   CHECK_INT(sip_note_number(result, "operation", -1), 6);
   free(result);
   next = note_with("charge", "amount_minor", 700); /* another sale has to wait */
   CHECK_INT(wire_refused(wire, WIRE_HOST, &next), SIP_EBUSY);
-  fault(wire, "mute", 0);
+  wire_misbehave(wire, "mute", 0);
   wire_run(wire, MINUTE);
   check(wire, note_with("resolve", "operation", 6), "unknown", "SEEN", 0);
   note_again(&again);
@@ -214,16 +196,16 @@ static void what_was_settled_stays(void)
   struct sip_note settle = note_with("settle", "ok", 1), other;
 
   check(wire, note_with("charge", "amount_minor", 500), "done", "(nothing)", 500);
-  fault(wire, "drop", 1000);
+  wire_misbehave(wire, "drop", 1000);
   CHECK(sip_note_int(&settle, "deadline_ms", 5000));
   check(wire, settle, "unknown", "TIMEOUT", 500);
   other = note_with("settle", "ok", 0);
   CHECK_INT(wire_refused(wire, WIRE_HOST, &other), UV_EINVAL);
-  fault(wire, "drop", 0);
+  wire_misbehave(wire, "drop", 0);
   free(wire_await(wire, WIRE_HOST, "settled", 10 * (int64_t)MINUTE));
   check_books(wire, 500, 500, 0);
   check(wire, note_with("charge", "amount_minor", 100), "done", "(nothing)", 100);
-  fault(wire, "lie", 1);
+  wire_misbehave(wire, "lie", 1);
   check(wire, note_with("settle", "ok", 1), "unknown", "AMOUNT", 100);
   wire_free(wire);
 }
@@ -255,23 +237,23 @@ static void silence_is_noticed(void)
   struct sip_note *note;
 
   wire_forget(wire, WIRE_HOST);
-  fault(wire, "mute", 1000);
+  wire_misbehave(wire, "mute", 1000);
   note = wire_await(wire, WIRE_HOST, "fault", MINUTE); /* three keepalives of 10 s and 8 s */
   note_says(note, "code", "INACTIVE");
   free(note);
-  fault(wire, "mute", 0);
+  wire_misbehave(wire, "mute", 0);
   wire_run(wire, 11 * SECOND);
-  note = ask(wire, WIRE_HOST, note_of("status"));
+  note = wire_tell(wire, WIRE_HOST, note_of("status"));
   note_says(note, "state", "idle");
   free(note);
-  free(ask(wire, WIRE_BOARD, note_with("start", "amount_minor", 900)));
+  free(wire_tell(wire, WIRE_BOARD, note_with("start", "amount_minor", 900)));
   note = wire_await(wire, WIRE_HOST, "started", SECOND);
   CHECK_INT(sip_note_number(note, "amount_minor", -1), 900);
   free(note);
-  free(ask(wire, WIRE_HOST, note_of("disable")));
+  free(wire_tell(wire, WIRE_HOST, note_of("disable")));
   wire_run(wire, SECOND);
   check(wire, note_with("charge", "amount_minor", 5), "failed", "DISABLED", 0);
-  free(ask(wire, WIRE_HOST, note_of("enable")));
+  free(wire_tell(wire, WIRE_HOST, note_of("enable")));
   wire_run(wire, SECOND);
   check(wire, note_with("sale", "amount_minor", 900), "done", "(nothing)", 0);
   CHECK_INT(books(wire, "sales"), 1);
@@ -285,12 +267,12 @@ static void a_request_is_aborted(void)
   struct wire *wire = open_wire(1, "serial");
   struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
 
-  result = ask(wire, WIRE_HOST, note_of("abort"));
+  result = wire_tell(wire, WIRE_HOST, note_of("abort"));
   note_says(result, "code", "NOTHING");
   free(result);
   wire_command(wire, WIRE_HOST, &charge);
   wire_run(wire, SECOND / 10); /* the card comes later */
-  free(ask(wire, WIRE_HOST, note_of("abort")));
+  free(wire_tell(wire, WIRE_HOST, note_of("abort")));
   result = wire_result(wire, WIRE_HOST, charge.ticket, SECOND / 10);
   note_says(result, "outcome", "failed");
   note_says(result, "code", "DECLINED");
@@ -333,11 +315,11 @@ static void a_reader_that_never_stops_is_survived(void)
   struct wire *wire = open_wire(1, "serial");
   struct sip_note charge = note_with("charge", "amount_minor", 500), *result;
 
-  fault(wire, "forever", 300000);
-  result = ask(wire, WIRE_HOST, charge);
+  wire_misbehave(wire, "forever", 300000);
+  result = wire_tell(wire, WIRE_HOST, charge);
   CHECK(sip_note_is(result, "outcome", "unknown") || books(wire, "charges") == 1);
   free(result);
-  fault(wire, "forever", 0);
+  wire_misbehave(wire, "forever", 0);
   wire_run(wire, MINUTE);
   CHECK(books(wire, "charges") <= 1);
   wire_free(wire);
@@ -379,7 +361,7 @@ static bool take_up(struct wire *wire, int64_t number, int64_t amount)
 
     CHECK(sip_note_int(&again, "operation", number));
     CHECK(sip_note_bool(&again, "again", true));
-    result = ask(wire, WIRE_HOST, again);
+    result = wire_tell(wire, WIRE_HOST, again);
     done = sip_note_is(result, "outcome", "done");
     failed = sip_note_is(result, "outcome", "failed");
     free(result);
@@ -397,7 +379,7 @@ static void settle(struct wire *wire, int64_t number, int64_t amount)
     bool done;
 
     CHECK(sip_note_int(&note, "amount_minor", amount));
-    result = ask(wire, WIRE_HOST, note);
+    result = wire_tell(wire, WIRE_HOST, note);
     done = sip_note_is(result, "outcome", "done");
     CHECK(done || sip_note_is(result, "code", "TIMEOUT"));
     free(result);
@@ -416,7 +398,7 @@ static void one_sale(struct wire *wire, struct sums *sums)
   bool charged;
 
   CHECK(sip_note_int(&charge, "deadline_ms", sums->rounds % 2 == 0 ? 30000 : 180000));
-  result = ask(wire, WIRE_HOST, charge);
+  result = wire_tell(wire, WIRE_HOST, charge);
   number = sip_note_number(result, "operation", -1);
   charged = sip_note_is(result, "outcome", "done");
 
@@ -448,7 +430,7 @@ static void a_long_conversation(const char *form, unsigned faults, uint64_t seed
   wire->per_10000 = 100;
   while (wire->ends[0].pieces + wire->ends[1].pieces < 100000) {
     if (sums.rounds % 10 == 3) {
-      order(wire, "decline", "times", 1);
+      wire_order(wire, "decline", "times", 1);
     }
     one_sale(wire, &sums);
     wire_forget(wire, WIRE_HOST);

@@ -479,23 +479,6 @@ static void a_board_that_never_stops_is_survived(void)
   wire_free(wire);
 }
 
-/* What came of an order fits what the board did. */
-static void check_truth(struct wire *wire, const struct sip_note *note, int64_t runs,
-                        int64_t fallen)
-{
-  runs = wire_state(wire, "motor_runs") - runs;
-  fallen = wire_state(wire, "fallen") - fallen;
-  CHECK(runs <= 1);
-  if (sip_note_is(note, "outcome", "done")) {
-    CHECK_INT(runs, 1);
-    CHECK_INT(fallen, 1);
-  } else if (sip_note_is(note, "outcome", "failed")) {
-    CHECK_INT(fallen, 0);
-  } else {
-    CHECK(sip_note_is(note, "outcome", "unknown"));
-  }
-}
-
 static void dispense_with_a_fault(struct wire *wire)
 {
   struct sip_note *note;
@@ -505,7 +488,7 @@ static void dispense_with_a_fault(struct wire *wire)
   wire_link(wire, true);
   note = dispensed(wire, 1, 9);
   wire_run(wire, 3 * (int64_t)SECOND); /* an order that is late has turned its motor */
-  check_truth(wire, note, 0, 0);
+  wire_check_order(wire, note, 0, 0);
   free(note);
 }
 
@@ -535,7 +518,7 @@ static void converse(struct wire *wire, struct tally *tally, uint64_t ticket)
     tally->unknown++;
     wire_run(wire, 3 * (int64_t)SECOND);
   }
-  check_truth(wire, note, runs, fallen);
+  wire_check_order(wire, note, runs, fallen);
   free(note);
   if (wire_random(wire, 4) == 0) {
     command = (struct sip_note){ .name = "clear", .ticket = UINT64_MAX };
