@@ -9,13 +9,13 @@ from support import harness, kcat
 from support.harness import wait_for
 from support.kafka import Kafka
 
-EVENTS, KEYS = 3000, 60
+EVENTS, KEYS, IN_FLIGHT = 3000, 60, 16
 QUICK = ("-X", "session.timeout.ms=1000", "-X", "heartbeat.interval.ms=300")
 SCRIPT = """
 local sipeat = require "sipeat"
 
 sipeat.flow {
-  topic = "work", group = "work", concurrency = 16,
+  topic = "work", group = "work", concurrency = %d,
   on = { ["*"] = function(event, ctx)
     if %s then
       ctx:sleep("1h")
@@ -23,7 +23,7 @@ sipeat.flow {
     ctx:emit("handled", event.key, event.id)
   end },
 }
-"""
+""".replace("%d", str(IN_FLIGHT))
 TRANSACTION = {"transactional.id": "writer", "linger.ms": 1}
 
 
@@ -97,7 +97,9 @@ class Commit(harness.Case):
         process = self.begin()
         self.none_left(process)
         self.assertEqual(process.stop(), 0, process.tail())
-        self.each_once()
+        handled = self.handled()
+        self.assertEqual(set(handled), {f"e{n}" for n in range(EVENTS)}, "lost")
+        self.assertLessEqual(sum(handled.values()), EVENTS + IN_FLIGHT, "more again than was in flight")
 
     def test_other_clients_and_this_one_take_over_from_each_other(self):
         wire = self.kafka.wire
