@@ -50,7 +50,7 @@ class Chains(harness.Case):
 
     def begin(self, *more):
         self.process = self.start("run", self.path, "--no-watch", *more, env=self.env)
-        self.process.wait_log(" runs")
+        self.process.wait_runs()
         return self.process
 
     def chains(self, *arguments, code=0):

@@ -54,7 +54,7 @@ class Console(harness.Case):
         state = self.dir / "state"
         self.process = self.start("run", self.script(script), "--state", state, *arguments, env=env)
         self.addCleanup(self.process.stop)  # so that its groups are free at once
-        self.process.wait_log(" runs")
+        self.process.wait_runs()
         self.url = address(self.process)
         for role in ("admin", "operator", "viewer"):
             setattr(self, role, Api(self.url, token(state, role)))

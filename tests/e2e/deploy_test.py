@@ -148,7 +148,7 @@ class Service(harness.Case):
         process = self.start("run", self.script(SCRIPT), "--http", "127.0.0.1:0",
                              env={"NOTIFY_SOCKET": str(self.dir / "none")})
         process.wait_log("connect to NOTIFY_SOCKET")
-        process.wait_log(" runs")
+        process.wait_runs()
         self.assertEqual(process.stop(), 0, process.tail())
 
 

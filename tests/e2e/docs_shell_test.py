@@ -56,7 +56,7 @@ class DocsShell(Page):
 
     def dev(self, script, *arguments):
         process = self.start("dev", script, *arguments, env=self.env)
-        process.wait_log(" runs")
+        process.wait_runs()
         return process
 
     def test_alerts(self):
@@ -74,7 +74,7 @@ class DocsShell(Page):
         self.env["SIPEAT_PRODUCE_TOPICS"] = "invoices"
         token = self.run_sipeat("token", "add", "ci", "--role", "operator", env=self.env).output.strip()
         self.change("<token>", token)
-        self.start("run", "scripts/pipeline.lua", env=self.env).wait_log(" runs")
+        self.start("run", "scripts/pipeline.lua", env=self.env).wait_runs()
         self.until(1, "api/kafka/produce", '"id"')
 
     def test_bench(self):
@@ -113,7 +113,7 @@ class DocsShell(Page):
         self.own("scripts/pipeline.lua", PIPELINE + 'sipeat.publish("seen", {}, { topic = "seen", outbox = true })\n')
         self.env |= {"SIPEAT_ACCESS": self.dir / "access.db", "SIPEAT_OUTBOX": self.dir / "outbox.db"}
         token = self.run_sipeat("token", "add", "ci", "--role", "admin", env=self.env).output.strip()
-        self.start("run", "scripts/pipeline.lua", env=self.env).wait_log(" runs")
+        self.start("run", "scripts/pipeline.lua", env=self.env).wait_runs()
         shown = re.findall(r"(?m)^`GET ([a-z]+)` \(viewer\)[^\n]*\n\n```json\n(.*?)^```",
                            (harness.SOURCE / "docs/console-api.md").read_text(), re.S)
         self.assertGreater(len(shown), 6)
@@ -206,7 +206,7 @@ class DocsShell(Page):
         for topic, most in (("orders", "1000000"), ("small", "2000")):
             kafka.wire.create_topic(topic, 1, {"max.message.bytes": most})
         self.env |= {"SIPEAT_OUTBOX": self.dir / "outbox.db", "KAFKA_BROKERS": kafka.address}
-        self.start("run", "box.lua", env=self.env).wait_log(" runs")
+        self.start("run", "box.lua", env=self.env).wait_runs()
         said = self.until(1, "list", "small")
         self.change("4711", re.search(r"(?m)^\s*(\d+)\b[^\n]*small", said)[1])
         self.assertIn("o-2", self.type(1, "show"))

@@ -116,7 +116,7 @@ class Doctor(harness.Case):
         process = self.start("run", self.script(SCRIPT), "--http", "127.0.0.1:0",
                              env={"KAFKA_BROKERS": self.kafka.address, "SIPEAT_STATE": str(state)})
         address = process.wait_log("listening on ").split("http://")[1].split('"')[0]
-        process.wait_log(" runs")
+        process.wait_runs()
         process.until(lambda: self.kafka.wire.lag("order-service", "orders") == 0, "all are read", 60)
         found = self.doctor("--group", "order-service", "--http", address)
         self.assertEqual(found["program"][:2], ("ok", f"ready at {address}"))

@@ -48,7 +48,7 @@ class Web(harness.Case):
         path = self.script(SCRIPT)
         self.server = self.start("run", path, "--http", f"127.0.0.1:{self.port}", "--no-watch", "--no-embedded",
                                  "-b", "127.0.0.1:9", "--state", "off", *arguments, env=env)
-        self.server.wait_log("listening on http")
+        self.server.wait_runs()
 
     def open(self, url, cert=None, data=None, **headers):
         context = ssl.create_default_context(cafile=cert) if cert else None

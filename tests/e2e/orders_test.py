@@ -45,6 +45,7 @@ class OrdersTest(Case):
     def url(self, process):
         if process not in self.urls:
             line = process.wait_log("listening on http://")
+            process.wait_runs()
             self.urls[process] = "http://" + line.split("http://")[1].split('"')[0]
         return self.urls[process]
 
@@ -241,6 +242,7 @@ class ExampleTest(Case):
 
     def test_an_operator_gives_the_money_of_a_delivered_order_back(self):
         dev = self.start("dev", EXAMPLE / "main.lua", env={"ORDERS_HTTP": "off", "ORDERS_AUTOPILOT": "on"})
+        dev.wait_runs()
         url = "http://" + dev.wait_log("listening on http://").split("http://")[1].split('"')[0] + "/api/v1"
 
         def post(path, body):

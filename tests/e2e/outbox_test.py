@@ -56,7 +56,7 @@ class Edge:
     def __init__(self, case, script, address, **settings):
         self.process = case.start("run", script, "--no-watch", "-b", address, env=settings)
         self.url = re.search(r"http://([0-9.]+:\d+)", self.process.wait_log("listening on"))[1]
-        self.process.wait_log(" runs")
+        self.process.wait_runs()
 
     def publish(self, connection=None, **order):
         """(status, answer); (0, "") when the program is gone."""
@@ -307,7 +307,7 @@ class Outbox(harness.Case):
         self.assertNotEqual(second.returncode, 0)
         self.assertIn(f"process {edge.process.popen.pid} has it", second.log)
         other = self.start("run", self.script("return", "other.lua"), "--http", "off", "-b", self.kafka.address)
-        other.wait_log(" runs")  # one that wants none is not held up
+        other.wait_runs()  # one that wants none is not held up
         self.assertEqual(other.stop(), 0, other.tail())
         third = self.run_sipeat("run", script, "--http", "off", "--outbox", "none/box.db", "-b", self.kafka.address)
         self.assertIn("open none/box.db-lock", third.log)

@@ -48,7 +48,7 @@ class Seeds(harness.Case):
         for folder in ("deploy", "docs", "examples", "scripts"):
             (self.dir / folder).symlink_to(SOURCE / folder)
         dev = self.start("dev", script, "--http", f"127.0.0.1:{service}", env=env)
-        dev.wait_log(" runs")
+        dev.wait_runs()
         for feature, command, shows in rows(table):
             typed = command.replace("localhost:3000", f"127.0.0.1:{service}").replace(
                 "localhost:8080", f"127.0.0.1:{orders}")

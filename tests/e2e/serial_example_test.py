@@ -23,7 +23,7 @@ class Pump(harness.Case):
             (self.dir / path.name).write_text(path.read_text())
         dev = self.start("dev", self.dir / "main.lua", "--http", "127.0.0.1:0")
         at = wait_for(lambda: re.search(r"listening on http://127\.0\.0\.1:(\d+)", dev.log), dev.tail)[1]
-        dev.wait_log(" runs")
+        dev.wait_runs()
         self.assertEqual(self.dose(at, 30), (200, {"outcome": "done", "ml": 30, "pump": "SYRUP 1.2"}))
         self.assertEqual(self.dose(at, 900)[0], 409)
         save(self.dir / "board.lua", (self.dir / "board.lua").read_text().replace("SYRUP 1.2", "SYRUP 1.3"))

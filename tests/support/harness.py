@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ PIPELINE = SOURCE / "scripts/pipeline.lua"
 KEPT = ("PATH", "HOME", "LANG", "TERM", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
 # A wait ends when what it waits for is there; only one that fails lasts longer on a machine that is patient.
 PATIENCE = float(os.environ.get("SIPEAT_TEST_PATIENCE", "3"))
+RUNS = re.compile(r"\bversion \w+ runs\b")  # "one runs inside", of the embedded broker, is long before
 SANITIZERS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 
 
@@ -98,6 +100,10 @@ class Process:
                 raise AssertionError(f"ended with {self.popen.returncode} before it logged {part!r}:\n{self.tail()}")
             return found
         return wait_for(look, lambda: f"in the log: {part!r}\n{self.tail()}", deadline)
+
+    def wait_runs(self, deadline=30):
+        """Until its script runs: the routes are there. Before, they answer 503."""
+        self.until(lambda: any(RUNS.search(line) for line in list(self.raw)), "its script runs", deadline, 0.05)
 
     def until(self, condition, what, deadline=30, every=0.1):
         """As wait_for, of something that this process does: fails at once when it has ended."""

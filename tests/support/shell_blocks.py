@@ -95,12 +95,15 @@ class Page(harness.Case):
         self.assertIn(done.returncode, code if isinstance(code, tuple) else (code,), f"{text}\n{said}")
         return said
 
-    def serve(self, number, part=None, until=" runs"):
-        """Types what stays: a program in a terminal of its own."""
+    def serve(self, number, part=None, until=None):
+        """Types what stays, in a terminal of its own. It is there when it says `until`, or that its script runs."""
         text = self.take(number, part)
         process = harness.Process(["-c", "exec env " + text.strip().removesuffix("&")], self.dir, self.env, "bash")
         self.processes.append(process)
-        process.until(lambda: until in process.log + process.output, until)
+        if until:
+            process.until(lambda: until in process.log + process.output, until)
+        else:
+            process.wait_runs()
         return process
 
     def until(self, number, part, shows, code=0):
