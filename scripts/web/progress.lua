@@ -61,7 +61,9 @@ local function from_run(view, run)
   end
   for _, state in pairs(run.steps.states) do
     if type(state) == "table" and state.undoing then
+      local cause = state.undoing.cause
       view.undoing, view.failed = true, state.undoing.step
+      view.why = cause and cause.code or view.why -- the end is noted in the row a moment later
     elseif type(state) == "table" and state.failure then
       view.failed = state.failure.step or view.failed
       view.why = state.failure.code or view.why

@@ -154,6 +154,12 @@ class Request(Site):
         self.assertEqual(ada.get("/request/nothing").status, 404)
         self.assertEqual(ada.get("/request/nothing/events").status, 404)
 
+    def test_the_reason_is_said_before_the_end_is_noted(self):
+        self.open(self.breakable(), env={"TEST_NOTE_PAUSE": "1h"})
+        ada = self.visitor()
+        declined = self.order(ada, paymentMethod="pm_card_chargeDeclined").location
+        told = ada.get(declined + "/events").text.split("event: ")  # until it has ended
+        self.assertIn("Your card was declined. You have not been charged.", told[-2])
 
     def test_without_a_journal_the_end_is_told_all_the_same(self):
         self.open(self.breakable(), env={"SIPEAT_JOURNAL": "none"})

@@ -9,13 +9,21 @@ from support.harness import PIPELINE, SOURCE
 from support.kafka_wire import Client
 from support.web import Visitor
 
-# What the test adds: a route that breaks a simulated machine, and a store as slow as one behind a network.
+# What the test adds: a route that breaks a simulated machine, a store as slow as one behind a network, and a moment
+# between the end of an event and its note.
 BREAK = """
 local store, task = require "flows.store", require "sipeat.task"
 local replace = store.replace
 function store.replace(...)
   task.sleep(require("sipeat.env").get("TEST_STORE_PAUSE", "0ms"))
   return replace(...)
+end
+local change = store.change
+function store.change(name, filters, to)
+  if name == "submissions" and to.state == "dead" then
+    task.sleep(require("sipeat.env").get("TEST_NOTE_PAUSE", "0ms"))
+  end
+  return change(name, filters, to)
 end
 require("sipeat.http").route("POST /test/break/:id", function(req)
   local ok, message = require("sipeat.vending_sim").fault(req.params.id, { kind = req.query.kind })
