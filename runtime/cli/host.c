@@ -276,7 +276,8 @@ static int host_open_watch(struct sip_host *host, struct sip_err *err)
   size_t count = sip_script_files(host->script, &files);
   int rc = sip_watch_new(&host->watch, &host->loop, sip_host_on_saved, host, err);
 
-  return rc < 0 ? rc : sip_watch_files(host->watch, files, count, err);
+  return rc < 0 ? rc
+                : sip_watch_files(host->watch, files, sip_script_marks(host->script), count, err);
 }
 
 /** @return 0, or the exit code after what is wrong was logged */

@@ -62,7 +62,7 @@ static void reload_watch(struct sip_host *host)
   }
   sip_watch_any_script(host->watch, host->reload_error.code != 0);
   count = sip_script_files(host->script, &files);
-  if (sip_watch_files(host->watch, files, count, &err) < 0) {
+  if (sip_watch_files(host->watch, files, sip_script_marks(host->script), count, &err) < 0) {
     sip_log(SIP_LOG_WARN, "reload", NULL, "%s", err.message);
   }
 }

@@ -7,6 +7,7 @@
 #include "cli/watch.h"
 
 #include "core/base.h"
+#include "core/file_mark.h"
 #include "core/list.h"
 #include "core/log.h"
 #include "core/work.h"
@@ -23,13 +24,9 @@ enum {
   POLL_ALONE_MS = 300, /* when a directory cannot be watched */
 };
 
-struct signature {
-  uint64_t inode, size, mtime_s, mtime_ns;
-};
-
 struct file {
   char *path;
-  struct signature seen; /* zero: not seen yet */
+  struct sip_file_mark seen; /* zero: not seen yet */
 };
 
 struct directory {
@@ -45,8 +42,8 @@ struct scan {
   struct sip_watch *watch; /* borrowed: waits for the scan */
   uint64_t generation;
   size_t count;
-  struct signature *found; /* in the same block */
-  char **paths;            /* in the same block; the texts as well */
+  struct sip_file_mark *found; /* in the same block */
+  char **paths;                /* in the same block; the texts as well */
 };
 
 struct sip_watch {
@@ -93,17 +90,14 @@ static void directory_on_close(uv_handle_t *handle)
 
 /* --- looking --- */
 
-static void signature_of(const char *path, struct signature *out)
+static struct sip_file_mark mark_of(const char *path)
 {
   struct stat st;
 
-  *out = (struct signature){ 0 };
   if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
-    out->inode = (uint64_t)st.st_ino;
-    out->size = (uint64_t)st.st_size;
-    out->mtime_s = (uint64_t)st.st_mtim.tv_sec;
-    out->mtime_ns = (uint64_t)st.st_mtim.tv_nsec;
+    return sip_file_mark_of(&st);
   }
+  return (struct sip_file_mark){ 0 };
 }
 
 static void scan_run(struct sip_work *work)
@@ -111,7 +105,7 @@ static void scan_run(struct sip_work *work)
   struct scan *scan = SIP_CONTAINER(work, struct scan, work);
 
   for (size_t i = 0; i < scan->count; i++) {
-    signature_of(scan->paths[i], &scan->found[i]);
+    scan->found[i] = mark_of(scan->paths[i]);
   }
 }
 
@@ -121,10 +115,10 @@ static bool watch_compare(struct sip_watch *watch, const struct scan *scan)
   bool changed = false;
 
   for (size_t i = 0; i < watch->file_count; i++) {
-    struct signature *seen = &watch->files[i].seen;
+    struct sip_file_mark *seen = &watch->files[i].seen;
 
     if (scan->found[i].size > 0 && memcmp(seen, &scan->found[i], sizeof *seen) != 0) {
-      changed = changed || seen->size > 0; /* the first look at a file is no change */
+      changed = changed || seen->inode != 0; /* the first look at a file is no change */
       *seen = scan->found[i];
     }
   }
@@ -153,7 +147,7 @@ static void scan_done(struct sip_work *work, int status)
   watch_release(watch);
 }
 
-/** One block: the scan, the signatures, the pointers, the texts. */
+/** One block: the scan, the marks, the pointers, the texts. */
 static struct scan *scan_new(struct sip_watch *watch)
 {
   size_t texts = 0;
@@ -171,7 +165,7 @@ static struct scan *scan_new(struct sip_watch *watch)
   scan->watch = watch;
   scan->generation = watch->generation;
   scan->count = watch->file_count;
-  scan->found = (struct signature *)(scan + 1);
+  scan->found = (struct sip_file_mark *)(scan + 1);
   scan->paths = (char **)(scan->found + scan->count);
   text = (char *)(scan->paths + scan->count);
   for (size_t i = 0; i < scan->count; i++) {
@@ -365,8 +359,8 @@ int sip_watch_new(struct sip_watch **out, uv_loop_t *loop, sip_watch_fn on_saved
   return 0;
 }
 
-int sip_watch_files(struct sip_watch *watch, const char *const *files, size_t count,
-                    struct sip_err *err)
+int sip_watch_files(struct sip_watch *watch, const char *const *files,
+                    const struct sip_file_mark *marks, size_t count, struct sip_err *err)
 {
   struct file *list = calloc(count + 1, sizeof *list);
   size_t n;
@@ -376,6 +370,7 @@ int sip_watch_files(struct sip_watch *watch, const char *const *files, size_t co
     if (list[n].path == NULL) {
       break;
     }
+    list[n].seen = marks[n];
     for (size_t i = 0; i < watch->file_count; i++) {
       if (strcmp(watch->files[i].path, files[n]) == 0) {
         list[n].seen = watch->files[i].seen;

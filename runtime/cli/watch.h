@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct sip_file_mark;
 struct sip_watch;
 
 typedef void (*sip_watch_fn)(void *arg);
@@ -20,10 +21,10 @@ int sip_watch_new(struct sip_watch **out, uv_loop_t *loop, sip_watch_fn on_saved
                   struct sip_err *err);
 
 /** From now on these files (absolute paths, copied). What a file looked like when on_saved was last
- * called is kept, so a save in the meantime is not missed. @return 0 or UV_ENOMEM: the old list
- * stays */
-int sip_watch_files(struct sip_watch *watch, const char *const *files, size_t count,
-                    struct sip_err *err);
+ * called is kept, so a save in the meantime is not missed; `marks` has what new ones looked like
+ * when they were read, for the same reason. @return 0 or UV_ENOMEM: the old list stays */
+int sip_watch_files(struct sip_watch *watch, const char *const *files,
+                    const struct sip_file_mark *marks, size_t count, struct sip_err *err);
 
 /** While true, any saved .lua file in the watched directories counts: after a load failed, its
  * missing piece may be one that no version has loaded yet. */

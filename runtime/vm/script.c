@@ -5,6 +5,7 @@
  * and from there on `require` finds in it only what its tree holds. */
 #include "vm/script.h"
 
+#include "core/file_mark.h"
 #include "vm/script_files.h"
 #include "vm/script_generation.h"
 #include "vm/script_state.h"
@@ -22,9 +23,10 @@ enum { DEFAULT_LIMIT_MS = 5000, VERSION_DIGITS = 16 };
 static const char TEXT[] = "sipeat.script.text";
 
 struct sip_script {
-  struct sip_vm *vm; /* borrowed */
-  char *path;        /* absolute */
-  char **files;      /* absolute paths, the script first */
+  struct sip_vm *vm;           /* borrowed */
+  char *path;                  /* absolute */
+  char **files;                /* absolute paths, the script first */
+  struct sip_file_mark *marks; /* as they were read */
   size_t file_count, directory_len;
   struct sip_tree *tree; /* a reference */
   uint64_t number;
@@ -67,17 +69,22 @@ static void script_set_version(struct sip_script *script)
   memcpy(script->version, sip_tree_hash(script->tree), VERSION_DIGITS);
 }
 
-int sip_script_add_file(struct sip_script *script, const char *path, const struct sip_buf *text,
+int sip_script_add_file(struct sip_script *script, const char *path,
+                        const struct sip_file_mark *mark, const struct sip_buf *text,
                         struct sip_err *err)
 {
   char **files = realloc(script->files, (script->file_count + 1) * sizeof *files);
+  struct sip_file_mark *marks = realloc(script->marks, (script->file_count + 1) * sizeof *marks);
   char *copy = strdup(path);
   int rc;
 
   if (files != NULL) {
     script->files = files;
   }
-  if (files == NULL || copy == NULL) {
+  if (marks != NULL) {
+    script->marks = marks;
+  }
+  if (files == NULL || marks == NULL || copy == NULL) {
     free(copy);
     return sip_err_set(err, UV_ENOMEM, "no memory for %s", path);
   }
@@ -86,6 +93,7 @@ int sip_script_add_file(struct sip_script *script, const char *path, const struc
     free(copy);
     return rc;
   }
+  marks[script->file_count] = *mark;
   files[script->file_count++] = copy;
   if (script->loaded) {
     script_set_version(script);
@@ -119,6 +127,7 @@ void sip_script_free(struct sip_script *script)
     free(script->files[i]);
   }
   free(script->files);
+  free(script->marks);
   sip_tree_unref(script->tree);
   free(script->path);
   free(script);
@@ -128,6 +137,11 @@ size_t sip_script_files(const struct sip_script *script, const char *const **out
 {
   *out = (const char *const *)script->files;
   return script->file_count;
+}
+
+const struct sip_file_mark *sip_script_marks(const struct sip_script *script)
+{
+  return script->marks;
 }
 
 const char *sip_script_version(const struct sip_script *script)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct sip_file_mark;
 struct sip_vm;
 struct sip_script;
 struct sip_tree;
@@ -36,6 +37,10 @@ void sip_script_free(struct sip_script *script);
 
 /** Files that the script is made of, absolute paths, the script first. Borrowed until free. */
 size_t sip_script_files(const struct sip_script *script, const char *const **out);
+
+/** What each of these files looked like as it was read: one that looks otherwise now was saved
+ * since. Borrowed until free. */
+const struct sip_file_mark *sip_script_marks(const struct sip_script *script);
 
 /** The first 16 hex digits of the hash of the script's tree. Borrowed until free. */
 const char *sip_script_version(const struct sip_script *script);

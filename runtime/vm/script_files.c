@@ -4,6 +4,7 @@
  * only. */
 #include "vm/script_files.h"
 
+#include "core/file_mark.h"
 #include "vm/script_generation.h"
 #include "vm/script_state.h"
 #include "vm/script_tree.h"
@@ -19,8 +20,10 @@
 
 enum { SCRIPT_LIMIT_BYTES = 16 << 20, EXCERPT_LINES = 2, EXCERPT_COLUMNS = 160 };
 
-/* A whole file of at most 16 MiB. @return 0 or a negative code with `err` */
-static int script_read(struct sip_buf *out, const char *path, struct sip_err *err)
+/* A whole file of at most 16 MiB, and its mark from before it was read: a save meanwhile shows.
+ * @return 0 or a negative code with `err` */
+static int script_read(struct sip_buf *out, struct sip_file_mark *mark, const char *path,
+                       struct sip_err *err)
 {
   struct stat info;
   int fd, rc;
@@ -41,6 +44,7 @@ static int script_read(struct sip_buf *out, const char *path, struct sip_err *er
     rc = sip_err_set(err, SIP_ETOOBIG, "%s has more than 16 MiB", path);
     goto cleanup;
   }
+  *mark = sip_file_mark_of(&info);
   rc = sip_buf_reserve(out, (size_t)info.st_size + 1);
   while (rc == 0 && out->len <= SCRIPT_LIMIT_BYTES) {
     ssize_t n;
@@ -117,11 +121,12 @@ static int load_file(lua_State *L, int generation, const char *path, struct sip_
 {
   struct sip_script_text *box = sip_script_text_new(L); /* collected when we raise */
   const char *name = path + sip_script_directory_len(script);
+  struct sip_file_mark mark;
   struct sip_err err;
-  int rc = script_read(&box->text, path, &err);
+  int rc = script_read(&box->text, &mark, path, &err);
 
   if (rc == 0) {
-    rc = sip_script_add_file(script, path, &box->text, &err);
+    rc = sip_script_add_file(script, path, &mark, &box->text, &err);
   }
   sip_buf_deinit(&box->text);
   lua_pop(L, 1);
@@ -260,13 +265,14 @@ static void add_named(struct sip_script *script, char *name)
   }
   for (size_t i = 0; i < ENDINGS; i++) {
     struct sip_buf path = SIP_BUF_INIT, text = SIP_BUF_INIT;
+    struct sip_file_mark mark;
 
     if (sip_buf_add(&path, main, sip_script_directory_len(script)) == 0 &&
         sip_buf_addf(&path, "%s%s", name, endings[i]) == 0 &&
         sip_tree_find(sip_script_tree(script), path.data + sip_script_directory_len(script)) ==
           NULL &&
-        access(path.data, F_OK) == 0 && script_read(&text, path.data, NULL) == 0) {
-      (void)sip_script_add_file(script, path.data, &text, NULL);
+        access(path.data, F_OK) == 0 && script_read(&text, &mark, path.data, NULL) == 0) {
+      (void)sip_script_add_file(script, path.data, &mark, &text, NULL);
     }
     sip_buf_deinit(&text);
     sip_buf_deinit(&path);

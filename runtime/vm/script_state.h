@@ -15,9 +15,10 @@ struct sip_script_text {
 /** Pushes an empty text. Throws. */
 struct sip_script_text *sip_script_text_new(lua_State *L);
 
-/** Remembers a file and takes its content into the tree. @return 0; UV_ENOMEM or SIP_ETOOBIG, with
- * `err` */
-int sip_script_add_file(struct sip_script *script, const char *path, const struct sip_buf *text,
+/** Remembers a file, and what it looked like before it was read, and takes its content into the
+ * tree. @return 0; UV_ENOMEM or SIP_ETOOBIG, with `err` */
+int sip_script_add_file(struct sip_script *script, const char *path,
+                        const struct sip_file_mark *mark, const struct sip_buf *text,
                         struct sip_err *err);
 
 const char *sip_script_path(const struct sip_script *script);

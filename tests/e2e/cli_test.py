@@ -43,6 +43,11 @@ sipeat.flow {
   end },
 }
 """
+LOADS = """
+local words = require "words"
+require("sipeat.log").info("loads with " .. words.greeting)
+require("sipeat.task").sleep "300ms"
+"""
 
 
 def address(process):
@@ -382,6 +387,15 @@ class Life(Cli):
     def say(self, process, name, expected, deadline=10):
         self.expect(self.sipeat("publish", "said.hello", "-t", "hello", "--data", json.dumps({"name": name})), OK)
         process.wait_log(f"{expected} {name}", deadline)
+
+    def test_a_save_while_the_first_version_loads_is_taken_over(self):
+        words = self.script(WORDS % "hello", "words.lua")
+        process = self.start("run", self.script(LOADS), env=self.env())
+        process.wait_log("loads with hello")
+        save(words, WORDS % "good day")
+        process.wait_log("loads with good day")
+        process.wait_log("loaded in")
+        self.assertEqual(process.stop(), OK, process.tail())
 
     def test_a_save_is_taken_over_and_a_bad_edit_is_refused(self):
         process = self.hello()

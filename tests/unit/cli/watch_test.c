@@ -1,6 +1,7 @@
 /* watch_test.c - saved files are noticed, however they are saved; half-written and foreign ones are
  * not. */
 #include "cli/watch.h"
+#include "core/file_mark.h"
 #include "support/test.h"
 
 #include <limits.h>
@@ -113,18 +114,56 @@ static void missing_piece_counts_after_a_failed_load(void)
 static void new_list_keeps_what_was_seen(void)
 {
   const char *files[] = { module };
+  const struct sip_file_mark none = { 0 };
   struct sip_err err = { 0 };
 
   put(module, "return 333333"); /* unseen: the list changes before anyone looks */
-  CHECK_INT(sip_watch_files(watch, files, 1, &err), 0);
+  CHECK_INT(sip_watch_files(watch, files, &none, 1, &err), 0);
   wait_for(7);
   put(script, "return 6 -- not watched any more");
   let_poll();
   CHECK_INT(saves, 7);
 }
 
+static struct sip_file_mark mark_of(const char *path)
+{
+  struct stat info;
+
+  CHECK_INT(stat(path, &info), 0);
+  return sip_file_mark_of(&info);
+}
+
+static void save_before_the_first_look_counts(void)
+{
+  const char *files[] = { script, module };
+  const struct sip_file_mark marks[] = { mark_of(script), mark_of(module) };
+  struct sip_err err = { 0 };
+
+  put(script, "return 77 -- after it was read");
+  CHECK_INT(sip_watch_files(watch, files, marks, 2, &err), 0);
+  wait_for(8);
+  let_poll();
+  CHECK_INT(saves, 8);
+}
+
+static void empty_as_it_was_read_counts_when_written(void)
+{
+  const char *files[] = { in("other.lua") };
+  struct sip_file_mark mark;
+  struct sip_err err = { 0 };
+
+  put(files[0], "");
+  mark = mark_of(files[0]);
+  CHECK_INT(sip_watch_files(watch, files, &mark, 1, &err), 0);
+  let_poll();
+  CHECK_INT(saves, 8);
+  put(in("other.lua"), "return 3");
+  wait_for(9);
+}
+
 int main(void)
 {
+  const struct sip_file_mark none[2] = { { 0 } };
   const char *files[2];
   struct sip_err err = { 0 };
 
@@ -138,13 +177,15 @@ int main(void)
   CHECK_INT(uv_loop_init(&loop), 0);
   CHECK_INT(uv_timer_init(&loop, &deadline), 0);
   CHECK_INT(sip_watch_new(&watch, &loop, on_saved, &saves, &err), 0);
-  CHECK_INT(sip_watch_files(watch, files, 2, &err), 0);
+  CHECK_INT(sip_watch_files(watch, files, none, 2, &err), 0);
   let_poll(); /* the first look is done */
   CHECK_INT(saves, 0);
   saved_files_are_noticed();
   unfinished_and_foreign_files_are_not();
   missing_piece_counts_after_a_failed_load();
   new_list_keeps_what_was_seen();
+  save_before_the_first_look_counts();
+  empty_as_it_was_read_counts_when_written();
   sip_watch_look(watch); /* closed while a scan runs */
   sip_watch_close(watch);
   sip_watch_close(NULL);
