@@ -28,7 +28,7 @@ static struct sip_script *load(struct sip_vm *vm, const char *content, struct si
 
   memset(err, 0, sizeof *err);
   write_file(path, content);
-  if (sip_script_load(&script, vm, path, 300, err) < 0) {
+  if (sip_script_load(&script, vm, path, 0, err) < 0) {
     CHECK(script == NULL);
     CHECK(err->code < 0);
   }
