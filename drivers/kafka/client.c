@@ -19,6 +19,7 @@
 /* Kafka protocol guide, API keys */
 enum {
   API_JOIN_GROUP = 11,
+  API_SYNC_GROUP = 14,
   API_SASL_HANDSHAKE = 17,
   API_VERSIONS = 18,
   API_SASL_AUTHENTICATE = 36
@@ -28,7 +29,7 @@ struct sip_client_link {
   struct sip_refusal refusal;
   pthread_mutex_t mu;
   struct sip_kafka_health *health; /* guarded by mu; NULL once the client was abandoned */
-  atomic_bool joining;             /* set by librdkafka's threads */
+  atomic_bool joining, unsettled;  /* set by librdkafka's threads */
 };
 
 /* librdkafka's thread, with the queue's lock held. */
@@ -79,6 +80,7 @@ static rd_kafka_resp_err_t link_on_request(rd_kafka_t *rk, int sockfd, const cha
   (void)size;
   if (api_key == API_JOIN_GROUP) {
     atomic_store(&link->joining, true);
+    atomic_store(&link->unsettled, true);
   }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -96,6 +98,8 @@ static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const ch
                                             int32_t corr_id, size_t size, int64_t rtt,
                                             rd_kafka_resp_err_t res, void *opaque)
 {
+  struct sip_client_link *link = opaque;
+
   (void)rk;
   (void)sockfd;
   (void)name;
@@ -104,8 +108,11 @@ static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const ch
   (void)corr_id;
   (void)size;
   (void)rtt;
+  if (api_key == API_SYNC_GROUP) { /* one that refuses is followed by another request to join */
+    atomic_store(&link->unsettled, false);
+  }
   if (res == RD_KAFKA_RESP_ERR_NO_ERROR && !link_is_greeting(api_key)) {
-    link_tell(opaque, sip_kafka_health_answer);
+    link_tell(link, sip_kafka_health_answer);
   }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -378,4 +385,9 @@ void sip_client_abandon(struct sip_client *client, sip_client_fn on_destroyed)
 bool sip_client_joining(const struct sip_client *client)
 {
   return atomic_load(&client->link->joining);
+}
+
+bool sip_client_unsettled(const struct sip_client *client)
+{
+  return atomic_load(&client->link->unsettled);
 }

@@ -40,6 +40,8 @@ static const struct sip_client_property source_properties[] = {
   { "enable.auto.commit", "false", true }, /* source_commit.c does it */
   { "enable.partition.eof", "true", true },
   { "partition.assignment.strategy", "cooperative-sticky", false },
+  /* A member hears of a rebalance with its next heartbeat, and the others wait for it. */
+  { "heartbeat.interval.ms", "1000", false },
   /* How soon a topic that was missing, or a new one that fits a pattern, is found. */
   { "topic.metadata.refresh.interval.ms", "5000", false },
   /* librdkafka 2.0.2 stops fetching a partition for a full second when the queue holds this many

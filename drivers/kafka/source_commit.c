@@ -61,11 +61,13 @@ bool sip_source_commits(const struct sip_source *source,
   return source->commits > 0;
 }
 
+/* A commit that is sent while the group makes a new generation is answered after it, with
+ * ILLEGAL_GENERATION, and then librdkafka gives up all that it has as lost: it is sent later. */
 void sip_source_commit(struct sip_source *source)
 {
   rd_kafka_topic_partition_list_t *list;
 
-  if (source->commits > 0) {
+  if (source->commits > 0 || sip_client_unsettled(&source->client)) {
     source->commit_again = true;
     return;
   }

@@ -10,7 +10,7 @@ from support import harness, kcat
 from support.harness import wait_for
 from support.kafka import Kafka
 
-EVENTS, KEYS, IN_FLIGHT = 3000, 60, 16
+EVENTS, KEYS, IN_FLIGHT, BUSY = 3000, 60, 16, 150_000
 # Whoever comes after a member that did not leave is that member: nobody waits for the end of a session, and on a busy
 # machine none ends too early.
 SAME_MEMBER = ("-X", "group.instance.id=one", "-X", "session.timeout.ms=10000")
@@ -114,6 +114,21 @@ class Commit(harness.Case):
         handled = self.handled()
         self.assertEqual(set(handled), {f"e{n}" for n in range(EVENTS)}, "lost")
         self.assertLessEqual(sum(handled.values()), EVENTS + IN_FLIGHT, "more again than was in flight")
+
+    def test_a_member_that_joins_costs_the_others_nothing(self):
+        """Commits that are made while the group forms anew would be refused, and everything given up with them."""
+        self.write(0, BUSY)
+        seldom = ("-X", "heartbeat.interval.ms=1500")  # so long does one wait for the other
+        first = self.begin(member=seldom)
+        wait_for(lambda: self.kafka.wire.count("handled") > BUSY / 10, first.tail, 60)
+        second = self.begin(member=seldom)
+        second.until(lambda: self.kafka.wire.group_state(self.group) == ("Stable", 2), "two members", 30)
+        self.none_left(second)
+        for process in (first, second):
+            self.assertEqual(process.stop(), 0, process.tail())
+        handled = self.handled()
+        self.assertEqual(set(handled), {f"e{n}" for n in range(BUSY)}, "lost")
+        self.assertEqual(sum(handled.values()), BUSY, "handled again")
 
     def test_other_clients_and_this_one_take_over_from_each_other(self):
         wire = self.kafka.wire
