@@ -35,22 +35,29 @@ struct source_record {
   size_t header_count;
 };
 
+/* Of every source. librdkafka 2.0.2 stops fetching for a full second when the queue holds
+ * queued.min.messages; it must last for that second (measured: stock limits cost half of the
+ * throughput). Bytes are bounded by queued.max.messages.kbytes. */
 static const struct sip_client_property source_properties[] = {
   { "enable.auto.offset.store", "false", true },
   { "enable.auto.commit", "false", true }, /* source_commit.c does it */
   { "enable.partition.eof", "true", true },
+#if RD_KAFKA_VERSION >= 0x020200ff
+  { "fetch.queue.backoff.ms", "100", false },
+#endif
+};
+
+static const struct sip_client_property member_properties[] = {
   { "partition.assignment.strategy", "cooperative-sticky", false },
   /* A member hears of a rebalance with its next heartbeat, and the others wait for it. */
   { "heartbeat.interval.ms", "1000", false },
   /* How soon a topic that was missing, or a new one that fits a pattern, is found. */
   { "topic.metadata.refresh.interval.ms", "5000", false },
-  /* librdkafka 2.0.2 stops fetching a partition for a full second when the queue holds this many
-   * messages; it must last for that second (measured: stock limits cost half of the throughput).
-   * Bytes are bounded by queued.max.messages.kbytes. */
-  { "queued.min.messages", "200000", false },
-#if RD_KAFKA_VERSION >= 0x020200ff
-  { "fetch.queue.backoff.ms", "100", false },
-#endif
+};
+
+enum {
+  SOURCE_PROPERTIES = sizeof source_properties / sizeof source_properties[0],
+  MEMBER_PROPERTIES = sizeof member_properties / sizeof member_properties[0]
 };
 
 static uint64_t source_hash(const char *text)
@@ -371,16 +378,22 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
                       const struct sip_client_property *properties, size_t count,
                       const struct sip_source_sink *sink, void *owner, struct sip_err *err)
 {
+  struct sip_client_property all[SOURCE_PROPERTIES + 1 + SIP_SOURCE_OWN_MAX];
   struct sip_client_spec client = { .type = RD_KAFKA_CONSUMER,
                                     .events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH |
                                               RD_KAFKA_EVENT_OFFSET_COMMIT,
                                     .group = group,
-                                    .properties = properties,
-                                    .property_count = count,
+                                    .properties = all,
+                                    .property_count = SOURCE_PROPERTIES + 1 + count,
                                     .on_events = source_on_events };
   struct sip_source *source = calloc(1, sizeof *source);
   int rc;
 
+  memcpy(all, source_properties, sizeof source_properties);
+  all[SOURCE_PROPERTIES] =
+    (struct sip_client_property){ "queued.min.messages",
+                                  sip_kafka_is_alone(kafka) ? "200000" : "100000", false };
+  memcpy(all + SOURCE_PROPERTIES + 1, properties, count * sizeof *properties);
   if (source != NULL) {
     source->group = strdup(group);
   }
@@ -453,8 +466,8 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
                        const struct sip_source_sink *sink, void *owner, struct sip_source **out,
                        struct sip_err *err)
 {
-  struct sip_client_property properties[sizeof source_properties / sizeof source_properties[0] + 3];
-  size_t count = sizeof source_properties / sizeof source_properties[0];
+  struct sip_client_property properties[SIP_SOURCE_OWN_MAX];
+  size_t count = MEMBER_PROPERTIES;
   struct sip_source *source = NULL;
   char instance[256], fetched[24];
   int rc;
@@ -462,7 +475,7 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
   if (spec->topic_count == 0 || spec->group[0] == '\0') {
     return sip_err_set(err, UV_EINVAL, "kafka consumer: a group and at least one topic are needed");
   }
-  memcpy(properties, source_properties, sizeof source_properties);
+  memcpy(properties, member_properties, sizeof member_properties);
   properties[count++] =
     (struct sip_client_property){ "auto.offset.reset",
                                   spec->start_at == SIP_START_END ? "latest" : "earliest", true };
@@ -588,6 +601,17 @@ static void source_resume(struct sip_source *source, const struct sip_partition 
   source_switch(source, partition, true);
 }
 
+/* As the last answer to a fetch said: nobody is asked. */
+static int64_t source_end(struct sip_source *source, const struct sip_partition *partition)
+{
+  int64_t low, high;
+
+  return rd_kafka_get_watermark_offsets(source->client.rk, partition->topic, partition->partition,
+                                        &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR
+           ? high
+           : -1;
+}
+
 const struct sip_source_ops *sip_source_operations(void)
 {
   static const struct sip_source_ops operations = {
@@ -600,6 +624,7 @@ const struct sip_source_ops *sip_source_operations(void)
     .resume = source_resume,
     .store = sip_source_store,
     .commit = sip_source_commit,
+    .end = source_end,
     .give_back = sip_source_give_back,
     .close = sip_source_close,
   };

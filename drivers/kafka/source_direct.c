@@ -11,13 +11,8 @@
 enum { DIRECT_TIMEOUT_MS = 10000 };
 
 static const struct sip_client_property direct_properties[] = {
-  { "enable.auto.offset.store", "false", true }, { "enable.auto.commit", "false", true },
-  { "enable.partition.eof", "true", true },      { "auto.offset.reset", "earliest", true },
-  { "fetch.wait.max.ms", "100", false },      /* how late the end of a topic is noticed */
-  { "queued.min.messages", "200000", false }, /* a full queue costs a second: see source.c */
-#if RD_KAFKA_VERSION >= 0x020200ff
-  { "fetch.queue.backoff.ms", "100", false },
-#endif
+  { "auto.offset.reset", "earliest", true },
+  { "fetch.wait.max.ms", "100", false }, /* how late the end of a topic is noticed */
 };
 
 rd_kafka_resp_err_t sip_source_count(struct sip_source *source, const char *topic, int *count)

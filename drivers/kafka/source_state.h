@@ -131,8 +131,11 @@ void sip_source_unassign(struct sip_source *source, const rd_kafka_topic_partiti
 /** Drops records of these partitions that the owner has not taken. */
 void sip_source_drop_ready(struct sip_source *source, const rd_kafka_topic_partition_list_t *list);
 
-/** Everything that opening has in common; subscribe or assign, then sip_source_start. @return 0 or
- * a negative code */
+enum { SIP_SOURCE_OWN_MAX = 6 };
+
+/** Everything that opening has in common; subscribe or assign, then sip_source_start.
+ * @param properties  what this kind of source sets besides; up to SIP_SOURCE_OWN_MAX
+ * @return 0 or a negative code */
 int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const char *group,
                       const struct sip_client_property *properties, size_t count,
                       const struct sip_source_sink *sink, void *owner, struct sip_err *err);

@@ -332,6 +332,13 @@ static void source_commit(struct sip_source *source)
   (void)source; /* what is stored counts at once */
 }
 
+static int64_t source_end(struct sip_source *source, const struct sip_partition *partition)
+{
+  (void)source;
+  (void)partition;
+  return -1; /* nothing is given twice */
+}
+
 static void source_give_back(struct sip_source *source)
 {
   (void)source; /* nothing is revoked */
@@ -353,6 +360,7 @@ const struct sip_source_ops sip_memory_source_ops = {
   .resume = source_resume,
   .store = source_store,
   .commit = source_commit,
+  .end = source_end,
   .give_back = source_give_back,
   .close = source_close,
 };

@@ -630,6 +630,11 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
     sip_flow_ops(flow)->release(&copy);
     return 0;
   }
+  if (record->offset < partition->mark.after && sip_flow_is_rewound(flow, partition, record)) {
+    flow->skipped++;
+    sip_flow_ops(flow)->release(&copy);
+    return 0;
+  }
   event = event_take(flow);
   if (event == NULL) {
     return UV_ENOMEM;

@@ -32,9 +32,10 @@ struct sip_flow_partition {
   uint64_t log; /* a number for both, for the lanes */
   enum sip_partition_phase phase;
   struct sip_watermark mark;
-  struct sip_holds holds; /* keys that are held back; times of the loop's clock */
-  int64_t started;        /* the highest offset that was ever started, or -1 */
-  int64_t batch_end;      /* of a transaction: the first offset behind its batch, or 0 */
+  struct sip_holds holds;    /* keys that are held back; times of the loop's clock */
+  int64_t started;           /* the highest offset that was ever started, or -1 */
+  int64_t batch_end;         /* of a transaction: the first offset behind its batch, or 0 */
+  uint64_t rewinds_until_ms; /* records that were taken may come again; 0: they may not */
   int64_t end;     /* nothing lay below it that was not taken, when the source said so; or -1 */
   size_t bytes;    /* of those events */
   size_t events;   /* taken and not freed: the last one frees a partition that is gone */
@@ -219,6 +220,10 @@ void sip_flow_on_revoked(void *flow, const struct sip_partition *partitions, siz
                          bool lost);
 
 /** The partition of that name, or NULL when it is not ours. */
+/** Whether a record below those that were taken is one of them, given again after a rebalance. */
+bool sip_flow_is_rewound(struct sip_flow *flow, const struct sip_flow_partition *partition,
+                         const struct sip_record *record);
+
 struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow, const char *topic,
                                                  int32_t number);
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAVE_WITHIN_MS = 5000 };
+enum { LEAVE_WITHIN_MS = 5000, REWIND_WITHIN_MS = 10000 };
 
 void sip_flow_partition_unref(struct sip_flow_partition *partition)
 {
@@ -97,12 +97,35 @@ void sip_flow_pause(struct sip_flow *flow, struct sip_flow_partition *partition,
   partition->paused = reasons;
 }
 
+/* After a rebalance librdkafka before 2.4.0 may fetch a partition that was kept from an older
+ * offset on (its issues 4637 and 4686). */
+static void partitions_may_rewind(struct sip_flow *flow)
+{
+  for (struct sip_list *node = flow->partitions.next; node != &flow->partitions;
+       node = node->next) {
+    SIP_CONTAINER(node, struct sip_flow_partition, link)->rewinds_until_ms =
+      sip_flow_now_ms(flow) + REWIND_WITHIN_MS;
+  }
+}
+
+bool sip_flow_is_rewound(struct sip_flow *flow, const struct sip_flow_partition *partition,
+                         const struct sip_record *record)
+{
+  struct sip_partition name = { partition->topic, partition->partition };
+
+  /* A topic that was made anew begins again, too, but ends before what was taken of the old one. */
+  return record->offset < partition->mark.after &&
+         sip_flow_now_ms(flow) < partition->rewinds_until_ms &&
+         sip_flow_ops(flow)->end(flow->source, &name) >= partition->mark.after;
+}
+
 void sip_flow_on_assigned(void *owner, const struct sip_assigned *partitions, size_t count)
 {
   struct sip_flow *flow = owner;
 
   flow->assigned = true;
   flow->error[0] = '\0';
+  partitions_may_rewind(flow);
   for (size_t i = 0; i < count; i++) {
     const struct sip_partition *name = &partitions[i].name;
     struct sip_flow_partition *partition = partition_new(name);
@@ -254,6 +277,7 @@ void sip_flow_on_revoked(void *owner, const struct sip_partition *partitions, si
       partition_leave(flow, partition);
     }
   }
+  partitions_may_rewind(flow);
   if (lost) {
     leaving_gone(flow, true);
   } else if (flow->state == SIP_SOURCE_OPEN) {

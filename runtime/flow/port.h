@@ -96,6 +96,8 @@ struct sip_source_ops {
                 int64_t next_offset, const char *metadata);
   /** Commits what was stored, in the background. */
   void (*commit)(struct sip_source *source);
+  /** The offset behind the partition's last record, as it was last heard of; -1: not heard yet. */
+  int64_t (*end)(struct sip_source *source, const struct sip_partition *partition);
   /** Answer to on_revoked: commits what was stored, then lets the partitions go. */
   void (*give_back)(struct sip_source *source);
   /** Commits what was stored, leaves the group; on_closed follows. No other callback comes in

@@ -70,6 +70,13 @@ class Sipeat(Peer):
                 "BENCH_PORT": run.port, **dict(run.env)}
 
 
+class SipeatWorkers(Sipeat):
+    name, title = "sipeat-workers", "sipeat, two workers"
+
+    def arguments(self, run):
+        return [*super().arguments(run), "--workers", 2]
+
+
 class FranzGo(Peer):
     """Versions: peers/franz-go/go.mod and go.sum."""
 
@@ -171,7 +178,8 @@ def pinned(path, pattern):
     return re.search(pattern, path.read_text())[1]
 
 
-PEERS = {peer.name: peer for peer in (Sipeat, PlainC, FranzGo, FranzGoStructs, Java, Parallel, Python, KafkaJs)}
+PEERS = {peer.name: peer for peer in (
+    Sipeat, SipeatWorkers, PlainC, FranzGo, FranzGoStructs, Java, Parallel, Python, KafkaJs)}
 
 
 def prepare(names):

@@ -170,6 +170,13 @@ static inline void fake_commit(struct sip_source *source)
   (void)source; /* what is stored counts at once */
 }
 
+static inline int64_t fake_end(struct sip_source *source, const struct sip_partition *partition)
+{
+  (void)source;
+  (void)partition;
+  return 10 + fake.limit;
+}
+
 static inline void fake_give_back(struct sip_source *source)
 {
   (void)source;
@@ -261,10 +268,10 @@ static inline const struct sip_output *fake_lost(void *driver)
 
 static inline const struct sip_port *fake_port(void)
 {
-  static const struct sip_source_ops source_ops = { fake_open,         fake_take,   fake_release,
-                                                    fake_header_count, fake_header, fake_pause,
-                                                    fake_resume,       fake_store,  fake_commit,
-                                                    fake_give_back,    fake_close };
+  static const struct sip_source_ops source_ops = { fake_open,         fake_take,      fake_release,
+                                                    fake_header_count, fake_header,    fake_pause,
+                                                    fake_resume,       fake_store,     fake_commit,
+                                                    fake_end,          fake_give_back, fake_close };
   static const struct sip_producer_ops producer_ops = { fake_send, fake_lost };
   static const struct sip_port port = { .source = &source_ops,
                                         .producer = { &producer_ops, NULL } };

@@ -480,6 +480,27 @@ static void whatever_happens_nothing_is_lost(unsigned seed)
   end();
 }
 
+static int all_released(void)
+{
+  return fake.taken == PARTITIONS * 30 + 20 && fake.out == 0 && all_stored();
+}
+
+static void after_a_rebalance_what_was_taken_is_not_taken_again(void)
+{
+  (void)begin(HEAD "register{ group='g', topics={'events'}, concurrency=8, dispatch=function(r)\n"
+                   "  enter(r) leave(r) return true end }",
+              30);
+  run_until(all_stored);
+  fake.next[1] = 10; /* of a partition that is kept: its source begins at an older offset again */
+  fake.sink->on_assigned(fake.owner, NULL, 0);
+  run_until(all_released);
+  CHECK_INT(global("runs"), PARTITIONS * 30);
+  fake.limit = 40;
+  run_until(all_stored);
+  CHECK_INT(global("runs"), PARTITIONS * 40);
+  end();
+}
+
 int main(int argc, char **argv)
 {
   unsigned seed = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : (unsigned)uv_hrtime();
@@ -492,6 +513,7 @@ int main(int argc, char **argv)
   a_drain_stops_what_a_failing_key_holds();
   a_revoke_waits_for_what_runs_and_stores_it();
   a_lost_partition_stores_nothing_more();
+  after_a_rebalance_what_was_taken_is_not_taken_again();
   a_task_that_dies_is_dispatched_again_with_the_reason();
   outputs_hold_the_event_until_they_are_written();
   a_retry_keeps_its_place_and_no_slot();
