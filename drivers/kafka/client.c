@@ -18,18 +18,23 @@
 
 /* Kafka protocol guide, API keys */
 enum {
+  API_METADATA = 3,
   API_JOIN_GROUP = 11,
+  API_HEARTBEAT = 12,
   API_SYNC_GROUP = 14,
   API_SASL_HANDSHAKE = 17,
   API_VERSIONS = 18,
   API_SASL_AUTHENTICATE = 36
 };
 
+enum { HUSH_MS = 20 }; /* in which librdkafka's main thread has done what an answer asks for */
+
 struct sip_client_link {
   struct sip_refusal refusal;
   pthread_mutex_t mu;
-  struct sip_kafka_health *health; /* guarded by mu; NULL once the client was abandoned */
-  atomic_bool joining, unsettled;  /* set by librdkafka's threads */
+  struct sip_kafka_health *health;        /* guarded by mu; NULL once the client was abandoned */
+  atomic_bool joining, unsettled, asking; /* set by librdkafka's threads */
+  atomic_ullong hushed_until_ms;          /* of uv_hrtime */
 };
 
 /* librdkafka's thread, with the queue's lock held. */
@@ -64,6 +69,16 @@ static rd_kafka_resp_err_t link_on_broker_state(rd_kafka_t *rk, int32_t broker_i
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+static unsigned long long link_now_ms(void)
+{
+  return uv_hrtime() / 1000000;
+}
+
+static void link_hush(struct sip_client_link *link)
+{
+  atomic_store(&link->hushed_until_ms, link_now_ms() + HUSH_MS);
+}
+
 /* librdkafka's thread. */
 static rd_kafka_resp_err_t link_on_request(rd_kafka_t *rk, int sockfd, const char *name,
                                            int32_t broker_id, int16_t api_key, int16_t api_version,
@@ -81,6 +96,8 @@ static rd_kafka_resp_err_t link_on_request(rd_kafka_t *rk, int sockfd, const cha
   if (api_key == API_JOIN_GROUP) {
     atomic_store(&link->joining, true);
     atomic_store(&link->unsettled, true);
+  } else if (api_key == API_HEARTBEAT) {
+    atomic_store(&link->asking, true);
   }
   return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -110,6 +127,9 @@ static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const ch
   (void)rtt;
   if (api_key == API_SYNC_GROUP) { /* one that refuses is followed by another request to join */
     atomic_store(&link->unsettled, false);
+  } else if (api_key == API_HEARTBEAT || api_key == API_METADATA) { /* it may say: join again */
+    link_hush(link);
+    atomic_store(&link->asking, false);
   }
   if (res == RD_KAFKA_RESP_ERR_NO_ERROR && !link_is_greeting(api_key)) {
     link_tell(link, sip_kafka_health_answer);
@@ -387,7 +407,15 @@ bool sip_client_joining(const struct sip_client *client)
   return atomic_load(&client->link->joining);
 }
 
+void sip_client_hush(struct sip_client *client)
+{
+  link_hush(client->link);
+}
+
 bool sip_client_unsettled(const struct sip_client *client)
 {
-  return atomic_load(&client->link->unsettled);
+  const struct sip_client_link *link = client->link;
+
+  return atomic_load(&link->unsettled) || atomic_load(&link->asking) ||
+         link_now_ms() < atomic_load(&link->hushed_until_ms);
 }

@@ -59,10 +59,13 @@ void sip_client_again(struct sip_client *client);
 /** Whether the client has asked to join its group. Any answer may come since. */
 bool sip_client_joining(const struct sip_client *client);
 
-/** Whether the client waits for its part of a new generation of the group: it has sent JoinGroup,
- * and SyncGroup is not answered. Brokers hold the answer back until all members are there, and take
- * nothing else from that connection meanwhile. */
+/** Whether the client waits for its part of a new generation of the group, or is about to: it has
+ * sent JoinGroup, and SyncGroup is not answered; or a heartbeat tells it now. Brokers hold the
+ * answer back until all members are there, and take nothing else from that connection meanwhile. */
 bool sip_client_unsettled(const struct sip_client *client);
+
+/** The client is about to join again: it is unsettled for the moment until that is seen. */
+void sip_client_hush(struct sip_client *client);
 
 /** As sip_client_destroy for a handle that must not be destroyed: it is left as it is, with its
  * threads, and reaches nothing of ours any more. */

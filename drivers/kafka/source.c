@@ -19,6 +19,7 @@ enum {
   SOURCE_READY_BYTES = 16 << 20,
   SOURCE_EVENTS_PER_TURN = 2048,
   SOURCE_TICK_MS = 1000,
+  SOURCE_SOON_MS = 20,
   SOURCE_CLOSE_MS =
     5000, /* librdkafka itself would wait for a dead coordinator up to session.timeout.ms */
   SOURCE_TELL_AGAIN_MS = 60000,
@@ -428,6 +429,14 @@ void sip_source_start(struct sip_source *source)
   (void)uv_timer_start(&source->tick, source_on_tick, SOURCE_TICK_MS,
                        SOURCE_TICK_MS); /* the callback is set */
   sip_list_push(sip_kafka_sources(kafka), &source->node);
+}
+
+void sip_source_tick_soon(struct sip_source *source)
+{
+  if (uv_timer_get_due_in(&source->tick) > SOURCE_SOON_MS) {
+    (void)uv_timer_start(&source->tick, source_on_tick, SOURCE_SOON_MS,
+                         uv_timer_get_repeat(&source->tick)); /* the callback is set */
+  }
 }
 
 /* Whether another member of this process is that one already. */

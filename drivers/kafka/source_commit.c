@@ -67,8 +67,12 @@ void sip_source_commit(struct sip_source *source)
 {
   rd_kafka_topic_partition_list_t *list;
 
-  if (source->commits > 0 || sip_client_unsettled(&source->client)) {
+  if (source->commits > 0) {
     source->commit_again = true;
+    return;
+  }
+  if (sip_client_unsettled(&source->client)) {
+    sip_source_tick_soon(source);
     return;
   }
   source->commit_again = false;

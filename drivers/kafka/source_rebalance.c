@@ -65,6 +65,7 @@ static struct sip_partition *rebalance_partitions(struct sip_source *source)
 static void rebalance_done(struct sip_source *source)
 {
   source->rebalance_begun = false;
+  sip_client_hush(&source->client);
   source->leave_by_ms = 0;
   rd_kafka_event_destroy(source->rebalance);
   source->rebalance = NULL;

@@ -140,6 +140,9 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
                       const struct sip_client_property *properties, size_t count,
                       const struct sip_source_sink *sink, void *owner, struct sip_err *err);
 void sip_source_start(struct sip_source *source);
+
+/** What waits for librdkafka's threads is looked at again in some milliseconds. */
+void sip_source_tick_soon(struct sip_source *source);
 void sip_source_free(struct sip_source *source);
 
 /** How many partitions a topic has. Blocks. */
