@@ -290,6 +290,9 @@ end
 --- true when it is said.
 Run.keep, Run.ends = core.keeper(keep, sent, PHASES, failure.encode)
 
+--- What an answer of the journal to a record means: true, or nil and a failure.
+Run.sent = sent
+
 --- The run is in that state from now on, with a text and, for what waits, when it is due. Makes
 --- the event the journal's if it is not yet.
 function Run:leave(state, why, due_ms)

@@ -86,8 +86,9 @@ local function compile(kind, name, list)
     end
     chain.has[step.name] = true
     step.part = context.part(step.name)
-    step.is_plain = step.effect ~= "local" and not step.timeout and not step.lifetime
     step.plan = attempt.plan(step.retry, ("%s: step %s"):format(what, step.name), 3)
+    step.is_plain = step.effect ~= "local" and not step.timeout and not step.lifetime
+      and not step.plan.budget
     chain.steps[i] = step
   end
   return chain

@@ -219,32 +219,57 @@ local function perform(run, step, record)
   return "failed", result
 end
 
--- The same for a step without timeout, lifetime and local effect, of a run with a journal.
-local perform_plainly = core.performer(failure.catch, succeed, Handled, context.PARENT)
+-- The first attempt of the steps from one on, of a run with a journal, as far as they are plain.
+local walk = core.walker {
+  intend = intend, catch = failure.catch, succeed = succeed, handled = Handled,
+  parent = context.PARENT,
+}
+
+-- Where a step stands.
+local function record_of(run, step)
+  local records = run.state.steps
+  local record = records[step.name]
+    or { key = nil, args = nil, status = nil, result = nil } -- room for what it will have
+  records[step.name] = record
+  return record
+end
 
 -- Runs a step until it is done, has failed for this attempt of the event, or is in doubt.
-local function advance(run, step, record)
-  local ok, why
-  if not record.args then
-    ok, why = intend(run, step, record)
-    if not ok then
-      return why.kind == "cancelled" and "cancelled" or "failed", why
+-- `verdict`: how its first try has ended, if it had one.
+local function advance(run, at, verdict, reason)
+  local step, next_at = run.chain.steps[at], at
+  if run.is_plain and not verdict then
+    next_at, verdict, reason = walk(run, run.chain.steps, at, true)
+  end
+  local record = record_of(run, step)
+  if next_at > at then
+    return "done"
+  elseif verdict == "unfit" then
+    return reason.kind == "cancelled" and "cancelled" or "failed", reason
+  elseif not verdict then
+    if not record.args then
+      local ok, why = intend(run, step, record)
+      if not ok then
+        return why.kind == "cancelled" and "cancelled" or "failed", why
+      end
     end
+    if record.status == "intent" and step.effect == "idempotent" then
+      record.doubt = true
+    end
+    attempt.held(step.plan, 1)
   end
-  if record.status == "intent" and step.effect == "idempotent" then
-    record.doubt = true
-  end
-  local once = run.is_plain and step.is_plain and perform_plainly or perform
-  attempt.held(step.plan, 1)
   for n = 1, step.plan.attempts do
-    local doubt = (record.status or record.doubt) and doubt_of(step, record)
+    local doubt = not verdict and (record.status or record.doubt) and doubt_of(step, record)
     if doubt then
-      local verdict, reason = reconcile(run, step, record, doubt)
+      verdict, reason = reconcile(run, step, record, doubt)
       if verdict ~= "not_done" then
         return verdict, reason
       end
+      verdict = nil
     end
-    local verdict, reason = once(run, step, record)
+    if not verdict then
+      verdict, reason = perform(run, step, record)
+    end
     if verdict == "done" then
       return verdict
     elseif verdict == "failed" then
@@ -253,17 +278,18 @@ local function advance(run, step, record)
     if verdict ~= "failed" or not attempt.goes_on(step.plan, n, reason) then
       return verdict, reason
     end
-    ok, why = attempt.pause(step.plan, n, reason)
+    local ok, why = attempt.pause(step.plan, n, reason)
     if not ok then
       return "cancelled", why
     end
+    verdict = nil
   end
 end
 
 -- The same with a span around it, if the event is recorded.
-local function traced(run, step, record)
-  local span = require("sipeat.trace_spans").step("step", run, step)
-  local verdict, why = advance(run, step, record)
+local function traced(run, at)
+  local span = require("sipeat.trace_spans").step("step", run, run.chain.steps[at])
+  local verdict, why = advance(run, at)
   if span then
     span:set("sipeat.step.outcome", verdict)
     span:ended(verdict == "done", why, why and why.code)
@@ -417,6 +443,32 @@ end
 
 local SETTLED = { done = true, skipped = true, unknown = true }
 
+-- Runs the steps from one on, or only that one: which one is next, or nil and the failure of the
+-- whole run.
+local function go_on(run, at)
+  local is_recorded = tracing.on and tracing.recording() -- then each has a span of its own
+  local verdict, reason
+  if run.is_plain and not is_recorded then
+    at, verdict, reason = walk(run, run.chain.steps, at)
+  end
+  local step = run.chain.steps[at]
+  local record = step and run.state.steps[step.name]
+  if not step or run.state.handled then
+    return at
+  elseif not record or not SETTLED[record.status] then
+    local go = is_recorded and traced or advance
+    verdict, reason = go(run, at, verdict, reason)
+    local ok = verdict == "done"
+    if not ok then
+      ok, reason = conclude(run, step, run.state.steps[step.name], verdict, reason)
+    end
+    if not ok then
+      return nil, reason
+    end
+  end
+  return at + 1
+end
+
 --- Runs the chain for one event, from where it stands. Its results by step, or what a step ended it
 --- with; or nil and a failure.
 function M.run(chain, event, ctx)
@@ -428,22 +480,11 @@ function M.run(chain, event, ctx)
   elseif run.state.undoing then
     return step_undo.all(run, keep)
   end
-  for _, step in ipairs(chain.steps) do
-    local record = run.state.steps[step.name]
-      or { key = nil, args = nil, status = nil, result = nil } -- room for what it will have
-    run.state.steps[step.name] = record
-    if run.state.handled then
-      break
-    elseif not SETTLED[record.status] then
-      local go = tracing.on and tracing.recording() and traced or advance
-      local verdict, reason = go(run, step, record)
-      local ok = verdict == "done"
-      if not ok then
-        ok, reason = conclude(run, step, record, verdict, reason)
-      end
-      if not ok then
-        return nil, reason
-      end
+  local steps, at = chain.steps, 1
+  while steps[at] and not run.state.handled do
+    at, why = go_on(run, at)
+    if not at then
+      return nil, why
     end
   end
   return finish(run)

@@ -9,12 +9,11 @@
  * it answers at once. Whatever is not as simple as that goes to slow(run, phase, where, value,
  * later). ends says without waiting that such a run has ended, ahead of what is written next: true,
  * or nothing when it was not taken. Loop thread. */
-#include "bind/journal_service.h"
+#include "bind/journal_record.h"
 
 #include "bind/json_lua.h"
 #include "core/clock.h"
 #include "journal/statements.h"
-#include "vm/task.h"
 #include "vm/vm.h"
 
 #include <lauxlib.h>
@@ -25,8 +24,8 @@ static const char RECORD[] = "sipeat.journal.record";
 enum {
   SPARE_LIMIT = 1024
 }; /* records that are kept for the next ones: as many as wait at a time */
-enum { RUN = 1, PHASE, WHERE, VALUE, LATER, TEXT, QUOTED };      /* places in the stack */
-enum { RUN_NUMBERS = 3, RECORD_NUMBERS = 5, STATE_NUMBERS = 5 }; /* id, epoch, seq; and so on */
+enum { RUN = 1, PHASE, WHERE, VALUE, LATER, TEXT, QUOTED }; /* places in the stack */
+enum { STATE_NUMBERS = 5 };
 enum upvalue {
   SPARE = 1,
   JSON,
@@ -42,26 +41,18 @@ enum upvalue {
   UPVALUES = SEQ
 };
 
-/* A record that a task waits for. */
-struct record {
-  struct sip_journal_service *service; /* borrowed: outlives the journal's entries */
-  int box;                             /* its place in the stack */
-  struct sip_wait wait;
-  struct sip_entry entry;
-  int64_t changes;
-  struct sip_err *err; /* NULL: none, or there was no memory for it */
-};
-
 /* One that nobody waits for. */
 struct note {
   struct sip_entry entry;
-  struct sip_journal_service *service; /* as above */
+  struct sip_journal_service *service; /* borrowed: outlives the journal's entries */
 };
+
+/* --- a wait --- */
 
 static int record_gc(lua_State *L)
 {
-  struct record **box = luaL_checkudata(L, 1, RECORD);
-  struct record *record = *box;
+  struct sip_record_wait **box = luaL_checkudata(L, 1, RECORD);
+  struct sip_record_wait *record = *box;
 
   *box = NULL;
   if (record != NULL) {
@@ -74,13 +65,13 @@ static int record_gc(lua_State *L)
 
 static void record_cancel(struct sip_wait *wait)
 {
-  sip_journal_forget(&SIP_CONTAINER(wait, struct record, wait)->entry);
+  sip_journal_forget(&SIP_CONTAINER(wait, struct sip_record_wait, wait)->entry);
 }
 
 static void record_on_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
                            const struct sip_err *err)
 {
-  struct record *record = SIP_CONTAINER(entry, struct record, entry);
+  struct sip_record_wait *record = SIP_CONTAINER(entry, struct sip_record_wait, entry);
 
   sip_journal_service_look(record->service, status, err);
   record->changes = status < 0 ? 0 : batch->ops[entry->first].changes;
@@ -103,10 +94,10 @@ static void note_on_done(struct sip_entry *entry, int status, const struct sip_b
   free(note);
 }
 
-static struct record *record_new(lua_State *L)
+static struct sip_record_wait *record_new(lua_State *L)
 {
-  struct record **box = sip_box_new(L, RECORD, record_gc);
-  struct record *record = calloc(1, sizeof *record);
+  struct sip_record_wait **box = sip_box_new(L, RECORD, record_gc);
+  struct sip_record_wait *record = calloc(1, sizeof *record);
 
   if (record == NULL) {
     luaL_error(L, "journal: not enough memory");
@@ -117,37 +108,55 @@ static struct record *record_new(lua_State *L)
   return record;
 }
 
-/* Pushes one that is spare, or a new one. */
-static struct record *record_take(lua_State *L, struct sip_journal_service *service)
+void sip_record_push_spare(lua_State *L)
 {
-  lua_Integer count = (lua_Integer)lua_rawlen(L, lua_upvalueindex(SPARE));
-  struct record *record;
+  lua_createtable(L, SPARE_LIMIT, 0);
+}
+
+struct sip_record_wait *sip_record_take(lua_State *L, int spare)
+{
+  lua_Integer count = (lua_Integer)lua_rawlen(L, spare);
+  struct sip_record_wait *record;
 
   if (count > 0) {
-    (void)lua_rawgeti(L, lua_upvalueindex(SPARE), count);
+    (void)lua_rawgeti(L, spare, count);
     lua_pushnil(L);
-    lua_rawseti(L, lua_upvalueindex(SPARE), count);
-    record = *(struct record **)lua_touserdata(L, -1);
+    lua_rawseti(L, spare, count);
+    record = *(struct sip_record_wait **)lua_touserdata(L, -1);
   } else {
     record = record_new(L);
   }
   record->box = lua_gettop(L);
-  record->service = service;
+  record->service = sip_journal_service(L);
   sip_list_init(&record->entry.link);
   return record;
 }
 
 /* The list of spare ones has room for all of them: this cannot throw. */
-static void record_spare(lua_State *L, struct record *record)
+void sip_record_give(lua_State *L, int spare, struct sip_record_wait *record)
 {
-  lua_Integer count = (lua_Integer)lua_rawlen(L, lua_upvalueindex(SPARE));
+  lua_Integer count = (lua_Integer)lua_rawlen(L, spare);
 
   free(record->err);
   record->err = NULL;
   if (count < SPARE_LIMIT) {
     lua_pushvalue(L, record->box);
-    lua_rawseti(L, lua_upvalueindex(SPARE), count + 1);
+    lua_rawseti(L, spare, count + 1);
   }
+}
+
+bool sip_record_is_durable(lua_State *L, const struct sip_record_wait *record, int *results)
+{
+  if (record->wait.status != 0) {
+    *results = record->err != NULL ? sip_push_err(L, record->err)
+                                   : sip_push_error(L, record->wait.status, "journal");
+    return false;
+  } else if (record->changes != 1) {
+    lua_pushinteger(L, record->changes);
+    *results = 1;
+    return false;
+  }
+  return true;
 }
 
 /* Calls sent(run, …) with the values on the top of the stack, and answers as it does. */
@@ -164,23 +173,16 @@ static int answer_sent(lua_State *L, int count)
 
 static int record_finish(lua_State *L, struct sip_wait *wait)
 {
-  struct record *record = SIP_CONTAINER(wait, struct record, wait);
-  int64_t changes = record->changes;
-  int count = 1;
+  struct sip_record_wait *record = SIP_CONTAINER(wait, struct sip_record_wait, wait);
+  int results;
+  bool durable = sip_record_is_durable(L, record, &results);
 
-  if (wait->status == 0 && changes == 1) {
-    record_spare(L, record);
+  sip_record_give(L, lua_upvalueindex(SPARE), record);
+  if (durable) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  if (wait->status == 0) {
-    lua_pushinteger(L, changes);
-  } else {
-    count = record->err != NULL ? sip_push_err(L, record->err)
-                                : sip_push_error(L, wait->status, "journal");
-  }
-  record_spare(L, record);
-  return answer_sent(L, count);
+  return answer_sent(L, results);
 }
 
 /* --- what is written --- */
@@ -235,43 +237,74 @@ static bool write_body(lua_State *L, struct sip_slice *body)
   return sip_json_write_as(L, lua_touserdata(L, lua_upvalueindex(JSON)), VALUE, &style, body);
 }
 
-/* Begins an entry with the record. Nothing between is a call of Lua's that could throw. */
-static int begin_record(lua_State *L, struct sip_journal *journal, lua_Integer phase,
-                        const struct sip_slice *body, struct sip_err *err)
+/* Begins an entry with the record. */
+static int begin_record(lua_State *L, struct sip_journal *journal, const struct sip_record_row *row,
+                        struct sip_err *err)
 {
-  int64_t numbers[RECORD_NUMBERS] = { field_of(L, ID), field_of(L, EPOCH), field_of(L, SEQ) + 1,
-                                      sip_clock_wall_ms(sip_vm_clock(sip_vm_of(L))), phase };
-  struct sip_slice texts[2] = { { NULL, 0 }, *body };
-  struct sip_batch *batch;
+  const int64_t numbers[] = { row->id, row->epoch, row->seq,
+                              sip_clock_wall_ms(sip_vm_clock(sip_vm_of(L))), row->phase };
+  const struct sip_slice texts[] = { row->where, row->body };
+  struct sip_batch *batch = sip_journal_begin(journal, err);
 
-  texts[0].data = lua_tolstring(L, WHERE, &texts[0].len);
-  lua_pushvalue(L, lua_upvalueindex(SEQ));
-  lua_pushinteger(L, numbers[2]);
-  lua_rawset(L, RUN); /* it is there: no memory is needed */
-  batch = sip_journal_begin(journal, err);
   if (batch == NULL) {
     return err->code;
   }
-  if (sip_batch_add(batch, SIP_STATEMENT_RECORD_ADD, numbers, RECORD_NUMBERS, texts, 2) < 0) {
+  if (sip_batch_add(batch, SIP_STATEMENT_RECORD_ADD, numbers, sizeof numbers / sizeof *numbers,
+                    texts, sizeof texts / sizeof *texts) < 0) {
     sip_journal_rewind(journal);
     return sip_err_set(err, UV_ENOMEM, "journal: not enough memory");
   }
   return 0;
 }
 
+int sip_record_write(lua_State *L, const struct sip_record_row *row, struct sip_record_wait *record,
+                     sip_wait_finish_fn finish, struct sip_err *err)
+{
+  int rc = begin_record(L, record->service->journal, row, err);
+
+  if (rc == 0) {
+    sip_wait_init(&record->wait, record_cancel, finish);
+    sip_journal_write(record->service->journal, &record->entry, record_on_done);
+  }
+  return rc;
+}
+
 /* Ends the entry that was begun. @return false when there is no memory for that: it is taken back
  */
-static bool note_write(lua_State *L, struct sip_journal *journal)
+static bool note_write(struct sip_journal_service *service)
 {
   struct note *note = malloc(sizeof *note);
 
   if (note == NULL) {
-    sip_journal_rewind(journal);
+    sip_journal_rewind(service->journal);
     return false;
   }
-  note->service = sip_journal_service(L);
-  sip_journal_note(journal, &note->entry, note_on_done);
+  note->service = service;
+  sip_journal_note(service->journal, &note->entry, note_on_done);
   return true;
+}
+
+bool sip_record_note(lua_State *L, struct sip_journal_service *service,
+                     const struct sip_record_row *row)
+{
+  struct sip_err err;
+
+  return begin_record(L, service->journal, row, &err) == 0 && note_write(service);
+}
+
+/* The record of keep's arguments, which has a number of its own from now on. */
+static void read_row(lua_State *L, lua_Integer phase, const struct sip_slice *body,
+                     struct sip_record_row *row)
+{
+  *row = (struct sip_record_row){ .id = field_of(L, ID),
+                                  .epoch = field_of(L, EPOCH),
+                                  .seq = field_of(L, SEQ) + 1,
+                                  .phase = phase,
+                                  .body = *body };
+  row->where.data = lua_tolstring(L, WHERE, &row->where.len);
+  lua_pushvalue(L, lua_upvalueindex(SEQ));
+  lua_pushinteger(L, row->seq);
+  lua_rawset(L, RUN); /* it is there: no memory is needed */
 }
 
 /* --- functions --- */
@@ -295,8 +328,9 @@ static int keep_slowly(lua_State *L)
 static int l_keep(lua_State *L)
 {
   struct sip_journal_service *service = sip_journal_service(L);
+  struct sip_record_wait *record;
+  struct sip_record_row row;
   struct sip_slice body;
-  struct record *record;
   struct sip_err err;
   lua_Integer phase;
 
@@ -307,20 +341,19 @@ static int l_keep(lua_State *L)
     return keep_slowly(L);
   }
   if (lua_toboolean(L, LATER)) {
-    if (begin_record(L, service->journal, phase, &body, &err) < 0 ||
-        !note_write(L, service->journal)) {
+    read_row(L, phase, &body, &row);
+    if (!sip_record_note(L, service, &row)) {
       return keep_slowly(L);
     }
     lua_pushboolean(L, 1);
     return 1;
   }
-  record = record_take(L, service);
-  if (begin_record(L, service->journal, phase, &body, &err) < 0) {
-    record_spare(L, record);
+  record = sip_record_take(L, lua_upvalueindex(SPARE));
+  read_row(L, phase, &body, &row);
+  if (sip_record_write(L, &row, record, record_finish, &err) < 0) {
+    sip_record_give(L, lua_upvalueindex(SPARE), record);
     return answer_sent(L, sip_push_err(L, &err));
   }
-  sip_wait_init(&record->wait, record_cancel, record_finish);
-  sip_journal_write(service->journal, &record->entry, record_on_done);
   return sip_await(L, &record->wait, SIP_FOREVER);
 }
 
@@ -349,7 +382,7 @@ static int l_ends(lua_State *L)
     sip_journal_rewind(journal);
     return 0;
   }
-  lua_pushboolean(L, note_write(L, journal));
+  lua_pushboolean(L, note_write(sip_journal_service(L)));
   return 1;
 }
 
@@ -359,7 +392,7 @@ static void push_upvalues(lua_State *L)
 {
   static const char *const fields[] = { "ready", "id", "epoch", "seq" };
 
-  lua_createtable(L, SPARE_LIMIT, 0);
+  sip_record_push_spare(L);
   lua_pushlightuserdata(L, sip_json_state(L));
   for (int arg = SLOW; arg <= MARK; arg++) {
     lua_pushvalue(L, arg - SLOW + 1);

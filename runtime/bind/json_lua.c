@@ -566,18 +566,22 @@ static int l_lazy(lua_State *L)
   return 1;
 }
 
-static int l_untouched(lua_State *L)
+bool sip_json_is_untouched(lua_State *L, const struct sip_json_state *state, int index)
 {
   struct sip_json_lazy lazy;
-  bool untouched;
 
-  lua_settop(L, 1);
-  untouched = is_lazy(L, state_of(L), 1);
-  if (untouched) {
-    sip_json_lazy_at(L, 1, &lazy);
-    untouched = sip_json_lazy_untouched(&lazy);
+  if (!is_lazy(L, state, index)) {
+    return false;
   }
-  lua_pushboolean(L, untouched);
+  sip_json_lazy_at(L, index, &lazy);
+  lua_pop(L, 1); /* the table holds it */
+  return sip_json_lazy_untouched(&lazy);
+}
+
+static int l_untouched(lua_State *L)
+{
+  lua_settop(L, 1);
+  lua_pushboolean(L, sip_json_is_untouched(L, state_of(L), 1));
   return 1;
 }
 

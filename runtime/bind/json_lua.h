@@ -34,6 +34,9 @@ void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out);
 /** True when nothing of it was read, so that its text says all that is in it. */
 bool sip_json_lazy_untouched(const struct sip_json_lazy *lazy);
 
+/** Is the value a lazy table of which nothing was read? */
+bool sip_json_is_untouched(lua_State *L, const struct sip_json_state *state, int index);
+
 /** As sip_json_scan into the state's tape, whose memory stays small. */
 int sip_json_state_scan(struct sip_json_state *state, const char *text, size_t len,
                         struct sip_err *err);

@@ -1,20 +1,33 @@
-/* steps_lua.c - module sipeat.core.steps: the usual way of a step, which most of all steps take.
+/* steps_lua.c - module sipeat.core.steps: the usual way of steps, which most of all steps take.
  *
- * performer(catch, succeed, handled, parent) -> perform(run, step, record): what perform of
- * stdlib/steps.lua does, for a run that has a journal and no replay's world, and a step that has
- * neither a time limit nor a lifetime and no local effect. A result with the metatable `handled`,
- * and one that is no plain data, is left to succeed(run, step, record, value); `parent` is the key
- * of a ctx under which a child of it finds it. Answers "done"; "failed" or "cancelled" and the
- * failure. Loop thread. */
+ * walker{intend, catch, succeed, handled, parent} -> walk(run, steps, at, one?): what advance of
+ * stdlib/steps.lua does for the first attempt of the steps from number `at` on (with `one` of that
+ * one), of a run that has a journal and no replay's world. It ends before a step of which the run
+ * has a record, and before one with a time limit, a lifetime, a retry budget or a local effect.
+ * Answers the number of the step that is next; or, of a step that is not done, its number, a
+ * verdict ("failed", "cancelled", or "unfit": it has no arguments) and the failure.
+ *
+ * intend(run, step, record) is asked for what a script says about key and arguments. A result with
+ * the metatable `handled`, and one that is no plain data, is left to succeed(run, step, record,
+ * value); `parent` is the key of a ctx under which a child of it finds it. Loop thread. */
 #include "bind/bind.h"
+#include "bind/journal_record.h"
 #include "bind/json_lua.h"
+#include "core/err.h"
+#include "core/json_text.h"
+#include "vm/vm.h"
 
 #include <lauxlib.h>
 #include <stdbool.h>
+#include <string.h>
 
-enum { RUN = 1, STEP, RECORD, ARGS, CONTEXT, BEFORE, RESULTS }; /* places in the stack */
+/* places in the stack */
+enum { RUN = 1, STEPS, AT, ONE, RECORDS, RESULTS, JOURNAL, WAIT, STEP, RECORD, ARGS, CONTEXT, OUT };
+enum { INTENT = 1, OUTCOME }; /* phases, as stdlib/journal.lua numbers them */
 enum upvalue {
   JSON = 1,
+  SPARE,
+  INTEND,
   CATCH,
   SUCCEED,
   HANDLED,
@@ -26,17 +39,25 @@ enum name {
   F_CTX,
   F_DATA,
   F_DATA_TEXT,
-  F_DOUBT,
+  F_EPOCH,
+  F_EVENT,
+  F_ID,
+  F_IS_PLAIN,
   F_JOURNAL,
   F_KEY,
   F_NAME,
   F_PART,
   F_PLACES,
   F_QUOTED,
+  F_READY,
   F_RESULT,
   F_RESULTS,
   F_RUN,
+  F_SCOPE,
+  F_SEQ,
+  F_STATE,
   F_STATUS,
+  F_STEPS,
   F_TEXT,
   S_DONE,
   S_INTENT,
@@ -44,15 +65,23 @@ enum name {
   S_OUTCOME,
   UPVALUES = S_OUTCOME
 };
-static const char *const names[] = { "args",    "ctx",    "data",    "data_text", "doubt",
-                                     "journal", "key",    "name",    "part",      "places",
-                                     "quoted",  "result", "results", "run",       "status",
-                                     "text",    "done",   "intent",  "keep",      "outcome" };
+static const char *const names[] = {
+  "args",     "ctx",     "data",    "data_text", "epoch",  "event",  "id",
+  "is_plain", "journal", "key",     "name",      "part",   "places", "quoted",
+  "ready",    "result",  "results", "run",       "scope",  "seq",    "state",
+  "status",   "steps",   "text",    "done",      "intent", "keep",   "outcome",
+};
 
-static void push_field(lua_State *L, int table, enum name name)
+/* What comes next of a walk; each of them begins where a call may have waited. */
+enum stage { BEGIN, INTENDED, ANNOUNCED, RAN, SUCCEEDED, KEPT, AWAIT, STOP, FAIL };
+
+static int walk_on(lua_State *L, int status, lua_KContext context);
+
+/* @return its type */
+static int push_field(lua_State *L, int table, enum name name)
 {
   lua_pushvalue(L, lua_upvalueindex((int)name));
-  (void)lua_rawget(L, table);
+  return lua_rawget(L, table);
 }
 
 /* The value is on the top of the stack, and popped. */
@@ -63,63 +92,333 @@ static void set_field(lua_State *L, int table, enum name name)
   lua_rawset(L, table);
 }
 
+static int64_t number_of(lua_State *L, int table, enum name name)
+{
+  int64_t number;
+
+  (void)push_field(L, table, name);
+  number = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return number;
+}
+
+/* A string that the table goes on holding; without data when it has none. */
+static struct sip_slice text_of(lua_State *L, int table, enum name name)
+{
+  struct sip_slice text = { NULL, 0 };
+
+  if (push_field(L, table, name) == LUA_TSTRING) {
+    text.data = lua_tolstring(L, -1, &text.len);
+  }
+  lua_pop(L, 1);
+  return text;
+}
+
 static struct sip_json_state *state_of(lua_State *L)
 {
   return lua_touserdata(L, lua_upvalueindex(JSON));
 }
+
+static struct sip_record_wait *wait_of(lua_State *L)
+{
+  return *(struct sip_record_wait **)lua_touserdata(L, WAIT);
+}
+
+/* --- records --- */
+
+/* The text of the step's record, which has a key and arguments, and a result when it is done.
+ * false: it has none, or there is no memory for it. */
+static bool write_body(lua_State *L, bool done, struct sip_slice *body)
+{
+  struct sip_buf *buf = &state_of(L)->buf;
+  struct sip_slice key = text_of(L, RECORD, F_KEY), args = text_of(L, RECORD, F_ARGS);
+  struct sip_slice text = text_of(L, RUN, F_TEXT), quoted = text_of(L, RUN, F_QUOTED);
+  static const char status[] = ",\"status\":\"intent\"}",
+                    result[] = ",\"status\":\"done\",\"result\":";
+  int rc;
+
+  sip_buf_clear(buf);
+  if (key.data == NULL || args.data == NULL) {
+    return false;
+  }
+  rc = sip_json_add_key(buf, '{', "key", 3);
+  rc = rc < 0 ? rc : sip_json_add_string(buf, key.data, key.len);
+  rc = rc < 0 ? rc : sip_json_add_key(buf, ',', "args", 4);
+  if (args.data == text.data && quoted.data != NULL) {
+    rc = rc < 0 ? rc : sip_buf_add(buf, quoted.data, quoted.len);
+  } else {
+    rc = rc < 0 ? rc : sip_json_add_string(buf, args.data, args.len);
+  }
+  if (done) {
+    struct sip_slice value = text_of(L, RECORD, F_RESULT);
+
+    rc = rc < 0 ? rc : sip_buf_add(buf, result, sizeof result - 1);
+    rc = rc < 0 ? rc : sip_json_add_string(buf, value.data, value.len);
+    rc = rc < 0 ? rc : sip_buf_add(buf, "}", 1);
+  } else {
+    rc = rc < 0 ? rc : sip_buf_add(buf, status, sizeof status - 1);
+  }
+  *body = (struct sip_slice){ buf->data, buf->len };
+  return rc == 0;
+}
+
+/* Where the step is in the event's memory. */
+static struct sip_slice place_of(lua_State *L)
+{
+  struct sip_slice place = { NULL, 0 };
+
+  (void)push_field(L, RUN, F_PLACES);
+  (void)push_field(L, STEP, F_NAME);
+  if (lua_rawget(L, -2) == LUA_TSTRING) {
+    place.data = lua_tolstring(L, -1, &place.len);
+  }
+  lua_pop(L, 2);
+  return place;
+}
+
+/* Reads what is written when the journal takes it as it comes, as keep of journal_record_lua.c
+ * does; false: that is a matter of keep. */
+static bool read_row(lua_State *L, int phase, struct sip_record_row *row)
+{
+  const struct sip_record_wait *record = wait_of(L);
+  bool ready;
+
+  (void)push_field(L, JOURNAL, F_READY);
+  ready = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (!ready || record->service == NULL || record->service->journal == NULL) {
+    return false;
+  }
+  row->where = place_of(L);
+  if (row->where.data == NULL || !write_body(L, phase == OUTCOME, &row->body)) {
+    return false;
+  }
+  row->phase = phase;
+  row->id = number_of(L, JOURNAL, F_ID);
+  row->epoch = number_of(L, JOURNAL, F_EPOCH);
+  row->seq = number_of(L, JOURNAL, F_SEQ) + 1;
+  lua_pushinteger(L, row->seq);
+  set_field(L, JOURNAL, F_SEQ); /* it is there: no memory is needed */
+  return true;
+}
+
+/* Calls run.journal:keep(phase, place of the step, record, later, run.text, run.quoted). */
+static enum stage call_keep(lua_State *L, enum name phase, bool later, enum stage next)
+{
+  int top = lua_gettop(L);
+  struct sip_slice place = place_of(L);
+
+  lua_pushvalue(L, lua_upvalueindex(S_KEEP));
+  (void)lua_gettable(L, JOURNAL);
+  lua_pushvalue(L, JOURNAL);
+  lua_pushvalue(L, lua_upvalueindex((int)phase));
+  lua_pushlstring(L, place.data, place.len);
+  lua_pushvalue(L, RECORD);
+  lua_pushboolean(L, later);
+  (void)push_field(L, RUN, F_TEXT);
+  (void)push_field(L, RUN, F_QUOTED);
+  lua_callk(L, lua_gettop(L) - top - 1, later ? 0 : 2, (lua_KContext)next, walk_on);
+  return next;
+}
+
+/* Pushes whether it is durable, and else why not, as keep answers. */
+static void push_answer(lua_State *L, int results)
+{
+  int first = lua_gettop(L) - results + 1;
+
+  lua_getfield(L, JOURNAL, "sent");
+  lua_pushvalue(L, JOURNAL);
+  lua_rotate(L, first, 2);
+  lua_call(L, results + 1, 2);
+}
+
+static int wait_finish(lua_State *L, struct sip_wait *wait)
+{
+  const struct sip_record_wait *record = SIP_CONTAINER(wait, struct sip_record_wait, wait);
+  int results;
+
+  lua_settop(L, CONTEXT);
+  if (sip_record_is_durable(L, record, &results)) {
+    lua_pushboolean(L, 1);
+    lua_pushnil(L);
+  } else {
+    push_answer(L, results);
+  }
+  return walk_on(L, LUA_YIELD, ANNOUNCED);
+}
+
+/* --- a step --- */
 
 /* Pushes the step's ctx: see context.step. */
 static void push_context(lua_State *L)
 {
   lua_createtable(L, 0, 4);
   lua_pushvalue(L, lua_upvalueindex(PARENT));
-  push_field(L, RUN, F_CTX);
+  (void)push_field(L, RUN, F_CTX);
   lua_rawset(L, -3);
   lua_pushvalue(L, lua_upvalueindex(F_KEY));
-  push_field(L, RECORD, F_KEY);
+  (void)push_field(L, RECORD, F_KEY);
   lua_rawset(L, -3);
   lua_pushvalue(L, lua_upvalueindex(F_RESULTS));
-  push_field(L, RUN, F_RESULTS);
+  lua_pushvalue(L, RESULTS);
   lua_rawset(L, -3);
-  push_field(L, STEP, F_PART);
+  (void)push_field(L, STEP, F_PART);
   lua_setmetatable(L, -2);
 }
 
-/* Calls run.journal:keep(phase, place of the step, record, later, run.text, run.quoted). */
-static void call_keep(lua_State *L, enum name phase, bool later, int results, lua_KFunction after)
+/* Pushes the step's own copy of its arguments, of which many are the event's data. */
+static void push_args(lua_State *L)
+{
+  (void)push_field(L, RECORD, F_ARGS);
+  luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, STEPS, "a record with args is needed");
+  (void)push_field(L, RUN, F_DATA);
+  (void)push_field(L, RUN, F_DATA_TEXT);
+  if (!lua_rawequal(L, -1, -3) || !sip_json_push_twin(L, state_of(L), -2, -3)) {
+    sip_json_push_lazy(L, state_of(L), -3);
+  }
+  lua_insert(L, -4);
+  lua_pop(L, 3);
+}
+
+/* Whether the script says nothing about key and arguments, and the event's data is still as it was
+ * when its text was written, which is the one that the run keeps as JSON. */
+static bool has_usual_args(lua_State *L)
 {
   int top = lua_gettop(L);
+  bool usual = push_field(L, STEP, F_KEY) == LUA_TNIL && push_field(L, STEP, F_ARGS) == LUA_TNIL &&
+               push_field(L, RUN, F_TEXT) == LUA_TSTRING &&
+               push_field(L, RUN, F_DATA_TEXT) == LUA_TSTRING && lua_rawequal(L, -1, -2);
 
-  luaL_checkstack(L, LUA_MINSTACK, "steps");
-  push_field(L, RUN, F_JOURNAL);
-  lua_pushvalue(L, lua_upvalueindex(S_KEEP));
-  (void)lua_gettable(L, top + 1);
-  lua_insert(L, top + 1);
-  lua_pushvalue(L, lua_upvalueindex((int)phase));
-  push_field(L, RUN, F_PLACES);
-  push_field(L, STEP, F_NAME);
-  (void)lua_rawget(L, -2);
-  lua_remove(L, -2);
+  if (usual) {
+    (void)push_field(L, RUN, F_EVENT);
+    lua_getfield(L, -1, "data");
+    (void)push_field(L, RUN, F_DATA);
+    usual = lua_rawequal(L, -1, -2) && sip_json_is_untouched(L, state_of(L), -1);
+  }
+  lua_settop(L, top);
+  return usual;
+}
+
+/* Sets the step's key, the scope and its name, and its arguments. @return whether it has */
+static bool set_usual(lua_State *L)
+{
+  enum { LONGEST = 200 };
+  char key[LONGEST];
+  struct sip_slice scope = { NULL, 0 }, name = text_of(L, STEP, F_NAME);
+
+  if (!has_usual_args(L)) {
+    return false;
+  }
+  (void)push_field(L, RUN, F_CTX);
+  if (push_field(L, lua_gettop(L), F_SCOPE) == LUA_TSTRING) {
+    scope.data = lua_tolstring(L, -1, &scope.len);
+  }
+  lua_pop(L, 2); /* the ctx holds it */
+  if (scope.data == NULL || scope.len + 1 + name.len > sizeof key) {
+    return false;
+  }
+  memcpy(key, scope.data, scope.len);
+  key[scope.len] = ':';
+  memcpy(key + scope.len + 1, name.data, name.len);
+  lua_pushlstring(L, key, scope.len + 1 + name.len);
+  set_field(L, RECORD, F_KEY);
+  (void)push_field(L, RUN, F_TEXT);
+  set_field(L, RECORD, F_ARGS);
+  return true;
+}
+
+/* Puts the step that is next into its place. false: there is none, or it is not for us */
+static bool take_step(lua_State *L)
+{
+  bool fresh = false;
+
+  lua_settop(L, RECORD);
+  if (lua_rawgeti(L, STEPS, lua_tointeger(L, AT)) == LUA_TTABLE) {
+    lua_replace(L, STEP);
+    (void)push_field(L, STEP, F_IS_PLAIN);
+    (void)push_field(L, STEP, F_NAME);
+    fresh = lua_toboolean(L, -2) && lua_rawget(L, RECORDS) == LUA_TNIL;
+  }
+  lua_settop(L, RECORD);
+  return fresh;
+}
+
+static enum stage announce(lua_State *L);
+
+static enum stage begin_step(lua_State *L)
+{
+  if (!take_step(L)) {
+    return STOP;
+  }
+  lua_createtable(L, 0, 4);
+  lua_replace(L, RECORD);
+  (void)push_field(L, STEP, F_NAME);
   lua_pushvalue(L, RECORD);
-  lua_pushboolean(L, later);
-  push_field(L, RUN, F_TEXT);
-  push_field(L, RUN, F_QUOTED);
-  lua_callk(L, lua_gettop(L) - top - 1, results, 0, after);
+  lua_rawset(L, RECORDS);
+  if (set_usual(L)) {
+    return announce(L);
+  }
+  lua_pushvalue(L, lua_upvalueindex(INTEND));
+  lua_pushvalue(L, RUN);
+  lua_pushvalue(L, STEP);
+  lua_pushvalue(L, RECORD);
+  lua_callk(L, 3, 2, INTENDED, walk_on);
+  return INTENDED;
 }
 
-static int after_outcome(lua_State *L, int status, lua_KContext context)
+/* The failure is on the top of the stack. */
+static enum stage fail(lua_State *L, const char *verdict)
 {
-  (void)status;
-  (void)context;
-  lua_pushvalue(L, lua_upvalueindex(S_DONE));
-  return 1;
+  lua_pushstring(L, verdict);
+  lua_insert(L, -2);
+  return FAIL;
 }
 
-static int after_succeed(lua_State *L, int status, lua_KContext context)
+/* stack: …, whether key and arguments are there, the failure */
+static enum stage after_intend(lua_State *L)
 {
-  (void)status;
-  (void)context;
-  return lua_gettop(L) - RESULTS + 1;
+  if (!lua_toboolean(L, -2)) {
+    return fail(L, "unfit");
+  }
+  lua_settop(L, RECORD);
+  return announce(L);
+}
+
+/* Before the effect: whoever finds it later knows that it may be there. */
+static enum stage announce(lua_State *L)
+{
+  struct sip_record_row row;
+  struct sip_err err;
+
+  push_args(L);
+  push_context(L);
+  lua_pushvalue(L, lua_upvalueindex(S_INTENT));
+  set_field(L, RECORD, F_STATUS);
+  if (!read_row(L, INTENT, &row)) {
+    return call_keep(L, S_INTENT, false, ANNOUNCED);
+  }
+  if (sip_record_write(L, &row, wait_of(L), wait_finish, &err) < 0) {
+    push_answer(L, sip_push_err(L, &err));
+    return ANNOUNCED;
+  }
+  return AWAIT;
+}
+
+/* stack: …, whether the intent is durable, the failure */
+static enum stage after_announce(lua_State *L)
+{
+  if (!lua_toboolean(L, OUT)) {
+    lua_pushnil(L);
+    set_field(L, RECORD, F_STATUS);
+    return fail(L, "cancelled");
+  }
+  lua_settop(L, CONTEXT);
+  lua_pushvalue(L, lua_upvalueindex(CATCH));
+  (void)push_field(L, STEP, F_RUN);
+  lua_pushvalue(L, ARGS);
+  lua_pushvalue(L, CONTEXT);
+  lua_callk(L, 3, 2, RAN, walk_on);
+  return RAN;
 }
 
 /* Pushes the text of the value on the top; false and nothing when it is a matter of succeed. */
@@ -146,111 +445,132 @@ static bool push_text(lua_State *L)
   return true;
 }
 
-/* stack: …, whether it has succeeded, its result or the failure */
-static int after_run(lua_State *L, int status, lua_KContext context)
+/* The step has a result, whose text is on the top of the stack. */
+static enum stage succeed(lua_State *L)
 {
-  (void)status;
-  (void)context;
-  if (!lua_toboolean(L, RESULTS)) {
-    lua_pushliteral(L, "failed");
-    lua_replace(L, RESULTS);
-    return 2;
-  }
-  if (!push_text(L)) {
-    lua_pushvalue(L, lua_upvalueindex(SUCCEED));
-    lua_replace(L, RESULTS);
-    for (int i = RUN; i <= RECORD; i++) {
-      lua_pushvalue(L, i);
-    }
-    lua_rotate(L, RESULTS + 1, 3);
-    lua_callk(L, 4, LUA_MULTRET, 0, after_succeed);
-    return after_succeed(L, LUA_OK, 0);
-  }
-  push_field(L, RUN, F_RESULTS);
-  push_field(L, STEP, F_NAME);
-  sip_json_push_lazy(L, state_of(L), -3);
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
+  struct sip_record_row row;
+
+  (void)push_field(L, STEP, F_NAME);
+  sip_json_push_lazy(L, state_of(L), -2);
+  lua_rawset(L, RESULTS);
   set_field(L, RECORD, F_RESULT);
   lua_pushvalue(L, lua_upvalueindex(S_DONE));
   set_field(L, RECORD, F_STATUS);
-  lua_pushnil(L);
-  set_field(L, RECORD, F_DOUBT);
-  call_keep(L, S_OUTCOME, true, 0, after_outcome);
-  return after_outcome(L, LUA_OK, 0);
+  if (!read_row(L, OUTCOME, &row) || !sip_record_note(L, wait_of(L)->service, &row)) {
+    return call_keep(L, S_OUTCOME, true, KEPT);
+  }
+  return KEPT;
 }
 
-/* stack: …, whether the intent is durable, the failure */
-static int after_announce(lua_State *L, int status, lua_KContext context)
+/* stack: …, whether it has succeeded, its result or the failure */
+static enum stage after_run(lua_State *L)
 {
+  if (!lua_toboolean(L, OUT)) {
+    return fail(L, "failed");
+  } else if (push_text(L)) {
+    return succeed(L);
+  }
+  lua_pushvalue(L, lua_upvalueindex(SUCCEED));
+  lua_replace(L, OUT);
+  for (int i = 0; i < 3; i++) {
+    static const int arguments[] = { RUN, STEP, RECORD };
+
+    lua_pushvalue(L, arguments[i]);
+  }
+  lua_rotate(L, OUT + 1, 3);
+  lua_callk(L, 4, 0, SUCCEEDED, walk_on);
+  return SUCCEEDED;
+}
+
+static void count_step(lua_State *L)
+{
+  lua_pushinteger(L, lua_tointeger(L, AT) + 1);
+  lua_replace(L, AT);
+}
+
+/* --- a walk --- */
+
+static enum stage next_stage(lua_State *L, enum stage stage)
+{
+  switch (stage) {
+  case BEGIN:
+    return begin_step(L);
+  case INTENDED:
+    return after_intend(L);
+  case ANNOUNCED:
+    return after_announce(L);
+  case RAN:
+    return after_run(L);
+  default:
+    count_step(L);
+    /* After succeed the run may have come to its end. */
+    return stage == SUCCEEDED || lua_toboolean(L, ONE) ? STOP : BEGIN;
+  }
+}
+
+static int walk_on(lua_State *L, int status, lua_KContext context)
+{
+  enum stage stage = (enum stage)context;
+
   (void)status;
-  (void)context;
-  if (!lua_toboolean(L, RESULTS)) {
-    lua_pushvalue(L, BEFORE);
-    set_field(L, RECORD, F_STATUS);
-    lua_pushliteral(L, "cancelled");
-    lua_replace(L, RESULTS);
-    return 2;
+  while (stage < AWAIT) {
+    stage = next_stage(L, stage);
   }
-  lua_settop(L, BEFORE);
-  lua_pushvalue(L, lua_upvalueindex(CATCH));
-  push_field(L, STEP, F_RUN);
-  lua_pushvalue(L, ARGS);
-  lua_pushvalue(L, CONTEXT);
-  lua_callk(L, 3, 2, 0, after_run);
-  return after_run(L, LUA_OK, 0);
+  if (stage == AWAIT) {
+    return sip_await(L, &wait_of(L)->wait, SIP_FOREVER);
+  }
+  sip_record_give(L, lua_upvalueindex(SPARE), wait_of(L));
+  lua_pushvalue(L, AT);
+  if (stage == STOP) {
+    return 1;
+  }
+  lua_insert(L, -3);
+  return 3;
 }
 
-/* Pushes the step's own copy of its arguments, of which many are the event's data. */
-static void push_args(lua_State *L)
+static int l_walk(lua_State *L)
 {
-  push_field(L, RUN, F_DATA);
-  push_field(L, RUN, F_DATA_TEXT);
-  if (!lua_rawequal(L, -1, ARGS) || !sip_json_push_twin(L, state_of(L), -2, ARGS)) {
-    sip_json_push_lazy(L, state_of(L), ARGS);
+  luaL_checktype(L, RUN, LUA_TTABLE);
+  luaL_checktype(L, STEPS, LUA_TTABLE);
+  (void)luaL_checkinteger(L, AT);
+  lua_settop(L, ONE);
+  luaL_checkstack(L, OUT + LUA_MINSTACK, "steps");
+  (void)push_field(L, RUN, F_STATE);
+  (void)push_field(L, lua_gettop(L), F_STEPS);
+  lua_replace(L, RECORDS);
+  (void)push_field(L, RUN, F_RESULTS);
+  (void)push_field(L, RUN, F_JOURNAL);
+  for (int i = RECORDS; i <= JOURNAL; i++) {
+    luaL_argcheck(L, lua_istable(L, i), RUN, "a run of the journal is needed");
   }
-}
-
-static int l_perform(lua_State *L)
-{
-  for (int i = RUN; i <= RECORD; i++) {
-    luaL_checktype(L, i, LUA_TTABLE);
-  }
+  (void)sip_record_take(L, lua_upvalueindex(SPARE));
   lua_settop(L, RECORD);
-  push_field(L, RECORD, F_ARGS);
-  luaL_argcheck(L, lua_type(L, ARGS) == LUA_TSTRING, RECORD, "a record with args is needed");
-  push_args(L);
-  lua_replace(L, ARGS);
-  lua_settop(L, ARGS);
-  push_context(L);
-  push_field(L, RECORD, F_STATUS);
-  lua_pushvalue(L, lua_upvalueindex(S_INTENT));
-  set_field(L, RECORD, F_STATUS);
-  call_keep(L, S_INTENT, false, 2, after_announce);
-  return after_announce(L, LUA_OK, 0);
+  return walk_on(L, LUA_OK, BEGIN);
 }
 
-static int l_performer(lua_State *L)
+static int l_walker(lua_State *L)
 {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  luaL_checktype(L, 2, LUA_TFUNCTION);
-  luaL_checktype(L, 3, LUA_TTABLE);
-  luaL_checkstring(L, 4);
-  lua_settop(L, 4);
+  static const char *const given[] = { "intend", "catch", "succeed", "handled", "parent" };
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
   luaL_argcheck(L, sip_json_state(L) != NULL, 1, "the module json comes first");
+  luaL_checkstack(L, UPVALUES + LUA_MINSTACK, "steps");
   lua_pushlightuserdata(L, sip_json_state(L));
-  lua_insert(L, 1);
-  luaL_checkstack(L, LUA_MINSTACK, "steps");
+  sip_record_push_spare(L);
+  for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+    luaL_argcheck(L, lua_getfield(L, 1, given[i]) != LUA_TNIL, 1, given[i]);
+  }
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     lua_pushstring(L, names[i]);
   }
-  lua_pushcclosure(L, l_perform, UPVALUES);
+  lua_pushcclosure(L, l_walk, UPVALUES);
   return 1;
 }
 
 int sip_open_steps(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "performer", l_performer }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "walker", l_walker }, { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;
