@@ -1,6 +1,7 @@
 /* store.c - what the journal's writer does to its file, and opening and closing it. */
 #include "sqlite/store.h"
 
+#include "sqlite/page_cache.h"
 #include "sqlite/store_state.h"
 
 #include <assert.h>
@@ -323,5 +324,6 @@ const struct sip_store_ops *sip_sqlite_store_operations(void)
   /* The count of all its memory, which nobody asks for, is two locks for each allocation. Once
    * SQLite is in use this is refused: then it counts. */
   (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  sip_page_cache_use();
   return &operations;
 }
