@@ -155,7 +155,10 @@ end
 
 -- What the first write found: is the event this run's? A first write that was stopped may have been
 -- made, and then this is the second one.
-local function accept(self, found, added, at)
+local function accept(self, at, found, added, code)
+  if found == nil then
+    return failed(self, added, code)
+  end
   local mine = added == 1
   for _, row in ipairs(found) do
     mine = mine or row[1] == self.id
@@ -182,24 +185,27 @@ local function first_write(self, statements, at)
   if not ok then
     return failed(self, message, code)
   end
-  local found, added
-  if M.write == core.write and not statements[2] and statements[1][1] == "record_add" then
-    local packed = M.pack_record(self.record)
-    found, added, code = core.add(self, at - M.window_ms, at, packed, statements[1])
-  else
-    local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms }
-    found, added, code = M.write(known, adding(self, at), table.unpack(statements))
-  end
-  if found == nil then
-    return failed(self, added, code)
-  end
-  return accept(self, found, added, at)
+  local known = { "run_of_event", self.flow, self.event.id, at - M.window_ms }
+  return accept(self, at, M.write(known, adding(self, at), table.unpack(statements)))
 end
 
--- The first write: the event is accepted, unless it was before.
-function Run:begin(statements, at)
+-- The same of one record, without statements that somebody else could look at.
+local function first_record(self, phase, where, body)
+  kept = kept or require "sipeat.versions_kept"
+  local ok, message, code = kept.keep(self.script)
+  if not ok then
+    return failed(self, message, code)
+  end
+  local at = sys.now_ms()
+  return accept(self, at, core.add(
+    self, at - M.window_ms, at, M.pack_record(self.record), self.seq, PHASES[phase], where, body
+  ))
+end
+
+-- The first write, as f(self, …) makes it: the event is accepted, unless it was before.
+local function begin(self, f, ...)
   self.beginning = true
-  local fine, ok, why = pcall(first_write, self, statements, at)
+  local fine, ok, why = pcall(f, self, ...)
   local signal = self.began -- somebody waits
   self.beginning, self.began = nil, nil
   if signal then
@@ -211,6 +217,10 @@ function Run:begin(statements, at)
     self.on_accepted()
   end
   return ok, why
+end
+
+function Run:begin(statements, at)
+  return begin(self, first_write, statements, at)
 end
 
 local REFUSALS = {
@@ -268,20 +278,45 @@ function Run:transact(list, phase, where, value)
   return with_pending(self, { group = group }, send_group)
 end
 
+-- Was nothing said of it yet?
+local function is_fresh(self)
+  return not self.added and not self.refused and not self.beginning and not self.pending[1]
+    and M.write == core.write
+end
+
+local function keep_first(self, phase, where, body)
+  self.seq = self.seq + 1
+  local ok, why = begin(self, first_record, phase, where, body)
+  settle(self)
+  return ok, why
+end
+
 -- keep, in every case.
 local function keep(self, phase, where, value, later)
   if self.refused then
     return nil, self.refused
   end
+  local body = body_of(value)
+  if not later and is_fresh(self) then
+    return keep_first(self, phase, where, body)
+  end
   local at = sys.now_ms()
   self.seq = self.seq + 1
-  local statement = record(self, at, phase, where, body_of(value))
+  local statement = record(self, at, phase, where, body)
   if later then
     self.pending[#self.pending + 1] = statement
     self.ready = nil
     return true
   end
   return self:write(statement, at)
+end
+
+--- As keep, of a value whose JSON is `body`.
+function Run:keep_text(phase, where, value, body)
+  if is_fresh(self) then
+    return keep_first(self, phase, where, body)
+  end
+  return self:keep(phase, where, value)
 end
 
 --- run:keep(phase, where, value, later) makes a value of the event's memory durable. true; or nil

@@ -89,6 +89,7 @@ local function compile(kind, name, list)
     step.plan = attempt.plan(step.retry, ("%s: step %s"):format(what, step.name), 3)
     step.is_plain = step.effect ~= "local" and not step.timeout and not step.lifetime
       and not step.plan.budget
+    step.is_given = (step.key or step.args) and true -- key or arguments
     chain.steps[i] = step
   end
   return chain

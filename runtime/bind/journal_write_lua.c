@@ -8,8 +8,9 @@
  * message, code}. A parameter is a number, boolean, text, nil, or blob(bytes); a row is {n =
  * columns, cell…} with nil for NULL.
  *
- * add(run, since, at, packed, statement) -> what write does of run_of_event since then, run_add of
- * the run, whose record is `packed`, and `statement`, a record_add. Loop thread. */
+ * add(run, since, at, packed, seq, phase, where, body) -> what write does of run_of_event since
+ * then, run_add of the run, whose record is `packed`, and record_add of the last four. Loop thread.
+ */
 #include "bind/journal_service.h"
 
 #include "journal/statements.h"
@@ -444,13 +445,23 @@ static struct sip_slice text_of(lua_State *L, int table, const char *name, bool 
   return text;
 }
 
-enum { FIRST_RUN = 1, FIRST_SINCE, FIRST_AT, FIRST_PACKED, FIRST_RECORD, FIRST_PLACE, FIRST_EVENT };
+enum {
+  FIRST_RUN = 1,
+  FIRST_SINCE,
+  FIRST_AT,
+  FIRST_PACKED,
+  FIRST_SEQ,
+  FIRST_PHASE,
+  FIRST_WHERE,
+  FIRST_BODY,
+  FIRST_PLACE,
+  FIRST_EVENT
+};
 
 /* Throws when an argument is not what it should be. */
 static void read_first(lua_State *L, struct first *first)
 {
   luaL_checktype(L, FIRST_RUN, LUA_TTABLE);
-  luaL_checktype(L, FIRST_RECORD, LUA_TTABLE);
   first->since = luaL_checkinteger(L, FIRST_SINCE);
   first->at = luaL_checkinteger(L, FIRST_AT);
   first->packed.data = luaL_checklstring(L, FIRST_PACKED, &first->packed.len);
@@ -467,14 +478,10 @@ static void read_first(lua_State *L, struct first *first)
   first->key = text_of(L, FIRST_PLACE, "key", true);
   first->event = text_of(L, FIRST_EVENT, "id", false);
   first->type = text_of(L, FIRST_EVENT, "type", true);
-  (void)lua_rawgeti(L, FIRST_RECORD, 4); /* see statements.h; the first is the name */
-  first->seq = luaL_checkinteger(L, -1);
-  (void)lua_rawgeti(L, FIRST_RECORD, 6);
-  first->phase = luaL_checkinteger(L, -1);
-  (void)lua_rawgeti(L, FIRST_RECORD, 7);
-  first->where.data = luaL_checklstring(L, -1, &first->where.len);
-  (void)lua_rawgeti(L, FIRST_RECORD, 8);
-  first->body.data = luaL_checklstring(L, -1, &first->body.len);
+  first->seq = luaL_checkinteger(L, FIRST_SEQ);
+  first->phase = luaL_checkinteger(L, FIRST_PHASE);
+  first->where.data = luaL_checklstring(L, FIRST_WHERE, &first->where.len);
+  first->body.data = luaL_checklstring(L, FIRST_BODY, &first->body.len);
   lua_settop(L, FIRST_EVENT);
 }
 
@@ -511,7 +518,7 @@ static int l_add(lua_State *L)
   struct writing *writing;
   struct first first;
 
-  lua_settop(L, FIRST_RECORD);
+  lua_settop(L, FIRST_BODY);
   read_first(L, &first);
   if (journal == NULL) {
     return luaL_error(L, "journal: there is none");

@@ -22,7 +22,27 @@
 #include <string.h>
 
 /* places in the stack */
-enum { RUN = 1, STEPS, AT, ONE, RECORDS, RESULTS, JOURNAL, WAIT, STEP, RECORD, ARGS, CONTEXT, OUT };
+enum {
+  RUN = 1,
+  STEPS,
+  AT,
+  ONE,
+  RECORDS,
+  RESULTS,
+  JOURNAL,
+  EVENT,
+  PARENT,
+  PLACES,
+  BOX,
+  WALK,
+  DATA,
+  STEP,
+  NAME,
+  RECORD,
+  ARGS,
+  CONTEXT,
+  OUT
+};
 enum { INTENT = 1, OUTCOME }; /* phases, as stdlib/journal.lua numbers them */
 enum upvalue {
   JSON = 1,
@@ -31,7 +51,7 @@ enum upvalue {
   CATCH,
   SUCCEED,
   HANDLED,
-  PARENT,
+  PARENT_KEY,
   NAMES /* of fields, from here on; the order is that of `names` */
 };
 enum name {
@@ -42,6 +62,7 @@ enum name {
   F_EPOCH,
   F_EVENT,
   F_ID,
+  F_IS_GIVEN,
   F_IS_PLAIN,
   F_JOURNAL,
   F_KEY,
@@ -62,14 +83,24 @@ enum name {
   S_DONE,
   S_INTENT,
   S_KEEP,
+  S_KEEP_TEXT,
   S_OUTCOME,
   UPVALUES = S_OUTCOME
 };
 static const char *const names[] = {
-  "args",     "ctx",     "data",    "data_text", "epoch",  "event",  "id",
-  "is_plain", "journal", "key",     "name",      "part",   "places", "quoted",
-  "ready",    "result",  "results", "run",       "scope",  "seq",    "state",
-  "status",   "steps",   "text",    "done",      "intent", "keep",   "outcome",
+  "args",     "ctx",     "data",   "data_text", "epoch",     "event",   "id",     "is_given",
+  "is_plain", "journal", "key",    "name",      "part",      "places",  "quoted", "ready",
+  "result",   "results", "run",    "scope",     "seq",       "state",   "status", "steps",
+  "text",     "done",    "intent", "keep",      "keep_text", "outcome",
+};
+
+/* What a walk knows of its run, in a userdata; bytes are those of strings that the run holds. */
+struct walk {
+  struct sip_record_wait *record; /* borrowed: of the box */
+  struct sip_json_state *json;    /* borrowed */
+  int64_t id, epoch;
+  struct sip_slice text, quoted; /* arguments of most steps, and as JSON */
+  bool is_data;                  /* they are the event's data */
 };
 
 /* What comes next of a walk; each of them begins where a call may have waited. */
@@ -84,11 +115,11 @@ static int push_field(lua_State *L, int table, enum name name)
   return lua_rawget(L, table);
 }
 
-/* The value is on the top of the stack, and popped. */
-static void set_field(lua_State *L, int table, enum name name)
+/* A value on the stack becomes a field. */
+static void set_field(lua_State *L, int table, enum name name, int value)
 {
   lua_pushvalue(L, lua_upvalueindex((int)name));
-  lua_insert(L, -2);
+  lua_pushvalue(L, value);
   lua_rawset(L, table);
 }
 
@@ -114,49 +145,49 @@ static struct sip_slice text_of(lua_State *L, int table, enum name name)
   return text;
 }
 
-static struct sip_json_state *state_of(lua_State *L)
+static struct walk *walk_of(lua_State *L)
 {
-  return lua_touserdata(L, lua_upvalueindex(JSON));
-}
-
-static struct sip_record_wait *wait_of(lua_State *L)
-{
-  return *(struct sip_record_wait **)lua_touserdata(L, WAIT);
+  return lua_touserdata(L, WALK);
 }
 
 /* --- records --- */
 
-/* The text of the step's record, which has a key and arguments, and a result when it is done.
- * false: it has none, or there is no memory for it. */
-static bool write_body(lua_State *L, bool done, struct sip_slice *body)
+static int add(struct sip_buf *buf, int rc, const char *text)
 {
-  struct sip_buf *buf = &state_of(L)->buf;
+  return rc < 0 ? rc : sip_buf_add(buf, text, strlen(text));
+}
+
+static int add_string(struct sip_buf *buf, int rc, const struct sip_slice *text)
+{
+  return rc < 0 ? rc : sip_json_add_string(buf, text->data, text->len);
+}
+
+/* The JSON of the step's record, which has a key and arguments, and a result when it is done.
+ * false: it has none, or there is no memory for it. */
+static bool write_body(lua_State *L, const struct walk *walk, bool done, struct sip_slice *body)
+{
+  struct sip_buf *buf = &walk->json->buf;
   struct sip_slice key = text_of(L, RECORD, F_KEY), args = text_of(L, RECORD, F_ARGS);
-  struct sip_slice text = text_of(L, RUN, F_TEXT), quoted = text_of(L, RUN, F_QUOTED);
-  static const char status[] = ",\"status\":\"intent\"}",
-                    result[] = ",\"status\":\"done\",\"result\":";
   int rc;
 
-  sip_buf_clear(buf);
   if (key.data == NULL || args.data == NULL) {
     return false;
   }
-  rc = sip_json_add_key(buf, '{', "key", 3);
-  rc = rc < 0 ? rc : sip_json_add_string(buf, key.data, key.len);
-  rc = rc < 0 ? rc : sip_json_add_key(buf, ',', "args", 4);
-  if (args.data == text.data && quoted.data != NULL) {
-    rc = rc < 0 ? rc : sip_buf_add(buf, quoted.data, quoted.len);
+  sip_buf_clear(buf);
+  rc = add_string(buf, add(buf, 0, "{\"key\":"), &key);
+  rc = add(buf, rc, ",\"args\":");
+  if (args.data == walk->text.data && walk->quoted.data != NULL) {
+    rc = rc < 0 ? rc : sip_buf_add(buf, walk->quoted.data, walk->quoted.len);
   } else {
-    rc = rc < 0 ? rc : sip_json_add_string(buf, args.data, args.len);
+    rc = add_string(buf, rc, &args);
   }
   if (done) {
-    struct sip_slice value = text_of(L, RECORD, F_RESULT);
+    struct sip_slice result = text_of(L, RECORD, F_RESULT);
 
-    rc = rc < 0 ? rc : sip_buf_add(buf, result, sizeof result - 1);
-    rc = rc < 0 ? rc : sip_json_add_string(buf, value.data, value.len);
-    rc = rc < 0 ? rc : sip_buf_add(buf, "}", 1);
+    rc = add(buf, rc, ",\"status\":\"done\",\"result\":");
+    rc = add(buf, add_string(buf, rc, &result), "}");
   } else {
-    rc = rc < 0 ? rc : sip_buf_add(buf, status, sizeof status - 1);
+    rc = add(buf, rc, ",\"status\":\"intent\"}");
   }
   *body = (struct sip_slice){ buf->data, buf->len };
   return rc == 0;
@@ -167,38 +198,43 @@ static struct sip_slice place_of(lua_State *L)
 {
   struct sip_slice place = { NULL, 0 };
 
-  (void)push_field(L, RUN, F_PLACES);
-  (void)push_field(L, STEP, F_NAME);
-  if (lua_rawget(L, -2) == LUA_TSTRING) {
+  lua_pushvalue(L, NAME);
+  if (lua_rawget(L, PLACES) == LUA_TSTRING) {
     place.data = lua_tolstring(L, -1, &place.len);
   }
-  lua_pop(L, 2);
+  lua_pop(L, 1);
   return place;
 }
 
-/* Reads what is written when the journal takes it as it comes, as keep of journal_record_lua.c
- * does; false: that is a matter of keep. */
-static bool read_row(lua_State *L, int phase, struct sip_record_row *row)
+static bool is_ready(lua_State *L, const struct walk *walk)
 {
-  const struct sip_record_wait *record = wait_of(L);
   bool ready;
 
   (void)push_field(L, JOURNAL, F_READY);
-  ready = lua_toboolean(L, -1);
+  ready =
+    lua_toboolean(L, -1) && walk->record->service != NULL && walk->record->service->journal != NULL;
   lua_pop(L, 1);
-  if (!ready || record->service == NULL || record->service->journal == NULL) {
+  return ready;
+}
+
+/* What is written when the journal takes it as it comes, as keep of journal_record_lua.c does;
+ * false: that is a matter of keep. */
+static bool read_row(lua_State *L, const struct walk *walk, int phase, struct sip_record_row *row)
+{
+  if (!is_ready(L, walk)) {
     return false;
   }
   row->where = place_of(L);
-  if (row->where.data == NULL || !write_body(L, phase == OUTCOME, &row->body)) {
+  if (row->where.data == NULL || !write_body(L, walk, phase == OUTCOME, &row->body)) {
     return false;
   }
   row->phase = phase;
-  row->id = number_of(L, JOURNAL, F_ID);
-  row->epoch = number_of(L, JOURNAL, F_EPOCH);
+  row->id = walk->id;
+  row->epoch = walk->epoch;
   row->seq = number_of(L, JOURNAL, F_SEQ) + 1;
+  lua_pushvalue(L, lua_upvalueindex(F_SEQ));
   lua_pushinteger(L, row->seq);
-  set_field(L, JOURNAL, F_SEQ); /* it is there: no memory is needed */
+  lua_rawset(L, JOURNAL); /* it is there: no memory is needed */
   return true;
 }
 
@@ -206,19 +242,40 @@ static bool read_row(lua_State *L, int phase, struct sip_record_row *row)
 static enum stage call_keep(lua_State *L, enum name phase, bool later, enum stage next)
 {
   int top = lua_gettop(L);
-  struct sip_slice place = place_of(L);
 
   lua_pushvalue(L, lua_upvalueindex(S_KEEP));
   (void)lua_gettable(L, JOURNAL);
   lua_pushvalue(L, JOURNAL);
   lua_pushvalue(L, lua_upvalueindex((int)phase));
-  lua_pushlstring(L, place.data, place.len);
+  lua_pushvalue(L, NAME);
+  (void)lua_rawget(L, PLACES);
   lua_pushvalue(L, RECORD);
   lua_pushboolean(L, later);
   (void)push_field(L, RUN, F_TEXT);
   (void)push_field(L, RUN, F_QUOTED);
   lua_callk(L, lua_gettop(L) - top - 1, later ? 0 : 2, (lua_KContext)next, walk_on);
   return next;
+}
+
+/* Calls run.journal:keep_text("intent", place of the step, record, body), which knows how a run
+ * begins. */
+static enum stage call_first(lua_State *L, const struct walk *walk)
+{
+  struct sip_slice body;
+
+  lua_pushvalue(L, lua_upvalueindex(S_KEEP_TEXT));
+  if (lua_gettable(L, JOURNAL) != LUA_TFUNCTION || !write_body(L, walk, false, &body)) {
+    lua_settop(L, CONTEXT);
+    return call_keep(L, S_INTENT, false, ANNOUNCED);
+  }
+  lua_pushvalue(L, JOURNAL);
+  lua_pushvalue(L, lua_upvalueindex(S_INTENT));
+  lua_pushvalue(L, NAME);
+  (void)lua_rawget(L, PLACES);
+  lua_pushvalue(L, RECORD);
+  lua_pushlstring(L, body.data, body.len);
+  lua_callk(L, 5, 2, ANNOUNCED, walk_on);
+  return ANNOUNCED;
 }
 
 /* Pushes whether it is durable, and else why not, as keep answers. */
@@ -253,49 +310,56 @@ static int wait_finish(lua_State *L, struct sip_wait *wait)
 static void push_context(lua_State *L)
 {
   lua_createtable(L, 0, 4);
-  lua_pushvalue(L, lua_upvalueindex(PARENT));
-  (void)push_field(L, RUN, F_CTX);
-  lua_rawset(L, -3);
+  lua_pushvalue(L, lua_upvalueindex(PARENT_KEY));
+  lua_pushvalue(L, PARENT);
+  lua_rawset(L, CONTEXT);
   lua_pushvalue(L, lua_upvalueindex(F_KEY));
   (void)push_field(L, RECORD, F_KEY);
-  lua_rawset(L, -3);
-  lua_pushvalue(L, lua_upvalueindex(F_RESULTS));
-  lua_pushvalue(L, RESULTS);
-  lua_rawset(L, -3);
+  lua_rawset(L, CONTEXT);
+  set_field(L, CONTEXT, F_RESULTS, RESULTS);
   (void)push_field(L, STEP, F_PART);
-  lua_setmetatable(L, -2);
+  lua_setmetatable(L, CONTEXT);
 }
 
 /* Pushes the step's own copy of its arguments, of which many are the event's data. */
 static void push_args(lua_State *L)
 {
+  const struct walk *walk = walk_of(L);
+
   (void)push_field(L, RECORD, F_ARGS);
   luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, STEPS, "a record with args is needed");
-  (void)push_field(L, RUN, F_DATA);
-  (void)push_field(L, RUN, F_DATA_TEXT);
-  if (!lua_rawequal(L, -1, -3) || !sip_json_push_twin(L, state_of(L), -2, -3)) {
-    sip_json_push_lazy(L, state_of(L), -3);
+  if (!walk->is_data || lua_tostring(L, -1) != walk->text.data ||
+      !sip_json_push_twin(L, walk->json, DATA, -1)) {
+    sip_json_push_lazy(L, walk->json, -1);
   }
-  lua_insert(L, -4);
-  lua_pop(L, 3);
+  lua_replace(L, ARGS);
+  lua_settop(L, ARGS);
+}
+
+/* Looks at the run anew: intend may have changed what it says. */
+static void look_at_run(lua_State *L, struct walk *walk)
+{
+  struct sip_slice data = text_of(L, RUN, F_DATA_TEXT);
+
+  walk->text = text_of(L, RUN, F_TEXT);
+  walk->quoted = text_of(L, RUN, F_QUOTED);
+  walk->is_data = data.data != NULL && data.data == walk->text.data;
+  (void)push_field(L, RUN, F_DATA);
+  lua_replace(L, DATA);
 }
 
 /* Whether the script says nothing about key and arguments, and the event's data is still as it was
  * when its text was written, which is the one that the run keeps as JSON. */
-static bool has_usual_args(lua_State *L)
+static bool has_usual_args(lua_State *L, const struct walk *walk)
 {
-  int top = lua_gettop(L);
-  bool usual = push_field(L, STEP, F_KEY) == LUA_TNIL && push_field(L, STEP, F_ARGS) == LUA_TNIL &&
-               push_field(L, RUN, F_TEXT) == LUA_TSTRING &&
-               push_field(L, RUN, F_DATA_TEXT) == LUA_TSTRING && lua_rawequal(L, -1, -2);
+  bool usual = push_field(L, STEP, F_IS_GIVEN) == LUA_TNIL && walk->is_data;
 
   if (usual) {
-    (void)push_field(L, RUN, F_EVENT);
-    lua_getfield(L, -1, "data");
-    (void)push_field(L, RUN, F_DATA);
-    usual = lua_rawequal(L, -1, -2) && sip_json_is_untouched(L, state_of(L), -1);
+    lua_pushvalue(L, lua_upvalueindex(F_DATA));
+    (void)lua_gettable(L, EVENT);
+    usual = lua_rawequal(L, -1, DATA) && sip_json_is_untouched(L, walk->json, -1);
   }
-  lua_settop(L, top);
+  lua_settop(L, RECORD);
   return usual;
 }
 
@@ -304,42 +368,42 @@ static bool set_usual(lua_State *L)
 {
   enum { LONGEST = 200 };
   char key[LONGEST];
-  struct sip_slice scope = { NULL, 0 }, name = text_of(L, STEP, F_NAME);
+  struct sip_slice scope, name = { NULL, 0 };
 
-  if (!has_usual_args(L)) {
+  if (!has_usual_args(L, walk_of(L))) {
     return false;
   }
-  (void)push_field(L, RUN, F_CTX);
-  if (push_field(L, lua_gettop(L), F_SCOPE) == LUA_TSTRING) {
-    scope.data = lua_tolstring(L, -1, &scope.len);
-  }
-  lua_pop(L, 2); /* the ctx holds it */
+  scope = text_of(L, PARENT, F_SCOPE);
+  name.data = lua_tolstring(L, NAME, &name.len);
   if (scope.data == NULL || scope.len + 1 + name.len > sizeof key) {
     return false;
   }
   memcpy(key, scope.data, scope.len);
   key[scope.len] = ':';
   memcpy(key + scope.len + 1, name.data, name.len);
+  lua_pushvalue(L, lua_upvalueindex(F_KEY));
   lua_pushlstring(L, key, scope.len + 1 + name.len);
-  set_field(L, RECORD, F_KEY);
+  lua_rawset(L, RECORD);
+  lua_pushvalue(L, lua_upvalueindex(F_ARGS));
   (void)push_field(L, RUN, F_TEXT);
-  set_field(L, RECORD, F_ARGS);
+  lua_rawset(L, RECORD);
   return true;
 }
 
 /* Puts the step that is next into its place. false: there is none, or it is not for us */
 static bool take_step(lua_State *L)
 {
-  bool fresh = false;
+  bool fresh;
 
-  lua_settop(L, RECORD);
-  if (lua_rawgeti(L, STEPS, lua_tointeger(L, AT)) == LUA_TTABLE) {
-    lua_replace(L, STEP);
-    (void)push_field(L, STEP, F_IS_PLAIN);
-    (void)push_field(L, STEP, F_NAME);
-    fresh = lua_toboolean(L, -2) && lua_rawget(L, RECORDS) == LUA_TNIL;
+  lua_settop(L, DATA);
+  if (lua_rawgeti(L, STEPS, lua_tointeger(L, AT)) != LUA_TTABLE ||
+      push_field(L, STEP, F_NAME) != LUA_TSTRING) {
+    return false;
   }
-  lua_settop(L, RECORD);
+  (void)push_field(L, STEP, F_IS_PLAIN);
+  lua_pushvalue(L, NAME);
+  fresh = lua_toboolean(L, -2) && lua_rawget(L, RECORDS) == LUA_TNIL;
+  lua_settop(L, NAME);
   return fresh;
 }
 
@@ -350,9 +414,8 @@ static enum stage begin_step(lua_State *L)
   if (!take_step(L)) {
     return STOP;
   }
-  lua_createtable(L, 0, 4);
-  lua_replace(L, RECORD);
-  (void)push_field(L, STEP, F_NAME);
+  lua_createtable(L, 0, 4); /* is RECORD */
+  lua_pushvalue(L, NAME);
   lua_pushvalue(L, RECORD);
   lua_rawset(L, RECORDS);
   if (set_usual(L)) {
@@ -381,23 +444,25 @@ static enum stage after_intend(lua_State *L)
     return fail(L, "unfit");
   }
   lua_settop(L, RECORD);
+  look_at_run(L, walk_of(L));
   return announce(L);
 }
 
 /* Before the effect: whoever finds it later knows that it may be there. */
 static enum stage announce(lua_State *L)
 {
+  const struct walk *walk = walk_of(L);
   struct sip_record_row row;
   struct sip_err err;
 
+  lua_settop(L, ARGS);
   push_args(L);
   push_context(L);
-  lua_pushvalue(L, lua_upvalueindex(S_INTENT));
-  set_field(L, RECORD, F_STATUS);
-  if (!read_row(L, INTENT, &row)) {
-    return call_keep(L, S_INTENT, false, ANNOUNCED);
+  set_field(L, RECORD, F_STATUS, lua_upvalueindex(S_INTENT));
+  if (!read_row(L, walk, INTENT, &row)) {
+    return call_first(L, walk);
   }
-  if (sip_record_write(L, &row, wait_of(L), wait_finish, &err) < 0) {
+  if (sip_record_write(L, &row, walk->record, wait_finish, &err) < 0) {
     push_answer(L, sip_push_err(L, &err));
     return ANNOUNCED;
   }
@@ -408,8 +473,9 @@ static enum stage announce(lua_State *L)
 static enum stage after_announce(lua_State *L)
 {
   if (!lua_toboolean(L, OUT)) {
+    lua_pushvalue(L, lua_upvalueindex(F_STATUS));
     lua_pushnil(L);
-    set_field(L, RECORD, F_STATUS);
+    lua_rawset(L, RECORD);
     return fail(L, "cancelled");
   }
   lua_settop(L, CONTEXT);
@@ -438,7 +504,7 @@ static bool push_text(lua_State *L)
       return false;
     }
   }
-  if (!sip_json_write(L, state_of(L), lua_gettop(L), &text)) {
+  if (!sip_json_write(L, walk_of(L)->json, lua_gettop(L), &text)) {
     return false;
   }
   lua_pushlstring(L, text.data, text.len);
@@ -448,15 +514,16 @@ static bool push_text(lua_State *L)
 /* The step has a result, whose text is on the top of the stack. */
 static enum stage succeed(lua_State *L)
 {
+  const struct walk *walk = walk_of(L);
   struct sip_record_row row;
+  int text = lua_gettop(L);
 
-  (void)push_field(L, STEP, F_NAME);
-  sip_json_push_lazy(L, state_of(L), -2);
+  lua_pushvalue(L, NAME);
+  sip_json_push_lazy(L, walk->json, text);
   lua_rawset(L, RESULTS);
-  set_field(L, RECORD, F_RESULT);
-  lua_pushvalue(L, lua_upvalueindex(S_DONE));
-  set_field(L, RECORD, F_STATUS);
-  if (!read_row(L, OUTCOME, &row) || !sip_record_note(L, wait_of(L)->service, &row)) {
+  set_field(L, RECORD, F_RESULT, text);
+  set_field(L, RECORD, F_STATUS, lua_upvalueindex(S_DONE));
+  if (!read_row(L, walk, OUTCOME, &row) || !sip_record_note(L, walk->record->service, &row)) {
     return call_keep(L, S_OUTCOME, true, KEPT);
   }
   return KEPT;
@@ -517,9 +584,9 @@ static int walk_on(lua_State *L, int status, lua_KContext context)
     stage = next_stage(L, stage);
   }
   if (stage == AWAIT) {
-    return sip_await(L, &wait_of(L)->wait, SIP_FOREVER);
+    return sip_await(L, &walk_of(L)->record->wait, SIP_FOREVER);
   }
-  sip_record_give(L, lua_upvalueindex(SPARE), wait_of(L));
+  sip_record_give(L, lua_upvalueindex(SPARE), walk_of(L)->record);
   lua_pushvalue(L, AT);
   if (stage == STOP) {
     return 1;
@@ -528,23 +595,38 @@ static int walk_on(lua_State *L, int status, lua_KContext context)
   return 3;
 }
 
+static struct walk *push_walk(lua_State *L, struct sip_record_wait *record)
+{
+  struct walk *walk = lua_newuserdatauv(L, sizeof *walk, 0);
+
+  *walk = (struct walk){ .record = record,
+                         .json = lua_touserdata(L, lua_upvalueindex(JSON)),
+                         .id = number_of(L, JOURNAL, F_ID),
+                         .epoch = number_of(L, JOURNAL, F_EPOCH) };
+  return walk;
+}
+
 static int l_walk(lua_State *L)
 {
+  static const enum name fields[] = { F_RESULTS, F_JOURNAL, F_EVENT, F_CTX, F_PLACES };
+
   luaL_checktype(L, RUN, LUA_TTABLE);
   luaL_checktype(L, STEPS, LUA_TTABLE);
   (void)luaL_checkinteger(L, AT);
   lua_settop(L, ONE);
   luaL_checkstack(L, OUT + LUA_MINSTACK, "steps");
-  (void)push_field(L, RUN, F_STATE);
-  (void)push_field(L, lua_gettop(L), F_STEPS);
+  luaL_argcheck(L, push_field(L, RUN, F_STATE) == LUA_TTABLE, RUN, "has no state");
+  (void)push_field(L, RECORDS, F_STEPS);
   lua_replace(L, RECORDS);
-  (void)push_field(L, RUN, F_RESULTS);
-  (void)push_field(L, RUN, F_JOURNAL);
-  for (int i = RECORDS; i <= JOURNAL; i++) {
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    (void)push_field(L, RUN, fields[i]);
+  }
+  for (int i = RECORDS; i <= PLACES; i++) {
     luaL_argcheck(L, lua_istable(L, i), RUN, "a run of the journal is needed");
   }
-  (void)sip_record_take(L, lua_upvalueindex(SPARE));
-  lua_settop(L, RECORD);
+  (void)push_walk(L, sip_record_take(L, lua_upvalueindex(SPARE)));
+  lua_pushnil(L); /* is DATA */
+  look_at_run(L, walk_of(L));
   return walk_on(L, LUA_OK, BEGIN);
 }
 
