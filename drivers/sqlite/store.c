@@ -14,12 +14,20 @@ enum { STATEMENT_BYTES = 1000 };
 
 /* --- running a batch: writer thread --- */
 
+/* One row of SIP_STORE_NEXT_RECORDS. */
+#define ROW "(?, ?, ?, ?, ?, ?)"
+
 static const char *text_of(int number)
 {
   static const char *const texts[] = {
     /* As RECORD_ADD, of a run that needs no look. */
     [SIP_STORE_NEXT_RECORD - SIP_STATEMENT_COUNT] =
       "INSERT INTO record (run, seq, at, phase, scope, body) VALUES ($1, $3, $4, $5, $6, $7)",
+    /* The same of several; any fault ends the transaction, so what is before it is not kept aside.
+     */
+    [SIP_STORE_NEXT_RECORDS - SIP_STATEMENT_COUNT] =
+      "INSERT OR FAIL INTO record (run, seq, at, phase, scope, body) VALUES " ROW ", " ROW ", " ROW
+      ", " ROW ", " ROW ", " ROW ", " ROW ", " ROW,
     [SIP_STORE_DATA_VERSION - SIP_STATEMENT_COUNT] = "PRAGMA data_version",
     [SIP_STORE_BEGIN - SIP_STATEMENT_COUNT] = "BEGIN IMMEDIATE",
     [SIP_STORE_COMMIT - SIP_STATEMENT_COUNT] = "COMMIT",
@@ -131,6 +139,31 @@ static int store_run_op(struct sip_store *store, struct sip_batch *batch, struct
   return rc;
 }
 
+/* Whether so many records from `first` on are of runs that need no look. */
+static bool are_owned(struct sip_store *store, const struct sip_batch *batch, size_t first)
+{
+  size_t end = first + SIP_STORE_ROWS;
+
+  for (; first < end && first < batch->op_count; first++) {
+    const struct sip_op *op = &batch->ops[first];
+
+    if (op->statement != SIP_STATEMENT_RECORD_ADD || op->group > 0 ||
+        op->count != SIP_STORE_RECORD_CELLS || !is_owned(store, batch, op)) {
+      return false;
+    }
+  }
+  return first == end;
+}
+
+static int store_run_records(struct sip_store *store, struct sip_batch *batch, size_t first,
+                             struct sip_err *err)
+{
+  sqlite3_stmt *statement = NULL;
+  int rc = sip_store_prepare(store, SIP_STORE_NEXT_RECORDS, &statement, err);
+
+  return rc < 0 ? rc : sip_store_step_records(store, statement, batch, &batch->ops[first], err);
+}
+
 /* @return 0, a negative code, or SIP_STORE_AGAIN */
 static int store_run(struct sip_store *store, struct sip_batch *batch, struct sip_err *err)
 {
@@ -142,6 +175,9 @@ static int store_run(struct sip_store *store, struct sip_batch *batch, struct si
     if (batch->ops[i].group > 0) {
       rc = sip_store_run_group(store, batch, i, err);
       owners_forget(store); /* a script's statements may write anywhere */
+    } else if (are_owned(store, batch, i)) {
+      count = SIP_STORE_ROWS;
+      rc = store_run_records(store, batch, i, err);
     } else {
       rc = store_run_op(store, batch, &batch->ops[i], err);
     }

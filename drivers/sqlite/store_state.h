@@ -11,7 +11,10 @@
 enum {
   SIP_STORE_WAL_PAGES = 4000, /* of 4 KiB: then the log is carried over into the file */
   SIP_STORE_AGAIN = 1,        /* SQLite has ended the transaction: begin it anew */
+  SIP_STORE_ROWS = 8,         /* records that go into one statement */
+  SIP_STORE_RECORD_CELLS = 7, /* parameters of a record */
   SIP_STORE_NEXT_RECORD = SIP_STATEMENT_COUNT, /* statements of the store's own */
+  SIP_STORE_NEXT_RECORDS,
   SIP_STORE_DATA_VERSION,
   SIP_STORE_BEGIN,
   SIP_STORE_COMMIT,
@@ -56,6 +59,10 @@ int sip_store_prepare(struct sip_store *store, int number, sqlite3_stmt **out, s
  *  it. @return 0 or a negative code */
 int sip_store_step(struct sip_store *store, sqlite3_stmt *statement, struct sip_batch *batch,
                    struct sip_op *op, struct sip_err *err);
+
+/** Runs SIP_STORE_NEXT_RECORDS for so many records from `ops` on. @return as above */
+int sip_store_step_records(struct sip_store *store, sqlite3_stmt *statement,
+                           const struct sip_batch *batch, struct sip_op *ops, struct sip_err *err);
 
 /** Runs the group at `first` in a savepoint. @return 0 also when the group has failed (batch.h);
  *  SIP_STORE_AGAIN; a negative code for what ends the journal */

@@ -115,3 +115,34 @@ int sip_store_step(struct sip_store *store, sqlite3_stmt *statement, struct sip_
   (void)sqlite3_clear_bindings(statement); /* always SQLITE_OK */
   return rc;
 }
+
+/* The parameters of a record that are columns: all but the epoch. */
+static int bind_record(sqlite3_stmt *statement, int before, const struct sip_batch *batch,
+                       const struct sip_op *op)
+{
+  int rc = SQLITE_OK;
+
+  for (size_t i = 0; rc == SQLITE_OK && i < op->count; i++) {
+    if (i != 1) {
+      rc = bind_cell(statement, ++before, batch, &batch->cells[op->first + i], false);
+    }
+  }
+  return rc;
+}
+
+int sip_store_step_records(struct sip_store *store, sqlite3_stmt *statement,
+                           const struct sip_batch *batch, struct sip_op *ops, struct sip_err *err)
+{
+  int columns = sqlite3_bind_parameter_count(statement) / SIP_STORE_ROWS, rc = SQLITE_OK;
+
+  for (int i = 0; rc == SQLITE_OK && i < SIP_STORE_ROWS; i++) {
+    rc = bind_record(statement, i * columns, batch, &ops[i]);
+    ops[i].changes = 1; /* else the whole transaction is taken back */
+  }
+  rc = rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_DONE
+         ? 0
+         : sip_store_refused(store, err, "run a statement");
+  (void)sqlite3_reset(statement);          /* repeats the error of the step, which was told */
+  (void)sqlite3_clear_bindings(statement); /* always SQLITE_OK */
+  return rc;
+}

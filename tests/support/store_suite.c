@@ -311,6 +311,35 @@ static void a_run_that_is_taken_between_its_records_takes_no_more(void)
   world_close(&w);
 }
 
+/* However many follow each other, each of them counts for itself. */
+static void many_records_are_written_one_and_all(void)
+{
+  enum { RECORDS = 21 };
+  struct world w;
+
+  world_open(&w, kind->ops, kind->new_place());
+  world_say_run(&w, 7, 1, 42, "event-1");
+  world_say_run(&w, 8, 1, 43, "event-2");
+  for (long long seq = 1; seq <= RECORDS; seq++) {
+    world_say_record(&w, 7, 1, seq);
+    world_say_record(&w, 8, seq == RECORDS - 1 ? 2 : 1, seq); /* once it is not its owner */
+  }
+  CHECK_INT(world_write(&w), 0);
+  for (size_t i = 0; i < 2 + (size_t)2 * RECORDS; i++) {
+    CHECK_INT(world_changes(&w, i), i != 1 + (size_t)2 * (RECORDS - 1));
+  }
+  world_say(&w, SIP_STATEMENT_RECORDS, "i", 7LL);
+  world_say(&w, SIP_STATEMENT_RECORDS, "i", 8LL);
+  CHECK_INT(world_write(&w), 0);
+  CHECK_INT(w.answer.ops[0].row_count, RECORDS);
+  CHECK_INT(w.answer.ops[1].row_count, RECORDS - 1);
+  for (long long seq = 1; seq <= RECORDS; seq++) {
+    world_say_record(&w, 7, 1, RECORDS + seq % (RECORDS - 1)); /* one is there, two are the same */
+  }
+  CHECK_INT(world_write(&w), SIP_ESQL);
+  world_close(&w);
+}
+
 static size_t told; /* the statement that is told next: in the order of writing */
 
 static void count_done(struct sip_entry *entry, int status, const struct sip_batch *batch,
@@ -521,6 +550,7 @@ void store_suite(const struct store_kind *of)
   bytes_come_back_as_they_were();
   a_run_that_is_taken_among_its_records_takes_no_more();
   a_run_that_is_taken_between_its_records_takes_no_more();
+  many_records_are_written_one_and_all();
   what_is_written_in_one_turn_shares_a_commit();
   a_statement_that_breaks_a_rule_stops_the_journal();
   statements_of_scripts_ride_along();
