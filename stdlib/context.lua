@@ -49,7 +49,7 @@ end
 
 function OWN.memory(ctx)
   local memories, slot = ctx[PARENT].memory, ctx[SLOT]
-  local memory = memories[slot] or {}
+  local memory = memories[slot] or { state = nil } -- room
   memories[slot] = memory
   return memory
 end
@@ -132,12 +132,19 @@ local function is_open(state, is_done)
   return state.undoing ~= nil
 end
 
+-- Is that all of a chain that has come to its end?
+local function is_over(child)
+  local state = child.state
+  return type(state) == "table" and state.finished and not state.failure
+    and next(child, next(child)) == nil
+end
+
 --- The place of a chain in that memory that was stopped on its way, or is in doubt; nil when there
 --- is none. After the last attempt nobody goes on with it, whatever its handler made of that.
 function M.unfinished(memory, is_done)
   for slot, child in pairs(memory) do
     local pattern, name
-    if type(child) == "table" and slot ~= "state" then
+    if type(child) == "table" and slot ~= "state" and not is_over(child) then
       pattern, name = tostring(slot):match "^(%l+):(.+)$"
     end
     if pattern then

@@ -242,11 +242,15 @@ end
 local cluster
 
 local function cluster_id()
-  cluster = cluster or kafka.cluster()
-  if cluster and cluster:find "^mockCluster" and opening then
-    cluster = ("%s/%d"):format(cluster, opening.epoch) -- it begins anew with each start
+  if cluster then
+    return cluster
   end
-  return cluster or ""
+  local id = kafka.cluster()
+  if id and id:find "^mockCluster" and opening then
+    id = ("%s/%d"):format(id, opening.epoch) -- it begins anew with each start
+  end
+  cluster = opening and id
+  return id or ""
 end
 
 --- The run of an event that has none; false without a journal.

@@ -216,7 +216,7 @@ local FIELDS = {
 
 for _, name in ipairs { "memory", "results" } do
   FIELDS[name] = function(ctx)
-    local made = {}
+    local made = { part = nil } -- room
     ctx[name] = made
     return made
   end

@@ -421,11 +421,11 @@ local function begin(chain, event, ctx)
   ctx = context.child(parent, chain.kind, chain.name, {
     run = journal_run, scope = nil, key = nil, memory = nil, place = nil, -- room
   })
-  local state = ctx.memory.state or {}
-  state.steps = state.steps or {} -- what a journal had of the state may be of no step
+  local state = ctx.memory.state or { steps = nil, finished = nil } -- room
+  state.steps = state.steps or core.room(#chain.steps) -- what a journal had may be of no step
   ctx.memory.state = state
   local run = {
-    chain = chain, event = event, ctx = ctx, state = state, results = {},
+    chain = chain, event = event, ctx = ctx, state = state, results = core.room(#chain.steps),
     places = places_of(chain, ctx.place), final = context.is_final(parent), world = world,
     journal = journal_run, text = nil, quoted = nil, data = nil, data_text = nil, -- see intend
   }

@@ -570,6 +570,7 @@ static int l_open(lua_State *L)
 {
   struct sip_event *event = check_event(L);
 
+  event->flow->has_jobs = true;
   sip_flow_push_record(L, sip_flow_ops(event->flow), &event->record);
   push_ticket(L, event);
   lua_pushinteger(L, (lua_Integer)event->started_ms);
@@ -599,14 +600,16 @@ static int push_kept(lua_State *L, void *arg)
 }
 
 /* The ctx of an event that has no job. Stack: …, ticket, event. */
-static void push_context(lua_State *L, const struct sip_flow_spec *spec)
+static void push_context(lua_State *L, const struct sip_flow *flow)
 {
-  lua_createtable(L, 2, 0);
+  enum { FIELDS = 5 }; /* of one that gets a job */
+
+  lua_createtable(L, 2, flow->has_jobs ? FIELDS : 0);
   lua_pushvalue(L, -3);
   lua_rawseti(L, -2, SIP_FLOW_CONTEXT_TICKET);
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, SIP_FLOW_CONTEXT_EVENT);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, spec->context_ref);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, flow->spec.context_ref);
   lua_setmetatable(L, -2);
 }
 
@@ -620,7 +623,7 @@ static int push_start(lua_State *L, void *arg)
     return 2;
   }
   if (event->flow->spec.context_ref != LUA_NOREF) {
-    push_context(L, &event->flow->spec);
+    push_context(L, event->flow);
   } else {
     lua_pushnil(L);
   }

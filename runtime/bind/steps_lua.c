@@ -9,7 +9,8 @@
  *
  * intend(run, step, record) is asked for what a script says about key and arguments. A result with
  * the metatable `handled`, and one that is no plain data, is left to succeed(run, step, record,
- * value); `parent` is the key of a ctx under which a child of it finds it. Loop thread. */
+ * value); `parent` is the key of a ctx under which a child of it finds it. room(count) -> an empty
+ * table that takes so many fields before it grows. Loop thread. */
 #include "bind/bind.h"
 #include "bind/journal_record.h"
 #include "bind/json_lua.h"
@@ -650,9 +651,21 @@ static int l_walker(lua_State *L)
   return 1;
 }
 
+static int l_room(lua_State *L)
+{
+  enum { MOST = 1000 };
+  lua_Integer count = luaL_checkinteger(L, 1);
+
+  luaL_argcheck(L, count >= 0, 1, "a number of fields is needed");
+  lua_createtable(L, 0, (int)(count < MOST ? count : MOST));
+  return 1;
+}
+
 int sip_open_steps(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "walker", l_walker }, { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "walker", l_walker },
+                                        { "room", l_room },
+                                        { NULL, NULL } };
 
   luaL_newlib(L, functions);
   return 1;

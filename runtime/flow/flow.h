@@ -171,7 +171,8 @@ struct sip_flow {
   struct sip_ranges beyond;               /* kept between commits for its memory */
   bool held;                              /* partitions are paused */
   bool assigned, draining, timer_open;
-  bool fenced; /* another member has its place: it is not opened again */
+  bool fenced;   /* another member has its place: it is not opened again */
+  bool has_jobs; /* events of it had a job at their first attempt: others will */
   uint64_t taken, finished, dead, unfinished, redelivered, skipped;
   struct sip_latency latency;
   struct sip_meter_flow meter;
