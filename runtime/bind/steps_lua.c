@@ -364,17 +364,57 @@ static bool has_usual_args(lua_State *L, const struct walk *walk)
   return usual;
 }
 
+/* Writes the event's data, of which the run has no text yet; false: it has none. */
+static bool write_data(lua_State *L, struct walk *walk)
+{
+  struct sip_buf *buf = &walk->json->buf;
+  struct sip_slice text;
+
+  lua_pushvalue(L, lua_upvalueindex(F_DATA));
+  if (lua_gettable(L, EVENT) == LUA_TNIL || !sip_json_write(L, walk->json, -1, &text)) {
+    return false;
+  }
+  set_field(L, RUN, F_DATA, lua_gettop(L));
+  lua_pushlstring(L, text.data, text.len);
+  set_field(L, RUN, F_DATA_TEXT, lua_gettop(L));
+  set_field(L, RUN, F_TEXT, lua_gettop(L));
+  text.data = lua_tolstring(L, -1, &text.len);
+  sip_buf_clear(buf);
+  if (add_string(buf, 0, &text) < 0) {
+    luaL_error(L, "steps: not enough memory");
+  }
+  lua_pushlstring(L, buf->data, buf->len);
+  set_field(L, RUN, F_QUOTED, lua_gettop(L));
+  look_at_run(L, walk);
+  return true;
+}
+
+/* Whether the step's arguments are the event's data, as the run has its text. */
+static bool takes_data(lua_State *L)
+{
+  struct walk *walk = walk_of(L);
+  bool is_new = walk->text.data == NULL && push_field(L, STEP, F_IS_GIVEN) == LUA_TNIL;
+  bool takes = is_new ? write_data(L, walk) : has_usual_args(L, walk);
+
+  lua_settop(L, RECORD);
+  return takes;
+}
+
 /* Sets the step's key, the scope and its name, and its arguments. @return whether it has */
 static bool set_usual(lua_State *L)
 {
   enum { LONGEST = 200 };
   char key[LONGEST];
-  struct sip_slice scope, name = { NULL, 0 };
+  struct sip_slice scope = { NULL, 0 }, name = { NULL, 0 };
 
-  if (!has_usual_args(L, walk_of(L))) {
+  if (!takes_data(L)) {
     return false;
   }
-  scope = text_of(L, PARENT, F_SCOPE);
+  lua_pushvalue(L, lua_upvalueindex(F_SCOPE));
+  if (lua_gettable(L, PARENT) == LUA_TSTRING) {
+    scope.data = lua_tolstring(L, -1, &scope.len);
+  }
+  lua_pop(L, 1); /* the ctx holds it */
   name.data = lua_tolstring(L, NAME, &name.len);
   if (scope.data == NULL || scope.len + 1 + name.len > sizeof key) {
     return false;
