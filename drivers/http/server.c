@@ -127,13 +127,16 @@ static void server_run(struct sip_server *server)
   (void)MHD_run(server->daemon); /* fails only on a daemon of another kind */
   server->in_mhd = false;
   if (server->kicked) {
-    return; /* before the loop waits */
+    /* It runs once more before the loop waits, and not before the tasks of this turn: a timer that
+       was set earlier would come first, find no answers and suspend their connections. */
+    (void)uv_timer_stop(&server->timer); /* always 0, as below */
+    return;
   }
   if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES) {
     (void)uv_timer_start(&server->timer, server_on_timer, wait_ms,
                          0); /* fails only while closing */
   } else {
-    (void)uv_timer_stop(&server->timer); /* always 0 */
+    (void)uv_timer_stop(&server->timer);
   }
 }
 
