@@ -161,17 +161,7 @@ function lazy.params()
   return {}
 end
 
-local Request = {
-  __index = function(req, key)
-    local make = lazy[key]
-    if not make then
-      return methods[key]
-    end
-    local value = make(req)
-    req[key] = value
-    return value
-  end,
-}
+local Request = { __index = httpd.request_index(methods, lazy) }
 
 -- --- answers ---
 

@@ -180,6 +180,15 @@ function M.open()
     serve = function(spec)
       return spec.dispatch
     end,
+    request_index = function(methods, makers)
+      return function(req, key)
+        local make = makers[key]
+        if make then
+          rawset(req, key, make(req))
+        end
+        return methods[key] or rawget(req, key)
+      end
+    end,
     gzip = function(text)
       return text
     end,

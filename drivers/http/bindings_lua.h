@@ -40,8 +40,9 @@ void sip_exchange_lua_start(struct sip_vm *vm, int handler_ref, struct sip_excha
  * and the task has not ended. */
 struct sip_exchange *sip_exchange_of(lua_State *L, int index);
 
-/** serve{…} of serve_lua.c. */
+/** serve{…} and request_index(methods, makers) of serve_lua.c. */
 int sip_l_serve(lua_State *L);
+int sip_l_request_index(lua_State *L);
 
 /* A box of a struct sip_limiter. */
 #define SIP_LIMITER_CLASS "sipeat.http.limiter"

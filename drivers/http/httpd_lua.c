@@ -7,7 +7,7 @@
  * server:address(), :port(), :connections(), :stop(grace_ms) (waits)
  * limiter(per_s, burst) -> limiter: a token bucket for each client
  * body_limits{{method, path, bytes}, …} replaces those that were set before
- * gzip(text) -> text   serve{…} -> handler, see serve_lua.c. Loop thread. */
+ * gzip(text) -> text   serve{…} -> handler, request_index(…): see serve_lua.c. Loop thread. */
 #include "core/log.h"
 #include "http/bindings_lua.h"
 #include "http/body_limits.h"
@@ -341,9 +341,11 @@ static int l_gzip(lua_State *L)
 
 int sip_open_httpd(lua_State *L)
 {
-  static const luaL_Reg functions[] = { { "listen", l_listen },           { "limiter", l_limiter },
-                                        { "body_limits", l_body_limits }, { "gzip", l_gzip },
-                                        { "serve", sip_l_serve },         { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "listen", l_listen }, { "limiter", l_limiter }, { "body_limits", l_body_limits },
+    { "gzip", l_gzip },     { "serve", sip_l_serve }, { "request_index", sip_l_request_index },
+    { NULL, NULL }
+  };
 
   luaL_newlib(L, functions);
   return 1;

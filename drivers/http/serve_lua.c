@@ -5,7 +5,9 @@
  *   served[1][method][path] is a route; class is the metatable of requests; guard handles errors;
  *   encode and since are those of json and metrics; while tracing.on, and for all that is not
  *   usual, dispatch(exchange) does the whole, or ended(exchange, request, route, began, ok, result,
- *   message) what follows the handler. Loop thread. */
+ *   message) what follows the handler.
+ * request_index(methods, makers) -> the __index of requests: a method, or a field that
+ *   makers[field](request) makes when it is first asked for. Loop thread. */
 #include "http/bindings_lua.h"
 #include "http/server.h"
 
@@ -17,9 +19,13 @@
 enum { SERVED = 1, CLASS, GUARD, ENCODE, SINCE, TRACING, DISPATCH, ENDED };
 
 /* The stack of serve. */
-enum { EXCHANGE = 1, ROUTE, REQUEST, HANDLES_ERRORS, RESULT, MESSAGE };
+enum { EXCHANGE = 1, ROUTE, METHOD, TARGET, REQUEST, HANDLES_ERRORS, RESULT, MESSAGE };
 
 enum { REQUEST_FIELDS = 5, OK = 200, NO_CONTENT = 204 };
+
+/* A body up to here is a field of the request from the start: to copy it costs less than to be
+ * asked for it. */
+enum { SMALL_BYTES = 4096 };
 
 /* What a usual answer consists of. */
 struct plain {
@@ -143,27 +149,29 @@ static int serve_after(lua_State *L, int status, lua_KContext began_ns)
   return 0;
 }
 
-static void push_target(lua_State *L, const struct sip_exchange *exchange)
+static void push_body(lua_State *L, const struct sip_exchange *exchange)
 {
-  lua_pushstring(L, sip_exchange_method(exchange));
-  lua_pushstring(L, sip_exchange_target(exchange));
+  struct sip_slice body = sip_exchange_body(exchange);
+
+  if (body.len > 0 && body.len <= SMALL_BYTES) {
+    lua_pushlstring(L, body.data, body.len);
+    lua_setfield(L, REQUEST, "body");
+  }
 }
 
-/* Pushes the route, of which the request is for nothing but its path. */
-static bool find_route(lua_State *L, const struct sip_exchange *exchange)
+/* Finds the route, of which the request is for nothing but its path. */
+static bool find_route(lua_State *L)
 {
   lua_rawgeti(L, lua_upvalueindex(SERVED), 1);
-  push_target(L, exchange);
-  lua_insert(L, -2); /* routes, target, method */
-  if (lua_rawget(L, -3) != LUA_TTABLE) {
+  lua_pushvalue(L, METHOD);
+  if (lua_rawget(L, -2) != LUA_TTABLE) {
     return false;
   }
-  lua_insert(L, -2); /* routes, those of the method, target */
+  lua_pushvalue(L, TARGET);
   if (lua_rawget(L, -2) != LUA_TTABLE) {
     return false;
   }
   lua_replace(L, ROUTE);
-  lua_settop(L, ROUTE);
   if (lua_getfield(L, ROUTE, "demands") != LUA_TNIL && lua_toboolean(L, -1)) {
     return false;
   }
@@ -171,7 +179,7 @@ static bool find_route(lua_State *L, const struct sip_exchange *exchange)
   if (lua_toboolean(L, -1)) {
     return false;
   }
-  lua_settop(L, ROUTE);
+  lua_settop(L, TARGET);
   return true;
 }
 
@@ -182,7 +190,9 @@ static int serve(lua_State *L)
 
   lua_settop(L, EXCHANGE);
   lua_pushnil(L); /* the place of the route */
-  if (!find_route(L, exchange)) {
+  lua_pushstring(L, sip_exchange_method(exchange));
+  lua_pushstring(L, sip_exchange_target(exchange));
+  if (!find_route(L)) {
     lua_settop(L, EXCHANGE);
     lua_pushvalue(L, lua_upvalueindex(DISPATCH));
     lua_insert(L, EXCHANGE);
@@ -192,15 +202,49 @@ static int serve(lua_State *L)
   lua_createtable(L, 0, REQUEST_FIELDS);
   lua_pushvalue(L, EXCHANGE);
   lua_setfield(L, REQUEST, "exchange");
-  push_target(L, exchange);
+  lua_pushvalue(L, TARGET);
   lua_setfield(L, REQUEST, "path");
+  lua_pushvalue(L, METHOD);
   lua_setfield(L, REQUEST, "method");
+  push_body(L, exchange);
   lua_pushvalue(L, lua_upvalueindex(CLASS));
   lua_setmetatable(L, REQUEST);
   lua_pushvalue(L, lua_upvalueindex(GUARD));
   lua_getfield(L, ROUTE, "handler");
   lua_pushvalue(L, REQUEST);
   return serve_after(L, lua_pcallk(L, 1, 2, HANDLES_ERRORS, began_ns, serve_after), began_ns);
+}
+
+/* Upvalues of the requests' __index. */
+enum { METHODS = 1, MAKERS };
+
+static int request_index(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(METHODS)) != LUA_TNIL) {
+    return 1;
+  }
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(MAKERS)) == LUA_TNIL) {
+    return 1;
+  }
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 1);
+  return 1;
+}
+
+int sip_l_request_index(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_pushcclosure(L, request_index, MAKERS);
+  return 1;
 }
 
 int sip_l_serve(lua_State *L)
