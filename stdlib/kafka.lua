@@ -181,7 +181,10 @@ end
 function Producer.post(self, record)
   local posted, message, code
   if type(record) == "table" and not (tracing.on and tracing.current()) then
-    posted, message, code = patiently(core.post, record, self.outbox)
+    posted, message, code = core.post(record, self.outbox)
+    if FULL[code] then
+      posted, message, code = patiently(core.post, record, self.outbox)
+    end
   end
   if posted or code then
     return posted, message, code

@@ -197,27 +197,41 @@ static void post_on_report(void *arg, int status, int32_t partition, int64_t off
   }
 }
 
+/* The texts of a record, by the length of their names. @return NULL for a field of another kind */
+static struct sip_slice *text_field(const char *name, size_t len, struct sip_slice *topic,
+                                    struct sip_output *output)
+{
+  switch (len) {
+  case 3:
+    return memcmp(name, "key", len) == 0 ? &output->key : NULL;
+  case 5:
+    return memcmp(name, "topic", len) == 0   ? topic
+           : memcmp(name, "value", len) == 0 ? &output->value
+                                             : NULL;
+  default:
+    return NULL;
+  }
+}
+
 /* A field of a record, name and value on top of the stack; @return whether it is plain */
 static bool read_field(lua_State *L, struct sip_output *output, int *headers)
 {
-  const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-  bool is_text = lua_type(L, -1) == LUA_TSTRING;
-  struct sip_slice text = { NULL, 0 };
+  struct sip_slice topic = { NULL, 0 }, *text;
+  const char *name;
+  size_t len;
 
-  if (is_text) {
-    text.data = lua_tolstring(L, -1, &text.len); /* the record holds it */
+  if (lua_type(L, -2) != LUA_TSTRING) {
+    return false;
   }
-  if (strcmp(name, "topic") == 0) {
-    output->topic = text.data;
-    return is_text;
-  }
-  if (strcmp(name, "key") == 0) {
-    output->key = text;
-    return is_text;
-  }
-  if (strcmp(name, "value") == 0) {
-    output->value = text;
-    return is_text;
+  name = lua_tolstring(L, -2, &len);
+  text = text_field(name, len, &topic, output);
+  if (text != NULL) {
+    if (lua_type(L, -1) != LUA_TSTRING) {
+      return false;
+    }
+    text->data = lua_tolstring(L, -1, &text->len); /* the record holds it */
+    output->topic = text == &topic ? topic.data : output->topic;
+    return true;
   }
   if (strcmp(name, "partition") == 0) {
     output->partition = (int32_t)lua_tointeger(L, -1);

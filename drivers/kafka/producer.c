@@ -61,6 +61,7 @@ struct sip_producer {
   struct sip_list lanes;
   struct lane *current; /* NULL until the first record, and after a fatal error */
   size_t pending;
+  struct report common; /* of records whose reports have no argument: made once; fn NULL: not yet */
   bool patient;
   bool closing;
   const rd_kafka_message_t *failed; /* borrowed: while its report is told */
@@ -125,6 +126,28 @@ static void lane_retire(struct lane *lane)
   lane->retired = true;
   if (lane->producer->current == lane) {
     lane->producer->current = NULL;
+  }
+}
+
+/* @return NULL without memory */
+static struct report *producer_report(struct sip_producer *producer, sip_report_fn fn, void *arg)
+{
+  struct report *report = &producer->common;
+
+  if (arg != NULL || (report->fn != NULL && report->fn != fn)) {
+    report = malloc(sizeof *report);
+    if (report == NULL) {
+      return NULL;
+    }
+  }
+  *report = (struct report){ fn, arg };
+  return report;
+}
+
+static void producer_drop_report(struct sip_producer *producer, struct report *report)
+{
+  if (report != &producer->common) {
+    free(report);
   }
 }
 
@@ -202,7 +225,7 @@ static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
   struct sip_err err; /* set on failure: clearing it would cost more than the rest */
   int rc = 0;
 
-  free(message->_private);
+  producer_drop_report(lane->producer, message->_private);
   lane->pending--;
   lane->producer->pending--;
   if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -405,12 +428,10 @@ int sip_producer_send(void *driver, const struct sip_output *output, sip_report_
   if (producer->closing) {
     return sip_err_set(err, SIP_ECLOSED, "send to %s: the producer is closed", output->topic);
   }
-  report = malloc(sizeof *report);
+  report = producer_report(producer, on_report, arg);
   if (report == NULL) {
     return sip_err_set(err, UV_ENOMEM, "send to %s: out of memory", output->topic);
   }
-  report->fn = on_report;
-  report->arg = arg;
   for (int attempt = 0;; attempt++) { /* a client that just failed is replaced once */
     rc = producer->current != NULL ? 0 : producer_open_lane(producer, err);
     lane = producer->current;
@@ -422,7 +443,7 @@ int sip_producer_send(void *driver, const struct sip_output *output, sip_report_
     }
   }
   if (rc < 0) {
-    free(report);
+    producer_drop_report(producer, report);
     return rc;
   }
   lane->pending++;
