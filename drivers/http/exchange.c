@@ -148,6 +148,7 @@ void *sip_exchange_on_target(void *arg, const char *target, struct MHD_Connectio
 struct incoming {
   struct sip_exchange *exchange;
   struct sip_layout layout;
+  bool failed; /* there was no memory for one of them */
 };
 
 static enum MHD_Result keep_field(void *arg, enum MHD_ValueKind kind, const char *name,
@@ -158,7 +159,8 @@ static enum MHD_Result keep_field(void *arg, enum MHD_ValueKind kind, const char
 
   (void)kind;
   sip_layout_field(&incoming->layout, &key, &text);
-  return sip_header_list_add(&incoming->exchange->headers, &key, &text) < 0 ? MHD_NO : MHD_YES;
+  incoming->failed = sip_header_list_add(&incoming->exchange->headers, &key, &text) < 0;
+  return incoming->failed ? MHD_NO : MHD_YES;
 }
 
 /* What a head says that matters before the body. */
@@ -166,6 +168,9 @@ struct head {
   struct sip_slice length, encoding, id, forwarded_for, forwarded_proto;
   size_t lengths, encodings, hosts;
 };
+
+/* Names are in lower case here, and of that length. */
+#define is_named(header, text) (memcmp((header)->name.data, text, sizeof(text) - 1) == 0)
 
 static void read_fields(struct head *head, const struct sip_exchange *exchange)
 {
@@ -176,27 +181,27 @@ static void read_fields(struct head *head, const struct sip_exchange *exchange)
   while (sip_header_list_next(&exchange->headers, &at, &header)) {
     switch (header.name.len) {
     case 4:
-      head->hosts += sip_header_is(&header.name, "host");
+      head->hosts += is_named(&header, "host");
       break;
     case 12:
-      head->id = sip_header_is(&header.name, "x-request-id") ? header.value : head->id;
+      head->id = is_named(&header, "x-request-id") ? header.value : head->id;
       break;
     case 14:
-      if (sip_header_is(&header.name, "content-length")) {
+      if (is_named(&header, "content-length")) {
         head->length = header.value;
         head->lengths++;
       }
       break;
     case 15:
-      if (sip_header_is(&header.name, "x-forwarded-for")) {
+      if (is_named(&header, "x-forwarded-for")) {
         head->forwarded_for = header.value; /* the last one: of the proxy that is connected */
       }
       break;
     case 17:
-      if (sip_header_is(&header.name, "transfer-encoding")) {
+      if (is_named(&header, "transfer-encoding")) {
         head->encoding = header.value;
         head->encodings++;
-      } else if (sip_header_is(&header.name, "x-forwarded-proto")) {
+      } else if (is_named(&header, "x-forwarded-proto")) {
         head->forwarded_proto = header.value;
       }
       break;
@@ -315,7 +320,6 @@ static bool read_head(struct sip_exchange *exchange, const char *method, const c
 {
   struct incoming incoming = { .exchange = exchange };
   const struct sip_server_options *options = &exchange->server->options;
-  int fields = MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, NULL, NULL);
   struct head head;
 
   exchange->method = strdup(method);
@@ -324,7 +328,7 @@ static bool read_head(struct sip_exchange *exchange, const char *method, const c
   }
   sip_layout_begin(&incoming.layout, method, url, strlen(exchange->target), version);
   (void)MHD_get_connection_values_n(exchange->mhd, MHD_HEADER_KIND, keep_field, &incoming);
-  if (exchange->method == NULL || exchange->headers.count != (size_t)fields) {
+  if (exchange->method == NULL || incoming.failed) {
     return false;
   }
   read_fields(&head, exchange);

@@ -21,9 +21,30 @@ bool sip_header_is_name(const struct sip_slice *name)
   return name->len > 0;
 }
 
+/* Eight bytes at once: a constant with the same byte in each place. */
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether one of them is below ' ' or 127. */
+static bool have_control(uint64_t eight)
+{
+  uint64_t delete = eight ^ EACH(127);
+  uint64_t found = ((eight - EACH(' ')) & ~eight) | ((delete - EACH(1)) & ~delete);
+
+  return (found & EACH(0x80)) != 0;
+}
+
 bool sip_header_is_value(const struct sip_slice *value)
 {
-  for (size_t i = 0; i < value->len; i++) {
+  size_t i = 0;
+  uint64_t eight;
+
+  for (; i + sizeof eight <= value->len; i += sizeof eight) {
+    memcpy(&eight, value->data + i, sizeof eight);
+    if (have_control(eight)) {
+      break; /* a tab may be */
+    }
+  }
+  for (; i < value->len; i++) {
     unsigned char c = (unsigned char)value->data[i];
 
     if ((c < ' ' && c != '\t') || c == 127) {
@@ -68,7 +89,17 @@ static char *put_text(char *at, const struct sip_slice *text)
 
 static void lower(char *text, size_t len)
 {
-  for (size_t i = 0; i < len; i++) {
+  size_t i = 0;
+  uint64_t eight, low, upper;
+
+  for (; i + sizeof eight <= len; i += sizeof eight) {
+    memcpy(&eight, text + i, sizeof eight);
+    low = eight & EACH(0x7f);
+    upper = (low + EACH(128 - 'A')) & ~(low + EACH(127 - 'Z')) & ~eight & EACH(0x80);
+    eight |= upper >> 2; /* 0x20 where a letter is a capital */
+    memcpy(text + i, &eight, sizeof eight);
+  }
+  for (; i < len; i++) {
     text[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + ('a' - 'A')) : text[i];
   }
 }
