@@ -180,9 +180,11 @@ end
 ---@return string? code
 function Producer.post(self, record)
   local posted, message, code
-  if type(record) == "table" and not (tracing.on and tracing.current()) then
+  if not (tracing.on and tracing.current()) then
     posted, message, code = core.post(record, self.outbox)
-    if FULL[code] then
+    if posted then
+      return posted
+    elseif FULL[code] then
       posted, message, code = patiently(core.post, record, self.outbox)
     end
   end

@@ -76,7 +76,7 @@ end
 
 -- As send, of a record; with headers as a table of names the caller makes a list of them first.
 local function post(record)
-  if record.headers and record.headers[1] == nil then
+  if type(record) ~= "table" or record.headers and record.headers[1] == nil then
     return false
   end
   local sent, message, code = send(record.topic, record.key, record.value, record.headers,

@@ -8,8 +8,8 @@
  * gives what came already; of the outbox {topic, queued = true}. One waiter at a time ("EBUSY"). A
  * send that nobody waits for is delivered all the same.
  * post(record, outbox?) -> true | nil, message, code: as send, for a record whose report nobody
- * wants: a failure is logged. false for a record that is not plain: unknown or wrong fields, or
- * headers that are no list. Loop thread. */
+ * wants: a failure is logged. false for a record that is not plain: no table, unknown or wrong
+ * fields, or headers that are no list. Loop thread. */
 #include "core/log.h"
 #include "kafka/kafka.h"
 #include "kafka/kafka_lua.h"
@@ -258,10 +258,9 @@ int sip_l_kafka_post(lua_State *L)
   int rc, headers = 0;
   struct sip_err err;
 
-  luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   lua_pushnil(L);
-  while (lua_next(L, 1) != 0) {
+  while (lua_istable(L, 1) && lua_next(L, 1) != 0) {
     if (!read_field(L, &output, &headers)) {
       output.topic = NULL;
       break;
