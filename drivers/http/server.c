@@ -126,23 +126,26 @@ static void server_run(struct sip_server *server)
   server->in_mhd = true;
   (void)MHD_run(server->daemon); /* fails only on a daemon of another kind */
   server->in_mhd = false;
-  if (server->kicked) {
-    /* It runs once more before the loop waits, and not before the tasks of this turn: a timer that
-       was set earlier would come first, find no answers and suspend their connections. */
-    (void)uv_timer_stop(&server->timer); /* always 0, as below */
+  if (server->kicked) { /* the loop must not wait before the kick */
+    (void)uv_timer_start(&server->timer, server_on_timer, 0, 0); /* fails only while closing */
     return;
   }
   if (MHD_get_timeout(server->daemon, &wait_ms) == MHD_YES) {
-    (void)uv_timer_start(&server->timer, server_on_timer, wait_ms,
-                         0); /* fails only while closing */
+    (void)uv_timer_start(&server->timer, server_on_timer, wait_ms, 0);
   } else {
-    (void)uv_timer_stop(&server->timer);
+    (void)uv_timer_stop(&server->timer); /* always 0 */
   }
 }
 
+/* Timers come before the tasks of a turn: what was kicked runs behind these. Before, it would find
+ * no answers, and suspend their connections. */
 static void server_on_timer(uv_timer_t *timer)
 {
-  server_run(timer->data);
+  struct sip_server *server = timer->data;
+
+  if (!server->kicked) {
+    server_run(server);
+  }
 }
 
 static void server_on_prepare(uv_prepare_t *prepare)
