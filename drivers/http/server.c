@@ -137,15 +137,18 @@ static void server_run(struct sip_server *server)
   }
 }
 
-/* Timers come before the tasks of a turn: what was kicked runs behind these. Before, it would find
- * no answers, and suspend their connections. */
-static void server_on_timer(uv_timer_t *timer)
+/* What was kicked runs behind the tasks of the next turn. Before, it would find no answers, and
+ * suspend their connections. */
+static void server_run_unless_kicked(struct sip_server *server)
 {
-  struct sip_server *server = timer->data;
-
   if (!server->kicked) {
     server_run(server);
   }
+}
+
+static void server_on_timer(uv_timer_t *timer)
+{
+  server_run_unless_kicked(timer->data);
 }
 
 static void server_on_prepare(uv_prepare_t *prepare)
@@ -165,7 +168,7 @@ static void server_on_poll(uv_poll_t *poll, int status, int events)
 {
   (void)status;
   (void)events;
-  server_run(poll->data);
+  server_run_unless_kicked(poll->data);
 }
 
 static void server_finish_stop(struct sip_server *server)
