@@ -125,8 +125,12 @@ static void cluster_stop(struct cluster *cluster, struct fixture *fixture)
   rd_kafka_destroy(cluster->rk);
 }
 
+/* A commit waits for a moment in which no rebalance is told. */
 static void turn_until_answered(struct fixture *fixture, const struct owner *owner)
 {
+  while (owner->source->commits == 0) {
+    CHECK(uv_run(&fixture->loop, UV_RUN_ONCE) != 0);
+  }
   while (owner->source->commits > 0) {
     CHECK(uv_run(&fixture->loop, UV_RUN_ONCE) != 0);
   }
