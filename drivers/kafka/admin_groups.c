@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { GROUPS_AGAIN_MS = 200 };
+
 void sip_kafka_group_list_free(struct sip_kafka_group_list *list)
 {
   if (list == NULL) {
@@ -47,6 +49,24 @@ static int group_add(struct sip_kafka_group_list *list, const char *name, const 
   return info->name == NULL || info->state == NULL ? UV_ENOMEM : 0;
 }
 
+/* A broker that has just started, or has just got them, loads what its groups committed. */
+static rd_kafka_resp_err_t groups_ask(struct sip_kafka_admin *admin, const char *name,
+                                      const struct rd_kafka_group_list **out)
+{
+  rd_kafka_resp_err_t res;
+
+  for (int waited_ms = 0;; waited_ms += GROUPS_AGAIN_MS) {
+    res = rd_kafka_list_groups(admin->rk, name, out, admin->timeout_ms);
+    if (*out != NULL || waited_ms >= admin->timeout_ms ||
+        (res != RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS &&
+         res != RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE &&
+         res != RD_KAFKA_RESP_ERR_NOT_COORDINATOR)) {
+      return res;
+    }
+    uv_sleep(GROUPS_AGAIN_MS);
+  }
+}
+
 int sip_kafka_admin_groups(struct sip_kafka_admin *admin, const char *name,
                            struct sip_kafka_group_list **out, struct sip_err *err)
 {
@@ -60,7 +80,7 @@ int sip_kafka_admin_groups(struct sip_kafka_admin *admin, const char *name,
     return sip_kafka_err(err, res, "this broker cannot list them; name one", "list groups");
   }
   if (!blind) {
-    res = rd_kafka_list_groups(admin->rk, name, &known, admin->timeout_ms);
+    res = groups_ask(admin, name, &known);
   }
   if (known == NULL && !blind) {
     return sip_admin_err(admin, err, res, NULL, "list groups", NULL);

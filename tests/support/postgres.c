@@ -40,7 +40,8 @@ static void enter(const char *directory)
   (void)prctl(PR_SET_PDEATHSIG, SIGQUIT); /* as a crash; after setuid, which forgets it */
 }
 
-static pid_t spawn(const struct postgres *server, char *const arguments[])
+/* arguments[0] is a name, and becomes a path, by which the program finds its own. */
+static pid_t spawn(const struct postgres *server, char *arguments[])
 {
   pid_t pid = fork();
   char program[100];
@@ -49,6 +50,7 @@ static pid_t spawn(const struct postgres *server, char *const arguments[])
   if (pid == 0) {
     enter(server->directory);
     (void)snprintf(program, sizeof program, "/usr/lib/postgresql/15/bin/%s", arguments[0]);
+    arguments[0] = program;
     (void)execv(program, arguments);
     _exit(127);
   }

@@ -126,11 +126,15 @@ static void cluster_stop(struct cluster *cluster, struct fixture *fixture)
 }
 
 /* A commit waits for a moment in which no rebalance is told. */
-static void turn_until_answered(struct fixture *fixture, const struct owner *owner)
+static void turn_until_sent(struct fixture *fixture, const struct owner *owner)
 {
   while (owner->source->commits == 0) {
     CHECK(uv_run(&fixture->loop, UV_RUN_ONCE) != 0);
   }
+}
+
+static void turn_until_answered(struct fixture *fixture, const struct owner *owner)
+{
   while (owner->source->commits > 0) {
     CHECK(uv_run(&fixture->loop, UV_RUN_ONCE) != 0);
   }
@@ -147,6 +151,7 @@ static void commit_with(struct fixture *fixture, struct cluster *cluster, struct
   }
   rd_kafka_mock_push_request_errors(cluster->mock, OFFSET_COMMIT, 1, res);
   owner->ops->commit(owner->source);
+  turn_until_sent(fixture, owner);
   turn_until_answered(fixture, owner);
   CHECK(sip_source_commits(owner->source, NULL)); /* what failed waits for the next time */
 }
@@ -213,6 +218,7 @@ int main(void)
   rd_kafka_mock_push_request_errors(cluster.mock, OFFSET_COMMIT, 1,
                                     RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
   again.ops->commit(again.source);
+  turn_until_sent(&fixture, &again);
   again.ops->store(again.source, &first, 7, "newer"); /* stays when the other one comes back */
   turn_until_answered(&fixture, &again);
   elem = rd_kafka_topic_partition_list_find(again.source->owned, "numbers", 0);
