@@ -53,6 +53,7 @@ static void health_on_up(void *arg)
     sip_log(SIP_LOG_DEBUG, "kafka", NULL, "connected to Kafka at %s", health->brokers);
   }
   health->state = HEALTH_UP;
+  health->reason[0] = '\0';
 }
 
 /* The reason, without the broker's address where there is only one. */
@@ -77,14 +78,39 @@ static const char *health_hint(const struct sip_kafka_health *health)
                                                       : health->last);
 }
 
+static void health_tell(const struct sip_kafka_health *health)
+{
+  const char *hint = health_hint(health);
+
+  sip_log(SIP_LOG_WARN, "kafka", NULL, "cannot reach Kafka at %s: %s; still trying (%s)",
+          health->brokers, health->reason[0] == '\0' ? "no answer yet" : health_why(health), hint);
+}
+
 static void health_on_timeout(uv_timer_t *timer)
 {
   struct sip_kafka_health *health = SIP_CONTAINER(timer, struct sip_kafka_health, timer);
-  const char *hint = health_hint(health);
 
   health->state = HEALTH_DOWN;
-  sip_log(SIP_LOG_WARN, "kafka", NULL, "cannot reach Kafka at %s: %s; still trying (%s)",
-          health->brokers, health->reason[0] == '\0' ? "no answer yet" : health_why(health), hint);
+  health_tell(health);
+}
+
+/* A host may have several addresses: that nobody listens at one of them says less than the refusal
+ * at another. */
+static void health_note(struct sip_kafka_health *health, rd_kafka_resp_err_t res,
+                        const char *reason)
+{
+  bool was_refused = health->reason[0] != '\0' && sip_kafka_err_is_refusal(health->last);
+  bool is_refused = sip_kafka_err_is_refusal(res);
+
+  sip_log(SIP_LOG_DEBUG, "kafka", NULL, "%s", reason);
+  if (was_refused && !is_refused) {
+    return;
+  }
+  health->last = res;
+  (void)snprintf(health->reason, sizeof health->reason, "%s", reason); /* cutting it is fine */
+  if (is_refused && !was_refused && health->state == HEALTH_DOWN) {
+    health_tell(health);
+  }
 }
 
 int sip_kafka_health_new(struct sip_kafka_health **out, uv_loop_t *loop, const char *brokers,
@@ -157,9 +183,7 @@ void sip_kafka_health_error(struct sip_kafka_health *health, rd_kafka_resp_err_t
                             const char *reason)
 {
   if (res != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-    health->last = res;
-    (void)snprintf(health->reason, sizeof health->reason, "%s", reason); /* cutting it is fine */
-    sip_log(SIP_LOG_DEBUG, "kafka", NULL, "%s", reason);
+    health_note(health, res, reason);
     return;
   }
   if (health->state != HEALTH_DOWN && uv_timer_get_due_in(&health->timer) != 0 &&

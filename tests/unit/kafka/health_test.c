@@ -1,4 +1,6 @@
 /* health_test.c - the loss of all brokers is said once, with a hint, and so is their return. */
+#include "kafka/health.h"
+
 #include "kafka_fixture.h"
 
 #include <fcntl.h>
@@ -124,6 +126,34 @@ static void an_unreachable_broker_is_said_at_once(const char *path)
   fixture_deinit(&fixture);
 }
 
+/* A host has two addresses: at one nobody listens, at the other one the password is wrong. */
+static void a_refusal_says_more_than_a_closed_port(const char *path)
+{
+  static const char closed[] = "shop:9092: Connect to ipv6#[::1]:9092 failed: Connection refused";
+  static const char refused[] = "shop:9092: Invalid username or password";
+  struct sip_kafka_health *health = NULL;
+  uv_loop_t loop;
+
+  CHECK_INT(uv_loop_init(&loop), 0);
+  sip_log_setup(open(path, O_WRONLY | O_APPEND), SIP_LOG_JSON, SIP_LOG_INFO);
+  CHECK_INT(sip_kafka_health_new(&health, &loop, "shop:9092", NULL), 0);
+  sip_kafka_health_error(health, RD_KAFKA_RESP_ERR__TRANSPORT, closed);
+  sip_kafka_health_error(health, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, "");
+  for (int turn = 0; turn < 500 && occurrences(path, "Connection refused") == 0; turn++) {
+    (void)uv_run(&loop, UV_RUN_NOWAIT);
+    uv_sleep(10);
+  }
+  CHECK_INT(occurrences(path, "Connection refused"), 1);
+  sip_kafka_health_error(health, RD_KAFKA_RESP_ERR__AUTHENTICATION, refused);
+  CHECK_INT(occurrences(path, "Invalid username or password"), 1);
+  sip_kafka_health_error(health, RD_KAFKA_RESP_ERR__TRANSPORT, closed);
+  sip_kafka_health_error(health, RD_KAFKA_RESP_ERR__AUTHENTICATION, refused);
+  CHECK_INT(occurrences(path, "cannot reach Kafka"), 2); /* nothing new */
+  sip_kafka_health_close(health);
+  (void)uv_run(&loop, UV_RUN_DEFAULT);
+  CHECK_INT(uv_loop_close(&loop), 0);
+}
+
 static void with_log(void (*test)(const char *path))
 {
   char path[] = "/tmp/sipeat-health-XXXXXX";
@@ -138,6 +168,7 @@ static void with_log(void (*test)(const char *path))
 int main(void)
 {
   with_log(an_unreachable_broker_is_said_at_once);
+  with_log(a_refusal_says_more_than_a_closed_port);
   with_log(a_loss_and_a_return_are_said_once);
   return 0;
 }
