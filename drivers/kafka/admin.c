@@ -25,13 +25,14 @@ static void admin_on_error(rd_kafka_t *rk, int res, const char *reason, void *op
 {
   struct sip_kafka_admin *admin =
     SIP_CONTAINER((struct sip_refusal *)opaque, struct sip_kafka_admin, refusal);
+  char words[sizeof admin->reason];
 
   (void)rk;
+  sip_refusal_words(&admin->refusal, reason, words, sizeof words);
   /* That nobody listens at one address of a host says less than the refusal at another. */
   if (res != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN &&
-      (!admin->refused || sip_kafka_err_is_refusal(res))) {
-    sip_refusal_words(&admin->refusal, reason, admin->reason, sizeof admin->reason);
-    admin->refused = sip_kafka_err_is_refusal(res);
+      (sip_refusal_hint(words) != NULL || sip_refusal_hint(admin->reason) == NULL)) {
+    memcpy(admin->reason, words, sizeof words);
   }
 }
 
@@ -129,7 +130,6 @@ int sip_admin_err(struct sip_kafka_admin *admin, struct sip_err *err, rd_kafka_r
   if (sip_kafka_err_is_connection(res) && admin->reason[0] != '\0') {
     why = admin->reason;
   }
-  admin->refused = false; /* the next failure has its own reason */
   return sip_kafka_err(err, res, why, "%s%s%s", what, name == NULL ? "" : " ",
                        name == NULL ? "" : name);
 }

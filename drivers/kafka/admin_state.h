@@ -13,7 +13,6 @@ struct sip_kafka_admin {
   int timeout_ms;
   struct sip_refusal refusal;
   char reason[256]; /* the newest connection failure, for errors that say only "timed out" */
-  bool refused;     /* the reason is that of a broker which does not let the client in */
 };
 
 /** A client with these settings. `group` NULL: a producer. @return NULL with `err` filled */

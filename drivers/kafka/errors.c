@@ -89,12 +89,6 @@ const char *sip_kafka_err_hint(rd_kafka_resp_err_t res)
   return at < sizeof errors_known / sizeof errors_known[0] ? errors_known[at].hint : "";
 }
 
-bool sip_kafka_err_is_refusal(rd_kafka_resp_err_t res)
-{
-  return res == RD_KAFKA_RESP_ERR__SSL || res == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
-         res == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED;
-}
-
 bool sip_kafka_err_is_connection(rd_kafka_resp_err_t res)
 {
   switch (res) {

@@ -21,9 +21,6 @@ int sip_kafka_err_code(rd_kafka_resp_err_t res);
 /** What to do about it, "" when nothing general can be said. Static storage. */
 const char *sip_kafka_err_hint(rd_kafka_resp_err_t res);
 
-/** Whether a broker is there that does not let the client in. */
-bool sip_kafka_err_is_refusal(rd_kafka_resp_err_t res);
-
 /** True when it is about reaching the brokers and passes by itself. */
 bool sip_kafka_err_is_connection(rd_kafka_resp_err_t res);
 

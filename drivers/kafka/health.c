@@ -99,8 +99,8 @@ static void health_on_timeout(uv_timer_t *timer)
 static void health_note(struct sip_kafka_health *health, rd_kafka_resp_err_t res,
                         const char *reason)
 {
-  bool was_refused = health->reason[0] != '\0' && sip_kafka_err_is_refusal(health->last);
-  bool is_refused = sip_kafka_err_is_refusal(res);
+  bool was_refused = sip_refusal_is_certain(health->reason);
+  bool is_refused = sip_refusal_is_certain(reason);
 
   sip_log(SIP_LOG_DEBUG, "kafka", NULL, "%s", reason);
   if (was_refused && !is_refused) {

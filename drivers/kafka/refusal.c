@@ -156,3 +156,8 @@ const char *sip_refusal_hint(const char *reason)
   }
   return NULL;
 }
+
+bool sip_refusal_is_certain(const char *reason)
+{
+  return sip_refusal_hint(reason) != NULL && strstr(reason, "hangs up") == NULL;
+}

@@ -6,6 +6,7 @@
  * something is: it is noted here while the certificate is looked at. */
 #include <librdkafka/rdkafka.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct sip_kafka_settings;
@@ -28,5 +29,9 @@ void sip_refusal_words(const struct sip_refusal *refusal, const char *words, cha
 
 /** What to do about a reason that sip_refusal_words gave, or NULL. Static storage. */
 const char *sip_refusal_hint(const char *reason);
+
+/** Whether a reason that sip_refusal_words gave is that of a broker which is there and does not let
+ * the client in. One that hangs up may be about to end. */
+bool sip_refusal_is_certain(const char *reason);
 
 #endif

@@ -130,7 +130,8 @@ static void an_unreachable_broker_is_said_at_once(const char *path)
 static void a_refusal_says_more_than_a_closed_port(const char *path)
 {
   static const char closed[] = "shop:9092: Connect to ipv6#[::1]:9092 failed: Connection refused";
-  static const char refused[] = "shop:9092: Invalid username or password";
+  static const char refused[] =
+    "shop:9092: SASL authentication error: Invalid username or password";
   struct sip_kafka_health *health = NULL;
   uv_loop_t loop;
 
