@@ -234,6 +234,11 @@ local function record_of(run, step)
   return record
 end
 
+-- A step that has no key or arguments: how its attempt has ended.
+local function unfit(why)
+  return why.kind == "cancelled" and "cancelled" or "failed", why
+end
+
 -- Runs a step until it is done, has failed for this attempt of the event, or is in doubt.
 -- `verdict`: how its first try has ended, if it had one.
 local function advance(run, at, verdict, reason)
@@ -245,12 +250,12 @@ local function advance(run, at, verdict, reason)
   if next_at > at then
     return "done"
   elseif verdict == "unfit" then
-    return reason.kind == "cancelled" and "cancelled" or "failed", reason
+    return unfit(reason)
   elseif not verdict then
     if not record.args then
       local ok, why = intend(run, step, record)
       if not ok then
-        return why.kind == "cancelled" and "cancelled" or "failed", why
+        return unfit(why)
       end
     end
     if record.status == "intent" and step.effect == "idempotent" then

@@ -57,10 +57,7 @@ static rd_kafka_resp_err_t groups_ask(struct sip_kafka_admin *admin, const char 
 
   for (int waited_ms = 0;; waited_ms += GROUPS_AGAIN_MS) {
     res = rd_kafka_list_groups(admin->rk, name, out, admin->timeout_ms);
-    if (*out != NULL || waited_ms >= admin->timeout_ms ||
-        (res != RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS &&
-         res != RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE &&
-         res != RD_KAFKA_RESP_ERR_NOT_COORDINATOR)) {
+    if (*out != NULL || waited_ms >= admin->timeout_ms || !sip_kafka_err_is_coordinator(res)) {
       return res;
     }
     uv_sleep(GROUPS_AGAIN_MS);

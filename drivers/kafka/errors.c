@@ -89,6 +89,13 @@ const char *sip_kafka_err_hint(rd_kafka_resp_err_t res)
   return at < sizeof errors_known / sizeof errors_known[0] ? errors_known[at].hint : "";
 }
 
+bool sip_kafka_err_is_coordinator(rd_kafka_resp_err_t res)
+{
+  return res == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+         res == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+         res == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+}
+
 bool sip_kafka_err_is_connection(rd_kafka_resp_err_t res)
 {
   switch (res) {

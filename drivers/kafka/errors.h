@@ -24,6 +24,9 @@ const char *sip_kafka_err_hint(rd_kafka_resp_err_t res);
 /** True when it is about reaching the brokers and passes by itself. */
 bool sip_kafka_err_is_connection(rd_kafka_resp_err_t res);
 
+/** True when the group's coordinator is not there yet, or is another one: it passes by itself. */
+bool sip_kafka_err_is_coordinator(rd_kafka_resp_err_t res);
+
 /** Whether the cluster is librdkafka's mock cluster, which the embedded broker is: it has no admin
  * requests and knows no times. Blocks for up to `timeout_ms` until a broker has answered. */
 bool sip_kafka_is_embedded(rd_kafka_t *rk, int timeout_ms);

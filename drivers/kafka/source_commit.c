@@ -114,10 +114,8 @@ static bool is_lost(rd_kafka_resp_err_t res)
 static bool is_passing(rd_kafka_resp_err_t res)
 {
   return res == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ||
-         res == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || res == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
-         res == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
-         res == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
-         res == RD_KAFKA_RESP_ERR__WAIT_COORD || sip_kafka_err_is_connection(res);
+         res == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || res == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+         sip_kafka_err_is_coordinator(res) || sip_kafka_err_is_connection(res);
 }
 
 /* Whether the open rebalance takes it away. */

@@ -51,16 +51,6 @@ static uint64_t field_limit(lua_State *L, const char *name)
   return (uint64_t)value;
 }
 
-static void unref_functions(lua_State *L, const struct sip_flow_spec *spec)
-{
-  luaL_unref(L, LUA_REGISTRYINDEX, spec->start_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, spec->context_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, spec->dispatch_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, spec->finish_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, spec->drop_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, spec->keyer_ref);
-}
-
 static int ref_function(lua_State *L, const char *name)
 {
   if (lua_getfield(L, 1, name) == LUA_TNIL) {
@@ -114,15 +104,11 @@ static int l_register(lua_State *L)
   static const char *const orders[] = { "key", "partition", "none", NULL };
   static const char *const starts[] = { "beginning", "end", "time", NULL };
   const char *topics[TOPIC_LIMIT];
-  struct sip_flow_spec spec = { .start_ref = LUA_NOREF,
-                                .context_ref = LUA_NOREF,
-                                .dispatch_ref = LUA_NOREF,
-                                .finish_ref = LUA_NOREF,
-                                .drop_ref = LUA_NOREF,
-                                .keyer_ref = LUA_NOREF };
+  struct sip_flow_spec spec = { 0 };
   struct sip_engine *engine;
   struct sip_err err = { 0 };
 
+  sip_flow_spec_forget(&spec);
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   if (sip_flow_lua_engine(&engine, sip_vm_of(L), &err) < 0) {
@@ -163,11 +149,11 @@ static int l_register(lua_State *L)
   lua_pushvalue(L, 1);
   lua_pushlightuserdata(L, &spec);
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-    unref_functions(L, &spec);
+    sip_flow_spec_unref(L, &spec);
     return lua_error(L);
   }
   if (sip_engine_register(engine, &spec, &err) < 0) {
-    unref_functions(L, &spec);
+    sip_flow_spec_unref(L, &spec);
     return luaL_error(L, "%s", err.message);
   }
   return 0;

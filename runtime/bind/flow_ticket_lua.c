@@ -512,12 +512,7 @@ static int l_span(lua_State *L)
   if (span == NULL) {
     return 0;
   }
-  lua_pushlstring(L, trace->parent + SIP_TRACE_ID_AT, SIP_TRACE_ID_BYTES);
-  if (trace->has_span) {
-    lua_pushlstring(L, trace->parent + SIP_TRACE_SPAN_AT, SIP_TRACE_SPAN_BYTES);
-  } else {
-    lua_pushnil(L);
-  }
+  sip_trace_push_ids(L, trace);
   lua_pushlstring(L, span->parent + SIP_TRACE_SPAN_AT, SIP_TRACE_SPAN_BYTES);
   lua_pushinteger(L, (lua_Integer)event->span_wall_ns);
   lua_pushinteger(L, (lua_Integer)event->span_began_ns);

@@ -19,6 +19,7 @@
  * All but start, stop and valid, and these three, do nothing outside of a task. Loop thread. */
 #include "bind/trace_lua.h"
 #include "bind/bind.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/trace.h"
 #include "vm/task.h"
@@ -26,7 +27,6 @@
 
 #include <lauxlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char exporter_key; /* its address: of the function in the registry */
 
@@ -89,24 +89,26 @@ static int l_begin(lua_State *L)
   return 1;
 }
 
-static lua_Integer clock_ns(clockid_t clock)
-{
-  struct timespec now = { 0, 0 };
-
-  (void)clock_gettime(clock, &now); /* both clocks are always there */
-  return (lua_Integer)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static int push_now(lua_State *L)
 {
-  lua_pushinteger(L, clock_ns(CLOCK_REALTIME));
-  lua_pushinteger(L, clock_ns(CLOCK_MONOTONIC));
+  lua_pushinteger(L, (lua_Integer)sip_clock_machine_ns());
+  lua_pushinteger(L, (lua_Integer)uv_hrtime());
   return 2;
 }
 
 static int l_now(lua_State *L)
 {
   return push_now(L);
+}
+
+void sip_trace_push_ids(lua_State *L, const struct sip_trace *trace)
+{
+  lua_pushlstring(L, trace->parent + SIP_TRACE_ID_AT, SIP_TRACE_ID_BYTES);
+  if (trace->has_span) {
+    lua_pushlstring(L, trace->parent + SIP_TRACE_SPAN_AT, SIP_TRACE_SPAN_BYTES);
+  } else {
+    lua_pushnil(L);
+  }
 }
 
 static int l_enter(lua_State *L)
@@ -118,12 +120,7 @@ static int l_enter(lua_State *L)
   if (trace == NULL || !trace->sampled) {
     return 0;
   }
-  lua_pushlstring(L, trace->parent + SIP_TRACE_ID_AT, SIP_TRACE_ID_BYTES);
-  if (trace->has_span) {
-    lua_pushlstring(L, trace->parent + SIP_TRACE_SPAN_AT, SIP_TRACE_SPAN_BYTES);
-  } else {
-    lua_pushnil(L);
-  }
+  sip_trace_push_ids(L, trace);
   sip_tracer_span(sip_vm_tracer(sip_vm_of(L)), span);
   lua_pushlstring(L, span, sizeof span);
   child = sip_trace_child(trace, span);

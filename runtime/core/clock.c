@@ -45,15 +45,20 @@ uint64_t sip_clock_precise_ns(const struct sip_clock *clock)
   return clock->is_virtual ? clock->now_ns : uv_hrtime();
 }
 
+uint64_t sip_clock_machine_ns(void)
+{
+  struct timespec now = { 0, 0 };
+
+  (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 int64_t sip_clock_wall_ms(const struct sip_clock *clock)
 {
-  struct timespec now;
-
   if (clock->is_virtual) {
     return clock->wall_ms + (int64_t)(clock->now_ns / CLOCK_NS_PER_MS);
   }
-  (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
-  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  return (int64_t)(sip_clock_machine_ns() / CLOCK_NS_PER_MS);
 }
 
 static struct sip_timer *clock_next(const struct sip_clock *clock)

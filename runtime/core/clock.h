@@ -48,6 +48,9 @@ uint64_t sip_clock_precise_ns(const struct sip_clock *clock);
 /** Milliseconds since 1970-01-01 UTC. */
 int64_t sip_clock_wall_ms(const struct sip_clock *clock);
 
+/** The machine's, whatever a virtual clock says: ns since 1970-01-01 UTC. Any thread. */
+uint64_t sip_clock_machine_ns(void);
+
 /** Of a virtual clock: goes to the time of its next timer, unless that is later than `limit_ms`,
  * and calls it. @return whether there was one */
 bool sip_clock_jump(struct sip_clock *clock, uint64_t limit_ms);

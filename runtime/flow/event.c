@@ -630,7 +630,7 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
     sip_flow_ops(flow)->release(&copy);
     return 0;
   }
-  if (record->offset < partition->mark.after && sip_flow_is_rewound(flow, partition, record)) {
+  if (record->offset < partition->mark.after && sip_flow_is_rewound(flow, partition)) {
     flow->skipped++;
     sip_flow_ops(flow)->release(&copy);
     return 0;

@@ -66,14 +66,24 @@ static int flow_copy_names(struct sip_flow *flow, const struct sip_flow_spec *sp
            : 0;
 }
 
-static void flow_forget_functions(struct sip_flow *flow)
+void sip_flow_spec_forget(struct sip_flow_spec *spec)
 {
-  flow->spec.start_ref = LUA_NOREF;
-  flow->spec.context_ref = LUA_NOREF;
-  flow->spec.dispatch_ref = LUA_NOREF;
-  flow->spec.finish_ref = LUA_NOREF;
-  flow->spec.drop_ref = LUA_NOREF;
-  flow->spec.keyer_ref = LUA_NOREF;
+  spec->start_ref = LUA_NOREF;
+  spec->context_ref = LUA_NOREF;
+  spec->dispatch_ref = LUA_NOREF;
+  spec->finish_ref = LUA_NOREF;
+  spec->drop_ref = LUA_NOREF;
+  spec->keyer_ref = LUA_NOREF;
+}
+
+void sip_flow_spec_unref(lua_State *L, const struct sip_flow_spec *spec)
+{
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->start_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->context_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->dispatch_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->finish_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->drop_ref);
+  luaL_unref(L, LUA_REGISTRYINDEX, spec->keyer_ref);
 }
 
 int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct sip_flow_spec *spec,
@@ -99,7 +109,7 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
   sip_list_init(&flow->delayed);
   sip_list_init(&flow->spare);
   if (flow_copy_names(flow, spec) < 0 || sip_lanes_init(&flow->lanes) < 0) {
-    flow_forget_functions(flow); /* still the caller's */
+    sip_flow_spec_forget(&flow->spec); /* still the caller's */
     sip_flow_free(flow);
     return sip_err_set(err, UV_ENOMEM, "flow %s: not enough memory", spec->source.group);
   }
@@ -109,20 +119,8 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
 
 void sip_flow_release(struct sip_flow *flow)
 {
-  flow_forget_functions(flow);
+  sip_flow_spec_forget(&flow->spec);
   sip_flow_free(flow);
-}
-
-static void flow_unref_functions(struct sip_flow *flow)
-{
-  lua_State *L = sip_vm_state(flow->vm);
-
-  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.start_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.context_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.dispatch_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.finish_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.drop_ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, flow->spec.keyer_ref);
 }
 
 void sip_flow_free(struct sip_flow *flow)
@@ -139,7 +137,7 @@ void sip_flow_free(struct sip_flow *flow)
   sip_ranges_deinit(&flow->beyond);
   sip_transaction_free(flow);
   sip_meter_flow_deinit(&flow->meter);
-  flow_unref_functions(flow);
+  sip_flow_spec_unref(sip_vm_state(flow->vm), &flow->spec);
   for (size_t i = 0; i < flow->topic_count; i++) {
     free(flow->topics[i]);
   }
@@ -189,12 +187,12 @@ void sip_flow_replace(struct sip_flow *flow, struct sip_flow *from)
   struct sip_source_spec source = flow->spec.source;
   char *key_header = flow->key_header;
 
-  flow_unref_functions(flow);
+  sip_flow_spec_unref(sip_vm_state(flow->vm), &flow->spec);
   flow->spec = from->spec;
   flow->spec.source = source;
   flow->key_header = from->key_header;
-  from->key_header = key_header; /* freed with it */
-  flow_forget_functions(from);   /* handed over */
+  from->key_header = key_header;     /* freed with it */
+  sip_flow_spec_forget(&from->spec); /* handed over */
   flow_choose_outlet(flow);
   sip_flow_after_event(flow); /* the limits may be others */
 }

@@ -214,17 +214,23 @@ const struct sip_source_ops *sip_flow_ops(const struct sip_flow *flow);
 
 uint64_t sip_flow_now_ms(const struct sip_flow *flow);
 
+/** Sets the references of its functions to LUA_NOREF. */
+void sip_flow_spec_forget(struct sip_flow_spec *spec);
+
+/** Gives its functions back. */
+void sip_flow_spec_unref(lua_State *L, const struct sip_flow_spec *spec);
+
 /* --- partition.c --- */
 
 void sip_flow_on_assigned(void *flow, const struct sip_assigned *partitions, size_t count);
 void sip_flow_on_revoked(void *flow, const struct sip_partition *partitions, size_t count,
                          bool lost);
 
-/** The partition of that name, or NULL when it is not ours. */
-/** Whether a record below those that were taken is one of them, given again after a rebalance. */
-bool sip_flow_is_rewound(struct sip_flow *flow, const struct sip_flow_partition *partition,
-                         const struct sip_record *record);
+/** Of a record below those that were taken: whether it is one of them, given again after a
+ *  rebalance. */
+bool sip_flow_is_rewound(struct sip_flow *flow, const struct sip_flow_partition *partition);
 
+/** The partition of that name, or NULL when it is not ours. */
 struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow, const char *topic,
                                                  int32_t number);
 

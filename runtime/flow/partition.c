@@ -108,14 +108,12 @@ static void partitions_may_rewind(struct sip_flow *flow)
   }
 }
 
-bool sip_flow_is_rewound(struct sip_flow *flow, const struct sip_flow_partition *partition,
-                         const struct sip_record *record)
+bool sip_flow_is_rewound(struct sip_flow *flow, const struct sip_flow_partition *partition)
 {
   struct sip_partition name = { partition->topic, partition->partition };
 
   /* A topic that was made anew begins again, too, but ends before what was taken of the old one. */
-  return record->offset < partition->mark.after &&
-         sip_flow_now_ms(flow) < partition->rewinds_until_ms &&
+  return sip_flow_now_ms(flow) < partition->rewinds_until_ms &&
          sip_flow_ops(flow)->end(flow->source, &name) >= partition->mark.after;
 }
 

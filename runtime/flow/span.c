@@ -8,20 +8,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define TEXT(key, value) "{\"key\":\"" key "\",\"value\":{\"stringValue\":\"" value "\"}}"
 #define OPERATION(name)                                                                            \
   TEXT("messaging.system", "kafka")                                                                \
   "," TEXT("messaging.operation.name", name) "," TEXT("messaging.operation.type", name)
-
-static uint64_t wall_ns(void)
-{
-  struct timespec now = { 0, 0 };
-
-  (void)clock_gettime(CLOCK_REALTIME, &now); /* is always there */
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static struct sip_slice text_of(const char *text)
 {
@@ -43,7 +34,7 @@ bool sip_event_begin_span(struct sip_event *event)
   if (event->span == NULL) {
     return false;
   }
-  event->span_wall_ns = wall_ns();
+  event->span_wall_ns = sip_clock_machine_ns();
   event->span_began_ns = uv_hrtime();
   sip_task_set_trace(event->task, sip_trace_ref(event->span));
   return true;
@@ -110,7 +101,7 @@ void sip_send_begin(struct sip_send *send, struct sip_tracer *tracer, const stru
 {
   memcpy(send->parent, trace->parent, sizeof send->parent);
   sip_tracer_span(tracer, send->parent + SIP_TRACE_SPAN_AT);
-  send->wall_ns = wall_ns();
+  send->wall_ns = sip_clock_machine_ns();
   send->began_ns = uv_hrtime();
 }
 

@@ -14,6 +14,13 @@ local function send(topic, type, data, key)
   assert(sipeat.publish(type, data, { topic = topic, key = key or "k-1" }))
 end
 
+local function wait_online(machine)
+  docs.wait(function()
+    local status = vending.status(machine)
+    return status and status.online
+  end)
+end
+
 -- Something that another part tells when it has happened.
 local function news()
   local channel = task.channel(1)
@@ -151,10 +158,7 @@ docs.live("vending", 1, function(b)
   b:load()
   return function()
     t.ok(assert(vending.status "M1").online)
-    docs.wait(function()
-      local status = vending.status "M2"
-      return status and status.online
-    end)
+    wait_online "M2"
     vending.detach "M2"
     sim:close()
   end
@@ -166,10 +170,7 @@ docs.live("vending", 3, function(b)
   local books = board(b, "/dev/ttyUSB3", "dex")
   b:load { vending = vending }
   return function()
-    docs.wait(function()
-      local status = vending.status "M3"
-      return status and status.online
-    end)
+    wait_online "M3"
     vending.detach "M3"
     sim:close()
     books:close()
