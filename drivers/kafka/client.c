@@ -129,6 +129,8 @@ static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const ch
     atomic_store(&link->unsettled, false);
   } else if (api_key == API_HEARTBEAT || api_key == API_METADATA) { /* it may say: join again */
     link_hush(link);
+  }
+  if (api_key == API_HEARTBEAT) { /* behind the hush: there is no moment between */
     atomic_store(&link->asking, false);
   }
   if (res == RD_KAFKA_RESP_ERR_NO_ERROR && !link_is_greeting(api_key)) {
