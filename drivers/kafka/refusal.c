@@ -157,7 +157,9 @@ const char *sip_refusal_hint(const char *reason)
   return NULL;
 }
 
+/* A connection that ends makes librdkafka guess ("broker might require SASL authentication"). */
 bool sip_refusal_is_certain(const char *reason)
 {
-  return sip_refusal_hint(reason) != NULL && strstr(reason, "hangs up") == NULL;
+  return sip_refusal_hint(reason) != NULL && strstr(reason, "hangs up") == NULL &&
+         strstr(reason, " might ") == NULL;
 }

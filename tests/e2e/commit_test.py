@@ -21,6 +21,7 @@ sipeat.flow {
   topic = "work", group = "%s", concurrency = %d,
   on = { ["*"] = function(event, ctx)
     if %s then
+      ctx.log:info("waits for ever")
       ctx:sleep("1h")
     end
     ctx:emit("handled", event.key, event.id)
@@ -105,6 +106,7 @@ class Commit(harness.Case):
         self.write()
         process = self.begin("event.data.n == 7", SAME_MEMBER)
         wait_for(lambda: self.kafka.wire.count("handled") > EVENTS / 2, process.tail, 60)
+        process.wait_log("waits for ever")
         process.popen.send_signal(signal.SIGTERM)
         process.wait_log("finishing what is in flight")
         self.assertEqual(process.stop(deadline=5), 128 + signal.SIGTERM, process.tail())
