@@ -52,9 +52,9 @@ class Hosts(harness.Case):
         kcat.write(self.kafka.address, self.topic, [request.record() for request in requests])
         return requests
 
-    def begin(self, request, script=SCRIPT):
+    def begin(self, request, script=SCRIPT, **env):
         return self.start("run", script, "-X", "session.timeout.ms=1000", "-X", "heartbeat.interval.ms=300",
-                          "--no-watch", env=request.env)
+                          "--no-watch", env={**request.env, **env})
 
     def finish(self, requests, *processes):
         def left():
@@ -98,7 +98,8 @@ class Hosts(harness.Case):
         """Freezes a host as it charges, lets another one go on, and wakes the first one up; `lease` says whether it can
         see that its lease was over."""
         request, = self.write(1)
-        first = self.begin(request, script)
+        patience = {} if lease else {"STEP_TIMEOUT": "60s"}  # the call is still under way as it wakes up
+        first = self.begin(request, script, **patience)
         self.world.payments.killer = lambda _: first.popen.send_signal(signal.SIGSTOP)
         first.until(lambda: self.world.payments.state()["captured"] == 1, "it charges", every=0.01)
         self.world.payments.killer = None
