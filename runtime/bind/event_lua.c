@@ -1,15 +1,15 @@
 /* event_lua.c - module sipeat.core.event: events of the usual shapes, whose fields are made when a
  * script touches them.
  *
- * Here are the shapes that are common and cheap to tell: a JSON body without headers, {type, data}
- * or plain, and a record whose type and id stand in headers. All others, all errors, and the fields
- * that are rarely read are stdlib/record.lua's. The two must tell the same:
- * tests/lua/event_test.lua compares them.
+ * Here are the shapes of event_shape.h: a JSON body without headers, {type, data} or plain, and a
+ * record whose type and id stand in headers. All others, all errors, and the fields that are rarely
+ * read are stdlib/record.lua's. The two must tell the same: tests/lua/event_test.lua compares them.
  *
  * An event is a table with type, id, key, headers (when there are any), and a hidden field that
- * holds a struct source with the index of its JSON and, as its user value, the text. So it may be
- * kept for as long as a script wants: nothing in it belongs to the record. of(record): see
- * event_record_lua.c.
+ * holds the index of the JSON that is its data, the text, and a struct source. So it may be kept
+ * for as long as a script wants: nothing in it belongs to the record. Data that is read once is a
+ * user value of the index; when it is read again it is put into the table, where there is room for
+ * it in events that follow. of(record): see event_record_lua.c.
  *
  * class{rest, refuse, plain} is called once. rest(event, name, envelope, timestamp) makes a field
  * that is not made here; `envelope`: it is {type, data}. refuse(message, code) raises. `plain` is
@@ -17,9 +17,9 @@
 #include "bind/event_lua.h"
 
 #include "bind/bind.h"
+#include "bind/event_shape.h"
 #include "bind/json_lua.h"
 #include "core/json_text.h"
-#include "core/utf8.h"
 #include "vm/lazy.h"
 #include "vm/vm.h"
 
@@ -27,7 +27,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FIELDS = 8 };
+/* Of most events: type, id, key and the hidden one. */
+enum { FIELDS = 4 };
+
+enum data {
+  DATA_UNREAD,
+  DATA_KEPT, /* was read once, and is a user value */
+  DATA_TAKEN /* is in the table, and what a script does to it is the table's alone */
+};
 
 enum shape {
   SHAPE_ENVELOPE, /* {type, id, data, …} */
@@ -39,116 +46,32 @@ enum shape {
 struct source {
   int64_t offset, timestamp_ms;
   int32_t partition;
-  uint32_t data; /* its token */
-  uint8_t shape;
-  bool took_data; /* it is in the table, and what a script does to it is the table's alone */
-  char topic[];   /* ends in a NUL */
+  uint8_t shape; /* enum shape */
+  uint8_t data;  /* enum data */
+  bool roomy;    /* there is room for the data in the table */
+  char topic[];  /* ends in a NUL */
 };
+
+/* A type that an event had lately: a string of Lua that is kept, so that it is at hand. */
+struct known {
+  const char *text; /* owned by the string */
+  size_t len;
+  int ref; /* in the registry */
+};
+
+enum { KNOWN_TYPES = 16, KNOWN_BYTES = 64 }; /* longer types are not kept */
 
 /* What the module keeps, in a userdata that stays: one for each state. */
 struct state {
   struct sip_json_state *json; /* borrowed: of sipeat.core.json; set with the class */
-  int class_ref; /* in the registry; LUA_NOREF: stdlib/record.lua was never asked for */
+  int class_ref;         /* in the registry; LUA_NOREF: stdlib/record.lua was never asked for */
+  const void *data_name; /* of the string "data", as lua_topointer has it: short ones exist once */
+  struct sip_json_habit rereading; /* of data */
+  struct known types[KNOWN_TYPES];
 };
 
 /* Their addresses are keys: of the state among the services, of the source in an event. */
 static const char state_key, source_key;
-
-/* --- a record --- */
-
-/* The first one that is there counts, in this order: as in stdlib/record.lua. */
-static const char *const type_headers[] = { "ce_type", "event-type", "eventType", "event_type",
-                                            "type" };
-static const char *const id_headers[] = { "ce_id",    "event-id", "eventId",
-                                          "event_id", "id",       "message-id" };
-
-enum { TYPES = 5, IDS = 6, CONTENT_TYPE_BYTES = 128 };
-
-/* What the headers say; all slices are borrowed from the record. */
-struct envelope {
-  struct sip_slice types[TYPES], ids[IDS]; /* by their place in the lists */
-  struct sip_slice type, id, content_type;
-  bool is_json;
-  bool is_cloudevent; /* for stdlib/record.lua */
-};
-
-static void note_header(struct envelope *out, const struct sip_header *header)
-{
-  const char *name = header->name;
-
-  for (size_t i = 0; i < TYPES; i++) {
-    if (strcmp(name, type_headers[i]) == 0) {
-      out->types[i] = header->value; /* the last one of a name counts */
-    }
-  }
-  for (size_t i = 0; i < IDS; i++) {
-    if (strcmp(name, id_headers[i]) == 0) {
-      out->ids[i] = header->value;
-    }
-  }
-  if (strcmp(name, "content-type") == 0) {
-    out->content_type = header->value;
-  }
-  out->is_cloudevent = out->is_cloudevent || strcmp(name, "ce_specversion") == 0;
-}
-
-static struct sip_slice first_slice(const struct sip_slice *slices, size_t count)
-{
-  for (size_t i = 0; i < count; i++) {
-    if (slices[i].data != NULL && slices[i].len > 0) {
-      return slices[i];
-    }
-  }
-  return (struct sip_slice){ NULL, 0 };
-}
-
-/* false: the headers are not for us */
-static bool read_content_type(struct envelope *out)
-{
-  char text[CONTENT_TYPE_BYTES];
-  size_t len = out->content_type.len;
-
-  out->is_json = true;
-  if (out->content_type.data == NULL) {
-    return true;
-  }
-  if (len >= sizeof text) {
-    return false;
-  }
-  for (size_t i = 0; i < len; i++) {
-    char c = out->content_type.data[i];
-
-    text[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-  }
-  text[len] = '\0';
-  out->is_json = memmem(text, len, "json", strlen("json")) != NULL;
-  return memmem(text, len, "cloudevents", strlen("cloudevents")) == NULL;
-}
-
-static bool is_text(const struct sip_slice *slice)
-{
-  size_t at = 0, length = 1;
-
-  while (slice->data != NULL && at < slice->len && length > 0) {
-    length = sip_utf8_length(slice->data + at, slice->len - at);
-    at += length;
-  }
-  return length > 0;
-}
-
-static bool read_headers(struct envelope *out, const struct sip_source_ops *ops,
-                         const struct sip_record *record, size_t count)
-{
-  memset(out, 0, sizeof *out);
-  for (size_t i = 0; i < count; i++) {
-    struct sip_header header = ops->header(record, i);
-
-    note_header(out, &header);
-  }
-  out->type = first_slice(out->types, TYPES);
-  out->id = first_slice(out->ids, IDS);
-  return !out->is_cloudevent && read_content_type(out) && is_text(&out->type) && is_text(&out->id);
-}
 
 /* --- an event --- */
 
@@ -161,116 +84,26 @@ static void push_slice(lua_State *L, const struct sip_slice *slice)
   }
 }
 
-/* The fields of a body that say what it is. Of several that mean the same the first one counts. */
-enum field {
-  FIELD_TYPE,
-  FIELD_EVENT_TYPE,
-  FIELD_EVENT_TYPE_2,
-  FIELD_ID,
-  FIELD_EVENT_ID,
-  FIELD_EVENT_ID_2,
-  FIELD_DATA,
-  FIELD_SPECVERSION,
-  BODY_FIELDS
-};
-
-static bool is_name(const char *text, const char *name, size_t len)
+/* Most events are of a few types, whose strings Lua need not look for again. Two that have the same
+ * place take turns. */
+static void push_type(lua_State *L, struct state *state, const struct sip_slice *type)
 {
-  return memcmp(text, name, len) == 0;
-}
+  const unsigned char *bytes = (const unsigned char *)type->data;
+  struct known *known;
+  unsigned mix;
 
-static enum field field_of(const char *name, size_t len)
-{
-  switch (len) {
-  case 2:
-    return is_name(name, "id", 2) ? FIELD_ID : BODY_FIELDS;
-  case 4:
-    return is_name(name, "type", 4)   ? FIELD_TYPE
-           : is_name(name, "data", 4) ? FIELD_DATA
-                                      : BODY_FIELDS;
-  case 7:
-    return is_name(name, "eventId", 7) ? FIELD_EVENT_ID : BODY_FIELDS;
-  case 8:
-    return is_name(name, "event_id", 8) ? FIELD_EVENT_ID_2 : BODY_FIELDS;
-  case 9:
-    return is_name(name, "eventType", 9) ? FIELD_EVENT_TYPE : BODY_FIELDS;
-  case 10:
-    return is_name(name, "event_type", 10) ? FIELD_EVENT_TYPE_2 : BODY_FIELDS;
-  case 11:
-    return is_name(name, "specversion", 11) ? FIELD_SPECVERSION : BODY_FIELDS;
-  default:
-    return BODY_FIELDS;
+  if (bytes == NULL || type->len == 0 || type->len > KNOWN_BYTES) {
+    push_slice(L, type);
+    return;
   }
-}
-
-/* Finds all of them in one pass: their values, or NULL. Of equal keys the last one counts. */
-static void find_fields(const char *text, struct sip_json_token *object,
-                        struct sip_json_token *out[BODY_FIELDS])
-{
-  enum { LONGEST = 11, ESCAPE = 6 }; /* an escape of one letter takes up to six */
-  struct sip_json_token *end = object + object->span;
-  char plain[LONGEST * ESCAPE];
-
-  for (size_t i = 0; i < BODY_FIELDS; i++) {
-    out[i] = NULL;
+  mix = bytes[type->len / 2] * 31u + bytes[type->len - 1] + (unsigned)type->len;
+  known = &state->types[(mix ^ mix >> 4) % KNOWN_TYPES];
+  if (known->len != type->len || memcmp(known->text, bytes, type->len) != 0) {
+    known->text = lua_pushlstring(L, type->data, type->len);
+    known->len = type->len;
+    lua_rawseti(L, LUA_REGISTRYINDEX, known->ref); /* needs no memory: there is one already */
   }
-  for (struct sip_json_token *key = object + 1; key < end; key += 1 + key[1].span) {
-    enum field field = BODY_FIELDS;
-
-    if ((key->flags & SIP_JSON_ESCAPED) == 0) {
-      field = field_of(text + key->at, key->len);
-    } else if (key->len <= sizeof plain) {
-      field = field_of(plain, sip_json_unescape(plain, text, key));
-    }
-    if (field < BODY_FIELDS) {
-      out[field] = key + 1;
-    }
-  }
-}
-
-/* The first of three that has a value. */
-static struct sip_json_token *first_value(struct sip_json_token *const values[3])
-{
-  for (size_t i = 0; i < 3; i++) {
-    if (values[i] != NULL && values[i]->type != SIP_JSON_NULL &&
-        (values[i]->type != SIP_JSON_STRING || values[i]->len > 0)) {
-      return values[i];
-    }
-  }
-  return NULL;
-}
-
-/* What a scanned body says. */
-struct body {
-  struct sip_json_token *type, *id, *data; /* NULL: SHAPE_BODY */
-};
-
-/* false: not for us */
-static bool read_body(struct body *out, const struct sip_json *json, const struct envelope *headers)
-{
-  struct sip_json_token *found[BODY_FIELDS], *data, *type;
-
-  *out = (struct body){ NULL, NULL, NULL };
-  if (json->tokens->type != SIP_JSON_OBJECT) {
-    return true;
-  }
-  find_fields(json->text, json->tokens, found);
-  if (found[FIELD_SPECVERSION] != NULL) {
-    return false;
-  }
-  type = first_value(&found[FIELD_TYPE]);
-  data = found[FIELD_DATA];
-  if (type == NULL || type->type != SIP_JSON_STRING || data == NULL ||
-      (data->type != SIP_JSON_OBJECT && data->type != SIP_JSON_ARRAY)) {
-    return true;
-  }
-  if (headers->type.data == NULL ||
-      sip_json_equal(json->text, type, headers->type.data, headers->type.len)) {
-    out->type = type;
-    out->data = data;
-    out->id = first_value(&found[FIELD_ID]);
-  }
-  return true;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, known->ref);
 }
 
 static void push_place_id(lua_State *L, const struct sip_record *record)
@@ -279,14 +112,15 @@ static void push_place_id(lua_State *L, const struct sip_record *record)
                         (LUAI_UACINT)record->offset);
 }
 
-/* `index`: where the index of the JSON is. */
-static void push_id(lua_State *L, const struct sip_record *record, const struct envelope *headers,
-                    struct sip_json_token *id, int index)
+/* @param text  of the body */
+static void push_id(lua_State *L, const struct sip_record *record,
+                    const struct sip_event_envelope *headers, const char *text,
+                    const struct sip_json_token *id)
 {
   if (headers->id.data != NULL) {
     push_slice(L, &headers->id);
   } else if (id != NULL && (id->type == SIP_JSON_STRING || id->type == SIP_JSON_NUMBER)) {
-    sip_json_push_value(L, index, id);
+    sip_json_push_simple(L, text, id);
     if (id->type == SIP_JSON_NUMBER) {
       (void)luaL_tolstring(L, -1, NULL);
       lua_remove(L, -2);
@@ -319,16 +153,24 @@ static void end_event(lua_State *L, const struct sip_record *record)
   }
 }
 
-/* @param topic  bytes of the topic's name, with its NUL */
-static void fill_source(struct source *source, const struct sip_record *record, size_t topic,
-                        enum shape shape, size_t data)
+static size_t source_bytes(const struct sip_record *record)
 {
+  return sizeof(struct source) + strlen(record->topic) + 1;
+}
+
+/* @param bytes  as source_bytes says */
+static void fill_source(struct sip_json_index *index, const struct sip_record *record, size_t bytes,
+                        enum shape shape, bool roomy)
+{
+  struct source *source = sip_json_index_extra(index);
+
   *source = (struct source){ .offset = record->offset,
                              .timestamp_ms = record->timestamp_ms,
                              .partition = record->partition,
-                             .data = (uint32_t)data,
-                             .shape = (uint8_t)shape };
-  memcpy(source->topic, record->topic, topic);
+                             .shape = (uint8_t)shape,
+                             .data = DATA_UNREAD,
+                             .roomy = roomy };
+  memcpy(source->topic, record->topic, bytes - sizeof *source);
 }
 
 static struct state *state_of(lua_State *L)
@@ -336,90 +178,82 @@ static struct state *state_of(lua_State *L)
   return sip_vm_service(L, &state_key);
 }
 
-/* A body that is read now. Leaves the event, or nothing. */
-static bool push_from_body(lua_State *L, struct sip_json_state *state,
-                           const struct sip_record *record, const struct envelope *headers)
+/* Pushes the type that stands in a body. */
+static void push_body_type(lua_State *L, struct state *state, const char *text,
+                           const struct sip_json_token *token)
 {
-  const struct sip_json *json = &state->json;
-  size_t topic = strlen(record->topic) + 1;
-  struct sip_json_token *tokens;
-  int index = lua_gettop(L) + 2;
-  struct body body;
-  const char *text;
+  struct sip_slice type = { text + token->at, token->len };
+
+  if ((token->flags & SIP_JSON_ESCAPED) != 0) {
+    sip_json_push_simple(L, text, token);
+  } else {
+    push_type(L, state, &type);
+  }
+}
+
+/* A body that is read now. Leaves the event, or nothing. */
+static bool push_from_body(lua_State *L, struct state *state, const struct sip_record *record,
+                           const struct sip_event_envelope *headers, bool roomy)
+{
+  const struct sip_json *json = &state->json->json;
+  size_t bytes = source_bytes(record), len = record->value.len;
+  struct sip_json_index *index;
+  struct sip_event_body body;
   struct sip_err err;
 
-  if (sip_json_state_scan(state, record->value.data, record->value.len, &err) < 0 ||
-      !read_body(&body, json, headers)) {
+  if (sip_json_state_scan(state->json, record->value.data, len, &err) < 0 ||
+      !sip_event_read_body(&body, json, headers)) {
     return false;
   }
-  lua_createtable(L, 0, FIELDS);
-  fill_source(sip_json_push_copy(L, state, record->value.len, sizeof(struct source) + topic),
-              record, topic, body.data == NULL ? SHAPE_BODY : SHAPE_ENVELOPE,
-              body.data == NULL ? 0 : (size_t)(body.data - json->tokens));
-  tokens = sip_json_index_tokens(L, index, &text);
-  push_id(L, record, headers, body.id == NULL ? NULL : &tokens[body.id - json->tokens], index);
-  lua_setfield(L, index - 1, "id");
+  lua_createtable(L, 0, FIELDS + roomy);
+  push_id(L, record, headers, json->text, body.id);
+  lua_setfield(L, -2, "id");
   if (body.type != NULL) {
-    sip_json_push_value(L, index, &tokens[body.type - json->tokens]);
+    push_body_type(L, state, json->text, body.type);
   } else {
-    push_slice(L, &headers->type);
+    push_type(L, state, &headers->type);
   }
-  lua_setfield(L, index - 1, "type");
+  lua_setfield(L, -2, "type");
+  index =
+    sip_json_push_copy(L, state->json, body.data == NULL ? json->tokens : body.data, len, bytes);
+  fill_source(index, record, bytes, body.data == NULL ? SHAPE_BODY : SHAPE_ENVELOPE, roomy);
   end_event(L, record);
   return true;
 }
 
 /* Type and id stand in headers, or there is no body. */
-static void push_from_headers(lua_State *L, struct sip_json_state *state,
-                              const struct sip_record *record, const struct envelope *headers)
+static void push_from_headers(lua_State *L, struct state *state, const struct sip_record *record,
+                              const struct sip_event_envelope *headers, bool roomy)
 {
   bool is_pending = record->value.data != NULL && headers->is_json;
-  size_t topic = strlen(record->topic) + 1;
+  size_t bytes = source_bytes(record);
 
-  lua_createtable(L, 0, FIELDS);
+  lua_createtable(L, 0, FIELDS + roomy);
   push_slice(L, &record->value);
-  fill_source(sip_json_push_index(L, state, NULL, -1, sizeof(struct source) + topic), record, topic,
-              is_pending ? SHAPE_PENDING : SHAPE_TEXT, 0);
+  fill_source(sip_json_push_index(L, state->json, NULL, -1, bytes), record, bytes,
+              is_pending ? SHAPE_PENDING : SHAPE_TEXT, roomy);
   lua_remove(L, -2);
-  push_id(L, record, headers, NULL, 0);
+  push_id(L, record, headers, NULL, NULL);
   lua_setfield(L, -3, "id");
-  push_slice(L, &headers->type);
+  push_type(L, state, &headers->type);
   lua_setfield(L, -3, "type");
   end_event(L, record);
 }
 
-/* false: the headers are not for us */
-static bool read_envelope(struct envelope *out, const struct sip_source_ops *ops,
-                          const struct sip_record *record, size_t count)
-{
-  if (count > 0) {
-    return read_headers(out, ops, record, count);
-  }
-  out->type = out->id = (struct sip_slice){ NULL, 0 };
-  out->is_json = true;
-  return true;
-}
-
-/* Type and id stand in headers, or there is no body: it is not read before its data is touched. */
-static bool is_in_headers(const struct sip_record *record, const struct envelope *headers)
-{
-  return record->value.data == NULL ||
-         (headers->type.data != NULL && (headers->id.data != NULL || !headers->is_json));
-}
-
 /* Leaves the event without its class, or nothing. */
-static bool push_plain(lua_State *L, struct sip_json_state *state, const struct sip_source_ops *ops,
+static bool push_plain(lua_State *L, struct state *state, const struct sip_source_ops *ops,
                        const struct sip_record *record)
 {
   size_t count = ops->header_count(record);
-  struct envelope headers;
+  bool roomy = sip_json_habit_expected(&state->rereading) || count > 0; /* a fifth field */
+  struct sip_event_envelope headers;
 
-  if (!read_envelope(&headers, ops, record, count)) {
+  if (!sip_event_read_headers(&headers, ops, record, count)) {
     return false;
   }
-  if (is_in_headers(record, &headers)) {
-    push_from_headers(L, state, record, &headers);
-  } else if (!push_from_body(L, state, record, &headers)) {
+  if (sip_event_is_in_headers(record, &headers)) {
+    push_from_headers(L, state, record, &headers, roomy);
+  } else if (!push_from_body(L, state, record, &headers, roomy)) {
     return false;
   }
   if (count > 0) {
@@ -431,10 +265,9 @@ static bool push_plain(lua_State *L, struct sip_json_state *state, const struct 
 
 bool sip_event_push(lua_State *L, const struct sip_source_ops *ops, const struct sip_record *record)
 {
-  const struct state *state = state_of(L);
+  struct state *state = state_of(L);
 
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
-  if (state == NULL || state->class_ref == LUA_NOREF || !push_plain(L, state->json, ops, record)) {
+  if (state == NULL || state->class_ref == LUA_NOREF || !push_plain(L, state, ops, record)) {
     lua_pushnil(L);
     return false;
   }
@@ -482,14 +315,14 @@ enum sip_event_key sip_event_find_key(lua_State *L, const struct sip_source_ops 
   struct sip_json_state *state = module == NULL ? NULL : module->json;
   const struct sip_json_token *found;
   struct sip_json_token *data;
-  struct envelope headers;
+  struct sip_event_envelope headers;
   struct sip_err err;
   bool in_headers;
 
-  if (state == NULL || !read_envelope(&headers, ops, record, ops->header_count(record))) {
+  if (state == NULL || !sip_event_read_headers(&headers, ops, record, ops->header_count(record))) {
     return SIP_EVENT_KEY_UNKNOWN;
   }
-  in_headers = is_in_headers(record, &headers);
+  in_headers = sip_event_is_in_headers(record, &headers);
   if (in_headers && (record->value.data == NULL || !headers.is_json)) {
     return SIP_EVENT_KEY_NONE; /* data is a text, or nothing */
   }
@@ -499,9 +332,9 @@ enum sip_event_key sip_event_find_key(lua_State *L, const struct sip_source_ops 
   sip_buf_clear(&state->buf);
   data = state->json.tokens;
   if (!in_headers) {
-    struct body body;
+    struct sip_event_body body;
 
-    if (!read_body(&body, &state->json, &headers)) {
+    if (!sip_event_read_body(&body, &state->json, &headers)) {
       return SIP_EVENT_KEY_UNKNOWN;
     }
     data = body.data == NULL ? data : body.data;
@@ -512,17 +345,14 @@ enum sip_event_key sip_event_find_key(lua_State *L, const struct sip_source_ops 
 
 /* --- its fields --- */
 
-/* Pushes the index of the event at 1. NULL, and nothing pushed, when it is none of ours. */
-static struct source *push_source(lua_State *L)
+/* Pushes the index of the event at 1. NULL, and nothing pushed, when that table is none of ours. */
+static struct sip_json_index *push_index(lua_State *L)
 {
-  if (!lua_istable(L, 1)) {
-    return NULL;
-  }
   if (lua_rawgetp(L, 1, &source_key) != LUA_TUSERDATA) {
     lua_pop(L, 1);
     return NULL;
   }
-  return sip_json_index_extra(L, -1);
+  return lua_touserdata(L, -1);
 }
 
 /* Pushes the decoded text of the index on top. @return the number of results: 1, or 3 that say why
@@ -530,6 +360,7 @@ static struct source *push_source(lua_State *L)
 static int push_pending(lua_State *L)
 {
   struct sip_json_state *state = state_of(L)->json;
+  struct sip_json_index *index;
   const char *text;
   struct sip_err err;
   size_t len;
@@ -542,50 +373,72 @@ static int push_pending(lua_State *L)
     lua_pushliteral(L, "BAD_DATA");
     return 3;
   }
-  (void)sip_json_push_index(L, state, &state->json, -1, 0);
-  sip_json_push_value(L, lua_gettop(L), sip_json_index_tokens(L, -1, &text));
+  index = sip_json_push_index(L, state, &state->json, -1, 0);
+  sip_json_push_root(L, lua_gettop(L), index);
   return 1;
 }
 
-/* Stack: event, …, index. Pushes the data, which is nil for null. @return as push_pending */
-static int push_data(lua_State *L, struct source *source)
+/* Stack: …, index. Pushes the data as it came, which is nil for null. @return as push_pending */
+static int make_data(lua_State *L, struct sip_json_index *index, enum shape shape)
 {
-  const char *text;
   int results = 1;
 
-  if (source->took_data) {
-    lua_pushnil(L);
-    return 1;
-  }
-  if (source->shape == SHAPE_TEXT) {
+  if (shape == SHAPE_TEXT) {
     sip_json_push_text(L, -1);
-  } else if (source->shape == SHAPE_PENDING) {
+  } else if (shape == SHAPE_PENDING) {
     results = push_pending(L);
   } else {
-    sip_json_push_value(L, lua_gettop(L), &sip_json_index_tokens(L, -1, &text)[source->data]);
+    sip_json_push_root(L, lua_gettop(L), index);
+    if (shape == SHAPE_ENVELOPE) { /* a table */
+      return 1;
+    }
+  }
+  if (results == 1 && lua_islightuserdata(L, -1)) {
+    lua_pushnil(L);
+  }
+  return results;
+}
+
+/* Stack: event, …, index. Pushes the data, if it is not in the table. @return as push_pending */
+static int push_data(lua_State *L, struct state *state, struct sip_json_index *index)
+{
+  struct source *source = sip_json_index_extra(index);
+  int at = lua_gettop(L), results = 1;
+
+  if (source->data == DATA_TAKEN) {
+    lua_pushnil(L);
+    return 1;
+  } else if (source->data == DATA_KEPT) {
+    lua_getiuservalue(L, at, SIP_JSON_OWN_VALUE);
+    sip_json_habit_seen(&state->rereading);
+  } else {
+    results = make_data(L, index, source->shape);
   }
   if (results > 1) {
     return results;
   }
-  if (lua_islightuserdata(L, -1)) {
-    lua_pushnil(L);
+  if (source->data == DATA_UNREAD && !source->roomy) {
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, at, SIP_JSON_OWN_VALUE);
+    source->data = DATA_KEPT;
+    return 1;
   }
-  source->took_data = true;
   lua_pushliteral(L, "data");
   lua_pushvalue(L, -2);
   lua_rawset(L, 1);
+  source->data = DATA_TAKEN;
   return 1;
 }
 
 /* data(event) -> true, data | true, nil, message, code | nothing: it is no event of ours */
 static int l_data(lua_State *L)
 {
-  struct source *source;
+  struct sip_json_index *index;
   int results;
 
   lua_settop(L, 1);
-  source = push_source(L);
-  if (source == NULL) {
+  index = lua_istable(L, 1) ? push_index(L) : NULL;
+  if (index == NULL) {
     return 0;
   }
   lua_pushboolean(L, 1);
@@ -596,7 +449,7 @@ static int l_data(lua_State *L)
     return 2;
   }
   lua_pop(L, 1); /* stack: event, true, index */
-  results = push_data(L, source);
+  results = push_data(L, state_of(L), index);
   lua_remove(L, 3);
   return 1 + results;
 }
@@ -606,7 +459,7 @@ static int l_data(lua_State *L)
 static int l_body(lua_State *L)
 {
   lua_settop(L, 1);
-  return push_source(L) == NULL || push_pending(L) != 1 ? 0 : 1;
+  return !lua_istable(L, 1) || push_index(L) == NULL || push_pending(L) != 1 ? 0 : 1;
 }
 
 static void push_class(lua_State *L)
@@ -626,29 +479,26 @@ static void push_rest(lua_State *L, const struct source *source)
   lua_call(L, 4, 1);
 }
 
-/* Stack: event, name */
-static int event_index(lua_State *L)
+/* Stack: event, name, index */
+static int push_data_field(lua_State *L, struct state *state, struct sip_json_index *index)
 {
-  struct source *source;
-  const char *name;
+  if (push_data(L, state, index) == 1) {
+    return 1;
+  }
+  push_class(L);
+  lua_getfield(L, -1, "refuse");
+  lua_pushvalue(L, -4); /* the message */
+  lua_pushvalue(L, -4); /* the code */
+  lua_call(L, 2, 0);    /* raises */
+  return 0;
+}
 
-  lua_settop(L, 2);
-  source = push_source(L);
-  name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  if (source == NULL) {
-    return 0;
-  }
-  if (strcmp(name, "data") == 0) {
-    if (push_data(L, source) == 1) {
-      return 1;
-    }
-    push_class(L);
-    lua_getfield(L, -1, "refuse");
-    lua_pushvalue(L, -4); /* the message */
-    lua_pushvalue(L, -4); /* the code */
-    lua_call(L, 2, 0);    /* raises */
-    return 0;
-  }
+/* Likewise a field that is not the data. */
+static void push_field(lua_State *L, struct sip_json_index *index)
+{
+  const struct source *source = sip_json_index_extra(index);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+
   if (strcmp(name, "value") == 0) {
     sip_json_push_text(L, 3);
   } else if (strcmp(name, "offset") == 0) {
@@ -660,7 +510,30 @@ static int event_index(lua_State *L)
   } else {
     push_rest(L, source);
   }
+}
+
+/* Likewise any field. @return 1 */
+static int push_any_field(lua_State *L, struct state *state, struct sip_json_index *index)
+{
+  if (lua_topointer(L, 2) == state->data_name) {
+    return push_data_field(L, state, index);
+  }
+  push_field(L, index);
   return 1;
+}
+
+/* The methods of the class have the state. */
+static struct state *class_state(lua_State *L)
+{
+  return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* Stack: event, name */
+static int event_index(lua_State *L)
+{
+  struct sip_json_index *index = push_index(L);
+
+  return index == NULL ? 0 : push_any_field(L, class_state(L), index);
 }
 
 static int event_fill(lua_State *L)
@@ -675,10 +548,9 @@ static int event_fill(lua_State *L)
     lua_pushvalue(L, -1);
     if (lua_rawget(L, 1) == LUA_TNIL) {
       lua_pop(L, 1);
-      lua_pushcfunction(L, event_index);
-      lua_pushvalue(L, 1);
+      (void)push_any_field(L, state_of(L), push_index(L));
       lua_pushvalue(L, 2);
-      lua_call(L, 2, 1);
+      lua_pushvalue(L, -2);
       lua_rawset(L, 1);
     }
   }
@@ -694,7 +566,19 @@ static int event_fill(lua_State *L)
 /* Stack: event, name, value. What is put there, nil too, stays: nothing is made again. */
 static int event_newindex(lua_State *L)
 {
-  if (lua_isnil(L, 3) || lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "data") == 0) {
+  struct state *state = class_state(L);
+  bool is_data = lua_topointer(L, 2) == state->data_name;
+  struct sip_json_index *index = is_data ? push_index(L) : NULL;
+
+  if (index != NULL) {
+    struct source *source = sip_json_index_extra(index);
+
+    lua_pop(L, 1); /* the event holds it */
+    lua_rawset(L, 1);
+    source->data = DATA_TAKEN;
+    return 0;
+  }
+  if (lua_isnil(L, 3) || lua_type(L, 2) != LUA_TSTRING) {
     sip_lazy_fill(L, 1);
   }
   lua_rawset(L, 1);
@@ -728,7 +612,8 @@ static int l_class(lua_State *L)
   if (state->json == NULL) {
     return luaL_error(L, "events need the module sipeat.core.json");
   }
-  luaL_setfuncs(L, methods, 0);
+  lua_pushlightuserdata(L, state);
+  luaL_setfuncs(L, methods, 1);
   sip_lazy_class(L, event_fill);
   state->class_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   return 0;
@@ -743,7 +628,14 @@ int sip_open_event(lua_State *L)
   struct state *state = lua_newuserdatauv(L, sizeof *state, 0);
 
   *state = (struct state){ .class_ref = LUA_NOREF };
-  (void)luaL_ref(L, LUA_REGISTRYINDEX); /* stays */
+  (void)luaL_ref(L, LUA_REGISTRYINDEX); /* stays, as the name does */
+  lua_pushliteral(L, "data");
+  state->data_name = lua_topointer(L, -1);
+  (void)luaL_ref(L, LUA_REGISTRYINDEX);
+  for (size_t i = 0; i < KNOWN_TYPES; i++) {
+    lua_pushboolean(L, 0);
+    state->types[i].ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
   if (sip_vm_set_service(sip_vm_of(L), &state_key, state) < 0) {
     return luaL_error(L, "too many services");
   }

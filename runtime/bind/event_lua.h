@@ -7,7 +7,8 @@
 #include <lua.h>
 
 /** Pushes the event of a record; or nil, when stdlib/record.lua has to read it, or to say why it
- * cannot be read. Throws without memory. @return whether there is one */
+ * cannot be read. Throws without memory. Needs ten slots of the stack. @return whether there is one
+ */
 bool sip_event_push(lua_State *L, const struct sip_source_ops *ops,
                     const struct sip_record *record);
 

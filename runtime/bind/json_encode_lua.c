@@ -7,6 +7,7 @@
  * nothing was read is written by copying its bytes. Loop thread. */
 #include "bind/json_lua.h"
 #include "core/err.h"
+#include "core/json_plain.h"
 #include "core/json_text.h"
 #include "vm/lazy.h"
 
@@ -110,23 +111,44 @@ static int refuse_shape(struct writer *w, const struct level *level)
 
 /* --- scalars; the value is on the top of the stack --- */
 
+/* Room for `extra` bytes behind what was written, and a NUL. */
+static int reserve(struct sip_buf *buf, size_t extra)
+{
+  return buf->cap - buf->len > extra ? 0 : sip_buf_reserve(buf, extra);
+}
+
+static int add_byte(struct sip_buf *buf, char byte)
+{
+  int rc = reserve(buf, 1);
+
+  if (rc == 0) {
+    buf->data[buf->len++] = byte;
+    buf->data[buf->len] = '\0';
+  }
+  return rc;
+}
+
 static int add_number(struct writer *w, const struct level *level)
 {
-  char text[SIP_JSON_NUMBER_BYTES];
-  size_t len;
+  struct sip_buf *buf = w->buf;
+  int rc = reserve(buf, SIP_JSON_NUMBER_BYTES);
+  char what[80];
 
-  if (lua_isinteger(w->L, -1)) {
-    len = sip_json_print_integer(text, lua_tointeger(w->L, -1));
+  if (rc < 0) {
+    return rc;
+  } else if (lua_isinteger(w->L, -1)) {
+    buf->len += sip_json_print_integer(buf->data + buf->len, lua_tointeger(w->L, -1));
   } else {
     lua_Number value = lua_tonumber(w->L, -1);
 
     if (!isfinite(value)) {
-      (void)snprintf(text, sizeof text, "%.14g is no JSON number", value);
-      return refuse(w, level, text);
+      (void)snprintf(what, sizeof what, "%.14g is no JSON number", value);
+      return refuse(w, level, what);
     }
-    len = sip_json_print_real(text, value);
+    buf->len += sip_json_print_real(buf->data + buf->len, value);
   }
-  return sip_buf_add(w->buf, text, len);
+  buf->data[buf->len] = '\0';
+  return 0;
 }
 
 /* `rc`: of a text that was added. */
@@ -135,10 +157,8 @@ static int refuse_text(struct writer *w, int rc, const struct level *level, cons
   return rc == SIP_EDATA ? refuse(w, level, broken) : rc;
 }
 
-static int add_string(struct writer *w, const struct level *level)
+static int add_text(struct writer *w, const struct level *level, const char *text, size_t len)
 {
-  size_t len;
-  const char *text = lua_tolstring(w->L, -1, &len);
   int rc;
 
   if (text == w->style->text) {
@@ -146,6 +166,14 @@ static int add_string(struct writer *w, const struct level *level)
   }
   rc = sip_json_add_string(w->buf, text, len);
   return rc == 0 ? 0 : refuse_text(w, rc, level, "text is not valid UTF-8");
+}
+
+static int add_string(struct writer *w, const struct level *level)
+{
+  size_t len;
+  const char *text = lua_tolstring(w->L, -1, &len);
+
+  return add_text(w, level, text, len);
 }
 
 static int add_other(struct writer *w, const struct level *level)
@@ -158,9 +186,9 @@ static int add_other(struct writer *w, const struct level *level)
 
 static int add_table(struct writer *w, const struct level *around);
 
-static int add_value(struct writer *w, const struct level *level)
+static int add_value(struct writer *w, const struct level *level, int type)
 {
-  switch (lua_type(w->L, -1)) {
+  switch (type) {
   case LUA_TSTRING:
     return add_string(w, level);
   case LUA_TNUMBER:
@@ -179,33 +207,73 @@ static int add_value(struct writer *w, const struct level *level)
 
 /* --- tables --- */
 
+/* The key of a member, and what is before it. */
+struct member {
+  const char *key;
+  size_t len;
+  char before;
+};
+
+static int add_key(struct writer *w, const struct level *level, const struct member *member)
+{
+  int rc = sip_json_add_key(w->buf, member->before, member->key, member->len);
+
+  return rc == 0 ? 0 : refuse_text(w, rc, level->around, "a key is not valid UTF-8");
+}
+
+/* A member that is a text: at once, when both are plain, as most are. */
+static int add_text_member(struct writer *w, const struct level *level, const struct member *member)
+{
+  static const char between[] = { '"', ':', '"' };
+  enum { AROUND = 6 }; /* `,"":""` */
+  struct sip_buf *buf = w->buf;
+  size_t len;
+  const char *text = lua_tolstring(w->L, -1, &len);
+  int rc = reserve(buf, member->len + len + AROUND);
+
+  if (rc == 0 && text != w->style->text) {
+    char *key = buf->data + buf->len + 2, *value = key + member->len + sizeof between;
+
+    if (sip_json_copy_plain(key, member->key, member->len) &&
+        sip_json_copy_plain(value, text, len)) {
+      key[-2] = member->before;
+      key[-1] = '"';
+      memcpy(value - sizeof between, between, sizeof between);
+      memcpy(value + len, "\"", 2); /* and its NUL */
+      buf->len += member->len + len + AROUND;
+      return 0;
+    }
+  }
+  rc = rc == 0 ? add_key(w, level, member) : rc;
+  return rc == 0 ? add_text(w, level, text, len) : rc;
+}
+
 /* stack: …, table, first key, first value */
 static int add_object(struct writer *w, const struct level *level)
 {
   lua_State *L = w->L;
-  char before = '{';
-  int rc;
+  struct member member = { .before = '{' };
+  int rc, type;
 
   do {
-    const char *key;
-    size_t len;
-
     if (lua_type(L, -2) != LUA_TSTRING) {
       return refuse_shape(w, level);
     }
-    key = lua_tolstring(L, -2, &len);
-    rc = sip_json_add_key(w->buf, before, key, len);
-    if (rc < 0) {
-      return refuse_text(w, rc, level->around, "a key is not valid UTF-8");
+    member.key = lua_tolstring(L, -2, &member.len);
+    type = lua_type(L, -1);
+    if (type == LUA_TSTRING) {
+      rc = add_text_member(w, level, &member);
+    } else {
+      rc = add_key(w, level, &member);
+      rc = rc == 0 ? add_value(w, level, type) : rc;
     }
-    rc = add_value(w, level);
     if (rc < 0) {
       return rc;
     }
-    before = ',';
+    member.before = ',';
     lua_pop(L, 1);
   } while (lua_next(L, level->table));
-  return sip_buf_add(w->buf, "}", 1);
+  return add_byte(w->buf, '}');
 }
 
 /* True when the keys of the table are 1 to `count`, in any order. */
@@ -230,23 +298,23 @@ static int add_list(struct writer *w, const struct level *level)
 {
   lua_State *L = w->L;
   lua_Integer count = (lua_Integer)lua_rawlen(L, level->table);
-  int rc = 0;
+  int rc = 0, type;
 
   if (!is_list(L, level->table, count)) {
     return refuse_shape(w, level);
   }
   for (lua_Integer i = 1; rc == 0 && i <= count; i++) {
     lua_pushinteger(L, i); /* the key, for the place of what is refused */
-    lua_rawgeti(L, level->table, i);
-    rc = sip_buf_add(w->buf, i == 1 ? "[" : ",", 1);
+    type = lua_rawgeti(L, level->table, i);
+    rc = add_byte(w->buf, i == 1 ? '[' : ',');
     if (rc == 0) {
-      rc = add_value(w, level);
+      rc = add_value(w, level, type);
     }
     if (rc == 0) {
       lua_pop(L, 2);
     }
   }
-  return rc == 0 ? sip_buf_add(w->buf, "]", 1) : rc;
+  return rc == 0 ? add_byte(w->buf, ']') : rc;
 }
 
 /* A lazy table at the top: copied as it is, which is *done, or filled. */
@@ -298,7 +366,7 @@ static int add_marked(struct writer *w, const struct level *level)
   if (rc == 0) {
     rc = add_items(w, level, false);
   }
-  return rc == 0 ? sip_buf_add(w->buf, "}", 1) : rc;
+  return rc == 0 ? add_byte(w->buf, '}') : rc;
 }
 
 /* The table is on the top of the stack, and stays there. */
@@ -343,7 +411,7 @@ static int write_top(struct writer *w, lua_State *L, struct sip_json_state *stat
     sip_buf_deinit(w->buf);
   }
   sip_buf_clear(w->buf);
-  return add_value(w, NULL);
+  return add_value(w, NULL, lua_type(L, -1));
 }
 
 static const struct sip_json_style plain = { 0 };

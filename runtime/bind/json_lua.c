@@ -4,9 +4,10 @@
  * it a lazy table of which nothing was read? encode is in json_encode_lua.c. A lazy value is a
  * table with a hidden field that holds the index of the text, and, but for the first table of a
  * text, a second one with the place in it. A field is put into the table when it is read for the
- * first time, and its key in the index is marked: what the script then does to it, also setting it
- * to nil, is the table's alone. Whatever needs the whole table fills it and takes the metatable and
- * the hidden fields away. Loop thread. */
+ * second time; or for the first one, if it is a table, or there is room because other tables needed
+ * it. Then its key in the index is marked: what the script does to it, also setting it to nil, is
+ * the table's alone. Whatever needs the whole table fills it and takes the metatable and the hidden
+ * fields away. Loop thread. */
 #include "bind/json_lua.h"
 
 #include "bind/bind.h"
@@ -20,24 +21,27 @@
 
 enum {
   TAKEN = SIP_JSON_USER,       /* a key or an item whose value is in the table */
-  TOUCHED = SIP_JSON_USER * 2, /* a container of which something was taken */
+  TOUCHED = SIP_JSON_USER * 2, /* a container of which something was read */
+  READ = SIP_JSON_USER * 4,    /* a key whose value was given out, and is not in the table */
   WIDE = 32,              /* objects with more fields are filled at the first touch: looking for a
                              key goes through all of them */
   HASH = 8,               /* fields that a lazy table has room for before it grows */
   KEEP_BYTES = 256 * 1024 /* a larger index or buffer is given back after its use */
 };
 
-/* The index of a text that was read lazily, in a userdata. Its user value is the text, or nil: then
- * the text is behind the tokens, and nobody has asked for it as a string. */
-struct index {
-  const struct sip_json_state *state; /* borrowed: it is there as long as Lua is */
+/* The index of a text that was read lazily, in a userdata. A string of the text is a user value; a
+ * text without one is behind the tokens, and what is the caller's. */
+struct sip_json_index {
+  struct sip_json_state *state; /* borrowed: it is there as long as Lua is */
   const char *text;
-  size_t len;
-  uint32_t count;               /* of its tokens */
   struct sip_json_token *first; /* what the first table stands for; NULL: there is none yet */
-  bool spaced;
-  bool shared; /* by other tables, which have a place of their own */
+  uint32_t len;                 /* of the text, when it is behind the tokens */
+  uint32_t count;               /* of the tokens */
+  uint8_t string;               /* which user value the text is, from 1; 0: none */
   uint8_t depth;
+  bool spaced : 1;
+  bool shared : 1; /* by other tables, which have a place of their own */
+  bool roomy : 1;  /* its tables have room for their fields */
   struct sip_json_token tokens[];
 };
 
@@ -103,8 +107,7 @@ static void push_empty(lua_State *L, const struct sip_json_token *token)
   }
 }
 
-/* All but a container with something in it. */
-static void push_simple(lua_State *L, const char *text, const struct sip_json_token *token)
+void sip_json_push_simple(lua_State *L, const char *text, const struct sip_json_token *token)
 {
   switch (token->type) {
   case SIP_JSON_STRING:
@@ -131,7 +134,7 @@ static void push_whole(lua_State *L, const char *text, const struct sip_json_tok
   const struct sip_json_token *end = token + token->span;
 
   if (token->span == 1) {
-    push_simple(L, text, token);
+    sip_json_push_simple(L, text, token);
     return;
   }
   luaL_checkstack(L, 4, "json");
@@ -155,119 +158,146 @@ static void push_whole(lua_State *L, const char *text, const struct sip_json_tok
 
 /* --- lazy tables --- */
 
-/* A table for a container with something in it. `index` is where its struct index is. */
-static void push_lazy(lua_State *L, int index, struct sip_json_token *token)
+/* The fields that a new table gets room for, beside the hidden ones. What is wide is filled as soon
+ * as it is touched. */
+static int room_of(const struct sip_json_index *index, const struct sip_json_token *token)
 {
-  struct index *of = lua_touserdata(L, index);
-  bool object = token->type == SIP_JSON_OBJECT, first;
-  int fields = object && token->count < HASH ? token->count : object ? HASH - 2 : 0;
-
-  if (of->first == NULL) {
-    of->first = token;
+  if (token->type != SIP_JSON_OBJECT || (!index->roomy && token->count <= WIDE)) {
+    return 0;
   }
-  first = token == of->first;
-  lua_createtable(L, object ? 0 : token->count, fields + 1 + !first);
-  lua_pushvalue(L, index);
+  return token->count < HASH ? token->count : HASH - 2;
+}
+
+/* A table for a container with something in it. `at`: where its index is. */
+static void push_lazy(lua_State *L, int at, struct sip_json_index *index,
+                      struct sip_json_token *token)
+{
+  struct sip_json_state *state = index->state;
+  int items = token->type == SIP_JSON_OBJECT ? 0 : token->count;
+  bool first;
+
+  if (index->first == NULL) {
+    index->first = token;
+  }
+  first = token == index->first;
+  lua_createtable(L, items, room_of(index, token) + 1 + !first);
+  lua_pushvalue(L, at);
   lua_rawsetp(L, -2, &index_key);
   if (!first) {
-    of->shared = true;
+    index->shared = true;
     lua_pushlightuserdata(L, token);
     lua_rawsetp(L, -2, &place_key);
   }
-  lua_rawgeti(L, LUA_REGISTRYINDEX, of->state->lazy_ref);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->lazy_ref);
   lua_setmetatable(L, -2);
+  state->last.table = lua_topointer(L, -1);
+  state->last.index = index;
+  state->last.token = token;
 }
 
-void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token)
+/* `at`: where the token's index is. */
+static void push_value(lua_State *L, int at, struct sip_json_index *index,
+                       struct sip_json_token *token)
 {
   if (token->span == 1) {
-    push_simple(L, ((struct index *)lua_touserdata(L, index))->text, token);
+    sip_json_push_simple(L, index->text, token);
   } else {
-    push_lazy(L, index, token);
+    push_lazy(L, at, index, token);
   }
 }
 
-/* Where the bytes of somebody else begin, behind `count` tokens: aligned for whatever they are. */
-static size_t index_extra_at(size_t count)
+void sip_json_push_root(lua_State *L, int at, struct sip_json_index *index)
 {
-  size_t align = _Alignof(max_align_t);
-
-  return (sizeof(struct index) + count * sizeof(struct sip_json_token) + align - 1) / align * align;
+  push_value(L, at, index, index->tokens);
 }
 
-/* With room for a text of `len` bytes behind the rest. */
-static struct index *push_index_of(lua_State *L, const struct sip_json_state *state,
-                                   const struct sip_json *json, size_t extra, size_t len)
+/* Where the bytes of somebody else begin, behind `count` tokens. */
+static size_t index_extra_at(size_t count)
 {
-  size_t count = json == NULL ? 0 : json->count;
-  struct index *index = lua_newuserdatauv(L, index_extra_at(count) + extra + len, 1);
+  size_t align = _Alignof(uint64_t), bytes = count * sizeof(struct sip_json_token);
 
-  *index = (struct index){ .state = state, .count = (uint32_t)count };
-  if (json != NULL) {
-    index->text = json->text;
-    index->spaced = json->spaced;
-    index->depth = json->depth;
-    memcpy(index->tokens, json->tokens, count * sizeof *json->tokens);
+  return (sizeof(struct sip_json_index) + bytes + align - 1) / align * align;
+}
+
+/* Of `count` tokens of a scanned text, from `tokens` on; with room for `more` bytes behind them. */
+static struct sip_json_index *push_index_of(lua_State *L, struct sip_json_state *state,
+                                            const struct sip_json_token *tokens, size_t count,
+                                            size_t more, int values)
+{
+  struct sip_json_index *index = lua_newuserdatauv(L, index_extra_at(count) + more, values);
+
+  *index = (struct sip_json_index){ .state = state,
+                                    .count = (uint32_t)count,
+                                    .roomy = sip_json_habit_expected(&state->growth) };
+  if (count > 0) {
+    memcpy(index->tokens, tokens, count * sizeof *tokens);
   }
   return index;
 }
 
-void *sip_json_push_index(lua_State *L, const struct sip_json_state *state,
-                          const struct sip_json *json, int text, size_t extra)
+static void set_text(struct sip_json_index *index, const struct sip_json *json, const char *text)
 {
-  struct index *index;
-
-  text = lua_absindex(L, text);
-  index = push_index_of(L, state, json, extra, 0);
-  lua_pushvalue(L, text);
-  lua_setiuservalue(L, -2, 1);
-  return (char *)index + index_extra_at(index->count);
+  index->text = text;
+  index->spaced = json->spaced;
+  index->depth = json->depth;
 }
 
-void *sip_json_push_copy(lua_State *L, const struct sip_json_state *state, size_t len, size_t extra)
+struct sip_json_index *sip_json_push_index(lua_State *L, struct sip_json_state *state,
+                                           const struct sip_json *json, int text, size_t extra)
 {
-  const struct sip_json *json = &state->json;
-  struct index *index = push_index_of(L, state, json, extra, len);
-  char *bytes = (char *)index + index_extra_at(index->count);
+  static const struct sip_json nothing = { .tokens = NULL };
+  int string = extra > 0 ? SIP_JSON_OWN_VALUE + 1 : 1;
+  struct sip_json_index *index;
 
-  index->text = memcpy(bytes + extra, json->text, len);
-  index->len = len;
-  return bytes;
+  text = lua_absindex(L, text);
+  json = json == NULL ? &nothing : json;
+  index = push_index_of(L, state, json->tokens, json->count, extra, string);
+  set_text(index, json, json->text);
+  index->string = (uint8_t)string;
+  lua_pushvalue(L, text);
+  lua_setiuservalue(L, -2, string);
+  return index;
+}
+
+struct sip_json_index *sip_json_push_copy(lua_State *L, struct sip_json_state *state,
+                                          const struct sip_json_token *root, size_t len,
+                                          size_t extra)
+{
+  enum { SHORT = 4096 }; /* bytes: a string of it is made whenever somebody asks for it */
+  int string = len > SHORT ? SIP_JSON_OWN_VALUE + 1 : 0;
+  struct sip_json_index *index = push_index_of(L, state, root, root->span, extra + len,
+                                               string > 0 ? string : SIP_JSON_OWN_VALUE);
+
+  set_text(index, &state->json,
+           memcpy((char *)sip_json_index_extra(index) + extra, state->json.text, len));
+  index->len = (uint32_t)len;
+  index->string = (uint8_t)string;
+  return index;
 }
 
 void sip_json_push_text(lua_State *L, int index)
 {
-  const struct index *of = lua_touserdata(L, index);
+  const struct sip_json_index *of = lua_touserdata(L, index);
 
   index = lua_absindex(L, index);
-  if (lua_getiuservalue(L, index, 1) == LUA_TNIL && of->text != NULL) {
+  if (lua_getiuservalue(L, index, of->string) <= LUA_TNIL && of->text != NULL) {
     lua_pop(L, 1);
     lua_pushlstring(L, of->text, of->len);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, index, 1);
+    lua_setiuservalue(L, index, of->string); /* where it can be kept */
   }
 }
 
-struct sip_json_token *sip_json_index_tokens(lua_State *L, int index, const char **text)
+void *sip_json_index_extra(struct sip_json_index *index)
 {
-  struct index *of = lua_touserdata(L, index);
-
-  *text = of->text;
-  return of->tokens;
-}
-
-void *sip_json_index_extra(lua_State *L, int index)
-{
-  struct index *of = lua_touserdata(L, index);
-
-  return (char *)of + index_extra_at(of->count);
+  return (char *)index + index_extra_at(index->count);
 }
 
 /* The container that the lazy table at `table`, an absolute index, stands for; pushes its index. */
 static struct sip_json_token *push_index(lua_State *L, int table)
 {
   struct sip_json_token *token = NULL;
-  struct index *of;
+  struct sip_json_index *of;
 
   lua_rawgetp(L, table, &index_key);
   of = lua_touserdata(L, -1);
@@ -279,9 +309,22 @@ static struct sip_json_token *push_index(lua_State *L, int table)
   return token != NULL ? token : of->first;
 }
 
+/* Has the lazy table at 1 as the state's last one. */
+static void look_at(lua_State *L, struct sip_json_state *state)
+{
+  const void *table = lua_topointer(L, 1);
+
+  if (state->last.table != table) {
+    state->last.token = push_index(L, 1);
+    state->last.index = lua_touserdata(L, -1);
+    state->last.table = table;
+    lua_pop(L, 1);
+  }
+}
+
 void sip_json_lazy_at(lua_State *L, int index, struct sip_json_lazy *out)
 {
-  const struct index *of;
+  const struct sip_json_index *of;
 
   out->token = push_index(L, lua_absindex(L, index));
   of = lua_touserdata(L, -1);
@@ -295,15 +338,25 @@ bool sip_json_lazy_untouched(const struct sip_json_lazy *lazy)
   return (lazy->token->flags & TOUCHED) == 0;
 }
 
+/* What is put into a table of that index has to make it larger. */
+static void miss_room(struct sip_json_index *index)
+{
+  if (!index->roomy) {
+    index->roomy = true;
+    sip_json_habit_seen(&index->state->growth);
+  }
+}
+
 /* Fields of the object that are not in the table yet. Of equal keys only the last one counts, so
- * where single fields were taken each key is looked up; that is never in a wide object. Stack: the
+ * where single fields were read each key is looked up; that is never in a wide object. Stack: the
  * table at 1, the index at 2. */
-static void fill_fields(lua_State *L, const char *text, struct sip_json_token *object)
+static void fill_fields(lua_State *L, struct sip_json_index *index, struct sip_json_token *object)
 {
   struct sip_json_token *end = object + object->span;
   bool single = (object->flags & TOUCHED) != 0 && object->count <= WIDE;
 
   object->flags |= TOUCHED;
+  miss_room(index);
   for (struct sip_json_token *key = object + 1; key < end; key += 1 + key[1].span) {
     size_t len;
     const char *name;
@@ -311,19 +364,19 @@ static void fill_fields(lua_State *L, const char *text, struct sip_json_token *o
     if ((key->flags & TAKEN) != 0) {
       continue;
     }
-    push_string(L, text, key);
+    push_string(L, index->text, key);
     name = lua_tolstring(L, -1, &len);
-    if (single && sip_json_find(text, object, name, len) != key) {
+    if (single && sip_json_find(index->text, object, name, len) != key) {
       lua_pop(L, 1);
       continue;
     }
-    sip_json_push_value(L, 2, key + 1);
+    push_value(L, 2, index, key + 1);
     lua_rawset(L, 1);
     key->flags |= TAKEN;
   }
 }
 
-static void fill_items(lua_State *L, struct sip_json_token *array)
+static void fill_items(lua_State *L, struct sip_json_index *index, struct sip_json_token *array)
 {
   struct sip_json_token *end = array + array->span;
   lua_Integer i = 1;
@@ -331,7 +384,7 @@ static void fill_items(lua_State *L, struct sip_json_token *array)
   array->flags |= TOUCHED;
   for (struct sip_json_token *item = array + 1; item < end; item += item->span, i++) {
     if ((item->flags & TAKEN) == 0) {
-      sip_json_push_value(L, 2, item);
+      push_value(L, 2, index, item);
       lua_rawseti(L, 1, i);
       item->flags |= TAKEN;
     }
@@ -342,13 +395,15 @@ static void fill_items(lua_State *L, struct sip_json_token *array)
 static int lazy_fill(lua_State *L)
 {
   struct sip_json_token *token;
+  struct sip_json_index *index;
 
   lua_settop(L, 1);
   token = push_index(L, 1);
+  index = lua_touserdata(L, 2);
   if (token->type == SIP_JSON_OBJECT) {
-    fill_fields(L, ((struct index *)lua_touserdata(L, 2))->text, token);
+    fill_fields(L, index, token);
   } else {
-    fill_items(L, token);
+    fill_items(L, index, token);
   }
   lua_pushnil(L);
   lua_setmetatable(L, 1);
@@ -361,43 +416,85 @@ static int lazy_fill(lua_State *L)
   return 0;
 }
 
-/* stack: table, key. The first look at a field, or one at a field that is not there. */
+/* Is it an object of which single fields are read? */
+static bool is_narrow(const struct sip_json_token *token)
+{
+  return token->type == SIP_JSON_OBJECT && token->count <= WIDE;
+}
+
+/* The key of the field whose name is at 2, or NULL. */
+static struct sip_json_token *find_key(lua_State *L, const struct sip_json_index *index,
+                                       struct sip_json_token *object)
+{
+  size_t len;
+  const char *name = lua_tolstring(L, 2, &len);
+
+  return sip_json_find(index->text, object, name, len);
+}
+
+/* Puts the value of `key` into the table. Stack: table, name. Leaves the value. */
+static void take(lua_State *L, struct sip_json_index *index, struct sip_json_token *key)
+{
+  miss_room(index);
+  lua_rawgetp(L, 1, &index_key);
+  push_value(L, 3, index, key + 1);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 1);
+  key->flags |= TAKEN;
+}
+
+/* stack: table, key. A look at a field that is not in the table. */
 static int lazy_index(lua_State *L)
 {
-  struct sip_json_token *token = push_index(L, 1), *key;
-  const char *name;
-  size_t len;
+  struct sip_json_state *state = state_of(L);
+  struct sip_json_token *object, *key;
+  struct sip_json_index *index;
 
-  if (token->type == SIP_JSON_ARRAY || token->count > WIDE) {
+  look_at(L, state);
+  object = state->last.token;
+  index = state->last.index;
+  if (!is_narrow(object)) {
     sip_lazy_fill(L, 1);
     lua_pushvalue(L, 2);
     lua_rawget(L, 1);
     return 1;
   }
-  if (lua_type(L, 2) != LUA_TSTRING) {
-    lua_pushnil(L);
-    return 1;
-  }
-  name = lua_tolstring(L, 2, &len);
-  key = sip_json_find(((struct index *)lua_touserdata(L, 3))->text, token, name, len);
+  key = lua_type(L, 2) == LUA_TSTRING ? find_key(L, index, object) : NULL;
   if (key == NULL || (key->flags & TAKEN) != 0) {
     lua_pushnil(L);
     return 1;
   }
-  sip_json_push_value(L, 3, key + 1);
-  lua_pushvalue(L, 2);
-  lua_pushvalue(L, -2);
-  token->flags |= TOUCHED;
-  lua_rawset(L, 1);
-  key->flags |= TAKEN;
+  object->flags |= TOUCHED;
+  if (index->roomy || (key->flags & READ) != 0 || key[1].type >= SIP_JSON_ARRAY) {
+    take(L, index, key);
+  } else {
+    sip_json_push_simple(L, index->text, key + 1);
+    key->flags |= READ;
+  }
   return 1;
 }
 
-/* stack: table, key, value */
+/* stack: table, key, value. What is put there, nil too, stays: the field is not made again. */
 static int lazy_newindex(lua_State *L)
 {
-  sip_lazy_fill(L, 1);
+  struct sip_json_state *state = state_of(L);
+  struct sip_json_token *object, *key;
+
+  look_at(L, state);
+  object = state->last.token;
+  if (!is_narrow(object) || lua_type(L, 2) != LUA_TSTRING) {
+    sip_lazy_fill(L, 1);
+    lua_rawset(L, 1);
+    return 0;
+  }
+  key = find_key(L, state->last.index, object);
+  object->flags |= TOUCHED;
+  miss_room(state->last.index);
   lua_rawset(L, 1);
+  if (key != NULL) {
+    key->flags |= TAKEN;
+  }
   return 0;
 }
 
@@ -482,6 +579,15 @@ static int l_decode(lua_State *L)
   return refused;
 }
 
+/* The value of a scanned text, the string at `text`, that is no simple one; below it its index. */
+static void push_lazy_text(lua_State *L, struct sip_json_state *state, const struct sip_json *json,
+                           int text)
+{
+  struct sip_json_index *index = sip_json_push_index(L, state, json, text, 0);
+
+  push_lazy(L, lua_gettop(L), index, index->tokens);
+}
+
 void sip_json_push_lazy(lua_State *L, struct sip_json_state *state, int text)
 {
   enum { FEW = 6 }; /* tokens: a table of so few values costs less than an index */
@@ -498,8 +604,7 @@ void sip_json_push_lazy(lua_State *L, struct sip_json_state *state, int text)
   } else if (state->json.count <= FEW) {
     push_whole(L, bytes, state->json.tokens);
   } else {
-    (void)sip_json_push_index(L, state, &state->json, text, 0);
-    push_lazy(L, lua_gettop(L), ((struct index *)lua_touserdata(L, -1))->tokens);
+    push_lazy_text(L, state, &state->json, text);
     lua_remove(L, -2);
   }
 }
@@ -520,7 +625,7 @@ bool sip_json_push_twin(lua_State *L, struct sip_json_state *state, int table, i
 {
   struct sip_json_lazy lazy;
   struct sip_json part;
-  struct index *twin;
+  struct sip_json_index *twin;
   size_t len;
 
   table = lua_absindex(L, table);
@@ -538,12 +643,11 @@ bool sip_json_push_twin(lua_State *L, struct sip_json_state *state, int table, i
   part.count = lazy.token->span;
   part.spaced = false;
   part.depth = lazy.depth;
-  (void)sip_json_push_index(L, state, &part, text, 0);
-  twin = lua_touserdata(L, -1);
+  twin = sip_json_push_index(L, state, &part, text, 0);
   for (uint32_t i = 0, from = lazy.token->at; i < twin->count; i++) {
     twin->tokens[i].at -= from;
   }
-  push_lazy(L, lua_gettop(L), twin->tokens);
+  push_lazy(L, lua_gettop(L), twin, twin->tokens);
   lua_replace(L, -3); /* of the first index */
   lua_pop(L, 1);
   return true;
@@ -558,11 +662,10 @@ static int l_lazy(lua_State *L)
   if (refused > 0) {
     return refused;
   } else if (json->tokens->span == 1) {
-    push_simple(L, json->text, json->tokens);
+    sip_json_push_simple(L, json->text, json->tokens);
     return 1;
   }
-  (void)sip_json_push_index(L, state, json, 1, 0);
-  push_lazy(L, 2, ((struct index *)lua_touserdata(L, 2))->tokens);
+  push_lazy_text(L, state, json, 1);
   return 1;
 }
 
@@ -620,7 +723,9 @@ static void make_classes(lua_State *L, struct sip_json_state *state)
   lua_setfield(L, -2, "__name");
   state->array_class = lua_topointer(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &array_key);
-  luaL_newlib(L, lazy); /* without a __name: a lazy table is shown as a table */
+  luaL_newlibtable(L, lazy); /* without a __name: a lazy table is shown as a table */
+  lua_pushlightuserdata(L, state);
+  luaL_setfuncs(L, lazy, 1);
   sip_lazy_class(L, lazy_fill);
   state->lazy_class = lua_topointer(L, -1);
   state->lazy_ref = luaL_ref(L, LUA_REGISTRYINDEX);

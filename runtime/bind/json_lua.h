@@ -8,13 +8,53 @@
 
 struct sip_err;
 
+struct sip_json_index; /* of a text that was read lazily, in a userdata */
+
+/** Something that is done with some values and not with others: what was done with those before is
+ * expected of the next ones. Where it is expected nobody sees whether it is done, so now and then
+ * it is not expected of one; if nothing is seen until the next of these, it has ended. */
+struct sip_json_habit {
+  unsigned since; /* values since the last such one */
+  bool held;      /* is it expected? */
+  bool unsure;    /* nothing was seen since then */
+};
+
+/** To be asked once for each value. */
+static inline bool sip_json_habit_expected(struct sip_json_habit *habit)
+{
+  enum { PERIOD = 500 }; /* values; more than are looked at by those who wait at a time */
+
+  if (!habit->held || ++habit->since < PERIOD) {
+    return habit->held;
+  }
+  habit->since = 0;
+  habit->held = !habit->unsure;
+  habit->unsure = true;
+  return false;
+}
+
+/** It was done, though not expected. */
+static inline void sip_json_habit_seen(struct sip_json_habit *habit)
+{
+  habit->held = true;
+  habit->unsure = false;
+}
+
 /** What the module keeps between calls, in a userdata: one for each state. */
 struct sip_json_state {
-  struct sip_json json;    /* the last text that was scanned; reused */
-  struct sip_buf buf;      /* the last text that was written; reused */
-  const void *array_class; /* metatable of json.array, as lua_topointer gives it */
-  const void *lazy_class;  /* metatable of lazy tables */
-  int lazy_ref;            /* the same in the registry */
+  struct sip_json json;         /* the last text that was scanned; reused */
+  struct sip_buf buf;           /* the last text that was written; reused */
+  const void *array_class;      /* metatable of json.array, as lua_topointer gives it */
+  const void *lazy_class;       /* metatable of lazy tables */
+  int lazy_ref;                 /* the same in the registry */
+  struct sip_json_habit growth; /* of lazy tables: fields are put there, not only read once */
+  /* The lazy table that was made or looked at last. It may be gone: where it was, no lazy table can
+   * be but one that was made later, and then that one stands here. */
+  struct {
+    const void *table; /* as lua_topointer gives it; NULL: none yet */
+    struct sip_json_index *index;
+    struct sip_json_token *token;
+  } last;
 };
 
 /** What a lazy table stands for. */
@@ -41,26 +81,31 @@ bool sip_json_is_untouched(lua_State *L, const struct sip_json_state *state, int
 int sip_json_state_scan(struct sip_json_state *state, const char *text, size_t len,
                         struct sip_err *err);
 
-/** Pushes the index of a scanned text, to which the string at `text` belongs, with `extra` bytes
- * of the caller's own in it. The string lives as long as the index. `json` NULL: an index of
- * nothing. Throws without memory. @return where the bytes are */
-void *sip_json_push_index(lua_State *L, const struct sip_json_state *state,
-                          const struct sip_json *json, int text, size_t extra);
+enum { SIP_JSON_OWN_VALUE = 1 }; /* the user value of an index that is the caller's */
 
-/** Likewise of what the state has scanned, a text that is in no string: its `len` bytes are copied.
- */
-void *sip_json_push_copy(lua_State *L, const struct sip_json_state *state, size_t len,
-                         size_t extra);
+/** Pushes the index of a scanned text, to which the string at `text` belongs, with `extra` bytes
+ * of the caller's own in it; if there are any, there is a user value as well. The string lives as
+ * long as the index. `json` NULL: an index of nothing. Throws without memory. */
+struct sip_json_index *sip_json_push_index(lua_State *L, struct sip_json_state *state,
+                                           const struct sip_json *json, int text, size_t extra);
+
+/** Likewise of a value, `root`, of what the state has scanned, a text that is in no string: its
+ * `len` bytes are copied. */
+struct sip_json_index *sip_json_push_copy(lua_State *L, struct sip_json_state *state,
+                                          const struct sip_json_token *root, size_t len,
+                                          size_t extra);
 
 /** Pushes the text of the index at `index`; nil when it belongs to none. */
 void sip_json_push_text(lua_State *L, int index);
 
-/** The tokens of the index at `index`, and where its bytes are. */
-struct sip_json_token *sip_json_index_tokens(lua_State *L, int index, const char **text);
-void *sip_json_index_extra(lua_State *L, int index);
+/** The caller's own bytes in an index, aligned for what has eight bytes. */
+void *sip_json_index_extra(struct sip_json_index *index);
 
-/** Pushes the value of one of its tokens, lazily. `index` is absolute. */
-void sip_json_push_value(lua_State *L, int index, struct sip_json_token *token);
+/** Pushes the value of an index, lazily. `at`: where it is in the stack, absolute. */
+void sip_json_push_root(lua_State *L, int at, struct sip_json_index *index);
+
+/** Pushes the value of a token that is no container with something in it. */
+void sip_json_push_simple(lua_State *L, const char *text, const struct sip_json_token *token);
 
 /** Pushes the value of the text at `text`, a string; nil for null. What is large is filled when it
  * is touched. Throws without memory, and what decode refuses. */

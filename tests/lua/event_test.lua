@@ -266,6 +266,67 @@ t.test("the quick way from a record tells the same", function()
   t.fails(records.of, "table expected", "text")
 end)
 
+local event_data = require("sipeat.record").data
+
+-- Each of them does the same to every event.
+local TOUCHES = {
+  function(e) return e.data.n, e.data == e.data, e.data end,
+  function(e) local data = e.data data.n = 5 return e.data.n, rawget(e, "data").n end,
+  function(e) e.data = { other = 1 } return e.data, rawget(e, "data") end,
+  function(e) local _ = e.data e.data = "text" return e.data end,
+  function(e) e.data = nil return e.data, rawget(e, "data"), (event_data(e)) end,
+  function(e) local _ = e.data e.data = nil return e.data, e.id, e.value, e.source end,
+  function(e) e.data = nil e.data = 1 e.data = nil return e.data, e.offset end,
+  function(e) e.note = 1 e.id = nil return e.note, e.id, e.data.n, e.topic end,
+  function(e) return e.value, e.value, #e.value, e.data.n end,
+  function(e) return rawget(e, "data").n, rawget(e, "value") end,
+  function(e)
+    local names = {}
+    for name in pairs(e) do
+      names[#names + 1] = name
+    end
+    table.sort(names)
+    return names
+  end,
+}
+
+t.test("where data is kept makes no difference", function()
+  local records = require "sipeat.record"
+  local long = ('{"id":"a","type":"x","data":{"n":1,"long":"%s"}}'):format(("x"):rep(10000))
+  local values = {
+    '{"id":"a","type":"x","data":{"n":1}}', '{"\\u0069d":"a","type":"\\u0078","data":{"n":1}}',
+    '{"n":1}', ('{"type":"%s","data":{"n":1}}'):format(("y"):rep(100)), long,
+  }
+  local headers = { {}, { ["event-type"] = "x" }, { ["event-id"] = "b" } }
+  for v, value in ipairs(values) do
+    for _, one in ipairs(headers) do
+      for i, touch in ipairs(TOUCHES) do
+        local rec = record(value, one)
+        local want = table.pack(touch(event.from_record(rec)))
+        for _ = 1, v <= 2 and next(one) == nil and 1100 or 0 do
+          records.of(rec) -- of so many no data was read twice
+        end
+        for round = 1, 3 do
+          local got = table.pack(touch(records.of(rec)))
+          t.eq(got, want, ("%d, round %d: %s"):format(i, round, value:sub(1, 60)))
+        end
+        t.eq(records.of(rec).data, event.from_record(rec).data)
+        t.eq(table.pack(touch(records.of(rec))), want)
+      end
+    end
+  end
+end)
+
+t.test("types in one place of those that are known are told apart", function()
+  local records = require "sipeat.record"
+  for round = 1, 3 do
+    for i = 1, 300 do
+      local got = records.of(record(('{"type":"t%d","data":{"n":%d}}'):format(i, i)))
+      t.eq({ got.type, got.data.n }, { "t" .. i, i }, "round " .. round)
+    end
+  end
+end)
+
 local BROKEN = {
   { "not JSON", record "hello", "json decode" },
   { "truncated", record '{"type":"x","data":{', "json decode" },

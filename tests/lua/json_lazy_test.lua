@@ -43,6 +43,13 @@ t.test("a lazy value equals the decoded one, touched or not", function()
   end
 end)
 
+-- Fields that are read are kept in tables for a while after that was of use. Forgets that it was.
+local function forget()
+  for _ = 1, 1100 do
+    lazy()
+  end
+end
+
 -- Each of them does the same to a plain table and to a lazy one, and answers what it saw.
 local SAME = {
   function(v) return next(v) ~= nil, next({}, nil) end,
@@ -50,6 +57,14 @@ local SAME = {
   function(v) return rawlen(v), rawlen(v.tags), #v end,
   function(v) return getmetatable(v) == nil, getmetatable(v.tags) == nil end,
   function(v) v.id = nil return v.id, v end,
+  function(v) return v.id, v.id, v.id, v.total, v.total, v end,
+  function(v) return v.note, v.note, v.paid, v.paid, rawget(v, "paid"), rawget(v, "note") end,
+  function(v) v.count = v.count + 1 v.count = v.count + 1 return v.count, v end,
+  function(v) local _ = v.id .. v.id v.id = nil return v.id, v end,
+  function(v) v.missing = nil v.none = nil return v.missing, v.none, v end,
+  function(v) v["a\"b"] = 1 v.added = v.id return v["a\"b"], v.added, v end,
+  function(v) v.tags = v.tags[1] v.customer = v.customer.name return v end,
+  function(v) v.id = v return v.id == v, v.id.id.total end,
   function(v) local id = v.id v.id = nil return id, v.id, rawget(v, "id"), v end,
   function(v) local _ = v.id v.id = "other" return v.id, v end,
   function(v) v.new = 1 v.total = nil return v.new, v.total, v end,
@@ -96,6 +111,22 @@ t.test("whatever a script does to it, it does to a plain table", function()
   for i, act in ipairs(SAME) do
     local plain, filled = table.pack(act(json.decode(TEXT))), table.pack(act(lazy()))
     t.eq(filled, plain, "case " .. i)
+    forget()
+    t.eq(table.pack(act(lazy())), plain, "case " .. i .. ", as the first one")
+  end
+end)
+
+t.test("whatever was read, the same is written", function()
+  local plain = json.decode(TEXT)
+  for key in pairs(plain) do
+    for reads = 0, 3 do
+      forget()
+      local value = lazy()
+      for _ = 1, reads do
+        local _ = value[key]
+      end
+      t.eq(json.decode(json.encode(value)), plain)
+    end
   end
 end)
 
@@ -107,6 +138,11 @@ t.test("of equal keys the last one counts, also once it was taken out", function
   value.a = nil
   t.eq(value.a, nil)
   t.eq(value, { b = 2 })
+  forget()
+  value = lazy(text)
+  value.a = nil
+  t.eq(value, { b = 2 })
+  t.eq(value.a, nil)
 end)
 
 t.test("an object of many fields is as lazy as a small one is", function()
