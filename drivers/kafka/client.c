@@ -296,12 +296,17 @@ int sip_client_open(struct sip_client *client, struct sip_kafka *kafka,
 /* Connection trouble and log lines are told to the one who speaks for all clients. */
 static bool client_swallows(struct sip_client *client, rd_kafka_event_t *event)
 {
-  struct sip_kafka_health *health = sip_kafka_health(client->kafka);
+  rd_kafka_event_type_t type = rd_kafka_event_type(event);
   const char *facility, *text;
+  struct sip_kafka_health *health;
   char words[256];
   int level;
 
-  switch (rd_kafka_event_type(event)) {
+  if (type == RD_KAFKA_EVENT_FETCH) { /* nearly all are */
+    return false;
+  }
+  health = sip_kafka_health(client->kafka);
+  switch (type) {
   case RD_KAFKA_EVENT_LOG:
     if (rd_kafka_event_log(event, &facility, &text, &level) == 0) {
       sip_kafka_health_log(health, level, facility, text);

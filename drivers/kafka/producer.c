@@ -34,7 +34,9 @@ static const struct sip_client_property producer_properties[] = {
   { "message.timeout.ms", "0", true },
 };
 
-/* What one record's report needs; librdkafka carries the pointer. */
+/* What one record's report needs; librdkafka carries the pointer. Of most reports, which have the
+ * function that is usual, it carries the argument itself instead, marked by its lowest bit, which
+ * the addresses of structures leave free. */
 struct report {
   sip_report_fn fn;
   void *arg;
@@ -62,6 +64,8 @@ struct sip_producer {
   struct lane *current; /* NULL until the first record, and after a fatal error */
   size_t pending;
   struct report common; /* of records whose reports have no argument: made once; fn NULL: not yet */
+  sip_report_fn usual; /* of reports whose argument is carried; another only while there are none */
+  size_t usual_pending;
   bool patient;
   bool closing;
   const rd_kafka_message_t *failed; /* borrowed: while its report is told */
@@ -129,11 +133,21 @@ static void lane_retire(struct lane *lane)
   }
 }
 
-/* @return NULL without memory */
-static struct report *producer_report(struct sip_producer *producer, sip_report_fn fn, void *arg)
+static bool is_marked(const void *carried)
+{
+  return ((uintptr_t)carried & 1) != 0;
+}
+
+/* @return what librdkafka carries; NULL without memory */
+static void *producer_report(struct sip_producer *producer, sip_report_fn fn, void *arg)
 {
   struct report *report = &producer->common;
 
+  if (arg != NULL && !is_marked(arg) && (producer->usual == fn || producer->usual_pending == 0)) {
+    producer->usual = fn;
+    producer->usual_pending++;
+    return (char *)arg + 1;
+  }
   if (arg != NULL || (report->fn != NULL && report->fn != fn)) {
     report = malloc(sizeof *report);
     if (report == NULL) {
@@ -144,11 +158,20 @@ static struct report *producer_report(struct sip_producer *producer, sip_report_
   return report;
 }
 
-static void producer_drop_report(struct sip_producer *producer, struct report *report)
+/* What was carried, which is over then. */
+static struct report producer_take_report(struct sip_producer *producer, void *carried)
 {
-  if (report != &producer->common) {
-    free(report);
+  struct report report;
+
+  if (is_marked(carried)) {
+    producer->usual_pending--;
+    return (struct report){ producer->usual, (char *)carried - 1 };
   }
+  report = *(struct report *)carried;
+  if (carried != &producer->common) {
+    free(carried);
+  }
+  return report;
 }
 
 /* @return how many, or a negative code without memory for them */
@@ -221,11 +244,10 @@ static void lane_count(struct lane *lane, const rd_kafka_message_t *message, con
 
 static void lane_report(struct lane *lane, const rd_kafka_message_t *message)
 {
-  struct report report = *(struct report *)message->_private;
+  struct report report = producer_take_report(lane->producer, message->_private);
   struct sip_err err; /* set on failure: clearing it would cost more than the rest */
   int rc = 0;
 
-  producer_drop_report(lane->producer, message->_private);
   lane->pending--;
   lane->producer->pending--;
   if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -263,7 +285,7 @@ static void lane_on_reports(struct lane *lane, rd_kafka_event_t *event)
   while ((count = rd_kafka_event_message_array(event, messages, REPORTS)) > 0) {
     for (size_t i = 0; i < count; i++) {
       if (i + AHEAD < count) {
-        __builtin_prefetch(((const struct report *)messages[i + AHEAD]->_private)->arg);
+        __builtin_prefetch(messages[i + AHEAD]->_private);
       }
       lane_report(lane, messages[i]);
     }
@@ -386,8 +408,7 @@ int sip_kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const struct sip_
 
 /* What has neither headers nor a time of its own goes by the plainer call. @return false when it
  * was not taken, and the other one says why */
-static bool lane_produce_plainly(struct lane *lane, const struct sip_output *output,
-                                 struct report *report)
+static bool lane_produce_plainly(struct lane *lane, const struct sip_output *output, void *report)
 {
   return lane->topic != NULL && output->header_count == 0 && output->timestamp_ms == 0 &&
          rd_kafka_produce(lane->topic, output->partition, RD_KAFKA_MSG_F_COPY,
@@ -395,7 +416,7 @@ static bool lane_produce_plainly(struct lane *lane, const struct sip_output *out
                           output->key.len, report) == 0;
 }
 
-static int lane_produce(struct lane *lane, const struct sip_output *output, struct report *report,
+static int lane_produce(struct lane *lane, const struct sip_output *output, void *report,
                         struct sip_err *err)
 {
   rd_kafka_resp_err_t res;
@@ -421,8 +442,8 @@ int sip_producer_send(void *driver, const struct sip_output *output, sip_report_
                       void *arg, struct sip_err *err)
 {
   struct sip_producer *producer = driver;
-  struct report *report;
   struct lane *lane;
+  void *report;
   int rc;
 
   if (producer->closing) {
@@ -443,7 +464,7 @@ int sip_producer_send(void *driver, const struct sip_output *output, sip_report_
     }
   }
   if (rc < 0) {
-    producer_drop_report(producer, report);
+    (void)producer_take_report(producer, report);
     return rc;
   }
   lane->pending++;

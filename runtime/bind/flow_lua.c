@@ -68,6 +68,8 @@ static int ref_functions(lua_State *L)
   struct sip_flow_spec *spec = lua_touserdata(L, 2);
 
   spec->start_ref = ref_function(L, "start");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, spec->start_ref);
+  spec->starts_own = sip_flow_is_start(L);
   if (lua_getfield(L, 1, "context") == LUA_TTABLE) {
     spec->context_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   }

@@ -48,8 +48,15 @@ void sip_flow_push_record(lua_State *L, const struct sip_source_ops *ops,
 bool sip_flow_key_of(struct sip_flow *flow, struct sip_event *event, struct sip_slice *key);
 int sip_flow_l_keyer(lua_State *L);
 
-/** starter of sipeat.core.flow (flow_start_lua.c). */
+/** starter of sipeat.core.flow, and whether the value on top of the stack is what it gave
+ * (flow_start_lua.c). */
 int sip_flow_l_starter(lua_State *L);
+bool sip_flow_is_start(lua_State *L);
+
+/** Pushes the ctx of an event that has no job. The ticket, the event and the class of the ctx stand
+ *  at these places of the stack. */
+void sip_flow_push_context(lua_State *L, const struct sip_flow *flow, int ticket, int event,
+                           int context_class);
 
 /** Puts begin_span and end_span into the table on top of the stack (flow_start_lua.c). */
 void sip_flow_span_functions(lua_State *L);

@@ -318,27 +318,66 @@ static int l_emit(lua_State *L)
 
 enum context_argument { CONTEXT = 1, CONTEXT_HEADERS = 5 };
 
-static bool is_optional_text(lua_State *L, int index)
+/* The arguments of an emit that are as they mostly are. */
+struct plain {
+  struct sip_output output; /* without a value of type table */
+  int value;                /* its type */
+};
+
+static bool is_none_or(int type, int wanted)
 {
-  return lua_isnil(L, index) || lua_type(L, index) == LUA_TSTRING;
+  return type <= LUA_TNIL || type == wanted;
 }
 
-/* The event of a ctx that has no job yet; NULL: it has, or the arguments want a closer look. */
-static struct sip_event *plain_event(lua_State *L)
+/* @return its type; a string goes into `out` */
+static int read_text(lua_State *L, int index, struct sip_slice *out)
 {
-  struct sip_event *event = NULL;
-  struct sip_engine *engine;
+  int type = lua_type(L, index);
 
-  if (!lua_istable(L, CONTEXT) || lua_type(L, TOPIC) != LUA_TSTRING || lua_rawlen(L, TOPIC) == 0 ||
-      !is_optional_text(L, KEY) || !lua_isnil(L, CONTEXT_HEADERS) ||
-      (!is_optional_text(L, VALUE) && !lua_istable(L, VALUE))) {
+  if (type == LUA_TSTRING) {
+    out->data = lua_tolstring(L, index, &out->len);
+  }
+  return type;
+}
+
+/* @return false: they want a closer look */
+static bool read_plain(lua_State *L, struct plain *out)
+{
+  struct sip_slice topic;
+  int key;
+
+  if (read_text(L, TOPIC, &topic) != LUA_TSTRING || topic.len == 0 ||
+      !lua_isnoneornil(L, CONTEXT_HEADERS)) {
+    return false;
+  }
+  out->output = (struct sip_output){ .topic = topic.data, .partition = -1 };
+  key = read_text(L, KEY, &out->output.key);
+  out->value = read_text(L, VALUE, &out->output.value);
+  return is_none_or(key, LUA_TSTRING) &&
+         (is_none_or(out->value, LUA_TSTRING) || out->value == LUA_TTABLE);
+}
+
+/* The event of a ctx that has no job yet; NULL: it has. */
+static struct sip_event *plain_event(lua_State *L, const struct sip_task *task)
+{
+  struct sip_event *event = sip_event_of(task); /* mostly it is this one */
+  const struct sip_engine *engine;
+  uint64_t ticket;
+
+  if (!lua_istable(L, CONTEXT)) {
     return NULL;
   }
-  engine = sip_flow_lua_find(L);
-  if (lua_rawgeti(L, CONTEXT, SIP_FLOW_CONTEXT_TICKET) == LUA_TNUMBER && engine != NULL) {
-    event = sip_ticket_event(&engine->tickets, (uint64_t)lua_tointeger(L, -1));
-  }
+  ticket = lua_rawgeti(L, CONTEXT, SIP_FLOW_CONTEXT_TICKET) == LUA_TNUMBER
+             ? (uint64_t)lua_tointeger(L, -1)
+             : 0;
   lua_pop(L, 1);
+  if (ticket == 0) {
+    return NULL;
+  }
+  if (event == NULL || event->ticket != ticket) {
+    engine = sip_flow_lua_find(L);
+    event = engine == NULL ? NULL : sip_ticket_event(&engine->tickets, ticket);
+  }
   return event;
 }
 
@@ -361,19 +400,23 @@ static size_t trace_headers(const struct sip_trace *trace, const char *parent,
 
 static bool emit_plainly(lua_State *L)
 {
-  struct sip_event *event = plain_event(L);
-  struct sip_output output = { .partition = -1 };
   struct sip_tracer *tracer = sip_vm_tracer(sip_vm_of(L));
+  const struct sip_task *task = sip_task_current(L);
   const struct sip_trace *trace;
   struct sip_header headers[2];
+  struct sip_event *event;
+  struct sip_output *output;
+  struct plain plain;
   struct sip_send send;
   struct sip_err err;
   bool recorded;
 
-  if (event == NULL || event->flow->transaction != NULL) { /* there it leaves after the handler */
+  if (!read_plain(L, &plain) || (event = plain_event(L, task)) == NULL ||
+      event->flow->transaction != NULL) { /* there it leaves after the handler */
     return false;
   }
-  trace = sip_task_trace(sip_task_current(L));
+  output = &plain.output;
+  trace = sip_task_trace(task);
   recorded = trace != NULL && trace->sampled;
   if (recorded && tracer->in_lua) {
     return false;
@@ -381,25 +424,21 @@ static bool emit_plainly(lua_State *L)
     sip_send_begin(&send, tracer, trace);
   }
   if (trace != NULL) {
-    output.headers = headers;
-    output.header_count = trace_headers(trace, recorded ? send.parent : trace->parent, headers);
+    output->headers = headers;
+    output->header_count = trace_headers(trace, recorded ? send.parent : trace->parent, headers);
   }
-  if (!lua_istable(L, VALUE)) {
-    read_slice(L, VALUE, &output.value);
-  } else if (!write_json(L, &output.value)) {
+  if (plain.value == LUA_TTABLE && !write_json(L, &output->value)) {
     return false;
   }
-  output.topic = lua_tostring(L, TOPIC);
-  sip_permit(L, SIP_PERMIT_TOPIC, output.topic);
-  read_slice(L, KEY, &output.key);
-  if (event->flow->outlet.ops->send(event->flow->outlet.driver, &output, sip_event_on_report,
+  sip_permit(L, SIP_PERMIT_TOPIC, output->topic);
+  if (event->flow->outlet.ops->send(event->flow->outlet.driver, output, sip_event_on_report,
                                     sip_event_slot(event, event->emitted), &err) < 0) {
     return false;
   }
   event->outputs++;
   event->emitted++;
   if (recorded) {
-    sip_send_end(&send, tracer, trace, output.topic);
+    sip_send_end(&send, tracer, trace, output->topic);
     sip_trace_announce(L, send.wall_ns);
   }
   return true;
@@ -416,11 +455,11 @@ static int after_slow_emit(lua_State *L, int status, lua_KContext context)
  * begun. */
 static int l_context_emit(lua_State *L)
 {
-  lua_settop(L, CONTEXT_HEADERS);
   if (emit_plainly(L)) {
     lua_pushboolean(L, 1);
     return 1;
   }
+  lua_settop(L, CONTEXT_HEADERS);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   lua_callk(L, CONTEXT_HEADERS, LUA_MULTRET, 0, after_slow_emit);
@@ -466,7 +505,7 @@ static void note_type(lua_State *L, struct sip_event *event)
   const char *text = lua_tolstring(L, -1, &len);
 
   if (text != NULL) {
-    sip_event_note_type(event, text, len);
+    sip_event_note_type(event, text, len, uv_hrtime());
   }
   lua_pop(L, 1);
 }
@@ -594,17 +633,17 @@ static int push_kept(lua_State *L, void *arg)
   return 1;
 }
 
-/* The ctx of an event that has no job. Stack: …, ticket, event. */
-static void push_context(lua_State *L, const struct sip_flow *flow)
+void sip_flow_push_context(lua_State *L, const struct sip_flow *flow, int ticket, int event,
+                           int context_class)
 {
   enum { FIELDS = 5 }; /* of one that gets a job */
 
   lua_createtable(L, 2, flow->has_jobs ? FIELDS : 0);
-  lua_pushvalue(L, -3);
+  lua_pushvalue(L, ticket);
   lua_rawseti(L, -2, SIP_FLOW_CONTEXT_TICKET);
-  lua_pushvalue(L, -2);
+  lua_pushvalue(L, event);
   lua_rawseti(L, -2, SIP_FLOW_CONTEXT_EVENT);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, flow->spec.context_ref);
+  lua_pushvalue(L, context_class);
   lua_setmetatable(L, -2);
 }
 
@@ -612,15 +651,15 @@ static void push_context(lua_State *L, const struct sip_flow *flow)
 static int push_start(lua_State *L, void *arg)
 {
   struct sip_event *event = arg;
+  int ticket = lua_gettop(L) + 1;
 
   lua_pushinteger(L, (lua_Integer)event->ticket);
   if (!sip_event_push(L, sip_flow_ops(event->flow), &event->record)) {
     return 2;
   }
-  if (event->flow->spec.context_ref != LUA_NOREF) {
-    push_context(L, event->flow);
-  } else {
-    lua_pushnil(L);
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, event->flow->spec.context_ref) != LUA_TNIL) {
+    sip_flow_push_context(L, event->flow, ticket, ticket + 1, ticket + 2);
+    lua_remove(L, -2);
   }
   event->was_read = true;
   lua_pushliteral(L, "type");

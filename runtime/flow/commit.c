@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "flow/flow.h"
 #include "flow/transaction.h"
+#include "vm/task.h"
 #include "vm/vm.h"
 
 enum {
@@ -81,6 +82,7 @@ void sip_flow_commit(struct sip_flow *flow)
   if (flow->state != SIP_SOURCE_OPEN) {
     return;
   }
+  sip_task_time_passes(flow->vm);
   flow->committed_at_ms = commit_precise_ms(flow);
   store_all(flow, &flow->partitions);
   store_all(flow, &flow->leaving);

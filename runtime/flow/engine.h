@@ -38,6 +38,7 @@ struct sip_flow_spec {
   bool outbox;              /* outputs go through the local disk */
   bool retries;             /* some of the topics are retry topics: due.h */
   int start_ref;    /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
+  bool starts_own;  /* and pushes the event by itself: sip_task_start_own */
   int context_ref;  /* registry: metatable of what start gets beside the event */
   int dispatch_ref; /* registry: runs an event */
   int finish_ref;   /* registry: told of the terminal state; LUA_NOREF: nobody is */

@@ -66,6 +66,13 @@ static size_t record_bytes(const struct sip_record *record)
   return record->key.len + record->value.len;
 }
 
+/* A failure that is shown to who watches may be alone; all else that is told comes with a trouble.
+ */
+static bool event_had_trouble(const struct sip_event *event)
+{
+  return event->trouble != SIP_NO_TROUBLE || event->failure != NULL;
+}
+
 static void event_forget_trouble(struct sip_event *event)
 {
   free(event->failure);
@@ -113,9 +120,13 @@ static void event_leave(struct sip_event *event)
   event->partition->events--;
   sip_flow_partition_unref(event->partition);
   event->partition = NULL;
-  luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
-  event->kept_ref = LUA_NOREF;
-  event_forget_trouble(event);
+  if (event->kept_ref != LUA_NOREF) {
+    luaL_unref(sip_vm_state(flow->vm), LUA_REGISTRYINDEX, event->kept_ref);
+    event->kept_ref = LUA_NOREF;
+  }
+  if (event_had_trouble(event)) {
+    event_forget_trouble(event);
+  }
   sip_event_drop_span(event);
   sip_trace_unref(event->trace);
   event->trace = NULL;
@@ -351,7 +362,7 @@ static void event_measure(struct sip_event *event, const struct sip_task *task)
   if (event->type == NULL) {
     return;
   }
-  took_ns = uv_hrtime() - event->began_ns;
+  took_ns = sip_task_ended_ns(task) - event->began_ns;
   if (sip_tap_is_open(event->flow->engine->tap)) {
     event_show(event, task, how, took_ns);
   }
@@ -362,12 +373,24 @@ static void event_measure(struct sip_event *event, const struct sip_task *task)
   event->parked = false;
 }
 
-void sip_event_note_type(struct sip_event *event, const char *text, size_t len)
+void sip_event_note_type(struct sip_event *event, const char *text, size_t len, uint64_t began_ns)
 {
   if (event->flow->engine->meter != NULL) {
     event->type = sip_meter_type_of(&event->flow->meter, text, len);
-    event->began_ns = uv_hrtime();
+    event->began_ns = began_ns;
   }
+}
+
+/* Memory was out before its handler was called: as if it had not been tried. */
+static void event_not_started(struct sip_event *event)
+{
+  struct sip_flow *flow = event->flow;
+
+  event->ticket = 0;
+  event->is_opening = false;
+  sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory to run an event of %s; trying again",
+          flow->group, event->record.topic);
+  event_delay(event, REDELIVER_AFTER_MS);
 }
 
 static void event_on_end(struct sip_task *task, lua_State *L, int status, int nresults, void *arg)
@@ -380,6 +403,11 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
   event->task = NULL;
   event->flow->running--;
   sip_transaction_on_end(event);
+  if (event->is_opening) {
+    event_not_started(event);
+    sip_flow_after_event(event->flow);
+    return;
+  }
   event->ticket = 0;
   if (event->box != NULL) {
     *event->box = NULL;
@@ -403,6 +431,11 @@ static void event_on_end(struct sip_task *task, lua_State *L, int status, int nr
   }
   event_measure(event, task);
   event_conclude(event);
+}
+
+struct sip_event *sip_event_of(const struct sip_task *task)
+{
+  return sip_task_arg(task, event_on_end);
 }
 
 struct sip_output_slot *sip_event_slot(struct sip_event *event, uint64_t index)
@@ -483,10 +516,34 @@ static void event_begin_trace(struct sip_event *event, struct sip_tracer *tracer
   event->trace = sip_tracer_begin(tracer, &parent, &state, false);
 }
 
+void sip_event_opened(struct sip_event *event)
+{
+  event->is_opening = false;
+  event->started_ms = sip_flow_now_ms(event->flow);
+}
+
+static int event_start_task(struct sip_event *event, bool first)
+{
+  const struct sip_flow *flow = event->flow;
+  const struct sip_flow_binding *binding = flow->engine->binding;
+
+  event->is_opening = first && flow->spec.starts_own;
+  if (event->is_opening) {
+    const struct sip_task_own own = { .function_ref = flow->spec.start_ref,
+                                      .value_ref = flow->spec.context_ref,
+                                      .number = (lua_Integer)event->ticket,
+                                      .timed = flow->engine->meter != NULL };
+
+    return sip_task_start_own(flow->vm, &own, event_on_end, event, &event->task);
+  }
+  return sip_task_start(flow->vm, first ? flow->spec.start_ref : flow->spec.dispatch_ref,
+                        first ? binding->push_start : binding->push_event, event_on_end, event,
+                        &event->task);
+}
+
 void sip_event_start(struct sip_event *event)
 {
   struct sip_flow *flow = event->flow;
-  const struct sip_flow_binding *binding = flow->engine->binding;
   bool held = event->partition->holds.count > 0 && event->started_ms == 0 && event_is_held(event);
   bool first = !held && event->kept_ref == LUA_NOREF && event->trouble == SIP_NO_TROUBLE &&
                flow->spec.start_ref != LUA_NOREF;
@@ -498,19 +555,12 @@ void sip_event_start(struct sip_event *event)
     event_begin_trace(event, tracer);
   }
   sip_ticket_give(&flow->engine->tickets, event);
-  rc = sip_task_start(flow->vm, first ? flow->spec.start_ref : flow->spec.dispatch_ref,
-                      first ? binding->push_start : binding->push_event, event_on_end, event,
-                      &event->task);
-  if (rc == 0) {
-    (void)sip_task_open_account(event->task, &flow->spec.limits, &place); /* else: the worker's */
-  }
+  rc = event_start_task(event, first);
   if (rc < 0) {
-    event->ticket = 0;
-    sip_log(SIP_LOG_ERROR, "flow", NULL, "%s: no memory to run an event of %s; trying again",
-            flow->group, event->record.topic);
-    event_delay(event, REDELIVER_AFTER_MS);
+    event_not_started(event);
     return;
   }
+  (void)sip_task_open_account(event->task, &flow->spec.limits, &place); /* else: the worker's */
   if (event->record.offset > event->partition->started) {
     event->partition->started = event->record.offset;
   }
@@ -521,8 +571,12 @@ void sip_event_start(struct sip_event *event)
   if (event->trace != NULL) {
     sip_task_set_trace(event->task, sip_trace_ref(event->trace));
   }
-  event->started_ms = sip_flow_now_ms(flow);
-  event_forget_trouble(event); /* push_event has told it */
+  if (!event->is_opening) {
+    sip_event_opened(event);
+  }
+  if (event_had_trouble(event)) {
+    event_forget_trouble(event); /* push_event has told it */
+  }
   flow->running++;
 }
 
@@ -610,16 +664,35 @@ static int event_enter_lane(struct sip_event *event)
   return rc;
 }
 
+/* In one batch, whose records are all there, the same address is the same name. */
+static struct sip_flow_partition *partition_of(struct sip_flow *flow,
+                                               const struct sip_record *record)
+{
+  struct sip_flow_partition *partition = flow->last;
+
+  if (partition == NULL || partition->partition != record->partition ||
+      flow->last_topic != record->topic) {
+    partition = sip_flow_partition_of(flow, record->topic, record->partition);
+    flow->last_topic = record->topic;
+  }
+  return partition;
+}
+
+static void release_copy(const struct sip_flow *flow, const struct sip_record *record)
+{
+  struct sip_record copy = *record;
+
+  sip_flow_ops(flow)->release(&copy);
+}
+
 int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
 {
-  struct sip_flow_partition *partition =
-    sip_flow_partition_of(flow, record->topic, record->partition);
-  struct sip_record copy = *record;
+  struct sip_flow_partition *partition = partition_of(flow, record);
   struct sip_event *event;
   int rc;
 
   if (partition == NULL || flow->draining) {
-    sip_flow_ops(flow)->release(&copy);
+    release_copy(flow, record);
     return 0;
   }
   if (partition->mark.before.count > 0 &&
@@ -627,19 +700,19 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
     flow->skipped++;
     (void)sip_watermark_skip(&partition->mark, record->offset);
     sip_flow_touch(flow, partition);
-    sip_flow_ops(flow)->release(&copy);
+    release_copy(flow, record);
     return 0;
   }
   if (record->offset < partition->mark.after && sip_flow_is_rewound(flow, partition)) {
     flow->skipped++;
-    sip_flow_ops(flow)->release(&copy);
+    release_copy(flow, record);
     return 0;
   }
   event = event_take(flow);
   if (event == NULL) {
     return UV_ENOMEM;
   }
-  event->record = copy;
+  event->record = *record;
   event->partition = partition;
   event->taken_ms = sip_flow_now_ms(flow);
   sip_event_suspect(event);

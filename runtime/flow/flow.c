@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "flow/due.h"
 #include "flow/transaction.h"
+#include "vm/task.h"
 #include "vm/vm.h"
 
 #include <assert.h>
@@ -231,6 +232,7 @@ static bool batch_fill(struct sip_flow *flow)
     return true;
   }
   max = batch_room(flow);
+  flow->last_topic = NULL;
   flow->batch_at = 0;
   flow->batch_count = sip_flow_ops(flow)->take(flow->source, flow->batch, max);
   if (flow->batch_count > 0) {
@@ -246,6 +248,7 @@ static void flow_take(struct sip_flow *flow)
 {
   enum { AHEAD = 4 };
 
+  sip_task_time_passes(flow->vm);
   while (flow->state == SIP_SOURCE_OPEN && (flow->held || !sip_flow_is_full(flow))) {
     if (!batch_fill(flow)) {
       return;
@@ -390,10 +393,14 @@ void sip_flow_drain(struct sip_flow *flow, uint64_t limit_ms)
 void sip_flow_after_event(struct sip_flow *flow)
 {
   sip_flow_look_at_leaving(flow);
-  sip_transaction_look(flow);
+  if (flow->transaction != NULL) {
+    sip_transaction_look(flow);
+  }
   flow_make_room(flow);
   sip_flow_pump(flow);
-  sip_transaction_look(flow); /* what was emitted again may have been the last of its batch */
+  if (flow->transaction != NULL) {
+    sip_transaction_look(flow); /* what was emitted again may have been the last of its batch */
+  }
   flow_look_at_drain(flow);
 }
 

@@ -93,14 +93,15 @@ struct sip_lost_output {
 struct sip_event {
   struct sip_output_slot slots[SIP_OUTPUT_SLOTS]; /* each points here: set when it is made */
   uint32_t place;                                 /* among the engine's tickets */
-  uint64_t ticket; /* by which the script names it; 0: does not run */
-  struct sip_lane_member member;
+  uint64_t ticket;          /* by which the script names it; 0: does not run */
+  struct sip_record record; /* released with the event */
+  struct sip_list ready;    /* in runnable or delayed, or alone */
+  struct sip_list all;      /* in the flow's events, or spare */
+  struct sip_list lost;     /* outputs that were not written, of those in failed_outputs */
   struct sip_watermark_member mark;
-  struct sip_list ready;                /* in runnable or delayed, or alone */
-  struct sip_list all;                  /* in the flow's events, or spare */
+  struct sip_lane_member member;        /* from here on all is zero when it is taken */
   struct sip_flow *flow;                /* borrowed: outlives its events; NULL once abandoned */
   struct sip_flow_partition *partition; /* counted */
-  struct sip_record record;             /* released with the event */
   struct sip_task *task;                /* borrowed; NULL unless running */
   struct sip_event **box; /* borrowed: the script's, emptied when the task has ended */
   int kept_ref;           /* registry: what the script keeps of this event; LUA_NOREF: nothing */
@@ -112,8 +113,7 @@ struct sip_event {
   size_t outputs;          /* emitted and not reported */
   uint64_t emitted;        /* outputs so far: the index of the next one */
   unsigned failed_outputs; /* a bit for each slot */
-  struct sip_list lost;    /* those outputs */
-  bool is_lost_unknown;    /* not all of them */
+  bool is_lost_unknown;    /* of those, `lost` has not all */
   bool was_read;           /* the script has read the record, and lives */
   uint64_t taken_ms;       /* loop time */
   uint64_t started_ms;     /* loop time of its last start */
@@ -128,6 +128,7 @@ struct sip_event {
   unsigned deaths;     /* processes that died while it ran */
   bool was_alone;      /* once is enough */
   int64_t held_after;  /* with SIP_TROUBLE_HELD: the offset of the dead letter before it */
+  bool is_opening;     /* its start, which pushes the event by itself, has not done so yet */
   bool is_delayed;
   bool is_later;     /* in its partition's later ones */
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
@@ -153,8 +154,9 @@ struct sip_flow {
   enum sip_source_state state;
   struct sip_lanes lanes;
   struct sip_list partitions, events, runnable, delayed, spare;
-  struct sip_list leaving;                 /* partitions that were revoked and still run */
-  struct sip_flow_partition *last;         /* borrowed: of the last record taken, or NULL */
+  struct sip_list leaving;         /* partitions that were revoked and still run */
+  struct sip_flow_partition *last; /* borrowed: of the last record taken, or NULL */
+  const char *last_topic; /* borrowed: as that record has it, in the batch; NULL: not known */
   struct sip_record batch[SIP_TAKE_BATCH]; /* taken and, for want of memory, not accepted yet */
   size_t batch_at, batch_count;
   size_t partition_count, running, taken_events, taken_bytes;
@@ -339,12 +341,19 @@ void sip_event_remember(struct sip_event *event, enum sip_trouble trouble, int c
 /** Why the attempt that runs has failed: for who watches. Without memory, it is not said. */
 void sip_event_note_failure(struct sip_event *event, const char *text);
 
-/** The handler of the event, which is of that type, is called now: what follows is measured. */
-void sip_event_note_type(struct sip_event *event, const char *text, size_t len);
+/** The handler of the event, which is of that type, is called, at `began_ns` of uv_hrtime: what
+ *  follows is measured. */
+void sip_event_note_type(struct sip_event *event, const char *text, size_t len, uint64_t began_ns);
 
 /** When the event has to be finished, for its partition or its flow is leaving: loop time, 0 when
  *  that is over, UINT64_MAX when there is no such limit. */
 uint64_t sip_event_leaves_at_ms(const struct sip_event *event);
+
+/** The event whose attempt that task is; NULL: of none, or NULL was given. */
+struct sip_event *sip_event_of(const struct sip_task *task);
+
+/** A start that pushes the event by itself has done so. */
+void sip_event_opened(struct sip_event *event);
 
 /** The slot that stands for the output of that index. */
 struct sip_output_slot *sip_event_slot(struct sip_event *event, uint64_t index);

@@ -48,14 +48,30 @@ void sip_lanes_deinit(struct sip_lanes *lanes)
   lanes->buckets = NULL;
 }
 
+static uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+  hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+  return hash ^ hash >> 32;
+}
+
+/* In words of eight bytes; the last one may repeat some of those before it. */
 static uint64_t lane_hash(uint64_t log, const struct sip_slice *key)
 {
-  uint64_t hash = 0xcbf29ce484222325u ^ log; /* FNV-1a */
+  uint64_t hash = hash_word(log, key->len), word = 0;
+  size_t at = 0;
 
-  for (size_t i = 0; i < key->len; i++) {
-    hash = (hash ^ (unsigned char)key->data[i]) * 0x100000001b3u;
+  for (; key->len - at > sizeof word; at += sizeof word) {
+    memcpy(&word, key->data + at, sizeof word);
+    hash = hash_word(hash, word);
   }
-  return hash ^ hash >> 32;
+  if (key->len >= sizeof word) {
+    memcpy(&word, key->data + key->len - sizeof word, sizeof word);
+  } else {
+    for (word = 0; at < key->len; at++) {
+      word = word << 8 | (unsigned char)key->data[at];
+    }
+  }
+  return hash_word(hash, word);
 }
 
 static struct sip_lane *lane_find(struct sip_lanes *lanes, uint64_t hash, uint64_t log,

@@ -6,14 +6,12 @@ enum { EXACT = 8, PARTS = 4, FIRST_POWER = 3 };
 
 unsigned sip_latency_bucket(uint64_t ms)
 {
-  unsigned power = FIRST_POWER, bucket;
+  unsigned power, bucket;
 
   if (ms < EXACT) {
     return (unsigned)ms;
   }
-  while (power < 63 && ms >> (power + 1) != 0) {
-    power++;
-  }
+  power = 63 - (unsigned)__builtin_clzll(ms);
   bucket = EXACT + (power - FIRST_POWER) * PARTS + (unsigned)((ms >> (power - 2)) & (PARTS - 1));
   return bucket < SIP_LATENCY_BUCKETS ? bucket : SIP_LATENCY_BUCKETS - 1;
 }

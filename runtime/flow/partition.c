@@ -47,6 +47,7 @@ struct sip_flow_partition *sip_flow_partition_of(struct sip_flow *flow, const ch
     last = partition_find(&flow->partitions, topic, number);
     flow->last = last;
   }
+  flow->last_topic = NULL;
   return last;
 }
 

@@ -43,23 +43,27 @@ size_t sip_flow_free_bytes(const struct sip_flow *flow)
   return held < max_bytes(flow) ? max_bytes(flow) - held : 0;
 }
 
-/* @param times  of what is free, in halves */
+/* @param times  of what is free, which is told, in halves */
 static bool holds_more_than(const struct sip_flow *flow, const struct sip_flow_partition *partition,
-                            size_t times)
+                            size_t times, size_t events, size_t bytes)
 {
-  return flow->partition_count > 1 && (partition->events * 2 > times * sip_flow_free_events(flow) ||
-                                       partition->bytes * 2 > times * sip_flow_free_bytes(flow));
+  return flow->partition_count > 1 &&
+         (partition->events * 2 > times * events || partition->bytes * 2 > times * bytes);
 }
 
-static bool crowds(const struct sip_flow *flow, const struct sip_flow_partition *partition)
+static bool crowds(const struct sip_flow *flow, const struct sip_flow_partition *partition,
+                   size_t events, size_t bytes)
 {
-  return partition->paused == 0 && holds_more_than(flow, partition, (size_t)CROWDS_TIMES * 2);
+  return partition->paused == 0 &&
+         holds_more_than(flow, partition, (size_t)CROWDS_TIMES * 2, events, bytes);
 }
 
 bool sip_flow_is_full(const struct sip_flow *flow)
 {
-  return sip_flow_free_events(flow) == 0 || sip_flow_free_bytes(flow) == 0 ||
-         (flow->last != NULL && crowds(flow, flow->last));
+  size_t events = sip_flow_free_events(flow), bytes = sip_flow_free_bytes(flow);
+
+  return events == 0 || bytes == 0 ||
+         (flow->last != NULL && crowds(flow, flow->last, events, bytes));
 }
 
 bool sip_flow_has_room(const struct sip_flow *flow)
@@ -85,13 +89,13 @@ bool sip_flow_has_room(const struct sip_flow *flow)
 bool sip_flow_pause_crowding(struct sip_flow *flow)
 {
   size_t before = flow->crowded;
+  size_t events = sip_flow_free_events(flow), bytes = sip_flow_free_bytes(flow);
 
   for (struct sip_list *node = flow->partitions.next;
-       sip_flow_free_events(flow) > 0 && sip_flow_free_bytes(flow) > 0 && node != &flow->partitions;
-       node = node->next) {
+       events > 0 && bytes > 0 && node != &flow->partitions; node = node->next) {
     struct sip_flow_partition *partition = SIP_CONTAINER(node, struct sip_flow_partition, link);
 
-    if (crowds(flow, partition)) {
+    if (crowds(flow, partition, events, bytes)) {
       sip_flow_pause(flow, partition, SIP_PAUSE_CROWDS, true);
       flow->crowded++;
     }
@@ -104,6 +108,8 @@ bool sip_flow_pause_crowding(struct sip_flow *flow)
 
 void sip_flow_look_at_crowding(struct sip_flow *flow)
 {
+  size_t events = sip_flow_free_events(flow), bytes = sip_flow_free_bytes(flow);
+
   flow->crowded = 0;
   for (struct sip_list *node = flow->partitions.next; node != &flow->partitions;
        node = node->next) {
@@ -112,7 +118,7 @@ void sip_flow_look_at_crowding(struct sip_flow *flow)
     if ((partition->paused & SIP_PAUSE_CROWDS) == 0) {
       continue;
     }
-    if (holds_more_than(flow, partition, CROWDS_TIMES)) {
+    if (holds_more_than(flow, partition, CROWDS_TIMES, events, bytes)) {
       flow->crowded++;
     } else {
       sip_flow_pause(flow, partition, SIP_PAUSE_CROWDS, false);

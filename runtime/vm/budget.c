@@ -495,12 +495,27 @@ bool sip_budget_enter(struct sip_budget *budget, lua_State *L, struct sip_accoun
   return true;
 }
 
+void sip_budget_spare(struct sip_budget *budget, bool on)
+{
+  if (on) {
+    budget->set_aside = budget->spendable;
+    budget->spendable = SIZE_MAX;
+  } else {
+    budget->allocated += SIZE_MAX - budget->spendable;
+    budget->spendable = budget->set_aside;
+  }
+  budget->sparing = on;
+}
+
 void sip_budget_leave(struct sip_budget *budget, lua_State *L, bool entered)
 {
   struct sip_account *account = budget->account;
 
   if (!entered) {
     return;
+  }
+  if (budget->sparing) { /* an error ended both */
+    sip_budget_spare(budget, false);
   }
   atomic_store_explicit(&budget->serial,
                         atomic_load_explicit(&budget->serial, memory_order_relaxed) + 1,

@@ -76,6 +76,8 @@ struct sip_budget {
   struct sip_account *free_accounts;
   struct sip_mark *mark, no_mark; /* borrowed, or no_mark of its own */
   size_t spendable;    /* bytes that the slice may still allocate; read by the allocator */
+  size_t set_aside;    /* what was spendable before sip_budget_spare */
+  bool sparing;        /* since then */
   uint64_t allocated;  /* bytes, in all slices together */
   _Atomic bool hooked; /* the slice was given a hook */
   bool started;
@@ -89,6 +91,10 @@ void sip_budget_deinit(struct sip_budget *budget);
 /** Around everything that runs Lua. Nests: the outer limits count. `account` NULL: nobody's. */
 bool sip_budget_enter(struct sip_budget *budget, lua_State *L, struct sip_account *account);
 void sip_budget_leave(struct sip_budget *budget, lua_State *L, bool entered);
+
+/** Inside of a slice: what is allocated from now on is the program's own, not the account's, until
+ *  it is `false` again or the slice ends. */
+void sip_budget_spare(struct sip_budget *budget, bool on);
 
 /** Tells which coroutine runs inside of the slice now. @return the one before */
 lua_State *sip_budget_switch(struct sip_budget *budget, lua_State *L);

@@ -22,6 +22,7 @@ struct sip_scheduler {
   size_t count, pooled;     /* lengths of `all` and `pool` */
   size_t handles;           /* open handles: the idle watcher and one timer per task */
   struct sip_task *running; /* borrowed; NULL outside of a resume */
+  uint64_t now_ns;          /* when the last slice ended, as of uv_hrtime; 0: nobody has asked */
   bool closing;
 };
 

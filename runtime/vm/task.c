@@ -33,6 +33,8 @@ struct sip_task {
   struct sip_trace *trace;     /* counted: what it works in; NULL: no trace */
   int awaits_after_kill;
   bool killed;
+  bool timed;        /* began_ns is wanted */
+  uint64_t began_ns; /* when it was first resumed; 0: not yet */
   char event_id[EVENT_ID_BYTES];
 };
 
@@ -43,8 +45,10 @@ static void task_queue(struct sip_task *task)
   struct sip_scheduler *tasks = &task->vm->tasks;
 
   assert(sip_list_empty(&task->ready));
+  if (sip_list_empty(&tasks->ready)) {
+    (void)uv_idle_start(&tasks->idle, task_on_drain); /* fails only without a callback */
+  }
   sip_list_push(&tasks->ready, &task->ready);
-  (void)uv_idle_start(&tasks->idle, task_on_drain); /* fails only without a callback */
 }
 
 /* --- waits --- */
@@ -205,6 +209,8 @@ static struct sip_task *task_take(struct sip_vm *vm)
     task->awaits_after_kill = 0;
     task->account = NULL;
     task->trace = NULL;
+    task->timed = false;
+    task->began_ns = 0;
     task->event_id[0] = '\0';
   }
   return task;
@@ -278,13 +284,12 @@ struct task_start {
   int function_ref, nargs;
 };
 
-/* Protected; runs on the task's coroutine: index 1 is the struct task_start. */
+/* Protected; runs on the task's coroutine: index 1 is the struct task_start, above which stands
+ * what is given back. */
 static int task_push_start(lua_State *L)
 {
   struct task_start *start = lua_touserdata(L, 1);
 
-  lua_settop(L, 0);
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
   lua_rawgeti(L, LUA_REGISTRYINDEX, start->function_ref);
   start->nargs = start->push == NULL ? 0 : start->push(L, start->arg);
   return start->nargs + 1;
@@ -310,6 +315,54 @@ int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push,
     *out = task;
   }
   return 0;
+}
+
+int sip_task_start_own(struct sip_vm *vm, const struct sip_task_own *own, sip_task_end_fn on_end,
+                       void *arg, struct sip_task **out)
+{
+  enum { NARGS = 3 };
+  struct sip_task *task = task_take(vm);
+
+  if (task == NULL) {
+    return UV_ENOMEM;
+  }
+  lua_rawgeti(task->L, LUA_REGISTRYINDEX, own->function_ref); /* as the next, cannot throw */
+  lua_pushinteger(task->L, own->number);
+  lua_pushlightuserdata(task->L, arg);
+  lua_rawgeti(task->L, LUA_REGISTRYINDEX, own->value_ref);
+  task->timed = own->timed;
+  task_begin(task, NARGS, on_end, arg);
+  *out = task;
+  return 0;
+}
+
+void sip_task_spare(lua_State *L, bool on)
+{
+  sip_budget_spare(&sip_vm_of(L)->budget, on);
+}
+
+/* The time of the moment between two slices is read once. */
+static uint64_t tasks_now_ns(struct sip_scheduler *tasks)
+{
+  if (tasks->now_ns == 0) {
+    tasks->now_ns = uv_hrtime();
+  }
+  return tasks->now_ns;
+}
+
+uint64_t sip_task_began_ns(const struct sip_task *task)
+{
+  return task->began_ns;
+}
+
+uint64_t sip_task_ended_ns(const struct sip_task *task)
+{
+  return tasks_now_ns(&task->vm->tasks);
+}
+
+void sip_task_time_passes(struct sip_vm *vm)
+{
+  vm->tasks.now_ns = 0;
 }
 
 void sip_task_kill(struct sip_task *task)
@@ -410,6 +463,11 @@ struct sip_task *sip_task_at(struct sip_vm *vm, size_t n)
   return node == &vm->tasks.all ? NULL : SIP_CONTAINER(node, struct sip_task, link);
 }
 
+void *sip_task_arg(const struct sip_task *task, sip_task_end_fn on_end)
+{
+  return task != NULL && task->on_end == on_end ? task->arg : NULL;
+}
+
 lua_State *sip_task_state(const struct sip_task *task)
 {
   return task->L;
@@ -492,11 +550,15 @@ static void task_resume(struct sip_task *task)
 
   task->nargs = 0;
   task->wait = NULL;
+  if (task->timed && task->began_ns == 0) {
+    task->began_ns = tasks_now_ns(&vm->tasks);
+  }
   vm->tasks.running = task;
   entered = sip_budget_enter(&vm->budget, task->L, task->account);
   status = lua_resume(task->L, NULL, nargs, &nresults);
   sip_budget_leave(&vm->budget, task->L, entered);
   vm->tasks.running = NULL;
+  sip_task_time_passes(vm);
   if (status != LUA_YIELD) {
     task_end(task, status, nresults);
   } else if (task->wait == NULL) { /* coroutine.yield: let the others run */
@@ -510,6 +572,7 @@ static void task_on_drain(uv_idle_t *idle)
   struct sip_vm *vm = idle->data;
   struct sip_list batch, *node;
 
+  sip_task_time_passes(vm);
   sip_list_init(&batch);
   sip_list_move(
     &batch, &vm->tasks.ready); /* what becomes ready meanwhile is for the next turn, after I/O */

@@ -70,6 +70,30 @@ typedef int (*sip_task_push_fn)(lua_State *L, void *arg);
 int sip_task_start(struct sip_vm *vm, int function_ref, sip_task_push_fn push,
                    sip_task_end_fn on_end, void *arg, struct sip_task **out);
 
+/** As sip_task_start, for a function of C that pushes by itself what it needs, which is one
+ * protected call less: its arguments are `number`, `arg` as a light userdata, and the value at a
+ * registry reference as it is now. */
+struct sip_task_own {
+  int function_ref, value_ref; /* value_ref: LUA_NOREF is nil */
+  lua_Integer number;
+  bool timed; /* sip_task_began_ns is asked for */
+};
+int sip_task_start_own(struct sip_vm *vm, const struct sip_task_own *own, sip_task_end_fn on_end,
+                       void *arg, struct sip_task **out);
+
+/** In such a function: what it allocates from now on is not the event's to pay, until it is `false`
+ * again, or throws. */
+void sip_task_spare(lua_State *L, bool on);
+
+/** When a task began that was to be timed, and, in its on_end, when it has ended: as of uv_hrtime.
+ * What ends and what begins next share a reading of the clock, so that a task begins a few
+ * microseconds too early: when that which its predecessor's on_end does was not done yet. */
+uint64_t sip_task_began_ns(const struct sip_task *task);
+uint64_t sip_task_ended_ns(const struct sip_task *task);
+
+/** An on_end does something that takes longer: what begins after it reads the clock anew. */
+void sip_task_time_passes(struct sip_vm *vm);
+
 /** Cancels what the task waits on and wakes it with UV_ECANCELED; it unwinds by itself, so its
  * <close> variables run. Every later await answers UV_ECANCELED at once, and after a few of them
  * throws, so that a loop that ignores the answer ends too. Harmless on a task that is ending. */
@@ -113,6 +137,9 @@ struct sip_task *sip_task_at(struct sip_vm *vm, size_t n);
 
 /** Its coroutine: to look at, as a traceback does. */
 lua_State *sip_task_state(const struct sip_task *task);
+
+/** What a task was started with; NULL: with another on_end, or there is no task. */
+void *sip_task_arg(const struct sip_task *task, sip_task_end_fn on_end);
 
 /** Kills every task. Their unwinding needs turns of the loop; sip_vm_free waits for it. */
 void sip_task_kill_all(struct sip_vm *vm);

@@ -84,6 +84,31 @@ static void a_start_that_needs_more_goes_on_as_a_dispatch(void)
   end();
 }
 
+/* What starter has made gets the event from the engine, which is not the event's to pay. */
+static void a_start_of_the_program_makes_the_event_by_itself(void)
+{
+  (void)begin(
+    HEAD
+    "local core = require 'sipeat.core.flow'\n"
+    "require 'sipeat.record'\n"
+    "local class = { __index = { mark = true } }\n"
+    "local function full(number, event, ctx)\n"
+    "  if event.topic == 'events' and event.value == '{}' and event.headers.half and ctx.mark\n"
+    "    and ctx[1] == number and ctx[2] == event and core.emit(number, 'out', event.key)\n"
+    "  then shared.runs = shared.runs + 1 end\n"
+    "  return true end\n"
+    "local start = core.starter({}, full, print, print)\n"
+    "register{ group='g', topics={'events'}, start=start, context=class, memory_bytes=400,\n"
+    "  dispatch=function(r, ticket, kept, trouble) shared.again = shared.again + 1\n"
+    "  return true end }",
+    40);
+  run_until(all_stored);
+  CHECK_INT(global("again"), 0);
+  CHECK_INT(global("runs"), 40 * PARTITIONS);
+  CHECK_INT(fake.sends, 40 * PARTITIONS);
+  end();
+}
+
 int main(void)
 {
   sip_log_setup(2, SIP_LOG_AUTO, SIP_LOG_ERROR);
@@ -91,6 +116,7 @@ int main(void)
   what_was_lost_comes_back_although_nothing_was_kept();
   a_loss_that_is_not_known_is_told_as_such();
   a_start_that_needs_more_goes_on_as_a_dispatch();
+  a_start_of_the_program_makes_the_event_by_itself();
   SIP_TEST_END(&loop);
   return 0;
 }

@@ -60,6 +60,46 @@ static void a_record_is_acknowledged_with_its_place(void)
   fixture_deinit(&fixture);
 }
 
+static void on_other_report(void *arg, int status, int32_t partition, int64_t offset,
+                            const struct sip_err *err)
+{
+  (void)partition;
+  (void)offset;
+  (void)err;
+  *(size_t *)arg += status < 0 ? 1000 : 1;
+}
+
+/* Those whose reports have another function share the client with most. */
+static void each_report_has_its_function(void)
+{
+  const struct sip_output output = { .topic = "t", .value = text("v"), .partition = -1 };
+  struct reports reports = { 0 };
+  struct fixture fixture;
+  size_t other = 0;
+
+  fixture_init(&fixture, NULL);
+  fixture_engine(&fixture);
+  for (int round = 0; round < 2; round++) { /* in the second one the other is the first to come */
+    const struct sip_port *port = sip_kafka_port(fixture.kafka);
+    size_t before = reports.count;
+
+    for (int i = 0; i < 40; i++) {
+      if (i % 2 == round) {
+        CHECK_INT(send_text(&fixture, "t", "k", "v", &reports, NULL), 0);
+      } else {
+        CHECK_INT(
+          port->producer.ops->send(port->producer.driver, &output, on_other_report, &other, NULL),
+          0);
+      }
+    }
+    fixture_wait(&fixture, &reports.count, before + 20, 10000);
+    fixture_wait(&fixture, &other, before + 20, 10000);
+    CHECK_INT(sip_kafka_pending(fixture.kafka), 0);
+  }
+  CHECK_INT(reports.failed, 0);
+  fixture_deinit(&fixture);
+}
+
 static void a_key_keeps_its_partition(void)
 {
   struct reports first = { 0 }, second = { 0 };
@@ -340,6 +380,7 @@ int main(void)
 {
   after_a_fatal_error_the_next_record_gets_a_new_client();
   a_record_is_acknowledged_with_its_place();
+  each_report_has_its_function();
   a_key_keeps_its_partition();
   a_record_that_is_too_large_is_refused();
   a_full_queue_asks_to_wait();
