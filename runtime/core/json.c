@@ -14,23 +14,40 @@ typedef unsigned char byte;
 struct scanner {
   struct sip_json *json;
   const byte *start, *end;
+  const byte *far;                   /* from any byte before it on, AHEAD bytes are of the text */
+  const struct sip_json_token *last; /* that there is memory for */
   struct sip_err *err;
-  int rc;                        /* once something failed */
-  uint32_t open[SIP_JSON_DEPTH]; /* the containers around, as indexes of their tokens */
-  unsigned depth;
-  struct sip_json_token *around; /* the innermost of them, unless depth is 0 */
+  int rc; /* once something failed */
 };
+
+/* What add_key looks at: a quote, a short string, the other quote, and three bytes behind it. */
+enum { AHEAD = 1 + SIP_JSON_STEP + 1 + 3 };
+
+/* The container that the scan is in, and where its next token goes. It stays in registers: only
+ * functions that are inlined may have its address. While a container is open, its token holds in
+ * `span` how many tokens before it the one around it is, in `len` the items of that one, and in
+ * `flags` its own closing bracket. */
+struct place {
+  struct sip_json_token *around, *next;
+  uint32_t items;
+  unsigned depth;
+  byte closing; /* its other bracket */
+};
+
+#define INLINE   static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
+#define COLD     static __attribute__((cold, noinline))
 
 /* --- failures: always NULL, so that they can be returned as the place to go on --- */
 
-static const byte *fail(struct scanner *s, const byte *p, const char *what)
+COLD const byte *fail(struct scanner *s, const byte *p, const char *what)
 {
   s->rc = sip_err_set(s->err, SIP_EDATA, "%s at byte %zu", what, (size_t)(p - s->start) + 1);
   return NULL;
 }
 
 /* What should have been at `p` is something else. */
-static const byte *fail_expected(struct scanner *s, const byte *p, const char *wanted)
+COLD const byte *fail_expected(struct scanner *s, const byte *p, const char *wanted)
 {
   size_t at = (size_t)(p - s->start) + 1;
 
@@ -52,25 +69,37 @@ static const byte *fail_expected(struct scanner *s, const byte *p, const char *w
 
 /* --- pieces --- */
 
-static const byte *skip_spaces(struct scanner *s, const byte *p)
+NOINLINE const byte *skip_spaces(struct scanner *s, const byte *p)
 {
   const byte *from = p;
 
-  while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) {
-    p++;
+  for (;; p++) {
+    while (p < s->end && *p == ' ') {
+      p++;
+    }
+    if (p == s->end || (*p != '\n' && *p != '\t' && *p != '\r')) {
+      s->json->spaced = s->json->spaced || p > from;
+      return p;
+    }
   }
-  if (p > from) {
-    s->json->spaced = true;
-  }
-  return p;
 }
 
-static inline const byte *skip_space(struct scanner *s, const byte *p)
+INLINE const byte *skip_space(struct scanner *s, const byte *p)
 {
   return __builtin_expect(p < s->end && *p <= ' ', false) ? skip_spaces(s, p) : p;
 }
 
-static int hex4(const byte *p, const byte *end)
+/* Where two bytes can be read, and the first may be white space: mostly it is one space. */
+INLINE const byte *skip_gap(struct scanner *s, const byte *p)
+{
+  if (p[0] == ' ' && p[1] > ' ') {
+    s->json->spaced = true;
+    return p + 1;
+  }
+  return skip_spaces(s, p);
+}
+
+static int read_hex4(const byte *p, const byte *end)
 {
   int value = 0;
 
@@ -104,23 +133,25 @@ static const byte *scan_escape(struct scanner *s, const byte *p)
              ? p + 2
              : fail(s, p, "a backslash before what is no escape");
   }
-  code = hex4(p + 2, s->end);
+  code = read_hex4(p + 2, s->end);
   if (code < 0) {
     return fail(s, p, "\\u without four hexadecimal digits");
   }
   if (code >= 0xd800 && code < 0xe000) {
-    int low =
-      code < 0xdc00 && s->end - p >= 8 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, s->end) : -1;
+    int low = code < 0xdc00 && s->end - p >= 8 && p[6] == '\\' && p[7] == 'u'
+                ? read_hex4(p + 8, s->end)
+                : -1;
 
     return low >= 0xdc00 && low < 0xe000 ? p + 12 : fail(s, p, "half of a surrogate pair");
   }
   return p + 6;
 }
 
-/* What follows the first byte, at `p`, that is not plain. @return where the closing quote is */
+/* What is behind a quote. @return where the closing quote is */
 static const byte *scan_string(struct scanner *s, const byte *p, uint8_t *flags)
 {
-  for (;; p = sip_json_plain(p, s->end)) {
+  for (;;) {
+    p = sip_json_plain(s->start, p, s->end);
     if (p == s->end) {
       return fail_expected(s, p, "the end of a string");
     } else if (*p == '"') {
@@ -145,61 +176,17 @@ static const byte *scan_string(struct scanner *s, const byte *p, uint8_t *flags)
   }
 }
 
+static inline bool is_digit(byte c)
+{
+  return (byte)(c - '0') < 10;
+}
+
 static inline const byte *skip_digits(const struct scanner *s, const byte *p)
 {
-  while (p < s->end && *p >= '0' && *p <= '9') {
+  while (p < s->end && is_digit(*p)) {
     p++;
   }
   return p;
-}
-
-static const byte *scan_number(struct scanner *s, const byte *p, uint8_t *flags)
-{
-  const byte *from = p, *digits;
-  bool exponent = false;
-
-  p += *p == '-';
-  digits = p;
-  p = skip_digits(s, p);
-  if (p == digits) {
-    return fail_expected(s, p, "a digit");
-  }
-  if (*digits == '0' && p - digits > 1) {
-    return fail(s, digits, "a number with a leading zero");
-  }
-  *flags = SIP_JSON_INTEGER;
-  if (p < s->end && *p == '.') {
-    *flags = 0;
-    digits = ++p;
-    p = skip_digits(s, p);
-    if (p == digits) {
-      return fail_expected(s, p, "a digit behind the point");
-    }
-  }
-  if (p < s->end && (*p == 'e' || *p == 'E')) {
-    *flags = 0;
-    exponent = true;
-    p++;
-    p += p < s->end && (*p == '+' || *p == '-');
-    digits = p;
-    p = skip_digits(s, p);
-    if (p == digits) {
-      return fail_expected(s, p, "a digit of the exponent");
-    }
-  }
-  if ((exponent || p - from > 300) &&
-      sip_json_number_overflows((const char *)from, (size_t)(p - from))) {
-    return fail(s, from, "a number beyond the range of a double");
-  }
-  return p;
-}
-
-static const byte *scan_literal(struct scanner *s, const byte *p, const char *word, size_t len)
-{
-  if ((size_t)(s->end - p) < len || memcmp(p, word, len) != 0) {
-    return fail_expected(s, p, "a value");
-  }
-  return p + len;
 }
 
 /* --- the tape --- */
@@ -221,68 +208,70 @@ static bool grow(struct sip_json *json)
   return true;
 }
 
-static inline void look_around(struct scanner *s)
-{
-  s->around = s->depth == 0 ? NULL : &s->json->tokens[s->open[s->depth - 1]];
-}
-
-static bool no_room(struct scanner *s)
+/* @return false, and says so, when there is none */
+COLD bool more_room(struct scanner *s)
 {
   if (grow(s->json)) {
-    look_around(s);
-    return false;
+    s->last = s->json->tokens + s->json->cap - 1;
+    return true;
   }
   s->rc = sip_err_set(s->err, UV_ENOMEM, "no memory for an index of %zu tokens", s->json->cap * 2);
-  return true;
+  return false;
 }
 
-/* The next token, which is the caller's to fill. */
-static inline struct sip_json_token *add_token(struct scanner *s)
-{
-  struct sip_json *json = s->json;
-
-  if (__builtin_expect(json->count == json->cap, false) && no_room(s)) {
-    return NULL;
-  }
-  return &json->tokens[json->count++];
-}
-
-static inline uint32_t place_of(const struct scanner *s, const byte *p)
+static inline uint32_t offset_of(const struct scanner *s, const byte *p)
 {
   return (uint32_t)(p - s->start);
 }
 
-/* A string from its quote on, and where it goes on behind it. */
-static inline const byte *add_string(struct scanner *s, const byte *p)
+/* All of a token of its own but its length. */
+static inline void put_token(const struct scanner *s, struct sip_json_token *token, const byte *p,
+                             uint8_t type, uint8_t flags)
 {
-  struct sip_json_token *token = add_token(s);
-  const byte *close;
-  uint8_t flags = 0;
+  token->at = offset_of(s, p);
+  token->span = 1;
+  token->count = 0;
+  token->type = type;
+  token->flags = flags;
+}
 
-  if (token == NULL) {
+/* The bytes of a string, whatever its length and what is in it. @return behind its quote */
+NOINLINE const byte *add_any_string(struct scanner *s, const byte *p, struct sip_json_token *token)
+{
+  uint8_t flags = 0;
+  const byte *close = scan_string(s, p, &flags);
+
+  if (close == NULL) {
     return NULL;
   }
-  close = sip_json_plain(p + 1, s->end);
-  if (close == s->end || *close != '"') {
-    close = scan_string(s, close, &flags);
-    if (close == NULL) {
-      return NULL;
-    }
-  }
-  *token = (struct sip_json_token){ .at = place_of(s, p + 1),
-                                    .len = (uint32_t)(close - p) - 1,
-                                    .span = 1,
-                                    .type = SIP_JSON_STRING,
-                                    .flags = flags };
+  put_token(s, token, p, SIP_JSON_STRING, flags);
+  token->len = (uint32_t)(close - p);
   return close + 1;
 }
 
-static inline const byte *add_key(struct scanner *s, const byte *p)
+/* Likewise; most are plain and as short as one step. */
+INLINE const byte *add_string(struct scanner *s, const byte *p, struct sip_json_token *token)
 {
+  if (p < s->far) {
+    size_t len = sip_json_plain_here(p);
+
+    if (p[len] == '"') {
+      put_token(s, token, p, SIP_JSON_STRING, 0);
+      token->len = (uint32_t)len;
+      return p + len + 1;
+    }
+  }
+  return add_any_string(s, p, token);
+}
+
+/* Whatever there is around a key, or instead of it. @return at the value */
+static const byte *add_any_key(struct scanner *s, const byte *p, struct sip_json_token *token)
+{
+  p = skip_space(s, p);
   if (p == s->end || *p != '"') {
     return fail_expected(s, p, "a key in quotes");
   }
-  p = add_string(s, p);
+  p = add_any_string(s, p + 1, token);
   if (p == NULL) {
     return NULL;
   }
@@ -290,143 +279,241 @@ static inline const byte *add_key(struct scanner *s, const byte *p)
   if (p == s->end || *p != ':') {
     return fail_expected(s, p, "a colon");
   }
-  return skip_space(s, p + 1);
+  p = skip_space(s, p + 1);
+  return p < s->end ? p : fail_expected(s, p, "a value");
 }
 
-static const byte *open_container(struct scanner *s, const byte *p)
+/* From behind the comma or bracket before a key. @return at the value */
+INLINE const byte *add_key(struct scanner *s, const byte *p, struct sip_json_token *token)
 {
-  struct sip_json_token *token = add_token(s);
-
-  if (token == NULL) {
-    return NULL;
+  if (p < s->far && *p <= ' ') {
+    p = skip_gap(s, p);
   }
-  if (s->depth == SIP_JSON_DEPTH) {
-    return fail(s, p, "too many nested values (at most 128)");
-  }
-  *token = (struct sip_json_token){ .at = place_of(s, p),
-                                    .type = *p == '{' ? SIP_JSON_OBJECT : SIP_JSON_ARRAY };
-  s->open[s->depth++] = (uint32_t)(s->json->count - 1);
-  s->around = token;
-  if (s->depth > s->json->depth) {
-    s->json->depth = (uint8_t)s->depth;
-  }
-  return p + 1;
-}
+  if (p < s->far && *p == '"') {
+    size_t len = sip_json_plain_here(p + 1);
+    const byte *close = p + 1 + len;
 
-/* All but strings and containers. */
-static const byte *add_scalar(struct scanner *s, const byte *p)
-{
-  struct sip_json_token *token = add_token(s);
-  const byte *from = p;
-
-  if (token == NULL) {
-    return NULL;
-  }
-  *token = (struct sip_json_token){ .at = place_of(s, p), .span = 1 };
-  if (*p == '-' || (*p >= '0' && *p <= '9')) {
-    token->type = SIP_JSON_NUMBER;
-    p = scan_number(s, p, &token->flags);
-  } else if (*p == 't') {
-    token->type = SIP_JSON_TRUE;
-    p = scan_literal(s, p, "true", 4);
-  } else if (*p == 'f') {
-    token->type = SIP_JSON_FALSE;
-    p = scan_literal(s, p, "false", 5);
-  } else if (*p == 'n') {
-    token->type = SIP_JSON_NULL;
-    p = scan_literal(s, p, "null", 4);
-  } else {
-    return fail_expected(s, p, "a value");
-  }
-  if (p != NULL) {
-    token->len = (uint32_t)(p - from);
-  }
-  return p;
-}
-
-static inline void close_container(struct scanner *s, const byte *p)
-{
-  struct sip_json_token *token = s->around;
-
-  token->len = (uint32_t)(p - s->start) - token->at + 1;
-  token->span = (uint32_t)(s->json->count - s->open[s->depth - 1]);
-  s->depth--;
-  look_around(s);
-}
-
-static inline void count_item(struct scanner *s)
-{
-  struct sip_json_token *token = s->around;
-
-  token->count = (uint16_t)(token->count + (token->count < UINT16_MAX));
-}
-
-/* Behind a value: closes what ends here and goes to the next value. *done when there is none. */
-static const byte *next_value(struct scanner *s, const byte *p, bool *done)
-{
-  for (;;) {
-    p = skip_space(s, p);
-    if (s->depth == 0) {
-      *done = true;
-      return p == s->end ? p : fail_expected(s, p, "nothing more");
+    if (close[0] == '"' && close[1] == ':') {
+      put_token(s, token, p + 1, SIP_JSON_STRING, 0);
+      token->len = (uint32_t)len;
+      if (close[2] > ' ') {
+        return close + 2;
+      }
+      p = skip_gap(s, close + 2);
+      return p < s->end ? p : fail_expected(s, p, "a value");
     }
-    bool object = s->around->type == SIP_JSON_OBJECT;
-
-    if (p < s->end && *p == ',') {
-      count_item(s);
-      p = skip_space(s, p + 1);
-      return object ? add_key(s, p) : p;
-    }
-    if (p == s->end || *p != (object ? '}' : ']')) {
-      return fail_expected(s, p, object ? "a comma or }" : "a comma or ]");
-    }
-    close_container(s, p++);
   }
+  return add_any_key(s, p, token);
 }
 
-/* Behind an opening bracket: the first value in it, or behind the bracket that closes it at once,
- * which is *empty. */
-static const byte *first_value(struct scanner *s, const byte *p, bool *empty)
+/* A number from `from` up to `p`. @return `p` */
+COLD const byte *check_range(struct scanner *s, const byte *from, const byte *p)
 {
-  bool object = s->around->type == SIP_JSON_OBJECT;
+  return sip_json_number_overflows((const char *)from, (size_t)(p - from))
+           ? fail(s, from, "a number beyond the range of a double")
+           : p;
+}
 
+/* @return behind it */
+static const byte *add_number(struct scanner *s, const byte *p, struct sip_json_token *token)
+{
+  const byte *from = p, *digits;
+  bool exponent = false;
+
+  p += *p == '-';
+  digits = p;
+  p = skip_digits(s, p);
+  if (p == digits) {
+    return fail_expected(s, p, "a digit");
+  }
+  if (*digits == '0' && p - digits > 1) {
+    return fail(s, digits, "a number with a leading zero");
+  }
+  put_token(s, token, from, SIP_JSON_NUMBER, SIP_JSON_INTEGER);
+  if (p < s->end && *p == '.') {
+    token->flags = 0;
+    digits = ++p;
+    p = skip_digits(s, p);
+    if (p == digits) {
+      return fail_expected(s, p, "a digit behind the point");
+    }
+  }
+  if (p < s->end && (*p == 'e' || *p == 'E')) {
+    token->flags = 0;
+    exponent = true;
+    p++;
+    p += p < s->end && (*p == '+' || *p == '-');
+    digits = p;
+    p = skip_digits(s, p);
+    if (p == digits) {
+      return fail_expected(s, p, "a digit of the exponent");
+    }
+  }
+  token->len = (uint32_t)(p - from);
+  return exponent || p - from > 300 ? check_range(s, from, p) : p;
+}
+
+/* One of the three words. @return behind it */
+static const byte *add_word(struct scanner *s, const byte *p, struct sip_json_token *token)
+{
+  static const struct {
+    const char *text;
+    uint8_t len, type;
+  } words[] = { { "true", 4, SIP_JSON_TRUE },
+                { "false", 5, SIP_JSON_FALSE },
+                { "null", 4, SIP_JSON_NULL } };
+
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    if (*p == (byte)words[i].text[0] && s->end - p >= words[i].len &&
+        memcmp(p, words[i].text, words[i].len) == 0) {
+      put_token(s, token, p, words[i].type, 0);
+      token->len = words[i].len;
+      return p + words[i].len;
+    }
+  }
+  return fail_expected(s, p, "a value");
+}
+
+/* All but strings and containers. @return behind it */
+static inline const byte *add_scalar(struct scanner *s, const byte *p, struct sip_json_token *token)
+{
+  return is_digit(*p) || *p == '-' ? add_number(s, p, token) : add_word(s, p, token);
+}
+
+/* --- containers --- */
+
+static inline bool is_bracket(byte c)
+{
+  return (c | ('[' ^ '{')) == '{';
+}
+
+/* *p is at its bracket. @return true when something is in it; else *p moves to the other bracket */
+INLINE bool open_container(struct scanner *s, struct place *at, const byte **from)
+{
+  struct sip_json_token *token = at->next;
+  const byte *p = *from;
+
+  if (at->depth == SIP_JSON_DEPTH) {
+    *from = fail(s, p, "too many nested values (at most 128)");
+    return false;
+  }
+  at->closing = (byte)(*p + ('}' - '{'));
+  token->at = offset_of(s, p);
+  token->len = at->items;
+  token->span = (uint32_t)(token - at->around);
+  token->count = 0;
+  token->type = at->closing == '}' ? SIP_JSON_OBJECT : SIP_JSON_ARRAY;
+  token->flags = at->closing;
+  at->around = token;
+  at->next = token + 1;
+  at->items = 0;
+  at->depth++;
+  if (at->depth > s->json->depth) {
+    s->json->depth = (uint8_t)at->depth;
+  }
+  p = skip_space(s, p + 1);
+  if (p < s->end && *p == at->closing) {
+    *from = p;
+    return false;
+  }
+  return true;
+}
+
+/* `p` is at its bracket. */
+INLINE void close_container(const struct scanner *s, struct place *at, const byte *p)
+{
+  struct sip_json_token *token = at->around;
+  uint32_t items = at->items;
+
+  at->around = token - token->span;
+  at->items = token->len;
+  at->depth--;
+  token->flags = 0;
+  at->closing = at->around->flags;
+  token->len = offset_of(s, p) - token->at + 1;
+  token->span = (uint32_t)(at->next - token);
+  token->count = (uint16_t)(items < UINT16_MAX ? items : UINT16_MAX);
+}
+
+/* From a field's key or an item of a list on, or what is there instead. @return at the value */
+INLINE const byte *start_item(struct scanner *s, struct place *at, const byte *p)
+{
+  at->items++;
+  if (__builtin_expect(at->next >= s->last, false)) { /* two tokens are needed */
+    size_t around = (size_t)(at->around - s->json->tokens);
+    size_t next = (size_t)(at->next - s->json->tokens);
+
+    if (!more_room(s)) {
+      return NULL;
+    }
+    at->around = s->json->tokens + around;
+    at->next = s->json->tokens + next;
+  }
+  if (at->closing == '}') {
+    return add_key(s, p, at->next++);
+  }
   p = skip_space(s, p);
-  *empty = p < s->end && *p == (object ? '}' : ']');
-  if (*empty) {
-    close_container(s, p);
-    return p + 1;
+  return p < s->end ? p : fail_expected(s, p, "a value");
+}
+
+/* `p` is at the bracket of the whole value. @return behind the one that closes it */
+static const byte *scan_container(struct scanner *s, const byte *p)
+{
+  struct place at = { s->json->tokens, s->json->tokens, 0, 0, 0 };
+
+  for (;;) { /* at a value */
+    bool opened = false;
+
+    if (*p == '"') {
+      p = add_string(s, p + 1, at.next++);
+    } else if (!is_bracket(*p)) {
+      p = add_scalar(s, p, at.next++);
+    } else {
+      opened = open_container(s, &at, &p);
+    }
+    if (p == NULL) {
+      return NULL;
+    }
+    while (!opened && (p == s->end || *p != ',')) {
+      p = skip_space(s, p);
+      if (p < s->end && *p == ',') {
+        break;
+      } else if (p == s->end || *p != at.closing) {
+        return fail_expected(s, p, at.closing == '}' ? "a comma or }" : "a comma or ]");
+      }
+      close_container(s, &at, p++);
+      if (at.depth == 0) {
+        return p;
+      }
+    }
+    p = start_item(s, &at, p + 1);
+    if (p == NULL) {
+      return NULL;
+    }
   }
-  count_item(s);
-  return object ? add_key(s, p) : p;
 }
 
 static void scan(struct scanner *s)
 {
+  struct sip_json_token *whole = s->json->tokens;
   const byte *p = skip_space(s, s->start);
-  bool done = false;
 
-  while (p != NULL && !done) {
-    bool inside = false;
-
-    if (p == s->end) {
-      (void)fail_expected(s, p, "a value");
-      return;
-    }
-    if (*p == '{' || *p == '[') {
-      p = open_container(s, p);
-      if (p != NULL) {
-        bool empty;
-
-        p = first_value(s, p, &empty);
-        inside = !empty;
-      }
-    } else {
-      p = *p == '"' ? add_string(s, p) : add_scalar(s, p);
-    }
-    if (p != NULL && !inside) {
-      p = next_value(s, p, &done);
-    }
+  if (p == s->end) {
+    (void)fail_expected(s, p, "a value");
+    return;
   }
+  p = is_bracket(*p) ? scan_container(s, p)
+      : *p == '"'    ? add_any_string(s, p + 1, whole)
+                     : add_scalar(s, p, whole);
+  if (p == NULL) {
+    return;
+  }
+  p = skip_space(s, p);
+  if (p < s->end) {
+    (void)fail_expected(s, p, "nothing more");
+    return;
+  }
+  s->json->count = s->json->tokens->span;
 }
 
 /* --- public --- */
@@ -461,74 +548,12 @@ int sip_json_scan(struct sip_json *json, const char *text, size_t len, struct si
   s.end = s.start + len;
   s.err = err;
   s.rc = 0;
-  s.depth = 0;
-  s.around = NULL;
+  s.far = len > AHEAD ? s.end - AHEAD : s.start;
+  s.last = json->tokens + json->cap - 1;
   json->text = (const char *)s.start;
   json->count = 0;
   json->depth = 0;
   json->spaced = false;
   scan(&s);
   return s.rc;
-}
-
-struct sip_json_token *sip_json_find(const char *text, struct sip_json_token *object,
-                                     const char *key, size_t len)
-{
-  struct sip_json_token *found = NULL, *end = object + object->span;
-
-  for (struct sip_json_token *token = object + 1; token < end; token += 1 + token[1].span) {
-    const char *name = text + token->at;
-
-    if ((token->flags & SIP_JSON_ESCAPED) != 0) {
-      found = sip_json_equal(text, token, key, len) ? token : found;
-    } else if (token->len == len &&
-               (len == 0 || (name[0] == key[0] && memcmp(name, key, len) == 0))) {
-      found = token; /* most that are as long differ in the first letter: no call */
-    }
-  }
-  return found;
-}
-
-const struct sip_json_token *sip_json_at(const struct sip_json *json, struct sip_json_token *from,
-                                         const struct sip_slice *path, size_t count)
-{
-  for (size_t i = 0; i < count; i++) {
-    struct sip_json_token *key = from->type == SIP_JSON_OBJECT
-                                   ? sip_json_find(json->text, from, path[i].data, path[i].len)
-                                   : NULL;
-
-    if (key == NULL) {
-      return NULL;
-    }
-    from = key + 1;
-  }
-  return from;
-}
-
-int sip_json_path(struct sip_json *json, const char *text, size_t len, const struct sip_slice *path,
-                  size_t count, const struct sip_json_token **out, struct sip_err *err)
-{
-  int rc = sip_json_scan(json, text, len, err);
-
-  if (rc == 0) {
-    *out = sip_json_at(json, json->tokens, path, count);
-  }
-  return rc;
-}
-
-size_t sip_json_path_split(const char *path, size_t len, struct sip_slice *keys, size_t max)
-{
-  size_t count = 0, from = 0;
-
-  for (size_t i = 0; i <= len; i++) {
-    if (i < len && path[i] != '.') {
-      continue;
-    }
-    if (i == from || count == max) {
-      return 0;
-    }
-    keys[count++] = (struct sip_slice){ path + from, i - from };
-    from = i + 1;
-  }
-  return count;
 }

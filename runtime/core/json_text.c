@@ -13,6 +13,9 @@
 #include "core/json_plain.h"
 #include "core/utf8.h"
 
+/* What is rarely called: what calls it then needs no registers to be saved for it. */
+#define NOINLINE static __attribute__((noinline))
+
 /* --- strings --- */
 
 enum { ESCAPE_BYTES = 6 }; /* of the longest one */
@@ -158,9 +161,10 @@ static char *put_escaped(char *out, const unsigned char **from, const unsigned c
   return out;
 }
 
-static int add_escaped(struct sip_buf *buf, const unsigned char *p, const unsigned char *end)
+NOINLINE int add_escaped(struct sip_buf *buf, const char *data, size_t len)
 {
   enum { PART = 512, ROOM = PART * ESCAPE_BYTES + SIP_JSON_RUN_ROOM };
+  const unsigned char *p = (const unsigned char *)data, *end = p + len;
   int rc = sip_buf_add(buf, "\"", 1);
 
   while (rc == 0 && p < end) {
@@ -179,45 +183,69 @@ static int add_escaped(struct sip_buf *buf, const unsigned char *p, const unsign
   return rc == 0 ? sip_buf_add(buf, "\"", 1) : rc;
 }
 
+/* For `extra` bytes and a NUL, as there mostly is. */
+static inline bool has_room(const struct sip_buf *buf, size_t extra)
+{
+  return buf->cap - buf->len > extra;
+}
+
+NOINLINE int add_string_with_room(struct sip_buf *buf, const char *data, size_t len)
+{
+  int rc = sip_buf_reserve(buf, len + 2); /* enough for most */
+
+  return rc == 0 ? sip_json_add_string(buf, data, len) : rc;
+}
+
 int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
 {
-  const unsigned char *from = (const unsigned char *)data, *end = from + len;
-  int rc = sip_buf_reserve(buf, len + 2); /* enough for most */
   char *out;
 
-  if (rc < 0) {
-    return rc;
+  if (!has_room(buf, len + 2)) {
+    return add_string_with_room(buf, data, len);
   }
   out = buf->data + buf->len;
   if (!sip_json_copy_plain(out + 1, data, len)) {
-    return add_escaped(buf, from, end);
+    return add_escaped(buf, data, len);
   }
   out[0] = '"';
-  out[len + 1] = '"';
-  out[len + 2] = '\0';
+  memcpy(out + 1 + len, "\"", 2); /* and its NUL */
   buf->len += len + 2;
   return 0;
 }
 
-int sip_json_add_key(struct sip_buf *buf, char before, const char *key, size_t len)
+NOINLINE int add_escaped_key(struct sip_buf *buf, char before, const char *key, size_t len)
+{
+  int rc = sip_buf_add(buf, &before, 1);
+
+  if (rc == 0) {
+    rc = sip_json_add_string(buf, key, len);
+  }
+  return rc == 0 ? sip_buf_add(buf, ":", 1) : rc;
+}
+
+NOINLINE int add_key_with_room(struct sip_buf *buf, char before, const char *key, size_t len)
 {
   int rc = sip_buf_reserve(buf, len + 4);
+
+  return rc == 0 ? sip_json_add_key(buf, before, key, len) : rc;
+}
+
+int sip_json_add_key(struct sip_buf *buf, char before, const char *key, size_t len)
+{
   char *out;
 
-  if (rc < 0) {
-    return rc;
+  if (!has_room(buf, len + 4)) {
+    return add_key_with_room(buf, before, key, len);
   }
   out = buf->data + buf->len;
-  out[0] = before;
-  if (sip_json_copy_plain(out + 2, key, len)) {
-    out[1] = '"';
-    memcpy(out + 2 + len, "\":", 3); /* and its NUL */
-    buf->len += len + 4;
-    return 0;
+  if (!sip_json_copy_plain(out + 2, key, len)) {
+    return add_escaped_key(buf, before, key, len);
   }
-  buf->len++;
-  rc = sip_json_add_string(buf, key, len);
-  return rc == 0 ? sip_buf_add(buf, ":", 1) : rc;
+  out[0] = before;
+  out[1] = '"';
+  memcpy(out + 2 + len, "\":", 3); /* and its NUL */
+  buf->len += len + 4;
+  return 0;
 }
 
 int sip_json_add_value(struct sip_buf *buf, const char *text, const struct sip_json_token *token,
@@ -301,21 +329,34 @@ struct decimal {
   bool negative, fits; /* fits: up to 18 digits and a small exponent; else nothing else is set */
 };
 
-static struct decimal read_decimal(const char *text, size_t len)
+/* Adds the digits at `p` to those before. @return behind them */
+static inline const char *read_digits(uint64_t *digits, const char *p, const char *end)
 {
-  const char *p = text, *end = text + len;
-  struct decimal d = { 0, 0, *p == '-', true };
-  int count = 0, given = 0;
+  uint64_t value = *digits; /* too many of them overflow, and are not used */
+
+  for (; p < end && (unsigned char)(*p - '0') < 10; p++) {
+    value = value * 10 + (uint64_t)(*p - '0');
+  }
+  *digits = value;
+  return p;
+}
+
+static inline struct decimal read_decimal(const char *text, size_t len)
+{
+  const char *end = text + len, *from = text, *p;
+  struct decimal d = { 0, 0, *text == '-', true };
+  ptrdiff_t count;
+  int given = 0;
   bool minus;
 
-  for (p += d.negative; p < end && *p >= '0' && *p <= '9' && count < 19; p++, count++) {
-    d.digits = d.digits * 10 + (uint64_t)(*p - '0');
-  }
+  from += d.negative;
+  p = read_digits(&d.digits, from, end);
+  count = p - from;
   if (p < end && *p == '.') {
-    for (p++; p < end && *p >= '0' && *p <= '9' && count < 19; p++, count++) {
-      d.digits = d.digits * 10 + (uint64_t)(*p - '0');
-      d.exponent--;
-    }
+    from = p + 1;
+    p = read_digits(&d.digits, from, end);
+    count += p - from;
+    d.exponent = (int)(from - p);
   }
   if (count > 18) {
     d.fits = false;
@@ -339,7 +380,7 @@ static const double powers[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
 /* Both the digits and the power of ten are exact doubles, so one operation rounds once. */
 static bool fast_real(const struct decimal *d, double *out)
 {
-  double real = (double)d->digits;
+  double real = (double)(int64_t)d->digits;
 
   if (!d->fits || d->digits > (UINT64_C(1) << 53) || d->exponent < -22 || d->exponent > 22) {
     return false;
@@ -405,45 +446,33 @@ bool sip_json_number_overflows(const char *text, size_t len)
   return isinf(slow_real(text, len));
 }
 
-size_t sip_json_print_integer(char out[SIP_JSON_NUMBER_BYTES], int64_t value)
+/* `digits` with `places` of them behind the point. */
+static inline size_t print_decimal(char *out, bool negative, uint64_t digits, int places)
 {
-  uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-  char digits[SIP_JSON_NUMBER_BYTES], *p = digits + sizeof digits;
+  char text[2 * SIP_JSON_NUMBER_BYTES], *end = text + SIP_JSON_NUMBER_BYTES, *p = end;
   size_t len;
 
+  if (places > 0) {
+    for (char *point = end - places; p > point; digits /= 10) {
+      *--p = (char)('0' + digits % 10);
+    }
+    *--p = '.';
+  }
   do {
-    *--p = (char)('0' + left % 10);
-    left /= 10;
-  } while (left > 0);
-  if (value < 0) {
+    *--p = (char)('0' + digits % 10);
+    digits /= 10;
+  } while (digits > 0);
+  if (negative) {
     *--p = '-';
   }
-  len = (size_t)(digits + sizeof digits - p);
-  memcpy(out, p, len);
+  len = (size_t)(end - p);
+  memcpy(out, p, SIP_JSON_NUMBER_BYTES); /* of a known size, so it is no call */
   return len;
 }
 
-/* `digits` with `places` of them behind the point. */
-static size_t print_decimal(char *out, bool negative, uint64_t digits, int places)
+size_t sip_json_print_integer(char out[SIP_JSON_NUMBER_BYTES], int64_t value)
 {
-  size_t len = 0;
-  char *point;
-
-  if (negative) {
-    out[len++] = '-';
-  }
-  len += sip_json_print_integer(out + len, (int64_t)(digits / (uint64_t)powers[places]));
-  if (places > 0) {
-    uint64_t fraction = digits % (uint64_t)powers[places];
-
-    point = out + len;
-    *point = '.';
-    for (int i = places; i > 0; i--, fraction /= 10) {
-      point[i] = (char)('0' + fraction % 10);
-    }
-    len += (size_t)places + 1;
-  }
-  return len;
+  return print_decimal(out, value < 0, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 0);
 }
 
 size_t sip_json_print_real(char out[SIP_JSON_NUMBER_BYTES], double value)
@@ -454,11 +483,13 @@ size_t sip_json_print_real(char out[SIP_JSON_NUMBER_BYTES], double value)
   assert(isfinite(value));
   /* A number with few decimals, as most are. Up to 15 digits no other text of that length reads
    * back as the same double, and both operands of the division are exact. */
-  for (int places = 0; places <= 6 && (size >= 1e-4 || size == 0) && size < 1e9; places++) {
-    double digits = floor(size * powers[places] + 0.5);
+  if ((size >= 1e-4 || size == 0) && size < 1e9) {
+    for (int places = 0; places <= 6; places++) {
+      int64_t digits = (int64_t)(size * powers[places] + 0.5);
 
-    if (digits / powers[places] == size) {
-      return print_decimal(out, signbit(value) != 0, (uint64_t)digits, places);
+      if ((double)digits / powers[places] == size) {
+        return print_decimal(out, signbit(value) != 0, (uint64_t)digits, places);
+      }
     }
   }
   for (int precision = 14; precision <= 17; precision++) {

@@ -140,12 +140,78 @@ static void many_tokens_and_levels_fit(struct sip_json *json)
   CHECK_INT(sip_json_scan(json, text, len, NULL), 0);
   CHECK_INT(json->count, 10000);
   CHECK_INT(json->tokens[0].count, 9999);
+  CHECK_INT(json->tokens[0].span, 10000);
+  CHECK_INT(json->tokens[9999].at, 19997);
+  sip_json_deinit(json);
   memset(text, '[', 129);
   memset(text + 128, ']', 128);
   CHECK_INT(sip_json_scan(json, text, 256, NULL), 0);
   CHECK_INT(json->depth, SIP_JSON_DEPTH);
+  for (size_t i = 0; i < SIP_JSON_DEPTH; i++) { /* what is open moves when the tape grows */
+    CHECK_INT(json->tokens[i].at, i);
+    CHECK_INT(json->tokens[i].len, 256 - 2 * i);
+    CHECK_INT(json->tokens[i].span, SIP_JSON_DEPTH - i);
+    CHECK_INT(json->tokens[i].count, i < SIP_JSON_DEPTH - 1);
+    CHECK_INT(json->tokens[i].flags, 0);
+  }
   memset(text, '[', sizeof text);
   CHECK_INT(sip_json_scan(json, text, sizeof text, NULL), SIP_EDATA);
+}
+
+/* Memory that ends with the text, so that a sanitizer sees a look behind it. */
+static void check_gaps(struct sip_json *json, const char *text, size_t len, bool spaced)
+{
+  static const char *const strings[] = { "a key of 16 byte", "a text of 17 byte", "b", "x y", "" };
+  char *copy = malloc(len);
+  size_t found = 0;
+
+  CHECK(copy != NULL);
+  memcpy(copy, text, len);
+  CHECK_INT(sip_json_scan(json, copy, len, NULL), 0);
+  CHECK_INT(json->count, 10);
+  CHECK_INT(json->depth, 3);
+  CHECK(json->spaced == spaced);
+  CHECK_INT(json->tokens[0].count, 2);
+  CHECK_INT(json->tokens[4].count, 4);
+  CHECK_INT(json->tokens[4].span, 6);
+  for (size_t i = 0; i < json->count; i++) {
+    const struct sip_json_token *token = &json->tokens[i];
+
+    if (token->type == SIP_JSON_STRING) {
+      CHECK_INT(token->len, strlen(strings[found]));
+      CHECK(memcmp(copy + token->at, strings[found], token->len) == 0);
+      found++;
+    }
+  }
+  CHECK_INT(found, 5);
+  free(copy);
+}
+
+/* The same text with each kind of white space in one of its gaps, and in all of them. */
+static void white_space_may_be_anywhere(struct sip_json *json)
+{
+  enum { GAPS = 21 };
+  static const char text[] = "~{~\"a key of 16 byte\"~:~\"a text of 17 byte\"~,~\"b\"~:~[~-1.5~,~"
+                             "\"x y\"~,~{~}~,~[~\"\"~]~]~}~";
+  static const char *const kinds[] = { "", " ", "  ", "\n", " \t", "\r\n                  " };
+
+  for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+    for (size_t at = 0; at <= GAPS; at++) {
+      struct sip_buf buf = SIP_BUF_INIT;
+      size_t gap = 0;
+
+      for (size_t i = 0; i < sizeof text - 1; i++) {
+        if (text[i] != '~') {
+          CHECK_INT(sip_buf_add(&buf, text + i, 1), 0);
+        } else if (gap++ == at || at == GAPS) {
+          CHECK_INT(sip_buf_adds(&buf, kinds[kind]), 0);
+        }
+      }
+      CHECK_INT(gap, GAPS);
+      check_gaps(json, buf.data, buf.len, kind > 0);
+      sip_buf_deinit(&buf);
+    }
+  }
 }
 
 static double real_of(struct sip_json *json, const char *text)
@@ -276,6 +342,7 @@ int main(void)
   every_cut_is_refused_within_its_bytes(&json);
   values_are_found_at_their_path(&json);
   many_tokens_and_levels_fit(&json);
+  white_space_may_be_anywhere(&json);
   numbers_are_exact(&json);
   strings_are_written_and_read(&json);
   strings_of_every_length_are_written(&json);
