@@ -55,7 +55,7 @@ local FLOW = opts.spec("sipeat.flow", {
   key = { "string" },
   order = { "string", default = "key", enum = { "key", "partition", "none" } },
   concurrency = { "integer", default = 64, min = 1, max = 100000 },
-  max_in_flight = { "integer", default = 4096, min = 1, max = 1000000 },
+  max_in_flight = { "integer", default = 16384, min = 1, max = 1000000 },
   max_bytes = { "size", default = "64mb" },
   timeout = { "duration" },
   retry = { "table", default = { attempts = 5, backoff = { "200ms", "30s" } }, spec = RETRY },

@@ -387,6 +387,18 @@ static void make_private(const char *path)
   }
 }
 
+/* Of two that do this with the same new file at once, one is told SQLITE_BUSY without the handler
+ * being asked. */
+static int use_wal(struct sip_sqlite_file *file)
+{
+  int rc, tries = 0;
+
+  do {
+    rc = sqlite3_exec(file->handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
+  } while ((rc & 0xff) == SQLITE_BUSY && file_on_busy(file, tries++) != 0);
+  return rc;
+}
+
 static int run_open(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
 {
   int flags =
@@ -406,14 +418,14 @@ static int run_open(struct sip_sqlite_file *file, struct sip_sqlite_job *job)
     (void)sqlite3_busy_handler(file->handle, file_on_busy, file); /* SQLITE_OK on an open handle */
     sqlite3_progress_handler(file->handle, STEPS_BETWEEN_CHECKS, file_on_progress, file);
     (void)sqlite3_set_authorizer(file->handle, file_on_authorize, file); /* as above */
-    rc = sqlite3_exec(file->handle, "PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON;", NULL, NULL,
-                      NULL);
+    rc = use_wal(file);
   }
   if (rc == SQLITE_OK) {
-    rc = sqlite3_exec(file->handle,
-                      file->options.sync_normal ? "PRAGMA synchronous=NORMAL"
-                                                : "PRAGMA synchronous=FULL",
-                      NULL, NULL, NULL);
+    rc =
+      sqlite3_exec(file->handle,
+                   file->options.sync_normal ? "PRAGMA foreign_keys=ON; PRAGMA synchronous=NORMAL"
+                                             : "PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL",
+                   NULL, NULL, NULL);
   }
   if (rc != SQLITE_OK) {
     return sip_err_named(

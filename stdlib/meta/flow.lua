@@ -35,7 +35,7 @@ local M = {}
 ---@field key? string what keeps its order: "header:NAME" or "data.path"; none: the record's key
 ---@field order? "key"|"partition"|"none" default "key"
 ---@field concurrency? integer events that run at once; default 64
----@field max_in_flight? integer events taken and not finished; default 4096
+---@field max_in_flight? integer events taken and not finished; default 16384
 ---@field max_bytes? string|integer keys and values taken and not finished; default "64mb"
 ---@field timeout? string longest time of an attempt; without it as long as it takes
 ---@field retry? sipeat.flow.RetryOptions default { attempts = 5, backoff = { "200ms", "30s" } }

@@ -1,5 +1,6 @@
 --- sipeat.sql: values, errors, transactions, cancelling.
 local sql = require "sipeat.sql"
+local sys = require "sipeat.core.sys"
 local t = require "sipeat.luatest"
 local task = require "sipeat.task"
 
@@ -104,6 +105,20 @@ t.test("transactions of several tasks run one after the other", function()
   end
   t.ok(task.gather(jobs))
   t.eq(db:query("SELECT price FROM t")[1].price, 20)
+end)
+
+t.test("several that open a new file at once all get it", function()
+  for _ = 1, 20 do
+    local path = ("/tmp/sipeat-sql-%s.db"):format(sys.uuid())
+    local jobs = {}
+    for i = 1, 4 do
+      jobs[i] = function()
+        local db <close> = t.ok(sql.open(path))
+        return t.ok(db:exec("CREATE TABLE IF NOT EXISTS t (n INTEGER)"))
+      end
+    end
+    t.ok(task.gather(jobs))
+  end
 end)
 
 t.test("db inside of its own transaction is refused instead of waiting for ever", function()
