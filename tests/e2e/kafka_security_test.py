@@ -92,7 +92,8 @@ class Security(harness.Case):
         data = json.dumps({"user": user})
         sent = self.run_sipeat("publish", "order.created", "-t", "orders", "-k", user, "--data", data, env=env)
         self.assertEqual(sent.returncode, 0, sent.tail())
-        read = self.run_sipeat("consume", "orders", "--from-beginning", "--timeout", "2s", env=env)
+        read = self.run_sipeat("consume", "orders", "--from-beginning", "--max", self.kafka.wire.count("orders"),
+                               "--timeout", "30s", env=env)
         self.assertIn(user, read.output, read.tail())
         self.assertNotIn("authorization", read.log.lower())
         before = self.kafka.wire.count("results")
