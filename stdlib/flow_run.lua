@@ -670,12 +670,11 @@ function M.starter(flow)
     trace.begin_first(ticket, context.job, ctx)
     return ended(ticket, ctx, xpcall(handle, failure.caught, flow, event, ctx))
   end
-  if plan.budget or flow.transactional then
-    return full
-  end
-  local handlers = {}
-  for type_name, route in pairs(routes) do
-    handlers[type_name] = not route.definition and route.handler or nil
+  local handlers = {} -- without one, it is full that runs the event
+  if not plan.budget and not flow.transactional then
+    for type_name, route in pairs(routes) do
+      handlers[type_name] = not route.definition and route.handler or nil
+    end
   end
   return core.starter(handlers, full, ended, failure.caught, lanes)
 end

@@ -69,7 +69,9 @@ static int ref_functions(lua_State *L)
 
   spec->start_ref = ref_function(L, "start");
   lua_rawgeti(L, LUA_REGISTRYINDEX, spec->start_ref);
-  spec->starts_own = sip_flow_is_start(L);
+  if (!lua_isnil(L, -1) && !sip_flow_is_start(L)) {
+    return luaL_error(L, "flow: start is what starter gives");
+  }
   if (lua_getfield(L, 1, "context") == LUA_TTABLE) {
     spec->context_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   }

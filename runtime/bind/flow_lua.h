@@ -53,11 +53,6 @@ int sip_flow_l_keyer(lua_State *L);
 int sip_flow_l_starter(lua_State *L);
 bool sip_flow_is_start(lua_State *L);
 
-/** Pushes the ctx of an event that has no job. The ticket, the event and the class of the ctx stand
- *  at these places of the stack. */
-void sip_flow_push_context(lua_State *L, const struct sip_flow *flow, int ticket, int event,
-                           int context_class);
-
 /** Puts begin_span and end_span into the table on top of the stack (flow_start_lua.c). */
 void sip_flow_span_functions(lua_State *L);
 

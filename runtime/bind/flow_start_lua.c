@@ -142,6 +142,20 @@ static int push_field(lua_State *L, int name)
   return lua_rawget(L, EVENT);
 }
 
+/* The ctx of an event that has no job. */
+static void push_context(lua_State *L, const struct sip_flow *flow)
+{
+  enum { FIELDS = 5 }; /* of one that gets a job */
+
+  lua_createtable(L, 2, flow->has_jobs ? FIELDS : 0);
+  lua_pushvalue(L, TICKET);
+  lua_rawseti(L, -2, SIP_FLOW_CONTEXT_TICKET);
+  lua_pushvalue(L, EVENT);
+  lua_rawseti(L, -2, SIP_FLOW_CONTEXT_EVENT);
+  lua_pushvalue(L, CLASS);
+  lua_setmetatable(L, -2);
+}
+
 /* Makes the event that the engine calls for, and its ctx, and takes its id down for the log.
  * @return whether it is of a usual shape */
 static bool open_event(lua_State *L, struct sip_event *event)
@@ -152,7 +166,7 @@ static bool open_event(lua_State *L, struct sip_event *event)
   sip_task_spare(L, true);
   is_usual = sip_event_push(L, sip_flow_ops(event->flow), &event->record);
   if (is_usual && !lua_isnil(L, CLASS)) {
-    sip_flow_push_context(L, event->flow, TICKET, EVENT, CLASS);
+    push_context(L, event->flow);
   } else {
     lua_settop(L, CONTEXT);
   }

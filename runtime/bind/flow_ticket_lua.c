@@ -28,7 +28,6 @@
  * ticket:emit; open(number) -> record, ticket, monotonic ms of the start makes what dispatch gets.
  * emitter(f) -> the method emit of a ctx, which leaves to f what is not simple. starter and
  * keyer: see flow_start_lua.c and flow_key_lua.c. Loop thread. */
-#include "bind/event_lua.h"
 #include "bind/flow_lua.h"
 #include "bind/json_lua.h"
 #include "bind/trace_lua.h"
@@ -633,46 +632,7 @@ static int push_kept(lua_State *L, void *arg)
   return 1;
 }
 
-void sip_flow_push_context(lua_State *L, const struct sip_flow *flow, int ticket, int event,
-                           int context_class)
-{
-  enum { FIELDS = 5 }; /* of one that gets a job */
-
-  lua_createtable(L, 2, flow->has_jobs ? FIELDS : 0);
-  lua_pushvalue(L, ticket);
-  lua_rawseti(L, -2, SIP_FLOW_CONTEXT_TICKET);
-  lua_pushvalue(L, event);
-  lua_rawseti(L, -2, SIP_FLOW_CONTEXT_EVENT);
-  lua_pushvalue(L, context_class);
-  lua_setmetatable(L, -2);
-}
-
-/* Runs protected, on the new task's coroutine. */
-static int push_start(lua_State *L, void *arg)
-{
-  struct sip_event *event = arg;
-  int ticket = lua_gettop(L) + 1;
-
-  lua_pushinteger(L, (lua_Integer)event->ticket);
-  if (!sip_event_push(L, sip_flow_ops(event->flow), &event->record)) {
-    return 2;
-  }
-  if (lua_rawgeti(L, LUA_REGISTRYINDEX, event->flow->spec.context_ref) != LUA_TNIL) {
-    sip_flow_push_context(L, event->flow, ticket, ticket + 1, ticket + 2);
-    lua_remove(L, -2);
-  }
-  event->was_read = true;
-  lua_pushliteral(L, "type");
-  lua_rawget(L, -3);
-  note_type(L, event);
-  lua_pushliteral(L, "id");
-  lua_rawget(L, -3);
-  event->id.data = lua_tolstring(L, -1, &event->id.len);
-  lua_pop(L, 1); /* the event holds it */
-  return 3;
-}
-
-/* As push_start, for all other runs. */
+/* What dispatch gets. Runs protected, on the new task's coroutine. */
 static int push_event(lua_State *L, void *arg)
 {
   struct sip_event *event = arg;
@@ -713,7 +673,6 @@ static void read_verdict(lua_State *L, int nresults, struct sip_event *event)
 const struct sip_flow_binding *sip_flow_ticket_binding(void)
 {
   static const struct sip_flow_binding binding = {
-    .push_start = push_start,
     .push_event = push_event,
     .push_kept = push_kept,
     .read_verdict = read_verdict,

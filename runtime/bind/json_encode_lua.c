@@ -114,7 +114,7 @@ static int refuse_shape(struct writer *w, const struct level *level)
 /* Room for `extra` bytes behind what was written, and a NUL. */
 static int reserve(struct sip_buf *buf, size_t extra)
 {
-  return buf->cap - buf->len > extra ? 0 : sip_buf_reserve(buf, extra);
+  return sip_buf_has_room(buf, extra) ? 0 : sip_buf_reserve(buf, extra);
 }
 
 static int add_byte(struct sip_buf *buf, char byte)

@@ -4,6 +4,8 @@
  * owner, any thread. */
 #include "core/base.h"
 
+#include <stdbool.h>
+
 struct sip_buf {
   char *data; /* owned; always followed by a NUL byte once something was appended */
   size_t len, cap;
@@ -16,6 +18,12 @@ struct sip_buf {
 
 void sip_buf_deinit(struct sip_buf *buf); /* frees; the buffer can be used again */
 void sip_buf_clear(struct sip_buf *buf);  /* empties, keeps the memory */
+
+/** Whether there is room for `extra` more bytes and the NUL, as there mostly is. */
+static inline bool sip_buf_has_room(const struct sip_buf *buf, size_t extra)
+{
+  return buf->cap - buf->len > extra;
+}
 
 /** Makes room for `extra` more bytes. @return 0 or UV_ENOMEM */
 int sip_buf_reserve(struct sip_buf *buf, size_t extra);

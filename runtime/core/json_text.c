@@ -183,12 +183,6 @@ NOINLINE int add_escaped(struct sip_buf *buf, const char *data, size_t len)
   return rc == 0 ? sip_buf_add(buf, "\"", 1) : rc;
 }
 
-/* For `extra` bytes and a NUL, as there mostly is. */
-static inline bool has_room(const struct sip_buf *buf, size_t extra)
-{
-  return buf->cap - buf->len > extra;
-}
-
 NOINLINE int add_string_with_room(struct sip_buf *buf, const char *data, size_t len)
 {
   int rc = sip_buf_reserve(buf, len + 2); /* enough for most */
@@ -200,7 +194,7 @@ int sip_json_add_string(struct sip_buf *buf, const char *data, size_t len)
 {
   char *out;
 
-  if (!has_room(buf, len + 2)) {
+  if (!sip_buf_has_room(buf, len + 2)) {
     return add_string_with_room(buf, data, len);
   }
   out = buf->data + buf->len;
@@ -234,7 +228,7 @@ int sip_json_add_key(struct sip_buf *buf, char before, const char *key, size_t l
 {
   char *out;
 
-  if (!has_room(buf, len + 4)) {
+  if (!sip_buf_has_room(buf, len + 4)) {
     return add_key_with_room(buf, before, key, len);
   }
   out = buf->data + buf->len;

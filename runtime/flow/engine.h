@@ -37,11 +37,11 @@ struct sip_flow_spec {
   uint32_t deaths;          /* processes that may die while an event runs; 0: any number */
   bool outbox;              /* outputs go through the local disk */
   bool retries;             /* some of the topics are retry topics: due.h */
-  int start_ref;    /* registry: runs an event for the first time; LUA_NOREF: dispatch does */
-  bool starts_own;  /* and pushes the event by itself: sip_task_start_own */
-  int context_ref;  /* registry: metatable of what start gets beside the event */
-  int dispatch_ref; /* registry: runs an event */
-  int finish_ref;   /* registry: told of the terminal state; LUA_NOREF: nobody is */
+  int start_ref;            /* registry: runs an event for the first time, which it pushes by itself
+                               (sip_task_start_own); LUA_NOREF: dispatch does */
+  int context_ref;          /* registry: metatable of what start gets beside the event */
+  int dispatch_ref;         /* registry: runs an event */
+  int finish_ref;           /* registry: told of the terminal state; LUA_NOREF: nobody is */
   int
     drop_ref; /* registry: told of what is kept of an event that leaves unfinished; or LUA_NOREF */
   int keyer_ref; /* registry: key of a record; LUA_NOREF: the record's own */

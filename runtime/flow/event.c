@@ -525,9 +525,8 @@ void sip_event_opened(struct sip_event *event)
 static int event_start_task(struct sip_event *event, bool first)
 {
   const struct sip_flow *flow = event->flow;
-  const struct sip_flow_binding *binding = flow->engine->binding;
 
-  event->is_opening = first && flow->spec.starts_own;
+  event->is_opening = first;
   if (event->is_opening) {
     const struct sip_task_own own = { .function_ref = flow->spec.start_ref,
                                       .value_ref = flow->spec.context_ref,
@@ -536,9 +535,8 @@ static int event_start_task(struct sip_event *event, bool first)
 
     return sip_task_start_own(flow->vm, &own, event_on_end, event, &event->task);
   }
-  return sip_task_start(flow->vm, first ? flow->spec.start_ref : flow->spec.dispatch_ref,
-                        first ? binding->push_start : binding->push_event, event_on_end, event,
-                        &event->task);
+  return sip_task_start(flow->vm, flow->spec.dispatch_ref, flow->engine->binding->push_event,
+                        event_on_end, event, &event->task);
 }
 
 void sip_event_start(struct sip_event *event)
@@ -563,10 +561,6 @@ void sip_event_start(struct sip_event *event)
   (void)sip_task_open_account(event->task, &flow->spec.limits, &place); /* else: the worker's */
   if (event->record.offset > event->partition->started) {
     event->partition->started = event->record.offset;
-  }
-  if (event->id.data != NULL) {
-    sip_task_set_event_id(event->task, event->id.data, event->id.len);
-    event->id.data = NULL;
   }
   if (event->trace != NULL) {
     sip_task_set_trace(event->task, sip_trace_ref(event->trace));

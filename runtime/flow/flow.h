@@ -124,11 +124,10 @@ struct sip_event {
   uint64_t began_ns;           /* with a type: when the handler was called, as of uv_hrtime */
   char *failure;               /* owned: why the attempt failed, while somebody watches; or NULL */
   bool parked;                 /* it ends in the journal, for a person to look at */
-  struct sip_slice id; /* borrowed from the script's stack until the task runs; or nothing */
-  unsigned deaths;     /* processes that died while it ran */
-  bool was_alone;      /* once is enough */
-  int64_t held_after;  /* with SIP_TROUBLE_HELD: the offset of the dead letter before it */
-  bool is_opening;     /* its start, which pushes the event by itself, has not done so yet */
+  unsigned deaths;             /* processes that died while it ran */
+  bool was_alone;              /* once is enough */
+  int64_t held_after;          /* with SIP_TROUBLE_HELD: the offset of the dead letter before it */
+  bool is_opening; /* its start, which pushes the event by itself, has not done so yet */
   bool is_delayed;
   bool is_later;     /* in its partition's later ones */
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
@@ -449,7 +448,6 @@ typedef bool (*sip_key_of_fn)(struct sip_flow *flow, struct sip_event *event,
                               struct sip_slice *key);
 
 struct sip_flow_binding {
-  int (*push_start)(lua_State *L, void *event); /* start's arguments; runs protected */
   int (*push_event)(lua_State *L, void *event); /* dispatch's arguments; runs protected */
   int (*push_kept)(lua_State *L, void *event);  /* finish's argument; runs protected */
   void (*read_verdict)(lua_State *L, int nresults, struct sip_event *event); /* must not throw */

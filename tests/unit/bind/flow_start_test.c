@@ -2,15 +2,16 @@
  * not end well comes from the engine. */
 #include "flow_fixture.h"
 
-/* start(number, event, ctx) keeps nothing; what goes wrong comes to dispatch with what is needed to
- * go on. */
+/* full(number, event, ctx), to which start leaves all events, keeps nothing; what goes wrong comes
+ * to dispatch with what is needed to go on. */
 #define START                                                                                      \
   "local core = require 'sipeat.core.flow'\n"                                                      \
   "require 'sipeat.record'\n"                                                                      \
   "shared.stale = 0\n"                                                                             \
   "local class = { __index = { mark = true } }\n"                                                  \
+  "local function begins(full) return core.starter({}, full, print, print) end\n"                  \
   "local before\n"                                                                                 \
-  "local function start(number, event, ctx)\n"                                                     \
+  "local function full(number, event, ctx)\n"                                                      \
   "  assert(event.topic == 'events' and event.value == '{}' and event.headers.half)\n"             \
   "  assert(ctx.mark and ctx[1] == number and ctx[2] == event)\n"                                  \
   "  if before and not pcall(core.emit, before, 'out') then shared.stale = shared.stale + 1 end\n" \
@@ -25,7 +26,7 @@ static void what_was_lost_comes_back_although_nothing_was_kept(void)
     "  assert(select(2, core.emit(number, 'out', key, 'v' .. offset)) == 1)\n"
     "  assert(select(2, core.emit(number, 'out', key, 'w' .. offset, { { 'a', 'b' } })) == 2)\n"
     "  return true end\n"
-    "register{ group='g', topics={'events'}, concurrency=1, start=start, context=class,\n"
+    "register{ group='g', topics={'events'}, concurrency=1, start=begins(full), context=class,\n"
     "  dispatch=function(r, ticket, kept, trouble)\n"
     "  shared.again = shared.again + 1\n"
     "  assert(r and not kept and trouble.was_read and not trouble.unknown)\n"
@@ -50,11 +51,12 @@ static void what_was_lost_comes_back_although_nothing_was_kept(void)
 
 static void a_loss_that_is_not_known_is_told_as_such(void)
 {
-  (void)begin(HEAD START "  core.emit(number, 'out', key, 'v') return true end\n"
-                         "register{ group='g', topics={'events'}, start=start, context=class,\n"
-                         "  dispatch=function(r, ticket, kept, trouble)\n"
-                         "  assert(trouble.unknown and #trouble.lost == 0)\n"
-                         "  shared.again = shared.again + 1 return true end }",
+  (void)begin(HEAD START
+              "  core.emit(number, 'out', key, 'v') return true end\n"
+              "register{ group='g', topics={'events'}, start=begins(full), context=class,\n"
+              "  dispatch=function(r, ticket, kept, trouble)\n"
+              "  assert(trouble.unknown and #trouble.lost == 0)\n"
+              "  shared.again = shared.again + 1 return true end }",
               10);
   fake.failing_sends = 4;
   fake.forgets = true;
@@ -72,7 +74,7 @@ static void a_start_that_needs_more_goes_on_as_a_dispatch(void)
     "  local r, ticket, at = core.open(number)\n"
     "  assert(r.offset == offset and r.timestamp_type and at > 0 and not ticket:stopped())\n"
     "  ticket:keep(r) return 1 end\n"
-    "register{ group='g', topics={'events'}, start=start, context=class,\n"
+    "register{ group='g', topics={'events'}, start=begins(full), context=class,\n"
     "  dispatch=function(r, ticket, kept, trouble)\n"
     "  shared.again = shared.again + 1\n"
     "  if trouble then assert(trouble.kind == 'crash' and trouble.was_read and r.offset % 4 == 0)\n"
