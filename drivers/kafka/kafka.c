@@ -19,7 +19,7 @@ struct sip_kafka {
   struct sip_list sources; /* open ones; each unlinks itself */
   struct sip_port port;
   unsigned refs; /* clients, and 1 for the owner */
-  bool closing, shared;
+  bool closing;
 };
 
 int sip_kafka_new(struct sip_kafka **out, uv_loop_t *loop, struct sip_err *err)
@@ -70,16 +70,6 @@ int sip_kafka_configure(struct sip_kafka *kafka, const struct sip_kafka_settings
 int sip_kafka_count(struct sip_kafka *kafka, struct sip_metrics_shard *shard, struct sip_err *err)
 {
   return sip_kafka_metrics_new(&kafka->metrics, shard, err);
-}
-
-void sip_kafka_share(struct sip_kafka *kafka)
-{
-  kafka->shared = true;
-}
-
-bool sip_kafka_is_alone(const struct sip_kafka *kafka)
-{
-  return !kafka->shared;
 }
 
 struct sip_kafka_metrics *sip_kafka_metrics(const struct sip_kafka *kafka)

@@ -24,9 +24,6 @@ int sip_kafka_new(struct sip_kafka **out, uv_loop_t *loop, struct sip_err *err);
 int sip_kafka_configure(struct sip_kafka *kafka, const struct sip_kafka_settings *settings,
                         struct sip_err *err);
 
-/** The process has others like it: each fetches less ahead. Before the first use. */
-void sip_kafka_share(struct sip_kafka *kafka);
-
 /** The id of the cluster, as a source that is open knows it; asks nobody.
  *  @return false: no broker has told it yet */
 bool sip_kafka_cluster(const struct sip_kafka *kafka, char *id, size_t size);
@@ -57,7 +54,6 @@ void sip_kafka_set_outbox(struct sip_kafka *kafka, const struct sip_outlet *outb
 
 /** 0 when clients can be made: brokers are set and the engine is not closing. */
 int sip_kafka_ready(struct sip_kafka *kafka, struct sip_err *err);
-bool sip_kafka_is_alone(const struct sip_kafka *kafka); /* false: sip_kafka_share was called */
 uv_loop_t *sip_kafka_loop(const struct sip_kafka *kafka);
 struct sip_kafka_health *sip_kafka_health(const struct sip_kafka *kafka);
 const struct sip_kafka_settings *sip_kafka_settings(const struct sip_kafka *kafka);

@@ -113,16 +113,12 @@ static struct sip_kafka *engine(struct sip_vm *vm)
 int sip_kafka_lua_start(struct sip_vm *vm, struct sip_err *err)
 {
   struct sip_kafka *kafka = NULL;
-  int workers, rc = sip_vm_provide(vm, "sipeat.core.kafka", luaopen_kafka, err);
+  int rc = sip_vm_provide(vm, "sipeat.core.kafka", luaopen_kafka, err);
 
   if (rc == 0) {
     rc = sip_kafka_new(&kafka, sip_vm_loop(sip_vm_state(vm)), err);
   }
   if (rc == 0) {
-    (void)sip_vm_worker(sip_vm_state(vm), &workers); /* which one is not asked */
-    if (workers > 1) {
-      sip_kafka_share(kafka);
-    }
     rc = sip_vm_set_service(vm, &service, kafka);
     if (rc < 0) {
       sip_kafka_close(kafka, 0);

@@ -8,6 +8,7 @@
 #include "core/base.h"
 #include "core/log.h"
 #include "kafka/errors.h"
+#include "kafka/pace.h"
 #include "kafka/source_state.h"
 
 #include <stdio.h>
@@ -24,7 +25,7 @@ enum {
     5000, /* librdkafka itself would wait for a dead coordinator up to session.timeout.ms */
   SOURCE_TELL_AGAIN_MS = 60000,
   FETCHED_PART = 8,          /* what librdkafka fetches ahead, for each byte that is polled ahead */
-  FETCHED_KB_MIN = 8 * 1024, /* below it waits for a second each time it is full */
+  FETCHED_KB_MIN = 8 * 1024, /* for a fetch of several partitions */
   FETCHED_KB_MAX = 64 * 1024 /* its own default */
 };
 
@@ -36,15 +37,16 @@ struct source_record {
   size_t header_count;
 };
 
-/* Of every source. librdkafka 2.0.2 stops fetching for a full second when the queue holds
- * queued.min.messages; it must last for that second (measured: stock limits cost half of the
- * throughput). Bytes are bounded by queued.max.messages.kbytes. */
+/* Of every source. What is fetched ahead lasts until librdkafka has looked again whether there is
+ * room, for which pace.c cares before 2.2, and an answer of a broker far away is there; more of it
+ * would only fill the memory. Bytes are bounded by queued.max.messages.kbytes. */
 static const struct sip_client_property source_properties[] = {
   { "enable.auto.offset.store", "false", true },
   { "enable.auto.commit", "false", true }, /* source_commit.c does it */
   { "enable.partition.eof", "true", true },
+  { "queued.min.messages", "50000", false },
 #if RD_KAFKA_VERSION >= 0x020200ff
-  { "fetch.queue.backoff.ms", "100", false },
+  { "fetch.queue.backoff.ms", "20", false },
 #endif
 };
 
@@ -281,6 +283,9 @@ static void source_poll(struct sip_source *source)
       break;
     }
   }
+  if (count > 0) {
+    sip_kafka_took();
+  }
   if (!source->closing && source->ready_count > 0 && source->ready_count != before) {
     source->sink.on_readable(source->owner);
   }
@@ -379,22 +384,19 @@ int sip_source_create(struct sip_source **out, struct sip_kafka *kafka, const ch
                       const struct sip_client_property *properties, size_t count,
                       const struct sip_source_sink *sink, void *owner, struct sip_err *err)
 {
-  struct sip_client_property all[SOURCE_PROPERTIES + 1 + SIP_SOURCE_OWN_MAX];
+  struct sip_client_property all[SOURCE_PROPERTIES + SIP_SOURCE_OWN_MAX];
   struct sip_client_spec client = { .type = RD_KAFKA_CONSUMER,
                                     .events = RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_FETCH |
                                               RD_KAFKA_EVENT_OFFSET_COMMIT,
                                     .group = group,
                                     .properties = all,
-                                    .property_count = SOURCE_PROPERTIES + 1 + count,
+                                    .property_count = SOURCE_PROPERTIES + count,
                                     .on_events = source_on_events };
   struct sip_source *source = calloc(1, sizeof *source);
   int rc;
 
   memcpy(all, source_properties, sizeof source_properties);
-  all[SOURCE_PROPERTIES] =
-    (struct sip_client_property){ "queued.min.messages",
-                                  sip_kafka_is_alone(kafka) ? "200000" : "100000", false };
-  memcpy(all + SOURCE_PROPERTIES + 1, properties, count * sizeof *properties);
+  memcpy(all + SOURCE_PROPERTIES, properties, count * sizeof *properties);
   if (source != NULL) {
     source->group = strdup(group);
   }
