@@ -287,9 +287,6 @@ void sip_open_libraries(lua_State *L)
   lua_pushnil(L);
   lua_pushcclosure(L, sip_require, 1);
   lua_setglobal(L, "require");
-  /* Incremental with a longer pause: measured best with many suspended coroutines, where
-   * generational was worst. */
-  (void)lua_gc(L, LUA_GCINC, 200, 200, 13);
 }
 
 /* --- require: compiled-in modules first, so that a file cannot stand in for one --- */
