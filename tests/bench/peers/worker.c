@@ -80,7 +80,7 @@ static void worker_open(struct worker *worker, char **argv)
     { "auto.offset.reset", "earliest" },
     { "enable.auto.offset.store", "false" },
     { "auto.commit.interval.ms", "1000" },
-    { "queued.min.messages", "200000" },
+    { "queued.min.messages", "1000000" }, /* it waits for a second whenever it has them */
     { "queued.max.messages.kbytes", "1000000" },
     { NULL, NULL },
   };
