@@ -10,6 +10,7 @@ import re
 import shlex
 import signal
 import sqlite3
+import time
 
 from support import harness, kcat
 from support.harness import SOURCE, free_ports, get, wait_for
@@ -99,14 +100,28 @@ class Ledger(harness.Case):
                    f"WHERE name = 'stock' AND build = {build}")
         return rows[0][0] if rows else 0
 
+    def is_locked(self):
+        """Whether somebody is in the middle of a transaction that writes."""
+        with contextlib.closing(sqlite3.connect(self.dir / "cqrs-read.db", timeout=0.5)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            db.rollback()
+        return False
+
     def freeze_in_the_middle(self):
-        """A rebuild that is stopped, by SIGSTOP, when a part of it is committed."""
+        """A rebuild that is stopped, by SIGSTOP, between two of its transactions, when a part of it is committed."""
         for _ in range(5):
             process = self.rebuild("--fresh")
             process.until(lambda: self.built() or process.popen.poll() is not None, "the rebuild", every=0.002)
             process.popen.send_signal(signal.SIGSTOP)
-            if self.built("build_version") is not None:
-                return process
+            while self.built("build_version") is not None:
+                if not self.is_locked():
+                    return process
+                process.popen.send_signal(signal.SIGCONT)
+                time.sleep(0.001)
+                process.popen.send_signal(signal.SIGSTOP)
             process.popen.send_signal(signal.SIGCONT)
             process.wait()
         raise AssertionError("each of five rebuilds was through before it could be stopped")
