@@ -253,6 +253,12 @@ local function from_structured(event, body, rec)
   return finish(event, rec)
 end
 
+-- An empty one names no source, and CloudEvents does not have it.
+local function source_of(body)
+  local text = text_of(body.source)
+  return text ~= "" and text or nil
+end
+
 -- { id, type, orderId, data, occurredAt, version } and its like.
 local function from_envelope(event, body, type_name, rec)
   for name, value in pairs(body) do
@@ -264,7 +270,7 @@ local function from_envelope(event, body, type_name, rec)
   event.id = event.id or text_of(first_of(body, BODY_IDS))
   event.time = time_of(first_of(body, BODY_TIMES), rec)
   event.version = text_of(body.version)
-  event.source = text_of(body.source)
+  event.source = source_of(body)
   event.data = body.data
   return finish(event, rec)
 end
@@ -353,7 +359,7 @@ local REST = {
     return body and text_of(body.version) or "1.0"
   end,
   source = function(event, body)
-    return body and text_of(body.source) or event.topic
+    return body and source_of(body) or event.topic
   end,
   headers = function()
     return {}
