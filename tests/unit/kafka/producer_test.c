@@ -273,11 +273,15 @@ static void what_was_not_written_is_known_while_it_is_reported(void)
   fixture_init(&fixture, NULL);
   fixture_engine(&fixture);
   report.port = sip_kafka_port(fixture.kafka);
-  /* One: once the topic's partitions are known, the next one is refused at once. */
   CHECK_INT(
     report.port->producer.ops->send(report.port->producer.driver, &output, on_lost, &report, NULL),
     0);
   fixture_wait(&fixture, &report.count, 1, 10000);
+  /* The topic's partitions are known by now: the next one is refused at once. */
+  CHECK_INT(
+    report.port->producer.ops->send(report.port->producer.driver, &output, on_lost, &report, NULL),
+    SIP_ENOTFOUND);
+  CHECK_INT(report.count, 1);
   CHECK(report.port->producer.ops->lost(report.port->producer.driver) == NULL);
   fixture_deinit(&fixture);
 }
