@@ -450,13 +450,14 @@ static int push_request(lua_State *L, void *arg)
   struct request *request = arg, **box = lua_newuserdatauv(L, sizeof *box, 0);
 
   *box = NULL;
-  if (luaL_newmetatable(L, EXCHANGE) != 0) {
+  if (sip_class_begin(L, EXCHANGE)) {
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable"); /* scripts do not see it */
     lua_pushvalue(L, -1);
     luaL_setfuncs(L, methods, 1);
+    sip_class_end(L, EXCHANGE);
   }
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);

@@ -87,13 +87,14 @@ int sip_l_signal(lua_State *L)
   struct sip_list *waiters = lua_newuserdatauv(L, sizeof *waiters, 0);
 
   sip_list_init(waiters);
-  if (luaL_newmetatable(L, SIGNAL) != 0) {
+  if (sip_class_begin(L, SIGNAL)) {
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pushcfunction(L, signal_gc);
     lua_setfield(L, -2, "__gc");
+    sip_class_end(L, SIGNAL);
   }
   lua_setmetatable(L, -2);
   return 1;

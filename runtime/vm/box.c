@@ -4,13 +4,31 @@
 #include <lauxlib.h>
 #include <stdio.h>
 
+bool sip_class_begin(lua_State *L, const char *name)
+{
+  if (luaL_getmetatable(L, name) != LUA_TNIL) {
+    return false;
+  }
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 8);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__name");
+  return true;
+}
+
+void sip_class_end(lua_State *L, const char *name)
+{
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, name);
+}
+
 void *sip_box_class(lua_State *L, const char *name, lua_CFunction gc,
                     const struct luaL_Reg *methods)
 {
   void **box = lua_newuserdatauv(L, sizeof *box, 1);
 
   *box = NULL;
-  if (luaL_newmetatable(L, name) != 0) {
+  if (sip_class_begin(L, name)) {
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     if (methods != NULL) {
@@ -21,7 +39,8 @@ void *sip_box_class(lua_State *L, const char *name, lua_CFunction gc,
     lua_pushcfunction(L, gc);
     lua_setfield(L, -2, "__close");
     lua_pushcfunction(L, gc);
-    lua_setfield(L, -2, "__gc"); /* last: a metatable that is half made collects nothing */
+    lua_setfield(L, -2, "__gc");
+    sip_class_end(L, name);
   }
   lua_setmetatable(L, -2);
   return box;

@@ -56,9 +56,10 @@ struct sip_script_text *sip_script_text_new(lua_State *L)
   struct sip_script_text *box = lua_newuserdatauv(L, sizeof *box, 0);
 
   box->text = (struct sip_buf)SIP_BUF_INIT;
-  if (luaL_newmetatable(L, TEXT) != 0) {
+  if (sip_class_begin(L, TEXT)) {
     lua_pushcfunction(L, text_gc);
     lua_setfield(L, -2, "__gc");
+    sip_class_end(L, TEXT);
   }
   lua_setmetatable(L, -2);
   return box;

@@ -82,6 +82,14 @@ int sip_vm_call(struct sip_vm *vm, int nargs, int nresults, struct sip_err *err)
 /* --- boxes (STYLE.md section 6): a full userdata holding one pointer, metatable set before
  * anything is acquired --- */
 
+/** Pushes the metatable of a class. True: it is new and has but its name; fill it, then call
+ * sip_class_end. One whose making fails in between (memory) is made anew at the next use, and not
+ * found half made. */
+bool sip_class_begin(lua_State *L, const char *name);
+
+/** Registers the metatable on top of the stack, which it leaves there. */
+void sip_class_end(lua_State *L, const char *name);
+
 /** Pushes a box with one pointer (NULL) and one user value, whose metatable `name` has `gc` as __gc
  * and __close. The metatable is made at first use; its __index is itself, so methods can be put
  * into it with luaL_getmetatable + luaL_setfuncs. */

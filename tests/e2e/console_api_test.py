@@ -289,7 +289,7 @@ class WithKafka(Console):
         """librdkafka's, of the process."""
         count = 0
         for task in pathlib.Path(f"/proc/{self.process.popen.pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # it has just ended
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
                 count += (task / "comm").read_text().startswith("rdk:main")
         return count
 
