@@ -52,8 +52,6 @@ static const struct sip_client_property source_properties[] = {
 
 static const struct sip_client_property member_properties[] = {
   { "partition.assignment.strategy", "cooperative-sticky", false },
-  /* A member hears of a rebalance with its next heartbeat, and the others wait for it. */
-  { "heartbeat.interval.ms", "1000", false },
   /* How soon a topic that was missing, or a new one that fits a pattern, is found. */
   { "topic.metadata.refresh.interval.ms", "5000", false },
 };
@@ -487,6 +485,10 @@ static int source_open(void *driver, const struct sip_source_spec *spec,
     return sip_err_set(err, UV_EINVAL, "kafka consumer: a group and at least one topic are needed");
   }
   memcpy(properties, member_properties, sizeof member_properties);
+  /* A member hears of a rebalance with its next heartbeat, and the others wait for it: so do
+   * workers for each other at every start. */
+  properties[count++] = (struct sip_client_property){ "heartbeat.interval.ms",
+                                                      spec->has_siblings ? "250" : "1000", false };
   properties[count++] =
     (struct sip_client_property){ "auto.offset.reset",
                                   spec->start_at == SIP_START_END ? "latest" : "earliest", true };

@@ -91,6 +91,7 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
                  struct sip_err *err)
 {
   struct sip_flow *flow = calloc(1, sizeof *flow);
+  int workers;
 
   if (flow == NULL) {
     return sip_err_set(err, UV_ENOMEM, "flow %s: not enough memory", spec->source.group);
@@ -102,6 +103,8 @@ int sip_flow_new(struct sip_flow **out, struct sip_engine *engine, const struct 
   flow->spec.source.instance = NULL;
   flow->spec.source.ahead_events = sip_flow_ahead_of(spec->max_events);
   flow->spec.source.ahead_bytes = sip_flow_ahead_of(spec->max_bytes);
+  (void)sip_vm_worker(sip_vm_state(flow->vm), &workers);
+  flow->spec.source.has_siblings = workers > 1;
   sip_list_init(&flow->link);
   sip_list_init(&flow->partitions);
   sip_list_init(&flow->leaving);

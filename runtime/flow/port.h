@@ -57,6 +57,7 @@ struct sip_source_spec {
   const char *instance; /* static membership: who this member is across restarts; NULL: as the
                            settings say, mostly nobody */
   bool transactional;   /* `store` does nothing: offsets go with a transaction */
+  bool has_siblings;    /* other workers of this process are members too */
 };
 
 /* What the source tells its owner. */
