@@ -203,8 +203,8 @@ def table(route, title, rounds, targets):
     ours, rows = rounds["sipeat"], []
     for name, figures in rounds.items():
         called = SERVERS[name].title
-        row = [called if route == "/publish" else called.partition(",")[0], f"{middle(figures, 'per_s'):,.0f}", f"{middle(figures, 'p99_ms'):.2f}",
-               f"{middle(figures, 'cpu_us'):.1f}"]
+        row = [called if route == "/publish" else called.partition(",")[0], f"{middle(figures, 'per_s'):,.0f}",
+               f"{middle(figures, 'p99_ms'):.2f}", f"{middle(figures, 'cpu_us'):.1f}"]
         if name == "sipeat":
             rows.append([*row, "", ""])
             continue
