@@ -36,6 +36,7 @@ def one_m(bench, peers, options):
     """A million events, all of them there from the start."""
     events = options.events or 1_000_000
     source = bench.fill(events, MANY, PARTITIONS)
+    bench.run(peers[0], source, events, MANY, PARTITIONS)  # the broker compiles what it runs often
     results = rounds(peers, options.runs, lambda peer: bench.run(peer, source, events, MANY, PARTITIONS))
     seconds = {name: [result.seconds for result in list_] for name, list_ in results.items()}
     cpu = {name: [result.cpu_s for result in list_] for name, list_ in results.items()}
@@ -83,7 +84,7 @@ def slow(bench, peers, options):
                 beside = ratio(took["sipeat"], took["parallel"]) if ours and "parallel" in took else None
                 rows.append([peer.title, concurrency, which, f"{ideal_ms:.0f}", f"{median(took[peer.name]):.0f}",
                              goal(share, at_most=times) if ours else f"{share:.2f}",
-                             "" if beside is None else goal(beside, at_most=0.5)])
+                             "" if beside is None else goal(beside, at_most=0.5 if bursts == 1 else None)])
     return [Table("slow", ["program", "at once", "burst", "ideal ms", "ms", "÷ ideal", "÷ parallel consumer"], rows)]
 
 
