@@ -91,8 +91,7 @@ bool sip_class_begin(lua_State *L, const char *name);
 void sip_class_end(lua_State *L, const char *name);
 
 /** Pushes a box with one pointer (NULL) and one user value, whose metatable `name` has `gc` as __gc
- * and __close. The metatable is made at first use; its __index is itself, so methods can be put
- * into it with luaL_getmetatable + luaL_setfuncs. */
+ * and __close. The metatable is made at first use; its __index is itself. */
 void *sip_box_new(lua_State *L, const char *name, lua_CFunction gc);
 
 /** As sip_box_new for a class with methods (set once, when the metatable is made). */
