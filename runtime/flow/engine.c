@@ -172,7 +172,8 @@ int sip_engine_commit(struct sip_engine *engine, struct sip_err *err)
   int rc;
 
   sip_list_init(&opened);
-  rc = engine_open_new(engine, &opened, err);
+  rc = engine->ending ? sip_err_set(err, UV_ECANCELED, "the program ends: no flow is opened")
+                      : engine_open_new(engine, &opened, err);
   if (rc < 0) {
     engine_drain_all(&opened, 0); /* nothing was taken yet */
     sip_list_move(&engine->flows, &opened);
@@ -242,6 +243,7 @@ void sip_engine_drain(struct sip_engine *engine, uint64_t limit_ms, void (*on_do
     engine->on_drained = on_done;
     engine->drained_arg = arg;
   }
+  engine->ending = true;
   engine_drain_all(&engine->flows, limit_ms);
   engine_look_at_drain(engine);
 }

@@ -94,8 +94,8 @@ int sip_engine_register(struct sip_engine *engine, const struct sip_flow_spec *s
 
 /** The load succeeded: new flows open, those of the same group and topics go on with the new
  *  functions (what runs ends on the old ones), and those that are gone drain and close.
- *  @return 0; or a negative code when one could not be opened: then all is as it was before, and
- *  what was registered is forgotten */
+ *  @return 0; or a negative code when one could not be opened (UV_ECANCELED: a drain has begun):
+ *  then all is as it was before, and what was registered is forgotten */
 int sip_engine_commit(struct sip_engine *engine, struct sip_err *err);
 
 /** The load failed: what it registered is forgotten. */
