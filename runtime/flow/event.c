@@ -95,12 +95,6 @@ static void event_leave_lane(struct sip_event *event)
   }
 }
 
-static void event_was_looked_at(struct sip_event *event)
-{
-  event->flow->fresh_events -= event->is_fresh;
-  event->is_fresh = false;
-}
-
 /* Gives the record back; its memory is the caller's. */
 static void event_leave(struct sip_event *event)
 {
@@ -117,7 +111,6 @@ static void event_leave(struct sip_event *event)
     flow->unfinished++;
   }
   sip_due_forget(event);
-  event_was_looked_at(event);
   sip_list_remove(&event->ready);
   sip_list_remove(&event->all);
   flow->taken_events--;
@@ -596,7 +589,6 @@ void sip_flow_pump(struct sip_flow *flow)
       return;
     }
     sip_list_remove(node);
-    event_was_looked_at(event);
     if (sip_transaction_admits(event)) {
       sip_event_start(event);
     }
@@ -736,8 +728,6 @@ int sip_flow_accept(struct sip_flow *flow, const struct sip_record *record)
   sip_list_push(&flow->events, &event->all);
   if (rc == 1 && !sip_due_hold(event)) {
     sip_list_push(&flow->runnable, &event->ready);
-    event->is_fresh = true;
-    flow->fresh_events++;
   }
   return 0;
 }

@@ -20,7 +20,6 @@
 #include <string.h>
 
 enum {
-  FRESH_MAX = 1024,      /* events that may run: more would only wait, and leave the cache */
   HOLD_AFTER_MS = 1000,  /* full for so long: pause, which costs what was fetched ahead */
   RETRY_TAKE_MS = 1000,  /* after a lack of memory */
   REOPEN_AFTER_MS = 2000 /* after a source that cannot go on */
@@ -245,16 +244,6 @@ static bool batch_fill(struct sip_flow *flow)
   return flow->batch_count > 0;
 }
 
-/* Who takes no more while enough may run finds it in the cache. The source fills up and stops
- * polling then, which it may do for a moment only: a flow that is sated for long gets hungry. */
-static bool flow_has_enough(struct sip_flow *flow)
-{
-  if (flow->fresh_events <= FRESH_MAX / 2) {
-    flow->hungry = false;
-  }
-  return flow->fresh_events >= FRESH_MAX && !flow->hungry && flow->batch_at == flow->batch_count;
-}
-
 /* While partitions are held, what still comes is taken over the bound: it is what was fetched
  * before, and the source stops polling unless somebody takes. Keys are fetched into the cache a few
  * records before their turn. */
@@ -263,8 +252,7 @@ static void flow_take(struct sip_flow *flow)
   enum { AHEAD = 4 };
 
   sip_task_time_passes(flow->vm);
-  while (flow->state == SIP_SOURCE_OPEN &&
-         (flow->held || (!sip_flow_is_full(flow) && !flow_has_enough(flow)))) {
+  while (flow->state == SIP_SOURCE_OPEN && (flow->held || !sip_flow_is_full(flow))) {
     if (!batch_fill(flow)) {
       return;
     }
@@ -281,7 +269,6 @@ static void flow_take(struct sip_flow *flow)
     flow->batch_at++;
   }
   if (flow->state == SIP_SOURCE_OPEN && flow->full_since_ms == 0) {
-    flow->sated = !sip_flow_is_full(flow);
     flow->full_since_ms = sip_flow_now_ms(flow);
     sip_flow_set_timer(flow);
   }
@@ -297,14 +284,9 @@ static void flow_on_readable(void *owner)
   }
 }
 
-static bool flow_may_take(const struct sip_flow *flow)
-{
-  return flow->sated ? flow->fresh_events <= FRESH_MAX / 2 : sip_flow_has_room(flow);
-}
-
 static void flow_make_room(struct sip_flow *flow)
 {
-  if (flow->full_since_ms == 0 || flow->state != SIP_SOURCE_OPEN || !flow_may_take(flow)) {
+  if (flow->full_since_ms == 0 || flow->state != SIP_SOURCE_OPEN || !sip_flow_has_room(flow)) {
     return;
   }
   flow->full_since_ms = 0;
@@ -542,10 +524,7 @@ static void flow_on_timer(uv_timer_t *timer)
   sip_due_wake(flow, now);
   if (flow->full_since_ms != 0 && !flow->held && flow->state == SIP_SOURCE_OPEN &&
       now - flow->full_since_ms >= HOLD_AFTER_MS) {
-    if (flow->sated) {
-      flow->hungry = true;
-      flow->full_since_ms = 0;
-    } else if (sip_flow_pause_crowding(flow)) {
+    if (sip_flow_pause_crowding(flow)) {
       flow->full_since_ms = 0;
     } else {
       sip_flow_hold(flow, true);

@@ -130,7 +130,6 @@ struct sip_event {
   bool is_opening; /* its start, which pushes the event by itself, has not done so yet */
   bool is_delayed;
   bool is_later;     /* in its partition's later ones */
-  bool is_fresh;     /* it may run, and has not been looked at since it was taken */
   uint64_t delay_ms; /* with SIP_VERDICT_AGAIN */
   uint64_t due_ms;   /* when it is delayed */
 };
@@ -161,10 +160,9 @@ struct sip_flow {
   size_t batch_at, batch_count;
   size_t partition_count, running, taken_events, taken_bytes;
   size_t later_events, later_bytes;  /* of these: in retry topics, and not due */
-  size_t fresh_events;               /* of these: is_fresh */
   size_t mean_bytes;                 /* of the last records, roughly */
   struct sip_timer timer;            /* one for everything below; open while the flow lives */
-  uint64_t full_since_ms;            /* 0: there is room; else none, or it is sated */
+  uint64_t full_since_ms;            /* 0: there is room */
   uint64_t drain_by_ms, leave_by_ms; /* 0: no such limit runs */
   uint64_t fail_at_ms, reopen_at_ms, retry_take_at_ms, pump_at_ms; /* 0: not wanted */
   size_t crowded;                         /* partitions that are paused alone */
@@ -173,8 +171,6 @@ struct sip_flow {
   size_t unstored;                        /* events finished since then */
   struct sip_ranges beyond;               /* kept between commits for its memory */
   bool held;                              /* partitions are paused */
-  bool sated;  /* since full_since_ms: enough of what it took may run, and there is room */
-  bool hungry; /* it was sated for long, and takes what there is room for */
   bool assigned, draining, timer_open;
   bool fenced;   /* another member has its place: it is not opened again */
   bool has_jobs; /* events of it had a job at their first attempt: others will */

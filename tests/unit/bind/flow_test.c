@@ -316,41 +316,6 @@ static void a_full_flow_pauses_and_resumes(void)
   end();
 }
 
-static int takes_all(void)
-{
-  return fake.taken == fake.limit * PARTITIONS;
-}
-
-/* What may run and waits is bounded, as long as it is not for long. */
-static void no_more_is_taken_than_runs_soon(void)
-{
-  enum { FRESH = 1024, BATCH = 128, AT_ONCE = 4, EACH = 1500 };
-  uint64_t began;
-
-  (void)begin(
-    HEAD
-    "shared.open = 0\n"
-    "register{ group='g', topics={'events'}, order='none', concurrency=4, max_events=16384,\n"
-    "dispatch=function(r)\n"
-    "  while shared.open == 0 do task.sleep('5ms') end shared.runs = shared.runs + 1 return true "
-    "end }",
-    EACH);
-  began = uv_hrtime();
-  while (uv_hrtime() - began < 300 * 1000000ull) {
-    (void)uv_run(&loop, UV_RUN_ONCE);
-  }
-  CHECK(fake.taken >= FRESH);
-  CHECK(fake.taken <= FRESH + AT_ONCE + BATCH);
-  run_until(takes_all); /* a second later: the source must not wait for ever */
-  CHECK_INT(global("runs"), 0);
-  CHECK_INT(fake.pauses, 0);
-  lua_pushinteger(sip_vm_state(vm), 1);
-  lua_setglobal(sip_vm_state(vm), "open");
-  run_until(all_stored);
-  CHECK_INT(global("runs"), EACH * PARTITIONS);
-  end();
-}
-
 static int others_stored(void)
 {
   return fake.stored[1] == 10 + fake.limit && fake.stored[2] == 10 + fake.limit;
@@ -559,7 +524,6 @@ int main(int argc, char **argv)
   order_by_partition_or_none();
   a_stopped_task_leaves_its_event();
   a_full_flow_pauses_and_resumes();
-  no_more_is_taken_than_runs_soon();
   a_stuck_partition_leaves_room_for_the_others();
   a_source_that_cannot_go_on_is_opened_again();
   a_reload_swaps_the_functions_and_keeps_the_source();
