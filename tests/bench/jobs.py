@@ -84,7 +84,7 @@ def slow(bench, peers, options):
                 beside = ratio(took["sipeat"], took["parallel"]) if ours and "parallel" in took else None
                 rows.append([peer.title, concurrency, which, f"{ideal_ms:.0f}", f"{median(took[peer.name]):.0f}",
                              goal(share, at_most=times) if ours else f"{share:.2f}",
-                             "" if beside is None else goal(beside, at_most=0.5 if bursts == 1 else None)])
+                             "" if beside is None else goal(beside, at_most=0.5)])
     return [Table("slow", ["program", "at once", "burst", "ideal ms", "ms", "÷ ideal", "÷ parallel consumer"], rows)]
 
 
