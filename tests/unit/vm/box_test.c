@@ -11,7 +11,6 @@ static int collected;
 static void *allocate(void *arg, void *old, size_t old_size, size_t size)
 {
   (void)arg;
-  (void)old_size;
   if (size == 0) {
     free(old);
     return NULL;
