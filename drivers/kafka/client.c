@@ -29,12 +29,21 @@ enum {
 
 enum { HUSH_MS = 20 }; /* in which librdkafka's main thread has done what an answer asks for */
 
+/* A member that is told to join again within a second of its last JoinGroup waits for the end of
+ * that second (rkcg_join_intvl). Nobody says when it does, so that moment is kept clear. */
+enum {
+  JOIN_APART_MS = 1000,
+  JOIN_EARLY_MS = 100,     /* at most so long after it was meant to leave has it left */
+  JOIN_SEEN_MS = 50,       /* and so long after the thread has looked */
+  JOIN_LOOKED_AT_MS = 5000 /* by then that thread has looked by itself, at every second */
+};
+
 struct sip_client_link {
   struct sip_refusal refusal;
   pthread_mutex_t mu;
-  struct sip_kafka_health *health;        /* guarded by mu; NULL once the client was abandoned */
-  atomic_bool joining, unsettled, asking; /* set by librdkafka's threads */
-  atomic_ullong hushed_until_ms;          /* of uv_hrtime */
+  struct sip_kafka_health *health;          /* guarded by mu; NULL once the client was abandoned */
+  atomic_bool joining, unsettled, asking;   /* set by librdkafka's threads */
+  atomic_ullong hushed_until_ms, joined_ms; /* of uv_hrtime; the last JoinGroup, 0: none */
 };
 
 /* librdkafka's thread, with the queue's lock held. */
@@ -74,9 +83,12 @@ static unsigned long long link_now_ms(void)
   return uv_hrtime() / 1000000;
 }
 
-static void link_hush(struct sip_client_link *link)
+static void link_hush(struct sip_client_link *link, unsigned ms)
 {
-  atomic_store(&link->hushed_until_ms, link_now_ms() + HUSH_MS);
+  unsigned long long until = link_now_ms() + ms, before = atomic_load(&link->hushed_until_ms);
+
+  while (before < until && !atomic_compare_exchange_weak(&link->hushed_until_ms, &before, until)) {
+  }
 }
 
 /* librdkafka's thread. */
@@ -96,6 +108,7 @@ static rd_kafka_resp_err_t link_on_request(rd_kafka_t *rk, int sockfd, const cha
   if (api_key == API_JOIN_GROUP) {
     atomic_store(&link->joining, true);
     atomic_store(&link->unsettled, true);
+    atomic_store(&link->joined_ms, link_now_ms());
   } else if (api_key == API_HEARTBEAT) {
     atomic_store(&link->asking, true);
   }
@@ -128,7 +141,7 @@ static rd_kafka_resp_err_t link_on_response(rd_kafka_t *rk, int sockfd, const ch
   if (api_key == API_SYNC_GROUP) { /* one that refuses is followed by another request to join */
     atomic_store(&link->unsettled, false);
   } else if (api_key == API_HEARTBEAT || api_key == API_METADATA) { /* it may say: join again */
-    link_hush(link);
+    link_hush(link, HUSH_MS);
   }
   if (api_key == API_HEARTBEAT) { /* behind the hush: there is no moment between */
     atomic_store(&link->asking, false);
@@ -416,13 +429,34 @@ bool sip_client_joining(const struct sip_client *client)
 
 void sip_client_hush(struct sip_client *client)
 {
-  link_hush(client->link);
+  link_hush(client->link, HUSH_MS);
 }
 
-bool sip_client_unsettled(const struct sip_client *client)
+/* Whether a JoinGroup that was put off may leave now. Once that moment has come, librdkafka's main
+ * thread is made to look, which sends it: it takes what we ask for before it looks. */
+static bool client_joins_late(struct sip_client *client)
+{
+  unsigned long long joined = atomic_load(&client->link->joined_ms), now = link_now_ms();
+
+  if (joined == client->join_passed_ms || now + JOIN_EARLY_MS < joined + JOIN_APART_MS) {
+    return false;
+  }
+  if (now <= joined + JOIN_APART_MS) {
+    return true;
+  }
+  client->join_passed_ms = joined;
+  if (now > joined + JOIN_LOOKED_AT_MS) {
+    return false;
+  }
+  (void)rd_kafka_rebalance_protocol(client->rk);
+  link_hush(client->link, JOIN_SEEN_MS);
+  return true;
+}
+
+bool sip_client_unsettled(struct sip_client *client)
 {
   const struct sip_client_link *link = client->link;
 
   return atomic_load(&link->unsettled) || atomic_load(&link->asking) ||
-         link_now_ms() < atomic_load(&link->hushed_until_ms);
+         link_now_ms() < atomic_load(&link->hushed_until_ms) || client_joins_late(client);
 }

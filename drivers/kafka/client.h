@@ -39,6 +39,7 @@ struct sip_client {
   struct sip_client_link *link;
   struct sip_stats *stats; /* owned; NULL: it tells nothing */
   struct sip_work work;
+  unsigned long long join_passed_ms; /* of the JoinGroup after which none is put off any more */
   int destroy_flags;
   bool abandoned;
   sip_client_fn on_events, on_destroyed;
@@ -60,9 +61,10 @@ void sip_client_again(struct sip_client *client);
 bool sip_client_joining(const struct sip_client *client);
 
 /** Whether the client waits for its part of a new generation of the group, or is about to: it has
- * sent JoinGroup, and SyncGroup is not answered; or a heartbeat tells it now. Brokers hold the
- * answer back until all members are there, and take nothing else from that connection meanwhile. */
-bool sip_client_unsettled(const struct sip_client *client);
+ * sent JoinGroup, and SyncGroup is not answered; or a heartbeat tells it now; or a JoinGroup that
+ * it put off is due. Brokers hold the answer back until all members are there, and take nothing
+ * else from that connection meanwhile. Once for each JoinGroup it waits for librdkafka's thread. */
+bool sip_client_unsettled(struct sip_client *client);
 
 /** The client is about to join again: it is unsettled for the moment until that is seen. */
 void sip_client_hush(struct sip_client *client);

@@ -139,7 +139,7 @@ class Bench:
                 watched.close()
             if watched.popen.returncode != 0:
                 raise Failed(f"{peer.title} ended with {watched.popen.returncode}:\n{watched.tail()}")
-            report = self.check(peer, run, more)
+            report = self.check(peer, run, watched, more)
             self.broker.wire.delete_topic(run.target)
         usage = watched.usage
         return Result((report["last_ms"] - report["first_ms"]) / 1000, usage.ru_utime + usage.ru_stime, peak,
@@ -187,12 +187,12 @@ class Bench:
         return subprocess.Popen(["perf", "record", "-q", "-g", "-F", "499", "-o", self.profile, "-p",
                                  str(watched.popen.pid)], stdin=subprocess.DEVNULL)
 
-    def check(self, peer, run, more):
+    def check(self, peer, run, watched, more):
         """Compares every output with its event; Failed when one is missing, repeated, wrong, or out of order."""
         arguments = [self.checker, run.brokers, run.target, run.partitions, run.events, run.keys, run.warm,
                      *more]
         report = json.loads(programs.command(*arguments))
         bad = {name: report[name] for name in ("missing", "repeated", "wrong", "disordered") if report[name]}
         if bad:
-            raise Failed(f"{peer.title}: {bad} of {run.events} outputs {report['example']}")
+            raise Failed(f"{peer.title}: {bad} of {run.events} outputs {report['example']}\n{watched.tail()}")
         return report
