@@ -278,6 +278,10 @@ static void rebalance_revoke(struct sip_source *source)
   }
   source->rebalance_begun = true;
   sip_source_drop_ready(source, list);
+  if (lost && list->cnt > 0) {
+    rebalance_log(source, "its partitions go to others, and what was in flight is handled again",
+                  RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST, NULL);
+  }
   if (list->cnt > 0) {
     /* The owner may give back in there, which destroys the event and with it the names. */
     source->in_revoke = true;
