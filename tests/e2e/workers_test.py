@@ -8,7 +8,8 @@ from support import harness, kcat
 from support.harness import get, save, wait_for
 from support.kafka import Kafka
 
-EVENTS = 50000 if os.environ.get("SIPEAT_SOAK") else 2000
+SOAK = bool(os.environ.get("SIPEAT_SOAK"))
+EVENTS, STARTS, BACKLOG = (50000, 40, 500_000) if SOAK else (2000, 1, 500_000)
 SCRIPT = """
 local sipeat = require "sipeat"
 VERSION = %d
@@ -69,6 +70,25 @@ class Workers(harness.Case):
             return late if {h[0] for h in late} == {"1", "2"} else None
         start = self.kafka.wire.count("work")
         return self.process.until(look, "both work", 60)
+
+    def test_the_second_one_joins_while_the_first_is_busy_and_nothing_is_handled_again(self):
+        """It asks to join when the first one has just joined: librdkafka puts off what that one has to answer, and
+        sends it among commits."""
+        self.write(0, BACKLOG)
+        for number in range(STARTS):
+            group = f"group-{number}"
+            script = self.script("""
+                local sipeat = require "sipeat"
+                sipeat.flow { topic = "work", group = "%s", on = { ["*"] = function(event, ctx)
+                  ctx:emit("handled", event.key, event.id)
+                end } }""" % group)
+            before = self.kafka.wire.count("handled")
+            process = self.start("run", script, "--workers", "2", "--no-watch", "--http", "off",
+                                 env={"KAFKA_BROKERS": self.kafka.address})
+            process.until(lambda name=group: self.kafka.wire.lag(name, "work") == 0, "all is committed", 60)
+            self.assertEqual(process.stop(), 0, process.tail())
+            self.assertEqual(self.kafka.wire.count("handled") - before, BACKLOG, process.tail())
+            self.assertNotIn("what was in flight is handled again", process.log)
 
     def test_they_share_the_work_and_end_together(self):
         self.path = self.script(SCRIPT % (1, 0))
