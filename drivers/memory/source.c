@@ -214,11 +214,8 @@ static int source_copy_topics(struct sip_source *source, const struct sip_source
       continue;
     }
     source->names[source->name_count] = strdup(topic);
-    if (source->names[source->name_count] == NULL) {
-      return sip_err_set(err, UV_ENOMEM, "flow %s: no memory for its topics", spec->group);
-    }
-    source->name_count++;
-    if (sip_memory_log_topic(source->log, topic) == NULL) {
+    if (source->names[source->name_count++] == NULL ||
+        sip_memory_log_topic(source->log, topic) == NULL) {
       return sip_err_set(err, UV_ENOMEM, "flow %s: no memory for its topics", spec->group);
     }
   }
