@@ -5,6 +5,8 @@ import itertools
 from support.kafka import Kafka
 
 NUMBERS = itertools.count(1)
+# Kafka's default, which the tests' brokers do without: the members of a program begin together.
+TOGETHER = {"group.initial.rebalance.delay.ms": 3000}
 
 
 class Broker(Kafka):

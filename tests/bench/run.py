@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from bench import jobs, measure, peers, programs, tables  # noqa: E402 - needs the path
-from bench.broker import Broker  # noqa: E402
+from bench.broker import TOGETHER, Broker  # noqa: E402
 from support.harness import SOURCE  # noqa: E402
 
 WARM = 1_000_000  # events: the broker compiles what it runs often
@@ -49,7 +49,7 @@ def main():
     try:
         ready = peers.prepare(chosen.peers)
         made = []
-        with Broker() as broker:
+        with Broker(TOGETHER) as broker:
             bench = measure.Bench(broker, chosen.profile)
             bench.warm_up(ready[0], min(chosen.events or WARM, WARM))
             for name in chosen.work:
