@@ -262,7 +262,8 @@ def main():
             made.append(compare("/lua", "answers from the script alone", options, {"nginx": 0.75}))
         if "/publish" in options.routes:
             with Broker() as broker:
-                made.append(compare("/publish", "publishes, and does not wait", options, {"node": 3, "node-each": 3}, broker))
+                targets = {"node": 3, "node-each": 3}
+                made.append(compare("/publish", "publishes, and does not wait", options, targets, broker))
     except (programs.Missing, Failed) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
